@@ -1,0 +1,119 @@
+//! What happened: the closed list of things that the ledger's log records.
+//!
+//! The log is the truth; whoever shows or forwards events reads it by number and loses nothing.
+//! An event never holds a secret: no preimage, no macaroon, no key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Msat, Name, PaymentHash, Timestamp};
+
+/// One row of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoggedEvent {
+    /// Position in the log: rises by one, never reused.
+    pub id: i64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// A payment arrived, credited once per hash.
+    PaymentReceived {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// What arrived.
+        amount_msat: Msat,
+        /// What it was for, when the challenge is still remembered.
+        service: Option<Name>,
+        /// The route, likewise.
+        route: Option<Name>,
+    },
+    /// A second payment with the same hash in one run: shown, never revenue (MONEY rule 4).
+    PossibleSurplus {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// What arrived again.
+        amount_msat: Msat,
+    },
+    /// A unit was spent: the response was delivered.
+    UnitSpent {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// Whose.
+        service: Name,
+        /// Which.
+        route: Name,
+        /// What it earned.
+        amount_msat: Msat,
+    },
+    /// A unit went back to its buyer.
+    UnitRestored {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// Whose.
+        service: Name,
+        /// Stable code of the reason, such as `upstream_unreachable`.
+        reason: String,
+    },
+    /// A hold was found at start-up; the buyer keeps the unit, once (money rule 3).
+    CrashRestored {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// False when it had been restored once before and is charged now.
+        restored: bool,
+    },
+    /// A payment of ours arrived.
+    PaymentSent {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// What it paid.
+        amount_msat: Msat,
+        /// What routing cost.
+        fee_msat: Msat,
+    },
+    /// A payment of ours failed.
+    PaymentFailed {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// Why.
+        reason: String,
+    },
+    /// A channel waits for confirmations.
+    ChannelPending {
+        /// Which.
+        channel_id: String,
+        /// With whom.
+        peer: String,
+    },
+    /// A channel can carry payments.
+    ChannelReady {
+        /// Which.
+        channel_id: String,
+        /// With whom.
+        peer: String,
+    },
+    /// A channel is gone.
+    ChannelClosed {
+        /// Which.
+        channel_id: String,
+        /// With whom.
+        peer: String,
+        /// Why.
+        reason: String,
+    },
+    /// The appliance came up.
+    Started {
+        /// Its version.
+        version: String,
+        /// The last stop was orderly.
+        clean: bool,
+    },
+    /// The appliance went down in order.
+    Stopped,
+}

@@ -1,0 +1,18 @@
+//! Tollhouse: one self-custodial binary that charges software for an API.
+//!
+//! # Code map
+//! A module imports only from ranks below its own (`tests/it/layering.rs` enforces it).
+//!
+//! | rank | module | what lives there |
+//! |---|---|---|
+//! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
+//! | 0 | [`clock`] | time and randomness |
+//! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
+//! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
+//! | 1 | [`event`] | the closed list of what happened |
+
+pub mod catalog;
+pub mod clock;
+pub mod event;
+pub mod ports;
+pub mod types;
