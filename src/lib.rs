@@ -10,9 +10,11 @@
 //! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
+//! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 
 pub mod catalog;
 pub mod clock;
 pub mod event;
+pub mod node;
 pub mod ports;
 pub mod types;
