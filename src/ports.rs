@@ -197,7 +197,7 @@ pub struct ChannelView {
 }
 
 /// The node at one moment, as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NodeView {
     /// The node's public key, hexadecimal.
     pub node_id: String,

@@ -1,0 +1,249 @@
+//! One running LDK node on a runtime of its own.
+//!
+//! Why its own: the library waits for disk and peers by blocking the caller's runtime, and the gate
+//! must not feel it. Every call goes through [`Engine::call`]; the engine is stopped before its
+//! runtime ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ldk_node::bitcoin::secp256k1::PublicKey;
+use ldk_node::config::{BackgroundSyncConfig, EsploraSyncConfig};
+use ldk_node::lightning::ln::channelmanager::PaymentId;
+use ldk_node::lightning::ln::msgs::SocketAddress;
+use ldk_node::lightning::routing::router::RouteParametersConfig;
+use ldk_node::lightning_invoice::Bolt11Invoice;
+use ldk_node::payment::{PaymentKind, PaymentStatus};
+use ldk_node::{BuildError, Builder, DynStore, Node};
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+use super::config::{ChainSource, GossipSource, NodeConfig};
+use super::keys::NodeSeed;
+use super::log::TracingLog;
+use super::mint::Doors;
+use super::source_check;
+use super::storage::LdkStorage;
+use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing};
+use crate::types::{Msat, PaymentHash, Preimage};
+
+const RUNTIME_GRACE: Duration = Duration::from_secs(5);
+
+/// Esplora is asked this often; the library refuses less than 10 s.
+const ESPLORA_SYNC: BackgroundSyncConfig = BackgroundSyncConfig {
+    onchain_wallet_sync_interval_secs: 10,
+    lightning_wallet_sync_interval_secs: 10,
+    fee_rate_cache_update_interval_secs: 600,
+};
+
+/// Why a node did not come up.
+#[derive(Debug, Error)]
+pub(super) enum EngineFault {
+    /// A setting is wrong; trying again will not help.
+    #[error("{0}")]
+    Setting(String),
+    /// The stored channel state could not be read (MONEY rule 15).
+    #[error("the stored channel state could not be read")]
+    Unreadable,
+    /// It may work later.
+    #[error("{0}")]
+    Passing(String),
+}
+
+/// A started node.
+pub(super) struct Engine {
+    node: Arc<Node>,
+    runtime: Mutex<Option<Runtime>>,
+    handle: tokio::runtime::Handle,
+}
+
+impl Engine {
+    /// Builds and starts a node. Blocks; call it outside any runtime's workers.
+    pub(super) fn start(
+        config: &NodeConfig,
+        seed: &NodeSeed,
+        store: Arc<dyn KeyValue>,
+    ) -> Result<Engine, EngineFault> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("node")
+            .enable_all()
+            .build()
+            .map_err(|error| EngineFault::Passing(format!("the node's runtime did not start: {error}")))?;
+        let handle = runtime.handle().clone();
+        let built = (|| {
+            let mut builder = builder_for(config, seed)?;
+            builder.set_runtime(handle.clone());
+            let store: Arc<DynStore> = Arc::new(LdkStorage(store));
+            let node = builder.build_with_store(store).map_err(build_fault)?;
+            let _inside = handle.enter();
+            node.start().map_err(|error| EngineFault::Passing(format!("the node did not start: {error}")))?;
+            Ok(node)
+        })();
+        match built {
+            Ok(node) => Ok(Engine { node: Arc::new(node), runtime: Mutex::new(Some(runtime)), handle }),
+            Err(fault) => {
+                runtime.shutdown_timeout(RUNTIME_GRACE);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Runs `work` where blocking is allowed.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> T + Send + 'static,
+    ) -> Result<T, NodeFault> {
+        let node = Arc::clone(&self.node);
+        let done = self.handle.spawn_blocking(move || work(&node)).await;
+        done.map_err(|_| NodeFault("the node is stopping".to_owned()))
+    }
+
+    /// The head of the event queue; waits for one.
+    pub(super) async fn next_event(&self) -> ldk_node::Event {
+        self.node.next_event_async().await
+    }
+
+    /// Stops the node, then its runtime. Blocks for as long as LDK's shutdown takes.
+    pub(super) async fn stop(&self) {
+        if let Ok(Err(error)) = self.call(Node::stop).await {
+            tracing::warn!(%error, "the node did not stop in order");
+        }
+        let runtime = self.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(RUNTIME_GRACE)).await;
+            if ended.is_err() {
+                tracing::warn!("the node's runtime did not end in order");
+            }
+        }
+    }
+}
+
+fn builder_for(config: &NodeConfig, seed: &NodeSeed) -> Result<Builder, EngineFault> {
+    let mut settings = ldk_node::config::Config { network: config.network, ..Default::default() };
+    if let Some(anchors) = settings.anchor_channels_config.as_mut() {
+        for text in &config.trusted_peers_no_reserve {
+            let peer: PublicKey = text.parse().map_err(|_| {
+                EngineFault::Setting(format!(
+                    "lightning.trusted_peers_no_reserve: `{text}` is not a public key"
+                ))
+            })?;
+            anchors.trusted_peers_no_reserve.push(peer);
+        }
+    }
+    let mut builder = Builder::from_config(settings);
+    builder.set_entropy_seed_bytes(seed.0);
+    builder.set_custom_logger(Arc::new(TracingLog));
+    if !config.listen.is_empty() {
+        let addresses: Result<Vec<SocketAddress>, EngineFault> =
+            config.listen.iter().map(|at| address(at)).collect();
+        builder
+            .set_listening_addresses(addresses?)
+            .map_err(|_| EngineFault::Setting("lightning.listen: too many addresses".to_owned()))?;
+    }
+    if let Some(alias) = &config.alias {
+        builder
+            .set_node_alias(alias.clone())
+            .map_err(|_| EngineFault::Setting("lightning.alias: at most 32 bytes".to_owned()))?;
+    }
+    match &config.chain {
+        ChainSource::Bitcoind { host, port, auth } => {
+            let (user, password) = source_check::credentials(auth)
+                .map_err(|error| EngineFault::Passing(format!("bitcoind's cookie: {error}")))?;
+            builder.set_chain_source_bitcoind_rpc(host.clone(), *port, user, password);
+        }
+        ChainSource::Esplora { url } => {
+            let sync = EsploraSyncConfig { background_sync_config: Some(ESPLORA_SYNC) };
+            builder.set_chain_source_esplora(url.clone(), Some(sync));
+        }
+    }
+    match &config.gossip {
+        GossipSource::P2p => builder.set_gossip_source_p2p(),
+        GossipSource::RapidSync { url } => builder.set_gossip_source_rgs(url.clone()),
+    };
+    Ok(builder)
+}
+
+fn build_fault(error: BuildError) -> EngineFault {
+    match error {
+        BuildError::ReadFailed | BuildError::InvalidChannelMonitor => EngineFault::Unreadable,
+        BuildError::NetworkMismatch => EngineFault::Setting(
+            "network: the data directory belongs to a node on another network".to_owned(),
+        ),
+        BuildError::InvalidListeningAddresses => {
+            EngineFault::Setting("lightning.listen: not usable".to_owned())
+        }
+        other => EngineFault::Passing(format!("the node could not be built: {other}")),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddress, EngineFault> {
+    text.parse()
+        .map_err(|_| EngineFault::Setting(format!("`{text}` is not an address of the form host:port")))
+}
+
+/// Starts paying an invoice.
+pub(super) fn send(node: &Node, bolt11: &str, max_fee: Msat) -> Result<(), NodeFault> {
+    let invoice: Bolt11Invoice =
+        bolt11.parse().map_err(|error| NodeFault(format!("not a BOLT 11 invoice: {error:?}")))?;
+    let limits = RouteParametersConfig::default().with_max_total_routing_fee_msat(max_fee.msat());
+    match node.bolt11_payment().send(&invoice, Some(limits)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(NodeFault(error.to_string())),
+    }
+}
+
+/// What became of a payment of ours.
+pub(super) fn outgoing(node: &Node, payment_hash: PaymentHash) -> Outgoing {
+    let Some(payment) = node.payment(&PaymentId(*payment_hash.as_bytes())) else {
+        return Outgoing::Unknown;
+    };
+    let preimage = match payment.kind {
+        PaymentKind::Bolt11 { preimage: Some(preimage), .. } => Some(Preimage::from_bytes(preimage.0)),
+        _ => None,
+    };
+    match (payment.status, preimage) {
+        (PaymentStatus::Succeeded, Some(preimage)) => {
+            let fee = payment.fee_paid_msat.and_then(|fee| Msat::new(fee).ok());
+            Outgoing::Succeeded { preimage, fee }
+        }
+        (PaymentStatus::Failed, _) => Outgoing::Failed,
+        (PaymentStatus::Pending | PaymentStatus::Succeeded, _) => Outgoing::Pending,
+    }
+}
+
+/// The channels as doors for payments.
+pub(super) fn doors(node: &Node) -> Doors {
+    Doors::of(&node.list_channels())
+}
+
+/// Connects and starts opening a channel.
+pub(super) fn open_channel(node: &Node, ask: &OpenAsk) -> Result<(), NodeFault> {
+    let peer: PublicKey =
+        ask.peer.parse().map_err(|_| NodeFault(format!("`{}` is not a node's public key", ask.peer)))?;
+    let at = address(&ask.address).map_err(|fault| NodeFault(fault.to_string()))?;
+    let push = (ask.push > Msat::ZERO).then(|| ask.push.msat());
+    let opened = if ask.announce {
+        node.open_announced_channel(peer, at, ask.amount_sat, push, None)
+    } else {
+        node.open_channel(peer, at, ask.amount_sat, push, None)
+    };
+    opened.map(|_| ()).map_err(|error| NodeFault(error.to_string()))
+}
+
+/// Starts closing a channel.
+pub(super) fn close_channel(node: &Node, channel_id: &str, how: CloseHow) -> Result<(), NodeFault> {
+    let channel = node
+        .list_channels()
+        .into_iter()
+        .find(|channel| channel.channel_id.to_string() == channel_id)
+        .ok_or_else(|| NodeFault(format!("no open channel `{channel_id}`")))?;
+    let closed = match how {
+        CloseHow::Cooperative => node.close_channel(&channel.user_channel_id, channel.counterparty_node_id),
+        CloseHow::Force => {
+            let reason = Some("the operator asked for it".to_owned());
+            node.force_close_channel(&channel.user_channel_id, channel.counterparty_node_id, reason)
+        }
+    };
+    closed.map_err(|error| NodeFault(error.to_string()))
+}

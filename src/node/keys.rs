@@ -1,0 +1,72 @@
+//! The keys that the node derives from its seed, derived once more for minting.
+//!
+//! LDK's seed is the private key of the BIP 32 master of the BIP 39 seed; from it come the node's
+//! identity and the keys of LDK's stateless inbound payments. Must not be used to sign anything but
+//! invoices.
+
+use std::fmt;
+
+use bitcoin::Network;
+use bitcoin::bip32::Xpriv;
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use ldk_node::lightning::ln::inbound_payment::ExpandedKey;
+use ldk_node::lightning::sign::{KeysManager, NodeSigner};
+use thiserror::Error;
+
+/// The BIP 39 seed, 64 bytes, of which everything else is derived.
+#[derive(Clone)]
+pub struct NodeSeed(pub(super) [u8; 64]);
+
+impl NodeSeed {
+    /// Takes the 64 bytes that BIP 39 makes of the words.
+    pub const fn new(bytes: [u8; 64]) -> NodeSeed {
+        NodeSeed(bytes)
+    }
+}
+
+impl fmt::Debug for NodeSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeSeed(redacted)")
+    }
+}
+
+/// The seed has no valid BIP 32 master key; the chance of it is nil.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the seed has no valid BIP 32 master key: make another seed")]
+pub struct UnusableSeed;
+
+/// What minting needs of the node's keys.
+pub(super) struct MintingKeys {
+    pub(super) identity: SecretKey,
+    pub(super) node_id: PublicKey,
+    pub(super) inbound: ExpandedKey,
+}
+
+impl fmt::Debug for MintingKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MintingKeys(of {}, redacted)", self.node_id)
+    }
+}
+
+impl MintingKeys {
+    /// Derives the keys as the node does.
+    ///
+    /// # Errors
+    /// When the seed has no master key.
+    pub(super) fn derive(seed: &NodeSeed, network: Network) -> Result<MintingKeys, UnusableSeed> {
+        let master = Xpriv::new_master(network, &seed.0).map_err(|_| UnusableSeed)?;
+        // The starting time only salts channel keys, which this second manager never makes.
+        let manager = KeysManager::new(&master.private_key.secret_bytes(), 0, 0, true);
+        let identity = manager.get_node_secret_key();
+        Ok(MintingKeys {
+            identity,
+            node_id: PublicKey::from_secret_key(&Secp256k1::signing_only(), &identity),
+            inbound: manager.get_expanded_key(),
+        })
+    }
+
+    /// The node's public key.
+    pub(super) fn node_id(&self) -> PublicKey {
+        self.node_id
+    }
+}

@@ -1,0 +1,31 @@
+//! The node library's log, handed to `tracing`.
+//!
+//! The library's own file logger never rotates and panics on a full disk.
+
+use ldk_node::logger::{LogLevel, LogRecord, LogWriter};
+
+/// What LDK says of every payment that we minted without storing; true and of no concern.
+const EXPECTED_OF_MINTED: &str = "couldn't be found in store";
+
+/// Forwards records under the target `ldk`.
+pub(super) struct TracingLog;
+
+impl LogWriter for TracingLog {
+    fn log<'a>(&self, record: LogRecord<'a>) {
+        let LogRecord { level, args, module_path, line } = record;
+        match level {
+            LogLevel::Gossip | LogLevel::Trace => tracing::trace!(target: "ldk", module_path, line, "{args}"),
+            LogLevel::Debug => tracing::debug!(target: "ldk", module_path, line, "{args}"),
+            LogLevel::Info => tracing::info!(target: "ldk", module_path, line, "{args}"),
+            LogLevel::Warn => tracing::warn!(target: "ldk", module_path, line, "{args}"),
+            LogLevel::Error => {
+                let text = args.to_string();
+                if text.contains(EXPECTED_OF_MINTED) {
+                    tracing::trace!(target: "ldk", module_path, line, "{text}");
+                } else {
+                    tracing::error!(target: "ldk", module_path, line, "{text}");
+                }
+            }
+        }
+    }
+}
