@@ -332,6 +332,19 @@ impl NodeControl for LightningNode {
         })
     }
 
+    fn connect(&self, peer: &str, address: &str) -> BoxFuture<'_, Result<(), NodeFault>> {
+        let (peer, address) = (peer.to_owned(), address.to_owned());
+        Box::pin(async move { self.call(move |node| engine::connect(node, &peer, &address)).await? })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async move {
+            let synced = self.call(ldk_node::Node::sync_wallets).await?;
+            self.refresh_doors().await;
+            synced.map_err(|error| NodeFault(error.to_string()))
+        })
+    }
+
     fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>> {
         Box::pin(async move { self.call(move |node| engine::open_channel(node, &ask)).await? })
     }

@@ -251,6 +251,12 @@ pub trait NodeControl: Send + Sync {
     /// A fresh on-chain address of the node's wallet.
     fn new_address(&self) -> BoxFuture<'_, Result<String, NodeFault>>;
 
+    /// Connects to a peer and remembers it.
+    fn connect(&self, peer: &str, address: &str) -> BoxFuture<'_, Result<(), NodeFault>>;
+
+    /// Asks the chain source now instead of at the next turn.
+    fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>>;
+
     /// Connects and starts opening a channel; the result comes as events.
     fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>>;
 

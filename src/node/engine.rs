@@ -217,10 +217,19 @@ pub(super) fn doors(node: &Node) -> Doors {
     Doors::of(&node.list_channels())
 }
 
+/// Connects to a peer and remembers it.
+pub(super) fn connect(node: &Node, peer: &str, at: &str) -> Result<(), NodeFault> {
+    let at = address(at).map_err(|fault| NodeFault(fault.to_string()))?;
+    node.connect(public_key(peer)?, at, true).map_err(|error| NodeFault(error.to_string()))
+}
+
+fn public_key(text: &str) -> Result<PublicKey, NodeFault> {
+    text.parse().map_err(|_| NodeFault(format!("`{text}` is not a node's public key")))
+}
+
 /// Connects and starts opening a channel.
 pub(super) fn open_channel(node: &Node, ask: &OpenAsk) -> Result<(), NodeFault> {
-    let peer: PublicKey =
-        ask.peer.parse().map_err(|_| NodeFault(format!("`{}` is not a node's public key", ask.peer)))?;
+    let peer = public_key(&ask.peer)?;
     let at = address(&ask.address).map_err(|fault| NodeFault(fault.to_string()))?;
     let push = (ask.push > Msat::ZERO).then(|| ask.push.msat());
     let opened = if ask.announce {
