@@ -3,12 +3,15 @@
 //! Pure: `config` fills it, `checkout` asks it. The table is built once and swapped whole.
 
 use std::fmt;
-use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::types::{Msat, Name};
+
+mod table;
+
+pub use table::{Catalog, CatalogError, DEFAULT_ROUTE, Matched, RouteTable};
 
 /// One API behind the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +85,4 @@ impl fmt::Debug for Upstream {
             .field("headers", &names)
             .finish()
     }
-}
-
-/// Finds the service and route of a request.
-#[derive(Clone, Debug, Default)]
-pub struct RouteTable {
-    services: Vec<Arc<Service>>,
 }

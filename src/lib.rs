@@ -8,6 +8,7 @@
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
 //! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
+//! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
@@ -17,4 +18,5 @@ pub mod clock;
 pub mod event;
 pub mod node;
 pub mod ports;
+pub mod request;
 pub mod types;

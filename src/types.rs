@@ -3,6 +3,9 @@
 //! Invariants: an [`Msat`] never exceeds 21 million bitcoin and its arithmetic is checked; a
 //! [`Preimage`] never shows itself in a log. Nothing here does I/O.
 
+pub mod host;
+pub mod path;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,0 +1,175 @@
+//! What the table must find, and what it must not let in.
+
+use super::*;
+use crate::catalog::Upstream;
+use crate::types::Msat;
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn sat(amount: u64) -> Price {
+    Price::Fixed(Msat::from_sat(amount).expect("in range"))
+}
+
+fn service(own: &str, host: Option<&str>, path: &str) -> Service {
+    Service {
+        name: name(own),
+        host: host.map(str::to_owned),
+        path: path.to_owned(),
+        price: sat(10),
+        routes: vec![],
+        upstream: Upstream {
+            base: "http://127.0.0.1:1/".parse().expect("a URL"),
+            strip_prefix: None,
+            host: None,
+            headers: vec![],
+        },
+    }
+}
+
+fn route(own: &str, method: Option<Method>, path: PathPattern, price: Price) -> Route {
+    Route { name: name(own), method, path, price }
+}
+
+fn exact(path: &str) -> PathPattern {
+    PathPattern::Exact(path.to_owned())
+}
+
+fn under(path: &str) -> PathPattern {
+    PathPattern::Under(path.to_owned())
+}
+
+fn found(table: &RouteTable, host: &str, path: &str) -> Option<String> {
+    table.lookup(&Method::GET, host, path).map(|m| m.service.name.to_string())
+}
+
+#[test]
+fn the_most_specific_service_wins_in_any_order() {
+    let mut services = vec![
+        service("any", None, "/"),
+        service("any-long", None, "/v1/deep"),
+        service("named", Some("API.example."), "/v1/"),
+        service("named-long", Some("api.example"), "/v1/x"),
+    ];
+    for _ in 0..services.len() {
+        services.rotate_left(1);
+        let table = RouteTable::new(services.clone()).expect("no overlap");
+        assert_eq!(found(&table, "api.example", "/v1/x/y").as_deref(), Some("named-long"));
+        assert_eq!(found(&table, "api.example", "/v1/xy").as_deref(), Some("named"));
+        assert_eq!(found(&table, "api.example", "/v1/deep").as_deref(), Some("named"));
+        assert_eq!(found(&table, "api.example", "/other").as_deref(), Some("any"));
+        assert_eq!(found(&table, "other", "/v1/deep/x").as_deref(), Some("any-long"));
+    }
+    let table = RouteTable::new(vec![service("only", Some("h"), "/v1")]).expect("one");
+    assert_eq!(found(&table, "h", "/v2"), None);
+    assert_eq!(found(&table, "g", "/v1"), None);
+}
+
+#[test]
+fn overlaps_are_found() {
+    let overlap = RouteTable::new(vec![service("a", None, "/v1/"), service("b", None, "/v1")]);
+    assert_eq!(overlap.unwrap_err(), CatalogError::Overlap { first: name("a"), second: name("b") });
+    let hosts = RouteTable::new(vec![service("a", Some("H."), "/"), service("b", Some("h"), "/")]);
+    assert!(matches!(hosts.unwrap_err(), CatalogError::Overlap { .. }));
+    let twins = RouteTable::new(vec![service("a", None, "/v1"), service("a", None, "/v2")]);
+    assert_eq!(twins.unwrap_err(), CatalogError::DuplicateService { name: name("a") });
+}
+
+#[test]
+fn what_can_match_nothing_is_an_error() {
+    assert!(matches!(RouteTable::new(vec![service("a", None, "/a/../b")]), Err(CatalogError::Path { .. })));
+    assert!(matches!(RouteTable::new(vec![service("a", Some("h:80"), "/")]), Err(CatalogError::Host { .. })));
+    let with = |routes: Vec<Route>| {
+        let mut one = service("a", None, "/v1");
+        one.routes = routes;
+        RouteTable::new(vec![one]).map(|_| ())
+    };
+    assert!(matches!(
+        with(vec![route("r", None, exact("/v2"), sat(1))]),
+        Err(CatalogError::RouteOutside { .. })
+    ));
+    assert!(matches!(
+        with(vec![route("default", None, exact("/v1/x"), sat(1))]),
+        Err(CatalogError::DuplicateRoute { .. })
+    ));
+    assert!(matches!(
+        with(vec![route("r", None, under("/v1/x"), sat(1)), route("s", None, under("/v1/x/"), sat(2))]),
+        Err(CatalogError::RouteOverlap { .. })
+    ));
+    assert!(matches!(
+        with(vec![route("r", None, exact("/v1/x"), Price::Fixed(Msat::ZERO))]),
+        Err(CatalogError::ZeroPrice { .. })
+    ));
+}
+
+#[test]
+fn the_most_specific_route_wins() {
+    let mut one = service("a", None, "/v1");
+    one.routes = vec![
+        route("files", None, under("/v1/files"), sat(20)),
+        route("deep", None, under("/v1/files/deep"), sat(30)),
+        route("one", None, exact("/v1/files/deep/one"), sat(40)),
+        route("post", Some(Method::POST), exact("/v1/files/deep/one"), sat(50)),
+        route("health", Some(Method::GET), exact("/v1/health"), Price::Free),
+        route("cheap", None, exact("/v1/cheap"), sat(1)),
+    ];
+    let table = RouteTable::new(vec![one]).expect("no overlap");
+    for (method, path, route, price) in [
+        (Method::GET, "/v1/files", "files", sat(20)),
+        (Method::GET, "/v1/filesystem", "default", sat(10)),
+        (Method::GET, "/v1/files/deep/two", "deep", sat(30)),
+        (Method::GET, "/v1/files/deep/one", "one", sat(40)),
+        (Method::POST, "/v1/files/deep/one", "post", sat(50)),
+        (Method::GET, "/v1/health", "health", Price::Free),
+        (Method::HEAD, "/v1/health", "health", Price::Free),
+        (Method::POST, "/v1/health", "default", sat(10)),
+        // A free path is free in its one spelling.
+        (Method::GET, "/v1/Health", "default", sat(10)),
+        (Method::GET, "/v1/health/", "default", sat(10)),
+        (Method::GET, "/v1/health/x", "default", sat(10)),
+        (Method::GET, "/v1/CHEAP", "default", sat(10)),
+        (Method::GET, "/v1/cheap", "cheap", sat(1)),
+    ] {
+        let matched = table.lookup(&method, "h", path).expect("the service covers it");
+        assert_eq!((matched.route.as_str(), matched.price), (route, price), "{method} {path}");
+    }
+}
+
+#[test]
+fn another_spelling_of_a_priced_path_is_not_cheaper() {
+    let mut one = service("a", None, "/");
+    one.price = Price::Free;
+    one.routes = vec![
+        route("paid", Some(Method::GET), exact("/paid"), sat(40)),
+        route("area", None, under("/Area"), sat(50)),
+        route("cheap", None, under("/PAI"), sat(1)),
+    ];
+    let table = RouteTable::new(vec![one]).expect("no overlap");
+    for (path, price) in [
+        ("/paid", sat(40)),
+        ("/paid/", sat(40)),
+        ("/PAID", sat(40)),
+        ("/Paid/", sat(40)),
+        ("/area/x", sat(50)),
+        ("/AREA", sat(50)),
+        ("/pai/x", sat(1)),
+        ("/free", Price::Free),
+        ("/paid/x", Price::Free),
+    ] {
+        assert_eq!(table.lookup(&Method::GET, "h", path).map(|m| m.price), Some(price), "{path}");
+        assert_eq!(table.lookup(&Method::HEAD, "h", path).map(|m| m.price), Some(price), "HEAD {path}");
+    }
+}
+
+#[test]
+fn a_new_price_has_a_new_revision_and_a_swap_keeps_the_old_table_alive() {
+    let catalog = Catalog::new(RouteTable::new(vec![service("a", None, "/")]).expect("one"));
+    let before = catalog.current();
+    let mut dearer = service("a", None, "/");
+    dearer.price = sat(11);
+    catalog.swap(RouteTable::new(vec![dearer]).expect("one"));
+    let revision = |t: &RouteTable| t.lookup(&Method::GET, "h", "/").map(|m| m.revision);
+    assert_ne!(revision(&before), revision(&catalog.current()));
+    assert_eq!(revision(&before), revision(&before.clone()));
+}

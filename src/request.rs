@@ -1,0 +1,201 @@
+//! Admission: what arrived becomes a [`CanonicalRequest`], or is refused (THREATS 8 to 12).
+//!
+//! A `CanonicalRequest` is the only thing that both the pricer and the forwarder take, so what was
+//! priced is what is sent. Its fields are private and [`admit`] is its only maker.
+
+use std::net::IpAddr;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use thiserror::Error;
+
+use crate::types::host::canonical_host;
+use crate::types::path::{PathFault, canonical_path};
+
+mod headers;
+
+/// Longest query that is forwarded, in bytes.
+const MAX_QUERY_BYTES: usize = 16 * 1024;
+
+/// The methods that are let in; anything else is 405.
+pub const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// One request in its one spelling.
+#[derive(Clone)]
+pub struct CanonicalRequest {
+    method: Method,
+    host: String,
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+    peer: IpAddr,
+}
+
+impl std::fmt::Debug for CanonicalRequest {
+    /// Leaves query and headers out: they may carry the client's secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CanonicalRequest({} {}{} from {})", self.method, self.host, self.path, self.peer)
+    }
+}
+
+impl CanonicalRequest {
+    /// The method, one of [`METHODS`].
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The host: lower-case, without port or trailing dot.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path in its canonical spelling.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The query as it came, in ASCII.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// What may go upstream: no hop-by-hop headers, no credentials of ours, nothing that claims
+    /// another method, path or client.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The address that the request came from.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}
+
+/// Why a request is not let in. Nothing was priced and nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{code}: {detail}")]
+pub struct Inadmissible {
+    /// The status to answer with.
+    pub status: StatusCode,
+    /// Stable code for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+impl Inadmissible {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Inadmissible {
+        Inadmissible { status, code, detail: detail.into() }
+    }
+
+    fn bad(code: &'static str, detail: impl Into<String>) -> Inadmissible {
+        Inadmissible::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+}
+
+/// Lets a request in.
+///
+/// # Errors
+/// When two servers might read it in two ways, or when it is no request that a gateway forwards.
+pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissible> {
+    if !METHODS.contains(&parts.method) {
+        return Err(Inadmissible::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "only GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS pass",
+        ));
+    }
+    if parts.version == Version::HTTP_09 {
+        return Err(Inadmissible::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP/0.9"));
+    }
+    let host = host(parts)?;
+    let path = canonical_path(parts.uri.path()).map_err(|fault| match fault {
+        PathFault::TooLong => Inadmissible::new(StatusCode::URI_TOO_LONG, "path_too_long", fault.to_string()),
+        other => Inadmissible::bad("bad_path", other.to_string()),
+    })?;
+    let query = parts.uri.query().map(query).transpose()?;
+    framing(&parts.headers)?;
+    let headers = headers::cleaned(&parts.headers)?;
+    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer })
+}
+
+/// Exactly one host, and the same in the request line when that names one.
+fn host(parts: &Parts) -> Result<String, Inadmissible> {
+    let bad = |detail: &str| Inadmissible::bad("bad_host", detail);
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let mut named = parts.headers.get_all(header::HOST).iter();
+    let first = match named.next() {
+        Some(value) => Some(value.to_str().map_err(|_| bad("the Host header is not text"))?),
+        None => None,
+    };
+    if named.next().is_some() {
+        return Err(bad("more than one Host header"));
+    }
+    let text = match (first, authority) {
+        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+            return Err(bad("the Host header and the request line name different hosts"));
+        }
+        (Some(host), _) => host,
+        // HTTP/2 has no Host header but the authority; HTTP/1 must send one.
+        (None, Some(authority)) if parts.version == Version::HTTP_2 => authority,
+        (None, _) => return Err(bad("no Host header")),
+    };
+    canonical_host(text).map_err(|fault| bad(&format!("the Host header is {fault}")))
+}
+
+fn query(query: &str) -> Result<String, Inadmissible> {
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(Inadmissible::new(
+            StatusCode::URI_TOO_LONG,
+            "query_too_long",
+            "the query is longer than 16 KiB",
+        ));
+    }
+    let mut ascii = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        match byte {
+            0..=0x20 | 0x7f => {
+                return Err(Inadmissible::bad("bad_query", "the query has a control character"));
+            }
+            0x80.. => ascii.push_str(&format!("%{byte:02X}")),
+            _ => ascii.push(char::from(byte)),
+        }
+    }
+    Ok(ascii)
+}
+
+/// One way to know where the body ends (THREATS 11).
+fn framing(headers: &HeaderMap) -> Result<(), Inadmissible> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let encoding = encodings.next();
+    let length = lengths.next();
+    if encoding.is_some() && length.is_some() {
+        return Err(Inadmissible::bad("bad_framing", "both Content-Length and Transfer-Encoding"));
+    }
+    if let Some(encoding) = encoding {
+        let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || encodings.next().is_some() {
+            return Err(Inadmissible::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer_encoding",
+                "the only transfer encoding that is understood is `chunked`",
+            ));
+        }
+    }
+    if let Some(length) = length {
+        let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if !digits || lengths.next().is_some() {
+            return Err(Inadmissible::bad("bad_framing", "not exactly one Content-Length"));
+        }
+    }
+    Ok(())
+}
+
+/// The headers that carry one of our credentials besides `Authorization`.
+pub const CREDENTIAL_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("macaroon"), HeaderName::from_static("grpc-metadata-macaroon")];
+
+#[cfg(test)]
+mod tests;
