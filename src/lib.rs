@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
+//! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
 //! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
@@ -16,6 +17,7 @@
 pub mod catalog;
 pub mod clock;
 pub mod event;
+pub mod l402;
 pub mod node;
 pub mod ports;
 pub mod request;

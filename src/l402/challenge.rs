@@ -1,0 +1,72 @@
+//! The offer in a 402: the `WWW-Authenticate` line and the body's fields (PROTOCOLS §1, emission).
+
+use http::HeaderValue;
+use serde_json::{Value, json};
+
+use super::token::Token;
+use crate::types::{Msat, PaymentHash, Timestamp};
+
+/// What a 402 offers.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge<'a> {
+    /// The token that the payment makes good.
+    pub token: &'a Token,
+    /// The invoice (BOLT 11).
+    pub bolt11: &'a str,
+    /// The invoice's payment hash.
+    pub payment_hash: PaymentHash,
+    /// The invoice's amount.
+    pub amount: Msat,
+    /// When the invoice stops being payable.
+    pub expires_at: Timestamp,
+    /// When the token ends.
+    pub valid_until: Timestamp,
+    /// How many units the token holds.
+    pub units: u32,
+}
+
+impl Challenge<'_> {
+    /// The value of `WWW-Authenticate`: this order and spelling is what every deployed client reads.
+    ///
+    /// Marked sensitive, so that `Debug` of the headers does not show it.
+    pub fn header_value(&self) -> HeaderValue {
+        let (macaroon, invoice) = (self.token.base64(), self.invoice());
+        let text =
+            format!(r#"L402 macaroon="{macaroon}", invoice="{invoice}", version="0", token="{macaroon}""#);
+        let mut value = HeaderValue::try_from(text)
+            .expect("base64, letters and digits between fixed ASCII text are a header value");
+        value.set_sensitive(true);
+        value
+    }
+
+    /// The body: problem details (RFC 9457) with `code` and the fields that clients look for.
+    ///
+    /// Amounts in satoshi are rounded up, so that a limit checked against them holds.
+    pub fn body(&self, code: &str, detail: &str) -> Value {
+        let macaroon = self.token.base64();
+        json!({
+            "type": "about:blank",
+            "title": "Payment Required",
+            "status": 402,
+            "detail": detail,
+            "code": code,
+            "invoice": self.invoice(),
+            "macaroon": macaroon,
+            "token": macaroon,
+            "paymentHash": self.payment_hash,
+            "amountMsat": self.amount,
+            "amountSats": self.amount.sats_ceil(),
+            "priceSats": self.amount.sats_ceil(),
+            "expiresAt": self.expires_at.secs(),
+            "validUntil": self.valid_until.secs(),
+            "reusable": self.units > 1,
+            "units": self.units,
+        })
+    }
+
+    /// The invoice without anything that no invoice has (BOLT 11 is letters and digits): a broken
+    /// one cannot break out of its quotes.
+    fn invoice(&self) -> String {
+        self.bolt11.chars().filter(char::is_ascii_alphanumeric).collect()
+    }
+}

@@ -1,0 +1,177 @@
+//! A macaroon from outside: version 2, binary, spelled in the one way it can be, with first-party
+//! caveats only; and the check of its chain of signatures.
+//!
+//! Invariant: whatever this reads, writing it again gives the same bytes, so there are no two
+//! spellings of one token, no trailing bytes and no other format. The macaroon's location is not
+//! signed and is not looked at.
+
+use macaroon::{Caveat, Format, Macaroon};
+use ring::hmac;
+use subtle::ConstantTimeEq;
+
+use super::base64;
+use super::verify::Refusal;
+use super::{MAX_CAVEATS, MAX_MACAROON_BYTES};
+
+/// libmacaroons' fixed key, with which a root key of any length becomes the key of the first HMAC.
+const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";
+
+/// The first byte of a binary macaroon of version 2.
+const VERSION_2: u8 = 2;
+
+/// A macaroon's parts, not yet believed.
+pub(super) struct Unverified {
+    pub(super) identifier: Vec<u8>,
+    pub(super) caveats: Vec<Vec<u8>>,
+    signature: [u8; 32],
+}
+
+impl Unverified {
+    /// Reads a macaroon.
+    pub(super) fn read(bytes: &[u8]) -> Result<Unverified, Refusal> {
+        if bytes.len() > MAX_MACAROON_BYTES {
+            return Err(Refusal::MacaroonTooLarge);
+        }
+        // The crate's reader guesses the format: version 1 and JSON would be taken as well.
+        if bytes.first() != Some(&VERSION_2) {
+            return Err(Refusal::MacaroonUndecodable);
+        }
+        let macaroon = Macaroon::deserialize_binary(bytes).map_err(|_| Refusal::MacaroonUndecodable)?;
+        // The crate's reader takes trailing bytes and padded lengths.
+        if written(&macaroon) != bytes {
+            return Err(Refusal::MacaroonUndecodable);
+        }
+        let caveats = macaroon.caveats();
+        if caveats.len() > MAX_CAVEATS {
+            return Err(Refusal::TooManyCaveats);
+        }
+        let caveats = caveats.into_iter().map(predicate).collect::<Result<_, _>>()?;
+        let signature = *AsRef::<[u8; 32]>::as_ref(&macaroon.signature());
+        Ok(Unverified { identifier: macaroon.identifier().0, caveats, signature })
+    }
+
+    /// Rebuilds the chain from `root_key` and compares the signatures in constant time.
+    pub(super) fn check(&self, root_key: &[u8; 32]) -> Result<(), Refusal> {
+        let first = link(link(KEY_GENERATOR, root_key).as_ref(), &self.identifier);
+        let last = self.caveats.iter().fold(first, |key, caveat| link(key.as_ref(), caveat));
+        if bool::from(last.as_ref().ct_eq(&self.signature)) { Ok(()) } else { Err(Refusal::BadSignature) }
+    }
+}
+
+/// The binary form of version 2.
+pub(super) fn written(macaroon: &Macaroon) -> Vec<u8> {
+    let text = macaroon.serialize(Format::V2).expect("version 2 takes any bytes in any field");
+    base64::decode(&text).expect("the crate writes URL-safe base64 of at least the version byte")
+}
+
+fn link(key: &[u8], message: &[u8]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
+}
+
+fn predicate(caveat: Caveat) -> Result<Vec<u8>, Refusal> {
+    match caveat {
+        Caveat::FirstParty(caveat) => Ok(caveat.predicate().0),
+        Caveat::ThirdParty(_) => Err(Refusal::ThirdPartyCaveat),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use macaroon::MacaroonKey;
+    use proptest::prelude::*;
+
+    fn code(bytes: &[u8]) -> &'static str {
+        Unverified::read(bytes).map_or_else(|refusal| refusal.code(), |_| "read")
+    }
+
+    fn macaroon(identifier: &[u8], caveats: &[Vec<u8>]) -> Macaroon {
+        let key = MacaroonKey::generate(&[5; 32]);
+        let mut macaroon = Macaroon::create(Some("here".into()), &key, identifier.into()).unwrap();
+        for caveat in caveats {
+            macaroon.add_first_party_caveat(caveat.as_slice().into());
+        }
+        macaroon
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_its_chain_holds(
+            identifier in proptest::collection::vec(any::<u8>(), 1..80),
+            caveats in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..MAX_CAVEATS),
+            other in any::<[u8; 32]>(),
+        ) {
+            let read = Unverified::read(&written(&macaroon(&identifier, &caveats))).unwrap();
+            prop_assert_eq!(&read.identifier, &identifier);
+            prop_assert_eq!(&read.caveats, &caveats);
+            prop_assert_eq!(read.check(&[5; 32]), Ok(()));
+            if other != [5; 32] {
+                prop_assert_eq!(read.check(&other), Err(Refusal::BadSignature));
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Unverified::read(&bytes);
+            let _ = Unverified::read(&[&[VERSION_2], bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn a_damaged_macaroon_is_refused_or_fails_its_chain(at in any::<prop::sample::Index>(), xor in 1u8..) {
+            let mut bytes = written(&macaroon(b"identifier", &[b"a=1".to_vec(), b"b=2".to_vec()]));
+            let place = at.index(bytes.len());
+            bytes[place] ^= xor;
+            if let Ok(read) = Unverified::read(&bytes) {
+                // Bytes 3 to 6 are the location, which no macaroon signs.
+                prop_assert!((3..7).contains(&place) || read.check(&[5; 32]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_cut_macaroon_is_refused(at in any::<prop::sample::Index>()) {
+            let bytes = written(&macaroon(b"identifier", &[b"a=1".to_vec()]));
+            prop_assert_eq!(code(&bytes[..at.index(bytes.len())]), "macaroon_undecodable");
+        }
+    }
+
+    #[test]
+    fn one_token_has_one_spelling() {
+        let bytes = written(&macaroon(b"identifier", &[]));
+        assert_eq!(code(&bytes), "read");
+        assert_eq!(code(&[bytes.as_slice(), &[0]].concat()), "macaroon_undecodable");
+        // The location's length as a varint of two bytes.
+        assert_eq!(bytes[..3], [2, 1, 4]);
+        let padded = [&[2, 1, 0x84, 0], &bytes[3..]].concat();
+        assert!(Macaroon::deserialize_binary(&padded).is_ok());
+        assert_eq!(code(&padded), "macaroon_undecodable");
+    }
+
+    #[test]
+    fn other_formats_are_refused() {
+        let macaroon = macaroon(b"identifier", &[]);
+        let version_1 = base64::decode(&macaroon.serialize(Format::V1).unwrap()).unwrap();
+        assert!(Macaroon::deserialize_binary(&version_1).is_ok());
+        assert_eq!(code(&version_1), "macaroon_undecodable");
+        assert_eq!(code(macaroon.serialize(Format::V2JSON).unwrap().as_bytes()), "macaroon_undecodable");
+        assert_eq!(code(b""), "macaroon_undecodable");
+    }
+
+    #[test]
+    fn limits_hold_at_their_edge() {
+        let with = |count: usize| written(&macaroon(b"i", &vec![b"a=1".to_vec(); count]));
+        assert_eq!(code(&with(MAX_CAVEATS)), "read");
+        assert_eq!(code(&with(MAX_CAVEATS + 1)), "too_many_caveats");
+        let empty = written(&macaroon(b"i", &[vec![b'a'; 2_000], vec![]])).len();
+        let sized = |len: usize| written(&macaroon(b"i", &[vec![b'a'; 2_000], vec![b'b'; len]]));
+        let fits = MAX_MACAROON_BYTES - empty - 1;
+        assert_eq!((sized(fits).len(), code(&sized(fits))), (MAX_MACAROON_BYTES, "read"));
+        assert_eq!(code(&sized(fits + 1)), "macaroon_too_large");
+    }
+
+    #[test]
+    fn a_third_party_caveat_is_refused() {
+        let mut macaroon = macaroon(b"identifier", &[]);
+        macaroon.add_third_party_caveat("there", &MacaroonKey::generate(b"k"), "who".into());
+        assert_eq!(code(&written(&macaroon)), "third_party_caveat");
+    }
+}
