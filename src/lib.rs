@@ -13,6 +13,7 @@
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
+//! | 11 | [`sandbox`] | regtest in the box, for the demo |
 
 pub mod catalog;
 pub mod clock;
@@ -21,4 +22,5 @@ pub mod l402;
 pub mod node;
 pub mod ports;
 pub mod request;
+pub mod sandbox;
 pub mod types;
