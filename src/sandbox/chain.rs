@@ -15,6 +15,7 @@ mod file;
 mod locks;
 mod mempool;
 mod miner;
+mod rejection;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -34,7 +35,8 @@ use mempool::Mempool;
 pub use coins::Coin;
 pub use faucet::FaucetError;
 pub use file::FileError;
-pub use mempool::{MempoolEntry, Rejection};
+pub use mempool::{Family, MempoolEntry};
+pub use rejection::{MIN_RELAY_SAT_PER_KVBYTE, Rejection};
 
 /// The chain, its unspent outputs and its mempool. Clones share one chain.
 #[derive(Clone, Debug)]

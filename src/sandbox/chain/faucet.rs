@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use super::best::BestChain;
 use super::coins::Coins;
-use super::mempool::{Mempool, Rejection, is_mature};
+use super::mempool::{Mempool, is_mature};
+use super::rejection::Rejection;
 
 const FEE_SAT_PER_VBYTE: u64 = 2;
 /// Less change than this goes to the fee: nodes do not relay outputs below it.

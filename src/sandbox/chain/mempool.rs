@@ -7,67 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::{Amount, Block, OutPoint, ScriptBuf, Transaction, Txid, Weight};
-use thiserror::Error;
 
 use super::best::BestChain;
 use super::coins::{Coin, Coins};
 use super::locks;
+use super::rejection::{Rejection, check_form, fee, relay_fee};
 
-/// What bitcoind relays by default, in satoshi for 1000 virtual bytes.
-pub(super) const MIN_RELAY_SAT_PER_KVBYTE: u64 = 1_000;
 const MAX_TRANSACTIONS: usize = 10_000;
 const MAX_ANCESTORS: usize = 25;
 const MAX_REPLACED: usize = 100;
 const MAX_SIGOPS: usize = 16_000;
-/// A smaller one could be mistaken for a node of the merkle tree.
-const MIN_BASE_BYTES: usize = 65;
-
-/// Why a transaction was not taken. The texts are bitcoind's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Rejection {
-    /// It is in a block already.
-    #[error("Transaction outputs already in utxo set")]
-    AlreadyConfirmed,
-    /// It spends what never was, or what is spent.
-    #[error("bad-txns-inputs-missingorspent")]
-    MissingInputs,
-    /// It could never be in a block.
-    #[error("{0}")]
-    Malformed(&'static str),
-    /// Larger than nodes relay.
-    #[error("{0}")]
-    TooLarge(&'static str),
-    /// Its nLockTime is not reached.
-    #[error("non-final")]
-    NotFinal,
-    /// A coin that it spends is younger than its nSequence asks.
-    #[error("non-BIP68-final")]
-    TooYoung,
-    /// It spends a coinbase that is not 100 blocks deep.
-    #[error("bad-txns-premature-spend-of-coinbase")]
-    Immature,
-    /// It gives more than it takes.
-    #[error("bad-txns-in-belowout")]
-    Overspent,
-    /// Under one satoshi for a virtual byte.
-    #[error("min relay fee not met, {paid} < {needed}")]
-    FeeTooLow {
-        /// Its fee in satoshi.
-        paid: u64,
-        /// What it should be.
-        needed: u64,
-    },
-    /// It conflicts with what waits here and may not replace it.
-    #[error("{0}")]
-    NotReplacing(&'static str),
-    /// Too many unconfirmed ancestors.
-    #[error("too-long-mempool-chain")]
-    TooManyAncestors,
-    /// Too much waits here.
-    #[error("mempool full")]
-    Full,
-}
-
 /// A transaction that waits, and what is known of it.
 #[derive(Clone, Debug)]
 pub struct MempoolEntry {
@@ -85,6 +34,21 @@ pub struct MempoolEntry {
     pub parents: Vec<Txid>,
     /// The transactions here that spend from it.
     pub children: Vec<Txid>,
+    /// It and all that it depends on here.
+    pub ancestors: Family,
+    /// It and all that depends on it here.
+    pub descendants: Family,
+}
+
+/// A transaction together with its relatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// How many, itself included.
+    pub count: usize,
+    /// Their virtual bytes.
+    pub vbytes: u64,
+    /// Their fees.
+    pub fees: Amount,
 }
 
 #[derive(Debug)]
@@ -352,55 +316,18 @@ impl Mempool {
             height: waiting.height,
             parents,
             children: self.children(txid),
+            ancestors: self.family(waiting, &self.ancestors(&waiting.tx)),
+            descendants: self.family(waiting, &self.descendants(txid)),
         })
     }
-}
 
-/// The least fee for relaying that weight.
-fn relay_fee(weight: Weight) -> Amount {
-    Amount::from_sat((weight.to_vbytes_ceil() * MIN_RELAY_SAT_PER_KVBYTE).div_ceil(1_000))
-}
-
-/// What can be said of a transaction without the chain.
-fn check_form(tx: &Transaction) -> Result<(), Rejection> {
-    let malformed = |reason| Err(Rejection::Malformed(reason));
-    if tx.input.is_empty() {
-        return malformed("bad-txns-vin-empty");
+    fn family(&self, one: &Waiting, relatives: &BTreeSet<Txid>) -> Family {
+        let mut family = Family { count: 0, vbytes: 0, fees: Amount::ZERO };
+        for member in relatives.iter().map(|txid| &self.waiting[txid]).chain([one]) {
+            family.count += 1;
+            family.vbytes += member.weight.to_vbytes_ceil();
+            family.fees += member.fee;
+        }
+        family
     }
-    if tx.output.is_empty() {
-        return malformed("bad-txns-vout-empty");
-    }
-    if tx.is_coinbase() {
-        return malformed("coinbase");
-    }
-    if tx.input.iter().any(|input| input.previous_output.is_null()) {
-        return malformed("bad-txns-prevout-null");
-    }
-    let mut spent = BTreeSet::new();
-    if !tx.input.iter().all(|input| spent.insert(input.previous_output)) {
-        return malformed("bad-txns-inputs-duplicate");
-    }
-    if tx.output.iter().any(|output| output.value > Amount::MAX_MONEY) {
-        return malformed("bad-txns-vout-toolarge");
-    }
-    if total(tx).is_none_or(|total| total > Amount::MAX_MONEY) {
-        return malformed("bad-txns-txouttotal-toolarge");
-    }
-    if tx.weight() > Transaction::MAX_STANDARD_WEIGHT {
-        return Err(Rejection::TooLarge("tx-size"));
-    }
-    if tx.base_size() < MIN_BASE_BYTES {
-        return Err(Rejection::TooLarge("tx-size-small"));
-    }
-    Ok(())
-}
-
-fn total(tx: &Transaction) -> Option<Amount> {
-    tx.output.iter().try_fold(Amount::ZERO, |sum, output| sum.checked_add(output.value))
-}
-
-fn fee(tx: &Transaction, spent: &[Coin]) -> Result<Amount, Rejection> {
-    let taken = spent.iter().try_fold(Amount::ZERO, |sum, coin| sum.checked_add(coin.output.value));
-    let given = total(tx).ok_or(Rejection::Overspent)?;
-    taken.and_then(|taken| taken.checked_sub(given)).ok_or(Rejection::Overspent)
 }
