@@ -22,6 +22,7 @@ mod identifier;
 mod keys;
 mod narrowing;
 mod received;
+mod refusal;
 mod sold;
 mod token;
 mod verify;
@@ -31,14 +32,10 @@ pub use challenge::Challenge;
 pub use credential::{Malformed, Presented, carries_credential, presented};
 pub use identifier::{Identifier, NotAnIdentifier};
 pub use keys::{MasterKeyFault, MasterKeys};
-pub use narrowing::UnknownCaveats;
+pub use narrowing::{UnknownCaveats, Use};
 pub use received::{NoChallenge, ReceivedChallenge, authorization, parse_challenge};
+pub use refusal::Refusal;
 pub use sold::{Offer, Sold};
 pub use token::{NoMasterKey, Token};
-pub use verify::{Refusal, Use, Verified, verify};
-
-/// A macaroon larger than this is refused, in bytes (PROTOCOLS §1).
-pub const MAX_MACAROON_BYTES: usize = 4_096;
-
-/// A macaroon with more caveats than this is refused, the minted ones counted (PROTOCOLS §1).
-pub const MAX_CAVEATS: usize = 32;
+pub use verify::{Verified, verify};
+pub use wire::{MAX_CAVEATS, MAX_MACAROON_BYTES};

@@ -6,9 +6,22 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::refusal::Refusal;
 use super::sold::Sold;
-use super::verify::{Refusal, Use};
-use crate::types::{Preimage, Timestamp};
+use crate::types::{Name, Preimage, Timestamp};
+
+/// What a token shall be used for.
+#[derive(Clone, Copy, Debug)]
+pub struct Use<'a> {
+    /// The service that the request matched.
+    pub service: &'a Name,
+    /// The request's method, upper case.
+    pub method: &'a str,
+    /// The request's canonical path as the client sent it, without the query.
+    pub path: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
 
 /// What to do with a caveat that we do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -10,8 +10,13 @@ use ring::hmac;
 use subtle::ConstantTimeEq;
 
 use super::base64;
-use super::verify::Refusal;
-use super::{MAX_CAVEATS, MAX_MACAROON_BYTES};
+use super::refusal::Refusal;
+
+/// A macaroon larger than this is refused, in bytes (PROTOCOLS §1).
+pub const MAX_MACAROON_BYTES: usize = 4_096;
+
+/// A macaroon with more caveats than this is refused, the minted ones counted (PROTOCOLS §1).
+pub const MAX_CAVEATS: usize = 32;
 
 /// libmacaroons' fixed key, with which a root key of any length becomes the key of the first HMAC.
 const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";

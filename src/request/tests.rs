@@ -69,7 +69,10 @@ fn a_body_has_one_end() {
         let all: Vec<_> = [("host", "a")].iter().chain(headers).copied().collect();
         ask("POST", "/", &all)
     };
-    assert_eq!(code(post(&[("content-length", "3"), ("transfer-encoding", "chunked")])), (400, "bad_framing"));
+    assert_eq!(
+        code(post(&[("content-length", "3"), ("transfer-encoding", "chunked")])),
+        (400, "bad_framing")
+    );
     for bad in ["+3", "3, 3", "", "0x3", "-1"] {
         assert_eq!(code(post(&[("content-length", bad)])), (400, "bad_framing"), "{bad}");
     }

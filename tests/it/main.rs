@@ -1,3 +1,6 @@
 //! Everything that is tested from outside, in one binary. One `mod` line a file, in order.
 
+mod l402_attacks;
+mod l402_oracles;
+mod l402_world;
 mod layering;
