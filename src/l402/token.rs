@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use macaroon::{Macaroon, MacaroonKey};
-
 use super::base64;
 use super::identifier::Identifier;
 use super::keys::MasterKeys;
@@ -25,8 +23,9 @@ pub struct NoMasterKey;
 impl Token {
     /// Mints the token that `sold` says, bound to the payment that `identifier` says.
     ///
-    /// `location` is a hint for the reader (our host): nobody signs it and we never look at it. A
-    /// location over 255 bytes is left out. Pure computation: a few HMACs, nothing stored.
+    /// `location` is a hint for the reader (our host): nobody signs it and we never look at it. One
+    /// over 255 bytes is left out, so that a token never outgrows what [`super::verify`] takes.
+    /// Pure computation: a dozen HMACs, nothing stored, nothing logged.
     ///
     /// # Errors
     /// When `keys` has no master for the identifier's epoch; an id of [`MasterKeys::new_token_id`]
@@ -38,14 +37,9 @@ impl Token {
         sold: &Sold,
     ) -> Result<Token, NoMasterKey> {
         let root_key = keys.root_key(identifier).ok_or(NoMasterKey)?;
-        let key = MacaroonKey::generate(root_key.as_slice());
-        let location = (location.len() <= MAX_LOCATION_BYTES).then(|| location.to_owned());
-        let mut macaroon = Macaroon::create(location, &key, identifier.to_bytes().as_slice().into())
-            .expect("the identifier, which is 66 bytes, is not empty: nothing else fails");
-        for caveat in sold.caveats() {
-            macaroon.add_first_party_caveat(caveat.into());
-        }
-        Ok(Token(wire::written(&macaroon)))
+        let location = Some(location).filter(|location| location.len() <= MAX_LOCATION_BYTES);
+        let caveats = sold.caveats().map(String::into_bytes);
+        Ok(Token(wire::mint(&root_key, location, &identifier.to_bytes(), &caveats)))
     }
 
     /// As the challenge shows it: standard base64, padded.
@@ -62,5 +56,36 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::CountingEntropy;
+    use crate::l402::Offer;
+    use crate::types::{Msat, PaymentHash, Timestamp};
+
+    #[test]
+    fn the_largest_token_leaves_its_holders_three_quarters_of_the_limit() {
+        let keys = MasterKeys::new(1, [(1, [1; 32])]).unwrap();
+        let token_id = keys.new_token_id(&CountingEntropy::default());
+        let identifier = Identifier { payment_hash: PaymentHash::from_bytes([2; 32]), token_id };
+        let sold = Sold {
+            service: "s".repeat(64).parse().unwrap(),
+            route: "r".repeat(64).parse().unwrap(),
+            offer: Offer::Request,
+            units: u32::MAX,
+            sold: Msat::MAX,
+            revision: u32::MAX,
+            valid_until: Timestamp::from_millis(u64::MAX),
+        };
+        let mint = |location: &str| Token::mint(&keys, location, &identifier, &sold).unwrap();
+        let largest = mint(&"h".repeat(255));
+        assert!(largest.bytes().len() < crate::l402::MAX_MACAROON_BYTES / 4, "{}", largest.bytes().len());
+        assert!(mint(&"h".repeat(256)).bytes().len() < largest.bytes().len() - 255);
+        assert_eq!(format!("{largest:?}"), "Token(redacted)");
+        let other = Identifier { token_id: crate::types::TokenId::from_bytes([9; 32]), ..identifier };
+        assert_eq!(Token::mint(&keys, "", &other, &sold), Err(NoMasterKey));
     }
 }

@@ -1,15 +1,16 @@
-//! A macaroon from outside: version 2, binary, spelled in the one way it can be, with first-party
-//! caveats only; and the check of its chain of signatures.
+//! The macaroon itself: version 2, binary, first-party caveats only; its chain of signatures, how it
+//! is written, and how one from outside is read and checked.
 //!
-//! Invariant: whatever this reads, writing it again gives the same bytes, so there are no two
-//! spellings of one token, no trailing bytes and no other format. The macaroon's location is not
-//! signed and is not looked at.
+//! Invariants: whatever this reads, writing it again gives the same bytes, so there are no two
+//! spellings of one token, no trailing bytes and no other format. The location is not signed and is
+//! not looked at. The `macaroon` crate only parses: to build or to verify a chain with it would put
+//! signatures into the log (`.clippy.toml` bans those calls), the bare one of a fresh macaroon
+//! included, which is good for any caveats.
 
-use macaroon::{Caveat, Format, Macaroon};
+use macaroon::{Caveat, Macaroon};
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
-use super::base64;
 use super::refusal::Refusal;
 
 /// A macaroon larger than this is refused, in bytes (PROTOCOLS §1).
@@ -24,6 +25,22 @@ const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";
 /// The first byte of a binary macaroon of version 2.
 const VERSION_2: u8 = 2;
 
+/// Field tags, as libmacaroons and go-macaroon have them.
+const END: u8 = 0;
+const LOCATION: u8 = 1;
+const IDENTIFIER: u8 = 2;
+const SIGNATURE: u8 = 6;
+
+/// Writes a macaroon signed under `root_key`.
+pub(super) fn mint(
+    root_key: &[u8; 32],
+    location: Option<&str>,
+    identifier: &[u8],
+    caveats: &[Vec<u8>],
+) -> Vec<u8> {
+    write(location, identifier, caveats, chain(root_key, identifier, caveats).as_ref())
+}
+
 /// A macaroon's parts, not yet believed.
 pub(super) struct Unverified {
     pub(super) identifier: Vec<u8>,
@@ -37,36 +54,40 @@ impl Unverified {
         if bytes.len() > MAX_MACAROON_BYTES {
             return Err(Refusal::MacaroonTooLarge);
         }
-        // The crate's reader guesses the format: version 1 and JSON would be taken as well.
+        // The crate's reader guesses the format: version 1 would be taken as well.
         if bytes.first() != Some(&VERSION_2) {
             return Err(Refusal::MacaroonUndecodable);
         }
         let macaroon = Macaroon::deserialize_binary(bytes).map_err(|_| Refusal::MacaroonUndecodable)?;
-        // The crate's reader takes trailing bytes and padded lengths.
-        if written(&macaroon) != bytes {
-            return Err(Refusal::MacaroonUndecodable);
-        }
         let caveats = macaroon.caveats();
         if caveats.len() > MAX_CAVEATS {
             return Err(Refusal::TooManyCaveats);
         }
-        let caveats = caveats.into_iter().map(predicate).collect::<Result<_, _>>()?;
+        let caveats = caveats.into_iter().map(predicate).collect::<Result<Vec<_>, _>>()?;
+        let identifier = macaroon.identifier().0;
         let signature = *AsRef::<[u8; 32]>::as_ref(&macaroon.signature());
-        Ok(Unverified { identifier: macaroon.identifier().0, caveats, signature })
+        // The crate's reader takes trailing bytes and padded lengths.
+        if write(macaroon.location().as_deref(), &identifier, &caveats, &signature) != bytes {
+            return Err(Refusal::MacaroonUndecodable);
+        }
+        Ok(Unverified { identifier, caveats, signature })
     }
 
     /// Rebuilds the chain from `root_key` and compares the signatures in constant time.
     pub(super) fn check(&self, root_key: &[u8; 32]) -> Result<(), Refusal> {
-        let first = link(link(KEY_GENERATOR, root_key).as_ref(), &self.identifier);
-        let last = self.caveats.iter().fold(first, |key, caveat| link(key.as_ref(), caveat));
-        if bool::from(last.as_ref().ct_eq(&self.signature)) { Ok(()) } else { Err(Refusal::BadSignature) }
+        let signature = chain(root_key, &self.identifier, &self.caveats);
+        if bool::from(signature.as_ref().ct_eq(&self.signature)) {
+            Ok(())
+        } else {
+            Err(Refusal::BadSignature)
+        }
     }
 }
 
-/// The binary form of version 2.
-pub(super) fn written(macaroon: &Macaroon) -> Vec<u8> {
-    let text = macaroon.serialize(Format::V2).expect("version 2 takes any bytes in any field");
-    base64::decode(&text).expect("the crate writes URL-safe base64 of at least the version byte")
+/// The signature: one HMAC for the root key, one for the identifier, one for each caveat.
+fn chain(root_key: &[u8; 32], identifier: &[u8], caveats: &[Vec<u8>]) -> hmac::Tag {
+    let first = link(link(KEY_GENERATOR, root_key).as_ref(), identifier);
+    caveats.iter().fold(first, |key, caveat| link(key.as_ref(), caveat))
 }
 
 fn link(key: &[u8], message: &[u8]) -> hmac::Tag {
@@ -80,23 +101,57 @@ fn predicate(caveat: Caveat) -> Result<Vec<u8>, Refusal> {
     }
 }
 
+fn write(location: Option<&str>, identifier: &[u8], caveats: &[Vec<u8>], signature: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![VERSION_2];
+    if let Some(location) = location {
+        write_field(LOCATION, location.as_bytes(), &mut bytes);
+    }
+    write_field(IDENTIFIER, identifier, &mut bytes);
+    bytes.push(END);
+    for caveat in caveats {
+        write_field(IDENTIFIER, caveat, &mut bytes);
+        bytes.push(END);
+    }
+    bytes.push(END);
+    write_field(SIGNATURE, signature, &mut bytes);
+    bytes
+}
+
+/// A tag, the length seven bits at a time with the lowest first, and the value.
+fn write_field(tag: u8, value: &[u8], bytes: &mut Vec<u8>) {
+    bytes.push(tag);
+    let mut len = value.len();
+    while len >= 0x80 {
+        bytes.push(len.to_le_bytes()[0] | 0x80);
+        len >>= 7;
+    }
+    bytes.push(len.to_le_bytes()[0]);
+    bytes.extend_from_slice(value);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use macaroon::MacaroonKey;
+    use crate::l402::base64;
+    use libmacaroon::{Format, Macaroon as Theirs, MacaroonKey};
     use proptest::prelude::*;
 
     fn code(bytes: &[u8]) -> &'static str {
         Unverified::read(bytes).map_or_else(|refusal| refusal.code(), |_| "read")
     }
 
-    fn macaroon(identifier: &[u8], caveats: &[Vec<u8>]) -> Macaroon {
-        let key = MacaroonKey::generate(&[5; 32]);
-        let mut macaroon = Macaroon::create(Some("here".into()), &key, identifier.into()).unwrap();
+    /// A macaroon by other hands.
+    fn macaroon(identifier: &[u8], caveats: &[Vec<u8>]) -> Theirs {
+        let mut macaroon =
+            Theirs::create(Some("here"), &MacaroonKey::generate(&[5; 32]), identifier).unwrap();
         for caveat in caveats {
-            macaroon.add_first_party_caveat(caveat.as_slice().into());
+            macaroon.add_first_party_caveat(caveat).unwrap();
         }
         macaroon
+    }
+
+    fn written(macaroon: &Theirs) -> Vec<u8> {
+        base64::decode(&macaroon.serialize(Format::V2).unwrap()).unwrap()
     }
 
     proptest! {
@@ -106,7 +161,9 @@ mod tests {
             caveats in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..MAX_CAVEATS),
             other in any::<[u8; 32]>(),
         ) {
-            let read = Unverified::read(&written(&macaroon(&identifier, &caveats))).unwrap();
+            let bytes = mint(&[5; 32], Some("here"), &identifier, &caveats);
+            prop_assert_eq!(&bytes, &written(&macaroon(&identifier, &caveats)));
+            let read = Unverified::read(&bytes).unwrap();
             prop_assert_eq!(&read.identifier, &identifier);
             prop_assert_eq!(&read.caveats, &caveats);
             prop_assert_eq!(read.check(&[5; 32]), Ok(()));
@@ -176,7 +233,7 @@ mod tests {
     #[test]
     fn a_third_party_caveat_is_refused() {
         let mut macaroon = macaroon(b"identifier", &[]);
-        macaroon.add_third_party_caveat("there", &MacaroonKey::generate(b"k"), "who".into());
+        macaroon.add_third_party_caveat("there", &MacaroonKey::generate(b"k"), b"who").unwrap();
         assert_eq!(code(&written(&macaroon)), "third_party_caveat");
     }
 }

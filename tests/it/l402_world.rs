@@ -1,5 +1,7 @@
 //! A sold token in the hands of somebody with another library, for the tests of the protocol.
 
+#![allow(clippy::unwrap_used, reason = "a case that cannot be set up is a failed test")]
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use http::header::AUTHORIZATION;
