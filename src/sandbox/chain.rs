@@ -190,7 +190,7 @@ impl Chain {
     /// Sends `amount` to `address` from what was mined to the faucet; it waits in the mempool for a block.
     ///
     /// # Errors
-    /// When too little has been mined and has matured: 101 blocks make the first 50 bitcoin spendable.
+    /// When too little has been mined and has matured: 100 blocks make the first 50 bitcoin spendable.
     pub fn faucet_send(&self, address: &Address, amount: Amount) -> Result<Txid, FaucetError> {
         let tx = {
             let state = self.state();

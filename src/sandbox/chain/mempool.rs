@@ -88,11 +88,14 @@ impl Mempool {
         if self.waiting.contains_key(&txid) {
             return Ok(false);
         }
+        if (0u32..).zip(&tx.output).any(|(vout, _)| coins.get(&OutPoint { txid, vout }).is_some()) {
+            return Err(Rejection::AlreadyConfirmed);
+        }
         check_form(&tx)?;
         if !locks::is_final(&tx, best) {
             return Err(Rejection::NotFinal);
         }
-        let spent = self.spent_coins(&tx, txid, best, coins)?;
+        let spent = self.spent_coins(&tx, best, coins)?;
         if !locks::ages_suffice(&tx, &spent, best) {
             return Err(Rejection::TooYoung);
         }
@@ -130,26 +133,12 @@ impl Mempool {
         Ok(true)
     }
 
-    fn spent_coins(
-        &self,
-        tx: &Transaction,
-        txid: Txid,
-        best: &BestChain,
-        coins: &Coins,
-    ) -> Result<Vec<Coin>, Rejection> {
+    fn spent_coins(&self, tx: &Transaction, best: &BestChain, coins: &Coins) -> Result<Vec<Coin>, Rejection> {
         let coin_of = |outpoint: &OutPoint| {
             coins.get(outpoint).cloned().or_else(|| self.made_here(outpoint, best.height()))
         };
         let found: Option<Vec<Coin>> = tx.input.iter().map(|input| coin_of(&input.previous_output)).collect();
-        found.ok_or_else(|| {
-            match (0u32..)
-                .zip(&tx.output)
-                .find(|(vout, _)| coins.get(&OutPoint { txid, vout: *vout }).is_some())
-            {
-                Some(_) => Rejection::AlreadyConfirmed,
-                None => Rejection::MissingInputs,
-            }
-        })
+        found.ok_or(Rejection::MissingInputs)
     }
 
     /// What must go for `tx` to come: the transactions that spend the same coins, and their descendants (BIP125).

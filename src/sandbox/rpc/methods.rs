@@ -54,13 +54,13 @@ fn getblockhash(chain: &Chain, params: Params<'_>) -> Answer {
 }
 
 fn getblockheader(chain: &Chain, params: Params<'_>) -> Answer {
-    let hash = params.hash::<BlockHash>(0)?;
+    let hash = params.hash::<BlockHash>(0, "hash")?;
     let placed = chain.header(&hash).ok_or_else(block_not_found)?;
     if params.flag(1, true)? { Ok(header_json(&placed)) } else { Ok(json!(serialize_hex(&placed.header))) }
 }
 
 fn getblock(chain: &Chain, params: Params<'_>) -> Answer {
-    let hash = params.hash::<BlockHash>(0)?;
+    let hash = params.hash::<BlockHash>(0, "blockhash")?;
     let block = chain.block(&hash).ok_or_else(block_not_found)?;
     match params.verbosity(1)? {
         0 => Ok(json!(serialize_hex(block.as_ref()))),
@@ -108,7 +108,7 @@ fn header_json(placed: &PlacedHeader) -> Value {
 }
 
 fn gettxout(chain: &Chain, params: Params<'_>) -> Answer {
-    let txid = params.hash::<Txid>(0)?;
+    let txid = params.hash::<Txid>(0, "txid")?;
     let Ok(vout) = u32::try_from(params.integer(1)?) else { return Ok(Value::Null) };
     let outpoint = OutPoint { txid, vout };
     let include_mempool = params.flag(2, true)?;
@@ -126,7 +126,7 @@ fn gettxout(chain: &Chain, params: Params<'_>) -> Answer {
 }
 
 fn getrawtransaction(chain: &Chain, params: Params<'_>) -> Answer {
-    let txid = params.hash::<Txid>(0)?;
+    let txid = params.hash::<Txid>(0, "parameter 1")?;
     if params.verbosity_or(1, 0)? != 0 {
         return Err(RpcError::new(RpcError::INVALID_PARAMETER, "Only verbosity 0 is known here"));
     }
@@ -178,7 +178,7 @@ fn getmempoolinfo(chain: &Chain) -> Answer {
         "mempoolminfee": relay_fee,
         "minrelaytxfee": relay_fee,
         "incrementalrelayfee": relay_fee,
-        "unbroadcastcount": 0,
+        "unbroadcastcount": entries.len(),
         "fullrbf": true,
     }))
 }
@@ -193,7 +193,7 @@ fn getrawmempool(chain: &Chain, params: Params<'_>) -> Answer {
 }
 
 fn getmempoolentry(chain: &Chain, params: Params<'_>) -> Answer {
-    let txid = params.hash::<Txid>(0)?;
+    let txid = params.hash::<Txid>(0, "parameter 1")?;
     entry_json(chain, &txid).ok_or_else(|| RpcError::new(RpcError::NOT_FOUND, "Transaction not in mempool"))
 }
 
@@ -221,7 +221,7 @@ fn entry_json(chain: &Chain, txid: &Txid) -> Option<Value> {
         "depends": entry.parents,
         "spentby": entry.children,
         "bip125-replaceable": entry.tx.is_explicitly_rbf(),
-        "unbroadcast": false,
+        "unbroadcast": true,
     }))
 }
 
@@ -270,19 +270,15 @@ impl<'a> Params<'a> {
         }
     }
 
-    fn hash<H: FromStr>(self, index: usize) -> Result<H, RpcError> {
+    /// A hash; `name` is what bitcoind calls it in its complaints.
+    fn hash<H: FromStr>(self, index: usize, name: &str) -> Result<H, RpcError> {
         let text = self.text(index)?;
         let invalid = |message| RpcError::new(RpcError::INVALID_PARAMETER, message);
         if text.len() != 64 {
             let length = text.len();
-            return Err(invalid(format!(
-                "parameter {} must be of length 64 (not {length}, for '{text}')",
-                index + 1
-            )));
+            return Err(invalid(format!("{name} must be of length 64 (not {length}, for '{text}')")));
         }
-        text.parse().map_err(|_| {
-            invalid(format!("parameter {} must be hexadecimal string (not '{text}')", index + 1))
-        })
+        text.parse().map_err(|_| invalid(format!("{name} must be hexadecimal string (not '{text}')")))
     }
 }
 
