@@ -21,8 +21,14 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) struct Bitcoind {
     process: Child,
     folder: TempDir,
+    rpc: Rpc,
+}
+
+/// Calls a bitcoind; clones share connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Rpc {
     http: reqwest::Client,
-    pub(crate) rpc_port: u16,
+    port: u16,
 }
 
 /// An error that bitcoind answered with.
@@ -67,7 +73,7 @@ impl Bitcoind {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
-        Bitcoind { process, folder, http: reqwest::Client::new(), rpc_port }
+        Bitcoind { process, folder, rpc: Rpc { http: client(), port: rpc_port } }
     }
 
     async fn is_up(&mut self) -> bool {
@@ -85,7 +91,7 @@ impl Bitcoind {
 
     /// Calls a method; the error is bitcoind's, or code 0 when no answer came.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, Refused> {
-        self.post("/", method, params).await
+        self.rpc.call(method, params).await
     }
 
     /// Calls a method that must succeed.
@@ -95,27 +101,7 @@ impl Bitcoind {
 
     async fn wallet(&self, method: &str, params: Value) -> Value {
         let path = format!("/wallet/{}", Bitcoind::WALLET);
-        self.post(&path, method, params).await.unwrap_or_else(|refused| panic!("{method}: {refused:?}"))
-    }
-
-    async fn post(&self, path: &str, method: &str, params: Value) -> Result<Value, Refused> {
-        let no_answer = |error: reqwest::Error| Refused { code: 0, message: error.to_string() };
-        let response = self
-            .http
-            .post(format!("http://127.0.0.1:{}{path}", self.rpc_port))
-            .basic_auth(Bitcoind::USER, Some(Bitcoind::PASSWORD))
-            .json(&json!({ "method": method, "params": params, "id": 1 }))
-            .send()
-            .await
-            .map_err(no_answer)?;
-        let mut answer: Value = response.json().await.map_err(no_answer)?;
-        match &answer["error"] {
-            Value::Null => Ok(answer["result"].take()),
-            error => Err(Refused {
-                code: error["code"].as_i64().unwrap_or(0),
-                message: error["message"].as_str().unwrap_or_default().to_owned(),
-            }),
-        }
+        self.rpc.post(&path, method, params).await.unwrap_or_else(|refused| panic!("{method}: {refused:?}"))
     }
 
     /// Mines `count` blocks to its own wallet.
@@ -140,9 +126,46 @@ impl Bitcoind {
         serde_json::from_value(self.expect("getbestblockhash", json!([])).await).expect("a block hash")
     }
 
+    /// The port on 127.0.0.1 that a node is to be pointed at, with [`Bitcoind::USER`] and [`Bitcoind::PASSWORD`].
+    pub(crate) fn port(&self) -> u16 {
+        self.rpc.port
+    }
+
+    /// To call it from elsewhere.
+    pub(crate) fn rpc(&self) -> Rpc {
+        self.rpc.clone()
+    }
+
     /// Where it keeps its files, for a look at `regtest/debug.log`.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+}
+
+impl Rpc {
+    /// Calls a method; the error is bitcoind's, or code 0 when no answer came.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, Refused> {
+        self.post("/", method, params).await
+    }
+
+    async fn post(&self, path: &str, method: &str, params: Value) -> Result<Value, Refused> {
+        let no_answer = |error: reqwest::Error| Refused { code: 0, message: error.to_string() };
+        let response = self
+            .http
+            .post(format!("http://127.0.0.1:{}{path}", self.port))
+            .basic_auth(Bitcoind::USER, Some(Bitcoind::PASSWORD))
+            .json(&json!({ "method": method, "params": params, "id": 1 }))
+            .send()
+            .await
+            .map_err(no_answer)?;
+        let mut answer: Value = response.json().await.map_err(no_answer)?;
+        match &answer["error"] {
+            Value::Null => Ok(answer["result"].take()),
+            error => Err(Refused {
+                code: error["code"].as_i64().unwrap_or(0),
+                message: error["message"].as_str().unwrap_or_default().to_owned(),
+            }),
+        }
     }
 }
 
@@ -191,6 +214,11 @@ fn program() -> PathBuf {
         .map(|folder| folder.join("bitcoind"))
         .find(|program| program.is_file())
         .expect("this test needs a real bitcoind: run scripts/bitcoind once, or name one in BITCOIND_EXE")
+}
+
+/// An HTTP client for this machine, whatever proxy the environment names.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().expect("a client without settings can be built")
 }
 
 /// A port that was free a moment ago.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::consensus::encode::serialize_hex;
-use bitcoin::opcodes::OP_TRUE;
+use bitcoin::opcodes::all::OP_RETURN;
 use bitcoin::script::Builder;
 use bitcoin::{
-    Address, Amount, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
+    Address, Amount, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Weight, Witness,
     transaction,
 };
 use serde_json::json;
@@ -26,8 +26,9 @@ fn clock() -> Arc<FixedClock> {
     FixedClock::at(SystemClock::new(Timestamp::default()).now().minus(Duration::from_secs(3_600)))
 }
 
+/// A script that anyone can satisfy, other than the faucet's: its coins are not the faucet's to spend.
 fn anyone() -> ScriptBuf {
-    Builder::new().push_opcode(OP_TRUE).into_script()
+    Builder::new().push_int(2).into_script()
 }
 
 fn anyone_address() -> Address {
@@ -244,6 +245,33 @@ async fn bitcoind_says_the_same_of_every_transaction() {
     twins.mine(11).await;
     twins.accepted(&by_span).await;
     twins.mine(1).await;
+}
+
+/// What does not fit waits for the next block, and its children with it.
+#[tokio::test]
+async fn a_block_is_never_too_heavy() {
+    let chain = Chain::new(clock());
+    chain.mine(110).unwrap();
+    for _ in 0..12 {
+        chain.faucet_send(&anyone_address(), Amount::from_sat(200_000)).unwrap();
+    }
+    let coins: Vec<OutPoint> =
+        chain.mempool_txids().into_iter().map(|txid| OutPoint { txid, vout: 0 }).collect();
+    chain.mine(1).unwrap();
+    let filler = ScriptBuf::from_bytes([vec![OP_RETURN.to_u8()], vec![OP_RETURN.to_u8(); 97_000]].concat());
+    for coin in coins {
+        let mut heavy = spend(&[(coin, Sequence::MAX)], &[90_000]);
+        heavy.output.push(TxOut { value: Amount::ZERO, script_pubkey: filler.clone() });
+        let parent = OutPoint { txid: chain.submit_tx(heavy).unwrap(), vout: 0 };
+        chain.submit_tx(spend(&[(parent, Sequence::MAX)], &[80_000])).unwrap();
+    }
+    let hashes = chain.mine(2).unwrap();
+    let blocks: Vec<_> = hashes.iter().map(|hash| chain.block(hash).unwrap()).collect();
+    assert!(blocks.iter().all(|block| block.weight() <= Weight::MAX_BLOCK));
+    assert!(blocks[0].weight() > Weight::from_wu(3_800_000), "the first is full");
+    assert_eq!(blocks[0].txdata.len() + blocks[1].txdata.len(), 2 + 24);
+    assert!(chain.mempool_txids().is_empty());
+    assert_accepted(&Bitcoind::start().await, &chain.blocks()).await;
 }
 
 /// A demo's world outlives it, also when the last write was cut short; damage elsewhere is told, not mended.

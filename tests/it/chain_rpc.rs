@@ -16,7 +16,7 @@ use tollhouse::sandbox::chain::Chain;
 use tollhouse::sandbox::rpc::{self, Access};
 use tollhouse::types::Timestamp;
 
-use crate::bitcoind::{Bitcoind, assert_accepted};
+use crate::bitcoind::{Bitcoind, assert_accepted, client};
 
 struct Face {
     chain: Chain,
@@ -29,18 +29,24 @@ struct Face {
 impl Face {
     async fn start() -> Face {
         let chain = Chain::new(SystemClock::new(Timestamp::default()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         rpc::serve(listener, chain.clone(), Access::new("user", "password"), stop.clone(), &tasks);
-        Face { chain, port, stop, tasks, http: reqwest::Client::new() }
+        Face { chain, port, stop, tasks, http: client() }
     }
 
     async fn post(&self, body: &Value) -> (StatusCode, Value) {
         let url = format!("http://127.0.0.1:{}/", self.port);
-        let response =
-            self.http.post(url).basic_auth("user", Some("password")).json(body).send().await.unwrap();
-        (response.status(), response.json().await.unwrap())
+        let response = self
+            .http
+            .post(url)
+            .basic_auth("user", Some("password"))
+            .json(body)
+            .send()
+            .await
+            .expect("an answer");
+        (response.status(), response.json().await.expect("JSON"))
     }
 
     async fn call(&self, method: &str, params: &Value) -> Result<Value, Value> {

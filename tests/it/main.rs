@@ -2,7 +2,9 @@
 
 mod bitcoind;
 mod chain;
+mod chain_life;
 mod chain_rpc;
+mod esplora;
 mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
