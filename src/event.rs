@@ -68,6 +68,27 @@ pub enum Event {
         /// False when it had been restored once before and is charged now.
         restored: bool,
     },
+    /// What was left of a grant ran out.
+    UnitsExpired {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// How many.
+        units: u32,
+    },
+    /// The operator took a token back.
+    TokenRevoked {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// How many units were left; 0 for one that was not redeemed yet.
+        units: u32,
+    },
+    /// The node sent a payment that the ledger knew nothing of.
+    UnknownPaymentSent {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// What routing cost.
+        fee_msat: Msat,
+    },
     /// A payment of ours arrived.
     PaymentSent {
         /// Its hash.

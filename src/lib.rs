@@ -10,17 +10,25 @@
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
 //! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
+//! | 1 | [`ledger`] | the arithmetic of grants and holds; the challenges handed out lately |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
+//! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
+//! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
+//! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 11 | [`sandbox`] | regtest in the box, for the demo |
 
 pub mod catalog;
 pub mod clock;
 pub mod event;
 pub mod l402;
+pub mod ledger;
 pub mod node;
+pub mod payments;
 pub mod ports;
 pub mod request;
 pub mod sandbox;
+pub mod secrets;
+pub mod store;
 pub mod types;

@@ -1,0 +1,93 @@
+//! Money in and money out, between the node and the ledger.
+//!
+//! [`consume`] is the only consumer of the node's events: one event, one transaction, and only then the
+//! acknowledgement. [`Outbox`] pays an invoice once for each payment hash, whatever dies in between.
+
+mod outbox;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Event;
+use crate::ledger::RecentChallenges;
+use crate::ports::{NodeEvent, NodeEvents};
+use crate::store::{Credit, Ledger, OutgoingState, StoreError};
+
+pub use outbox::{Outbox, PayAsk, PayError};
+
+/// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Brings the node's events into the ledger until `stop`. Run it once for each node: what the node
+/// repeats after it began is a replay the first time, and a possible surplus the second (MONEY rule 4).
+pub async fn consume(
+    events: Arc<dyn NodeEvents>,
+    ledger: Ledger,
+    recent: Arc<RecentChallenges>,
+    stop: CancellationToken,
+) {
+    let work = async {
+        until_done("the start of the node's events", || ledger.begin_run()).await;
+        loop {
+            let event = events.next_event().await;
+            until_done("a node event", || record(&ledger, &recent, &event)).await;
+            // Only the acknowledgement is repeated: the event must not be told to the ledger again.
+            until_done("an acknowledgement", || events.acknowledge()).await;
+        }
+    };
+    // Dropped between the commit and the acknowledgement, the event comes again: a replay.
+    let _ = stop.run_until_cancelled(work).await;
+}
+
+/// Tries until it works; the node waits meanwhile, nothing is lost.
+async fn until_done<T, E, F>(what: &str, mut attempt: impl FnMut() -> F) -> T
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut pause = PAUSE;
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => tracing::error!(%error, "{what} could not be recorded; trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One event, one transaction.
+async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -> Result<(), StoreError> {
+    let channel_event = match event.clone() {
+        NodeEvent::Received { payment_hash, amount } => {
+            let credit = ledger.receive(payment_hash, amount, recent.get(&payment_hash)).await?;
+            if credit == Credit::PossibleSurplus {
+                tracing::warn!(%payment_hash, %amount, "a payment was told twice: perhaps it was paid twice");
+            }
+            return Ok(());
+        }
+        NodeEvent::Sent { payment_hash, preimage, fee } => {
+            return ledger.settle_outgoing(payment_hash, OutgoingState::Succeeded { preimage, fee }).await;
+        }
+        NodeEvent::SendFailed { payment_hash, reason } => {
+            return ledger.settle_outgoing(payment_hash, OutgoingState::Failed { reason }).await;
+        }
+        NodeEvent::ChannelPending { channel_id, peer } => Event::ChannelPending { channel_id, peer },
+        NodeEvent::ChannelReady { channel_id, peer } => Event::ChannelReady { channel_id, peer },
+        NodeEvent::ChannelClosed { channel_id, peer, reason } => {
+            Event::ChannelClosed { channel_id, peer, reason }
+        }
+        NodeEvent::Other(what) => {
+            tracing::debug!(what, "a node event without a row");
+            return Ok(());
+        }
+    };
+    ledger.log(channel_event).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Pays invoices, once for each payment hash (MONEY rule 14).
+//!
+//! The intent is on disk before the node hears of it, and what became of it is read from the ledger,
+//! never from memory. An intent whose sender died is not sent again by itself: it is asked about at the
+//! node. One that the node never heard of is marked `never_sent`; only a fresh call pays it. Should the
+//! node have taken it all the same, it refuses the same hash a second time, and its proof still arrives.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bitcoin::Network;
+use lightning_invoice::Bolt11Invoice;
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::ports::{Outgoing, Payer};
+use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, StoreError};
+use crate::types::{AmountOutOfRange, Msat, PaymentHash};
+
+/// What the node never heard of.
+const NEVER_SENT: &str = "never_sent";
+
+/// What is to be paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayAsk {
+    /// The invoice (BOLT 11).
+    pub bolt11: String,
+    /// Refuse to pay more than this, fee not counted.
+    pub max_amount: Msat,
+    /// The most that routing may cost.
+    pub max_fee: Msat,
+}
+
+/// Why nothing was paid.
+#[derive(Clone, Debug, Error)]
+pub enum PayError {
+    /// Not an invoice.
+    #[error("this is not a valid BOLT 11 invoice")]
+    NotAnInvoice,
+    /// An invoice of another network.
+    #[error("the invoice is for {theirs}, this node is on {ours}")]
+    WrongNetwork {
+        /// The invoice's.
+        theirs: Network,
+        /// Ours.
+        ours: Network,
+    },
+    /// The invoice leaves the amount open.
+    #[error("the invoice has no amount")]
+    NoAmount,
+    /// More than there is.
+    #[error("the invoice's amount: {0}")]
+    Amount(#[from] AmountOutOfRange),
+    /// The invoice may not be paid any more.
+    #[error("the invoice has expired")]
+    Expired,
+    /// Dearer than allowed.
+    #[error("the invoice asks for {amount}, the limit is {limit}")]
+    TooExpensive {
+        /// The invoice's.
+        amount: Msat,
+        /// The caller's.
+        limit: Msat,
+    },
+    /// The ledger cannot write, so nothing was sent.
+    #[error("the ledger cannot be used: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl PayError {
+    /// Stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            PayError::NotAnInvoice => "not_an_invoice",
+            PayError::WrongNetwork { .. } => "wrong_network",
+            PayError::NoAmount => "no_amount",
+            PayError::Amount(_) => "bad_amount",
+            PayError::Expired => "invoice_expired",
+            PayError::TooExpensive { .. } => "too_expensive",
+            PayError::Store(_) => "ledger_unavailable",
+        }
+    }
+}
+
+/// Pays invoices through a node, each payment hash once.
+pub struct Outbox {
+    inside: Arc<Inside>,
+    tracker: TaskTracker,
+}
+
+struct Inside {
+    ledger: Ledger,
+    payer: Arc<dyn Payer>,
+    clock: Arc<dyn Clock>,
+    network: Network,
+    /// Who starts a payment takes its hash's turn, so that of two calls one sends.
+    turns: Mutex<HashMap<PaymentHash, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("network", &self.inside.network).finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    /// Pays through `payer`, which is on `network`. A send that has begun is finished on `tracker`,
+    /// though its caller be gone.
+    pub fn new(
+        ledger: Ledger,
+        payer: Arc<dyn Payer>,
+        clock: Arc<dyn Clock>,
+        network: Network,
+        tracker: TaskTracker,
+    ) -> Outbox {
+        let inside = Inside { ledger, payer, clock, network, turns: Mutex::default() };
+        Outbox { inside: Arc::new(inside), tracker }
+    }
+
+    /// Pays, or joins the payment of this hash that is on its way or done; waits for its end for at most
+    /// `wait`. What comes back may still be unresolved: ask again, or look it up. A payment that failed
+    /// before is tried anew. The call may be dropped at any moment.
+    ///
+    /// # Errors
+    /// When the invoice is not to be paid or the ledger cannot write; nothing was sent then.
+    pub async fn pay(&self, ask: PayAsk, wait: Duration) -> Result<OutgoingRow, PayError> {
+        let invoice = self.inside.read(&ask)?;
+        let ledger = &self.inside.ledger;
+        // Before anything is sent: an end that comes at once is not missed.
+        let mut news = ledger.watch();
+        let hash = invoice.payment_hash;
+        let inside = Arc::clone(&self.inside);
+        let started = self.tracker.spawn(async move { inside.start(&ask, &invoice).await });
+        // A task that was ended by force leaves an intent that is asked about at the node.
+        started.await.map_err(|_| StoreError::Closed)??;
+        let ended = async {
+            loop {
+                news.borrow_and_update();
+                if let Some(row) = ledger.outgoing(hash).await?
+                    && row.state.is_final()
+                {
+                    return Ok::<_, StoreError>(row);
+                }
+                news.changed().await.map_err(|_| StoreError::Closed)?;
+            }
+        };
+        if let Ok(row) = tokio::time::timeout(wait, ended).await {
+            return Ok(row?);
+        }
+        let row = ledger.outgoing(hash).await?;
+        Ok(row.ok_or(StoreError::Corrupt("an intended payment vanished"))?)
+    }
+
+    /// Asks the node about every payment whose end is not known. Call it once the node runs; it sends
+    /// nothing. Gives how many have an end now.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn reconcile(&self) -> Result<usize, StoreError> {
+        let inside = &self.inside;
+        let mut ended = 0;
+        for row in inside.ledger.unresolved_outgoing().await? {
+            let turn = inside.turn(row.payment_hash);
+            let _mine = turn.lock().await;
+            // It may have moved on while others had their turn.
+            if let Some(row) = inside.ledger.outgoing(row.payment_hash).await?
+                && !row.state.is_final()
+            {
+                ended += usize::from(inside.ask_node(&row).await?.is_final());
+            }
+        }
+        Ok(ended)
+    }
+}
+
+impl Inside {
+    fn read(&self, ask: &PayAsk) -> Result<Invoice, PayError> {
+        let invoice = Bolt11Invoice::from_str(ask.bolt11.trim()).map_err(|_| PayError::NotAnInvoice)?;
+        if invoice.network() != self.network {
+            return Err(PayError::WrongNetwork { theirs: invoice.network(), ours: self.network });
+        }
+        let amount = Msat::new(invoice.amount_milli_satoshis().ok_or(PayError::NoAmount)?)?;
+        if amount == Msat::ZERO {
+            return Err(PayError::NoAmount);
+        }
+        let hash: &[u8; 32] = invoice.payment_hash().as_ref();
+        let now = Duration::from_millis(self.clock.now().millis());
+        Ok(Invoice {
+            payment_hash: PaymentHash::from_bytes(*hash),
+            amount,
+            expired: invoice.would_expire(now),
+        })
+    }
+
+    /// Sees to it that the payment is on its way, or has ended.
+    async fn start(&self, ask: &PayAsk, invoice: &Invoice) -> Result<(), PayError> {
+        let turn = self.turn(invoice.payment_hash);
+        let _mine = turn.lock().await;
+        let stands = match self.ledger.outgoing(invoice.payment_hash).await? {
+            // It is our turn, so whoever noted it was cut off before it could tell what the node said.
+            Some(row) if row.state == OutgoingState::Intended => Some(self.ask_node(&row).await?),
+            Some(row) => Some(row.state),
+            None => None,
+        };
+        if stands.is_some_and(|state| !matches!(state, OutgoingState::Failed { .. })) {
+            return Ok(());
+        }
+        if invoice.expired {
+            return Err(PayError::Expired);
+        }
+        if invoice.amount > ask.max_amount {
+            return Err(PayError::TooExpensive { amount: invoice.amount, limit: ask.max_amount });
+        }
+        let intent = Intent {
+            payment_hash: invoice.payment_hash,
+            bolt11: ask.bolt11.trim().to_owned(),
+            amount: invoice.amount,
+            max_fee: ask.max_fee,
+        };
+        match self.ledger.intend(intent.clone()).await? {
+            Intended::New => self.send(&intent).await?,
+            Intended::Existing(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn send(&self, intent: &Intent) -> Result<(), StoreError> {
+        let hash = intent.payment_hash;
+        let Err(fault) = self.payer.send(&intent.bolt11, intent.max_fee).await else {
+            return self.ledger.settle_outgoing(hash, OutgoingState::Sent).await;
+        };
+        // The node refuses a hash that it is paying already: its word decides, not the refusal.
+        let state = match self.payer.outgoing(hash).await {
+            Outgoing::Unknown | Outgoing::Failed => OutgoingState::Failed { reason: fault.to_string() },
+            known => state_of(known),
+        };
+        self.ledger.settle_outgoing(hash, state).await
+    }
+
+    /// Brings the ledger up to what the node knows; gives where the payment stands.
+    async fn ask_node(&self, row: &OutgoingRow) -> Result<OutgoingState, StoreError> {
+        let known = self.payer.outgoing(row.payment_hash).await;
+        if known == Outgoing::Unknown && row.state == OutgoingState::Sent {
+            // It took the payment and has forgotten it: only a person can know whether money left.
+            tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
+            return Ok(OutgoingState::Sent);
+        }
+        let state = state_of(known);
+        self.ledger.settle_outgoing(row.payment_hash, state.clone()).await?;
+        Ok(state)
+    }
+
+    fn turn(&self, payment_hash: PaymentHash) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&payment_hash).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        turns.insert(payment_hash, Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// What matters of an invoice.
+struct Invoice {
+    payment_hash: PaymentHash,
+    amount: Msat,
+    expired: bool,
+}
+
+fn state_of(known: Outgoing) -> OutgoingState {
+    match known {
+        Outgoing::Unknown => OutgoingState::Failed { reason: NEVER_SENT.to_owned() },
+        Outgoing::Pending => OutgoingState::Sent,
+        Outgoing::Succeeded { preimage, fee } => {
+            OutgoingState::Succeeded { preimage, fee: fee.unwrap_or(Msat::ZERO) }
+        }
+        Outgoing::Failed => OutgoingState::Failed { reason: "failed at the node".to_owned() },
+    }
+}

@@ -1,0 +1,179 @@
+//! What is kept: the ledger (grants, holds, payments, events, the operator's settings) and the node's
+//! bytes. The only module that speaks SQL.
+//!
+//! Invariants: one writer connection a file; a call that changes money returns after its commit is on
+//! disk; readers are read-only and see committed data; a hold ends exactly once.
+
+mod audit;
+mod bytes;
+mod error;
+mod grants;
+mod holds;
+mod incoming;
+mod job;
+mod lock;
+mod operator;
+mod outgoing;
+mod page;
+mod pool;
+mod reports;
+mod rows;
+mod schema;
+mod totals;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::OptionalExtension;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::event::{Event, LoggedEvent};
+use crate::types::Timestamp;
+
+pub use audit::AuditReport;
+pub use bytes::NodeStore;
+pub use error::StoreError;
+pub use grants::GrantRow;
+pub use holds::{Reservation, ReserveError};
+pub use incoming::{Credit, PaymentRow, PaymentState};
+pub use lock::{DirLock, Locked};
+pub use operator::ApiKeyRow;
+pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
+pub use reports::Revenue;
+pub use totals::Totals;
+
+use page::Page;
+use pool::Readers;
+use writer::{Start, Writer};
+
+/// What was found when the ledger was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The last stop was orderly, or the ledger is new.
+    pub clean: bool,
+    /// Holds that a crash had left open and that went back to their buyers.
+    pub crash_restored: u64,
+    /// Holds that a second crash had left open and that were charged.
+    pub crash_charged: u64,
+}
+
+/// The ledger. A clone is another handle on the same one.
+///
+/// A future of its methods that is dropped before it is done may or may not have written; only
+/// [`Ledger::reserve`] gives back what nobody received.
+#[derive(Clone)]
+pub struct Ledger(Arc<Shared>);
+
+struct Shared {
+    writer: Writer,
+    readers: Readers,
+    newest: watch::Receiver<i64>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Ledger {
+    /// Opens or makes the ledger at `path`, brings its schema up to date, resolves every hold that a
+    /// crash left open, and starts the writer. The caller holds the directory's [`DirLock`].
+    ///
+    /// # Errors
+    /// When the file cannot be used, is another program's, or a newer version wrote it.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<(Ledger, Opened), StoreError> {
+        let mut connection = schema::open(path)?;
+        schema::claim(&connection, path)?;
+        schema::migrate(&mut connection)?;
+        let opening = connection.transaction()?;
+        let clean = schema::take_clean_mark(&opening)?;
+        let run = schema::next_run(&opening)?;
+        let mut page = Page::new(&opening, clock.now(), run);
+        let (crash_restored, crash_charged) = holds::resolve_crashed(&mut page)?;
+        grants::sweep(&mut page)?;
+        page.totals.store(&opening, page.now)?;
+        opening.commit()?;
+        let (newest, watched) = watch::channel(schema::newest_event(&connection)?);
+        let writer = Writer::start(Start { connection, clock, newest, run, sweep: grants::sweep })?;
+        let shared = Shared { writer, readers: Readers::of(path), newest: watched };
+        Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
+    }
+
+    /// The latest instant that the ledger at `path` knows of, for the clock to start from (MONEY
+    /// rule 9); the beginning of time when there is no ledger yet. Call it before [`Ledger::open`].
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn high_water(path: &Path) -> Result<Timestamp, StoreError> {
+        if !path.exists() {
+            return Ok(Timestamp::default());
+        }
+        let connection = schema::open(path)?;
+        schema::high_water(&connection)
+    }
+
+    /// Waits until everything that was handed over before is on disk, the ends of holds too. Returns
+    /// early when the ledger is closed or the disk fails, which the log tells.
+    pub async fn barrier(&self) {
+        let all_written = |page: &mut Page<'_>| page.waiting.clone().map_or(Ok(()), Err);
+        if let Err(error) = self.0.writer.call(all_written).await {
+            tracing::warn!(%error, "the ledger could not be waited for");
+        }
+    }
+
+    /// Writes one event to the log and gives its number.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn log(&self, event: Event) -> Result<i64, StoreError> {
+        self.0.writer.call(move |page| page.log(&event)).await
+    }
+
+    /// The number of the newest event; it changes when there is something new to read. Only a wake:
+    /// the log is the truth.
+    pub fn watch(&self) -> watch::Receiver<i64> {
+        self.0.newest.clone()
+    }
+
+    /// Events after number `id`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn events_after(&self, id: i64, limit: u32) -> Result<Vec<LoggedEvent>, StoreError> {
+        self.0.readers.read(move |connection| rows::events_after(connection, id, limit)).await
+    }
+
+    /// Writes what is still on its way, waits a few seconds for open holds, notes the orderly stop and
+    /// closes the file. Later calls fail with [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// When the last commit fails.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.readers.close().await;
+        self.0.writer.close().await
+    }
+
+    /// Stops as a kill would: what was not committed is lost, and no clean mark is set.
+    #[cfg(test)]
+    async fn crash(&self) {
+        self.0.readers.close().await;
+        self.0.writer.crash().await;
+    }
+
+    /// How many transactions the writer committed since it started: many calls share one.
+    pub fn commits(&self) -> u64 {
+        self.0.writer.commits()
+    }
+}
+
+/// `None` for no row.
+fn optional<T>(found: rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
+    Ok(found.optional()?)
+}

@@ -1,0 +1,131 @@
+//! What the operator's side keeps: named settings, and API keys by their hashes.
+
+use rusqlite::{Connection, Row, params};
+
+use super::page::Page;
+use super::rows::{Stored, column, column_or_none};
+use super::{Ledger, StoreError, optional};
+use crate::types::Timestamp;
+
+/// One API key; the key itself is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// Its number.
+    pub id: i64,
+    /// What the operator calls it.
+    pub label: String,
+    /// What it may do, space-separated.
+    pub scopes: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// A setting.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn setting(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        let work = move |connection: &Connection| {
+            let mut query = connection.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+            optional(query.query_row([name], |row| row.get(0)))
+        };
+        self.0.readers.read(work).await
+    }
+
+    /// Stores a setting.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn set_setting(&self, name: &'static str, value: &str) -> Result<(), StoreError> {
+        let value = value.to_owned();
+        let work = move |page: &mut Page<'_>| {
+            let mut upsert = page.connection.prepare_cached(
+                "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+            )?;
+            upsert.execute(params![name, value])?;
+            Ok(())
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// Removes a setting and gives what it was: of two callers one gets it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn take_setting(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let mut delete =
+                page.connection.prepare_cached("DELETE FROM settings WHERE name = ?1 RETURNING value")?;
+            optional(delete.query_row([name], |row| row.get(0)))
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// Stores a key's hash; gives its number.
+    ///
+    /// # Errors
+    /// When the disk fails, or the key is there already.
+    pub async fn add_api_key(&self, label: &str, hash: [u8; 32], scopes: &str) -> Result<i64, StoreError> {
+        let (label, scopes) = (label.to_owned(), scopes.to_owned());
+        let work = move |page: &mut Page<'_>| {
+            let mut insert = page.connection.prepare_cached(
+                "INSERT INTO api_keys (label, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            insert.execute(params![label, hash.as_slice(), scopes, Stored(page.now)])?;
+            Ok(page.connection.last_insert_rowid())
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// The live key with this hash.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn api_key(&self, hash: [u8; 32]) -> Result<Option<ApiKeyRow>, StoreError> {
+        let work = move |connection: &Connection| {
+            let mut query =
+                connection.prepare_cached("SELECT * FROM api_keys WHERE hash = ?1 AND revoked_at IS NULL")?;
+            optional(query.query_row([hash.as_slice()], read))
+        };
+        self.0.readers.read(work).await
+    }
+
+    /// All keys, revoked ones too, oldest first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn list_api_keys(&self) -> Result<Vec<ApiKeyRow>, StoreError> {
+        let work = |connection: &Connection| {
+            let mut query = connection.prepare_cached("SELECT * FROM api_keys ORDER BY id")?;
+            Ok(query.query_map([], read)?.collect::<Result<_, _>>()?)
+        };
+        self.0.readers.read(work).await
+    }
+
+    /// Revokes a key; false when there is no such live key.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn revoke_api_key(&self, id: i64) -> Result<bool, StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let mut update = page
+                .connection
+                .prepare_cached("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?;
+            Ok(update.execute(params![id, Stored(page.now)])? == 1)
+        };
+        self.0.writer.call(work).await
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
+    Ok(ApiKeyRow {
+        id: row.get("id")?,
+        label: row.get("label")?,
+        scopes: row.get("scopes")?,
+        created_at: column(row, "created_at")?,
+        revoked_at: column_or_none(row, "revoked_at")?,
+    })
+}

@@ -1,0 +1,233 @@
+//! Payments of ours: the intent is on disk before anything is sent (MONEY rule 14).
+
+use rusqlite::{Connection, Row, params};
+
+use super::page::Page;
+use super::rows::{Stored, column};
+use super::{Ledger, StoreError, optional};
+use crate::event::Event;
+use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
+
+/// What we mean to pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its hash: one payment for each.
+    pub payment_hash: PaymentHash,
+    /// The invoice.
+    pub bolt11: String,
+    /// What it asks for.
+    pub amount: Msat,
+    /// The most that routing may cost.
+    pub max_fee: Msat,
+}
+
+/// What became of noting an intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intended {
+    /// It is new, or the one before it failed: send it.
+    New,
+    /// It is known: do not send it.
+    Existing(OutgoingRow),
+}
+
+/// Where a payment of ours stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutgoingState {
+    /// Noted; perhaps sent, perhaps not.
+    Intended,
+    /// Handed to the node.
+    Sent,
+    /// Arrived.
+    Succeeded {
+        /// The proof.
+        preimage: Preimage,
+        /// What routing cost.
+        fee: Msat,
+    },
+    /// Will not arrive.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl OutgoingState {
+    const fn word(&self) -> &'static str {
+        match self {
+            OutgoingState::Intended => "intended",
+            OutgoingState::Sent => "sent",
+            OutgoingState::Succeeded { .. } => "succeeded",
+            OutgoingState::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether nothing more will happen to it.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, OutgoingState::Succeeded { .. } | OutgoingState::Failed { .. })
+    }
+}
+
+/// One payment of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingRow {
+    /// Its hash.
+    pub payment_hash: PaymentHash,
+    /// What it pays.
+    pub amount: Msat,
+    /// Where it stands.
+    pub state: OutgoingState,
+    /// When it was noted.
+    pub created_at: Timestamp,
+    /// When it changed last.
+    pub updated_at: Timestamp,
+}
+
+impl Ledger {
+    /// Notes an intent, on disk when this returns. A failed payment may be intended anew.
+    ///
+    /// # Errors
+    /// When the disk fails: then do not send.
+    pub async fn intend(&self, intent: Intent) -> Result<Intended, StoreError> {
+        self.0.writer.call(move |page| intend_on(page, &intent)).await
+    }
+
+    /// One payment of ours.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn outgoing(&self, payment_hash: PaymentHash) -> Result<Option<OutgoingRow>, StoreError> {
+        self.0.readers.read(move |connection| find(connection, payment_hash)).await
+    }
+
+    /// Moves a payment of ours on, and logs its end. Nothing follows success; success follows even a
+    /// failure that was told before it, because the node's proof is the truth. A payment that the
+    /// ledger does not know is noted when it succeeded: money left.
+    ///
+    /// # Errors
+    /// When the disk fails: then nothing changed.
+    pub async fn settle_outgoing(
+        &self,
+        payment_hash: PaymentHash,
+        state: OutgoingState,
+    ) -> Result<(), StoreError> {
+        self.0.writer.call(move |page| settle_on(page, payment_hash, &state)).await
+    }
+
+    /// Payments of ours whose end is not known.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn unresolved_outgoing(&self) -> Result<Vec<OutgoingRow>, StoreError> {
+        let work = |connection: &Connection| {
+            let mut query =
+                connection.prepare_cached("SELECT * FROM outgoing WHERE state IN ('intended', 'sent')")?;
+            let rows = query.query_map([], read)?;
+            rows.map(|row| row?).collect()
+        };
+        self.0.readers.read(work).await
+    }
+}
+
+fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
+    if let Some(row) = find(page.connection, intent.payment_hash)?
+        && !matches!(row.state, OutgoingState::Failed { .. })
+    {
+        return Ok(Intended::Existing(row));
+    }
+    let mut upsert = page.connection.prepare_cached(
+        "INSERT INTO outgoing (payment_hash, bolt11, amount_msat, max_fee_msat, state, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?5)
+         ON CONFLICT DO UPDATE SET bolt11 = ?2, amount_msat = ?3, max_fee_msat = ?4, state = 'intended',
+                                   reason = NULL, updated_at = ?5",
+    )?;
+    upsert.execute(params![
+        Stored(intent.payment_hash),
+        intent.bolt11,
+        Stored(intent.amount),
+        Stored(intent.max_fee),
+        Stored(page.now),
+    ])?;
+    Ok(Intended::New)
+}
+
+fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) -> Result<(), StoreError> {
+    let Some(row) = find(page.connection, payment_hash)? else {
+        return settle_unknown(page, payment_hash, state);
+    };
+    let moves = match (&row.state, state) {
+        (OutgoingState::Succeeded { .. }, _) | (_, OutgoingState::Intended) => false,
+        (_, OutgoingState::Succeeded { .. }) => true,
+        (OutgoingState::Intended, OutgoingState::Sent) => true,
+        (_, OutgoingState::Sent) => false,
+        (before, OutgoingState::Failed { .. }) => !before.is_final(),
+    };
+    if !moves {
+        return Ok(());
+    }
+    let (preimage, fee, reason) = match state {
+        OutgoingState::Succeeded { preimage, fee } => {
+            (Some(preimage.as_bytes().as_slice()), Some(*fee), None)
+        }
+        OutgoingState::Failed { reason } => (None, None, Some(reason.as_str())),
+        OutgoingState::Intended | OutgoingState::Sent => (None, None, None),
+    };
+    let mut update = page.connection.prepare_cached(
+        "UPDATE outgoing SET state = ?2, preimage = ?3, fee_msat = ?4, reason = ?5, updated_at = ?6
+         WHERE payment_hash = ?1",
+    )?;
+    let fee = fee.map(Stored);
+    update.execute(params![Stored(payment_hash), state.word(), preimage, fee, reason, Stored(page.now)])?;
+    match state {
+        OutgoingState::Succeeded { fee, .. } => {
+            page.log(&Event::PaymentSent { payment_hash, amount_msat: row.amount, fee_msat: *fee })?;
+        }
+        OutgoingState::Failed { reason } => {
+            page.log(&Event::PaymentFailed { payment_hash, reason: reason.clone() })?;
+        }
+        OutgoingState::Intended | OutgoingState::Sent => {}
+    }
+    Ok(())
+}
+
+fn settle_unknown(
+    page: &Page<'_>,
+    payment_hash: PaymentHash,
+    state: &OutgoingState,
+) -> Result<(), StoreError> {
+    let OutgoingState::Succeeded { preimage, fee } = state else { return Ok(()) };
+    let mut insert = page.connection.prepare_cached(
+        "INSERT INTO outgoing (payment_hash, bolt11, amount_msat, max_fee_msat, state, preimage, fee_msat,
+                               created_at, updated_at)
+         VALUES (?1, '', 0, 0, 'succeeded', ?2, ?3, ?4, ?4)",
+    )?;
+    let preimage = preimage.as_bytes().as_slice();
+    insert.execute(params![Stored(payment_hash), preimage, Stored(*fee), Stored(page.now)])?;
+    page.log(&Event::UnknownPaymentSent { payment_hash, fee_msat: *fee })?;
+    Ok(())
+}
+
+fn find(connection: &Connection, payment_hash: PaymentHash) -> Result<Option<OutgoingRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM outgoing WHERE payment_hash = ?1")?;
+    optional(query.query_row([Stored(payment_hash)], read))?.transpose()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Result<OutgoingRow, StoreError>> {
+    let word: String = row.get("state")?;
+    let preimage: Option<[u8; 32]> = row.get("preimage")?;
+    let fee = row.get::<_, Option<Stored<Msat>>>("fee_msat")?.map_or(Msat::ZERO, |stored| stored.0);
+    let reason = row.get::<_, Option<String>>("reason")?.unwrap_or_default();
+    let state = match (word.as_str(), preimage) {
+        ("intended", _) => OutgoingState::Intended,
+        ("sent", _) => OutgoingState::Sent,
+        ("succeeded", Some(bytes)) => OutgoingState::Succeeded { preimage: Preimage::from_bytes(bytes), fee },
+        ("failed", _) => OutgoingState::Failed { reason },
+        _ => return Ok(Err(StoreError::Corrupt("an outgoing payment without a state"))),
+    };
+    Ok(Ok(OutgoingRow {
+        payment_hash: column(row, "payment_hash")?,
+        amount: column(row, "amount_msat")?,
+        state,
+        created_at: column(row, "created_at")?,
+        updated_at: column(row, "updated_at")?,
+    }))
+}

@@ -1,0 +1,246 @@
+//! The ledger's tables, and how an older file becomes a newer one.
+//!
+//! Migrations are ordered, append-only, one transaction each; `user_version` counts the ones applied.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::StoreError;
+use crate::types::Timestamp;
+
+/// Tells our files from other SQLite files: "toll".
+const APPLICATION_ID: i32 = 0x746f_6c6c;
+
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO mark VALUES ('clean', 1), ('run', 0);
+
+-- One row: running sums, and the latest instant that was told.
+CREATE TABLE totals (
+    only            INTEGER PRIMARY KEY CHECK (only = 1),
+    grants          INTEGER NOT NULL DEFAULT 0,
+    units_sold      INTEGER NOT NULL DEFAULT 0,
+    units_left      INTEGER NOT NULL DEFAULT 0,
+    units_held      INTEGER NOT NULL DEFAULT 0,
+    units_spent     INTEGER NOT NULL DEFAULT 0,
+    units_expired   INTEGER NOT NULL DEFAULT 0,
+    units_revoked   INTEGER NOT NULL DEFAULT 0,
+    restored        INTEGER NOT NULL DEFAULT 0,
+    crash_restored  INTEGER NOT NULL DEFAULT 0,
+    earned_msat     INTEGER NOT NULL DEFAULT 0,
+    owed_msat       INTEGER NOT NULL DEFAULT 0,
+    payments        INTEGER NOT NULL DEFAULT 0,
+    received_msat   INTEGER NOT NULL DEFAULT 0,
+    unredeemed_msat INTEGER NOT NULL DEFAULT 0,
+    surplus_msat    INTEGER NOT NULL DEFAULT 0,
+    high_water_ms   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO totals (only) VALUES (1);
+
+-- One row for each token that was redeemed at least once. An unpaid challenge has none.
+CREATE TABLE grants (
+    payment_hash   BLOB PRIMARY KEY CHECK (length(payment_hash) = 32),
+    token_id       BLOB NOT NULL CHECK (length(token_id) = 32),
+    service        TEXT NOT NULL,
+    route          TEXT NOT NULL,
+    price_msat     INTEGER NOT NULL CHECK (price_msat >= 0),
+    sold           INTEGER NOT NULL CHECK (sold > 0),
+    left_          INTEGER NOT NULL CHECK (left_ >= 0),
+    held           INTEGER NOT NULL CHECK (held >= 0),
+    spent          INTEGER NOT NULL CHECK (spent >= 0),
+    expired        INTEGER NOT NULL CHECK (expired >= 0),
+    revoked        INTEGER NOT NULL CHECK (revoked >= 0),
+    restored       INTEGER NOT NULL CHECK (restored >= 0),
+    loaded         INTEGER NOT NULL CHECK (loaded >= 0),
+    crash_restored INTEGER NOT NULL CHECK (crash_restored BETWEEN 0 AND sold),
+    redeemed_at    INTEGER NOT NULL,
+    valid_until    INTEGER NOT NULL,
+    CHECK (sold = left_ + held + spent + expired + revoked)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX grants_running_out ON grants (valid_until) WHERE left_ > 0;
+
+-- Tokens that the operator took back, redeemed or not.
+CREATE TABLE revocations (
+    payment_hash BLOB PRIMARY KEY CHECK (length(payment_hash) = 32),
+    at           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A unit on its way. The row is gone when its end is known; it is the permission to end it.
+CREATE TABLE holds (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    payment_hash BLOB NOT NULL REFERENCES grants (payment_hash),
+    opened_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX holds_of_grant ON holds (payment_hash);
+
+CREATE TABLE payments (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    payment_hash  BLOB NOT NULL UNIQUE CHECK (length(payment_hash) = 32),
+    amount_msat   INTEGER NOT NULL CHECK (amount_msat >= 0),
+    received_at   INTEGER NOT NULL,
+    service       TEXT,
+    route         TEXT,
+    -- The node's run that told it last, and what was told again within one run.
+    run           INTEGER NOT NULL,
+    surplus_msat  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Sums by hour, so that no report walks the grants.
+CREATE TABLE revenue_hourly (
+    hour          INTEGER NOT NULL,
+    service       TEXT NOT NULL,
+    route         TEXT NOT NULL,
+    calls         INTEGER NOT NULL DEFAULT 0,
+    earned_msat   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, service, route)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    at   INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE outgoing (
+    payment_hash BLOB PRIMARY KEY CHECK (length(payment_hash) = 32),
+    bolt11       TEXT NOT NULL,
+    amount_msat  INTEGER NOT NULL,
+    max_fee_msat INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('intended', 'sent', 'succeeded', 'failed')),
+    preimage     BLOB CHECK (preimage IS NULL OR length(preimage) = 32),
+    fee_msat     INTEGER,
+    reason       TEXT,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX outgoing_open ON outgoing (state) WHERE state IN ('intended', 'sent');
+
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_keys (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    label      TEXT NOT NULL,
+    hash       BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    scopes     TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;
+"];
+
+/// Opens the file for writing, made with mode 0600 when it is not there.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+    file.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display()).into()))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+/// Says whose file it is, once, and refuses another's.
+pub(super) fn claim(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (id, version): (i32, u32) = (
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+    );
+    let tables: i64 = connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match (id, version, tables) {
+        (APPLICATION_ID, _, _) => Ok(()),
+        (0, 0, 0) => Ok(connection.pragma_update(None, "application_id", APPLICATION_ID)?),
+        _ => Err(StoreError::NotOurs(path.to_owned())),
+    }
+}
+
+/// WAL with synchronous FULL: a commit is on disk when it returns.
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // After a burst the log shrinks again.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Applies what is missing.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for (number, migration) in (1u32..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
+        let step = connection.transaction()?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "user_version", number)?;
+        step.commit()?;
+    }
+    Ok(())
+}
+
+fn mark(connection: &Connection, name: &str) -> Result<i64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT value FROM mark WHERE name = ?1")?;
+    Ok(query.query_row([name], |row| row.get(0))?)
+}
+
+fn set_mark(connection: &Connection, name: &str, value: i64) -> Result<(), StoreError> {
+    connection.prepare_cached("UPDATE mark SET value = ?2 WHERE name = ?1")?.execute(params![name, value])?;
+    Ok(())
+}
+
+/// Whether the last stop was orderly; from here on it was not, until [`set_clean_mark`].
+pub(super) fn take_clean_mark(connection: &Connection) -> Result<bool, StoreError> {
+    let clean = mark(connection, "clean")? == 1;
+    set_mark(connection, "clean", 0)?;
+    Ok(clean)
+}
+
+/// Notes an orderly stop, unless a hold is open: then the next start has something to resolve.
+pub(super) fn set_clean_mark(connection: &Connection) -> Result<(), StoreError> {
+    let clean = !connection.prepare_cached("SELECT 1 FROM holds")?.exists([])?;
+    set_mark(connection, "clean", i64::from(clean))
+}
+
+/// Counts this start.
+pub(super) fn next_run(connection: &Connection) -> Result<i64, StoreError> {
+    let run = mark(connection, "run")?.saturating_add(1);
+    set_mark(connection, "run", run)?;
+    Ok(run)
+}
+
+/// The latest instant that was written.
+pub(super) fn high_water(connection: &Connection) -> Result<Timestamp, StoreError> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        return Ok(Timestamp::default());
+    }
+    let ms: i64 = connection.query_row("SELECT high_water_ms FROM totals", [], |row| row.get(0))?;
+    Ok(Timestamp::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+/// The number of the newest event, 0 when there is none.
+pub(super) fn newest_event(connection: &Connection) -> Result<i64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT COALESCE(MAX(id), 0) FROM events")?;
+    Ok(query.query_row([], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_becomes_a_ledger_and_a_newer_one_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        assert!(take_clean_mark(&connection).unwrap());
+        assert!(!take_clean_mark(&connection).unwrap());
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(migrate(&mut connection), Err(StoreError::TooNew { found: 99, .. })));
+    }
+}
