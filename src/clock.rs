@@ -83,7 +83,7 @@ pub trait Entropy: Send + Sync + fmt::Debug {
     fn fill(&self, buffer: &mut [u8]);
 }
 
-impl dyn Entropy {
+impl dyn Entropy + '_ {
     /// 32 random bytes.
     pub fn bytes32(&self) -> [u8; 32] {
         let mut bytes = [0u8; 32];

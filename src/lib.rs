@@ -17,8 +17,12 @@
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
+//! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
+//! | 8 | [`api`] | the operator's JSON API |
+//! | 8 | [`ui`] | the operator's pages |
 //! | 11 | [`sandbox`] | regtest in the box, for the demo |
 
+pub mod api;
 pub mod catalog;
 pub mod clock;
 pub mod event;
@@ -32,3 +36,5 @@ pub mod sandbox;
 pub mod secrets;
 pub mod store;
 pub mod types;
+pub mod ui;
+pub mod web;

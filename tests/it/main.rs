@@ -1,5 +1,10 @@
 //! Everything that is tested from outside, in one binary. One `mod` line a file, in order.
 
+mod admin_api;
+mod admin_app;
+mod admin_door;
+mod admin_pay;
+mod admin_secrets;
 mod bitcoind;
 mod chain;
 mod chain_life;

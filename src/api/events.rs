@@ -1,0 +1,97 @@
+//! `GET /api/v1/events`: the ledger's log as server-sent events.
+//!
+//! The log is the truth and the watch only wakes: a reader that was away names the last id it saw
+//! (`Last-Event-ID`, or `?after=`) and gets every row after it. Without one it starts at the end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::sse::{Event as Frame, KeepAlive, Sse};
+use futures_util::stream::{self, Stream, StreamExt};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::bad_query;
+use crate::event::LoggedEvent;
+use crate::web::keys::Scope;
+use crate::web::{Caller, MayRead, Operator, Problem};
+
+/// Rows read at once.
+const BATCH: u32 = 256;
+/// A comment goes out when nothing else did for this long, so that proxies keep the line open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Where the reader wants to begin.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    after: Option<i64>,
+}
+
+/// One open stream.
+struct Reader {
+    op: Arc<Operator>,
+    caller: Caller,
+    wake: watch::Receiver<i64>,
+    last: i64,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// `GET /api/v1/events`.
+pub(super) async fn stream(
+    MayRead(caller): MayRead,
+    State(op): State<Arc<Operator>>,
+    headers: HeaderMap,
+    query: Result<Query<From>, QueryRejection>,
+) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
+    let Query(from) = query.map_err(bad_query)?;
+    let permit = op.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "Too many event streams are open.")
+            .retry_after(30)
+    })?;
+    let wake = op.parts.ledger.watch();
+    let newest = *wake.borrow();
+    let last =
+        match headers.get("last-event-id") {
+            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Problem::bad_request("bad_event_id", "Last-Event-ID is not an event's number.")
+            })?,
+            None => from.after.unwrap_or(newest),
+        };
+    let reader = Reader { op, caller, wake, last, _permit: permit };
+    let frames = stream::unfold(reader, next_batch).flat_map(stream::iter);
+    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// The rows after the last one that was sent; waits for some. Ends with the session, the key, the
+/// appliance or a failing ledger: the client comes back with the last id it has.
+async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>>, Reader)> {
+    loop {
+        reader.wake.borrow_and_update();
+        reader.caller.still_may(&reader.op, Scope::Read).await.ok()?;
+        let rows = reader.op.parts.ledger.events_after(reader.last, BATCH).await;
+        let rows =
+            rows.inspect_err(|error| tracing::error!(%error, "the event log could not be read")).ok()?;
+        if let Some(newest) = rows.last() {
+            reader.last = newest.id;
+            return Some((rows.iter().map(|row| Ok(frame(row))).collect(), reader));
+        }
+        let ended = match &reader.caller {
+            Caller::Session(ended) => ended.clone(),
+            Caller::Key(_) => reader.op.parts.stop.clone(),
+        };
+        tokio::select! {
+            changed = reader.wake.changed() => changed.ok()?,
+            () = reader.op.parts.stop.cancelled() => return None,
+            () = ended.cancelled() => return None,
+        }
+    }
+}
+
+fn frame(row: &LoggedEvent) -> Frame {
+    let data = serde_json::to_string(row).expect("an event is plain strings and numbers");
+    Frame::default().id(row.id.to_string()).data(data)
+}

@@ -1,0 +1,99 @@
+//! `POST /api/v1/payments/send`: pays an invoice, once per payment hash however often it is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{bad_body, ledger_fault};
+use crate::payments::{PayAsk, PayError};
+use crate::store::{OutgoingRow, OutgoingState};
+use crate::types::{Msat, PaymentHash};
+use crate::web::{MayPay, Operator, Problem};
+
+/// How long the answer waits for the payment's end when the caller does not say.
+const USUAL_WAIT: Duration = Duration::from_secs(30);
+/// What routing may cost when the caller does not say.
+const USUAL_FEE: Msat = match Msat::from_sat(50) {
+    Ok(fee) => fee,
+    Err(_) => Msat::ZERO,
+};
+/// And at the most.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// What `POST /api/v1/payments/send` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Send {
+    invoice: String,
+    max_amount_msat: Option<Msat>,
+    max_fee_msat: Option<Msat>,
+    wait_ms: Option<u64>,
+}
+
+/// A payment that is still on its way when the wait ends is `pending`: ask again, or look.
+pub(super) async fn pay(
+    _: MayPay,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Send>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(send) = body.map_err(bad_body)?;
+    let wait = send.wait_ms.map_or(USUAL_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+    let ask = PayAsk {
+        bolt11: send.invoice,
+        max_amount: send.max_amount_msat.unwrap_or(Msat::MAX),
+        max_fee: send.max_fee_msat.unwrap_or(USUAL_FEE),
+    };
+    let row = op.parts.outbox.pay(ask, wait).await.map_err(refused)?;
+    Ok(Json(shown(&row)))
+}
+
+/// `GET /api/v1/payments/sent/{payment_hash}`.
+pub(super) async fn look(
+    _: MayPay,
+    State(op): State<Arc<Operator>>,
+    Path(payment_hash): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let hash: PaymentHash = payment_hash
+        .parse()
+        .map_err(|error| Problem::bad_request("bad_payment_hash", format!("The payment hash: {error}.")))?;
+    let row = op.parts.ledger.outgoing(hash).await.map_err(ledger_fault)?;
+    let unknown =
+        || Problem::new(StatusCode::NOT_FOUND, "unknown_payment", "No payment with that hash was asked for.");
+    row.as_ref().map(|row| Json(shown(row))).ok_or_else(unknown)
+}
+
+fn shown(row: &OutgoingRow) -> Value {
+    let mut value =
+        json!({ "payment_hash": row.payment_hash, "amount_msat": row.amount, "fee_msat": Value::Null });
+    match &row.state {
+        OutgoingState::Intended | OutgoingState::Sent => value["status"] = "pending".into(),
+        OutgoingState::Succeeded { preimage, fee } => {
+            value["status"] = "succeeded".into();
+            value["fee_msat"] = fee.msat().into();
+            value["preimage"] = preimage.to_hex().into();
+        }
+        OutgoingState::Failed { reason } => {
+            value["status"] = "failed".into();
+            value["reason"] = reason.as_str().into();
+        }
+    }
+    value
+}
+
+/// Nothing was sent: every refusal comes before the intent is stored.
+fn refused(error: PayError) -> Problem {
+    match error {
+        PayError::Store(error) => ledger_fault(error),
+        refusal => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            refusal.code(),
+            format!("Nothing was paid: {refusal}."),
+        ),
+    }
+}

@@ -1,0 +1,45 @@
+//! The operator's pages: claim, login, and Home, rendered on the server.
+//!
+//! The pages work without JavaScript; with it, the numbers on Home follow the event log.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use crate::web::{Operator, Problem};
+
+mod entry;
+mod figures;
+mod home;
+mod live;
+
+/// The pages' addresses.
+pub fn router() -> Router<Arc<Operator>> {
+    Router::new()
+        .route("/", get(home::page))
+        .route("/live", get(home::part))
+        .route("/login", get(entry::login_page).post(entry::login))
+        .route("/logout", post(entry::logout))
+        .route("/claim", get(entry::claim_page).post(entry::claim))
+}
+
+/// Renders a page.
+fn html(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// What a page could not learn; the cause is in the log.
+fn fault(error: &crate::store::StoreError) -> Response {
+    tracing::error!(%error, "the ledger could not answer a page");
+    entry::failure()
+}

@@ -1,0 +1,110 @@
+//! Numbers and times as a person reads them: satoshi in groups of three, never a float.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::types::Timestamp;
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Millisatoshi as satoshi, exact: `1500` is `1.5`.
+pub(super) fn sats_exact(msat: u64) -> String {
+    let whole = grouped(msat / 1_000);
+    let thousandths = format!("{:03}", msat % 1_000);
+    match thousandths.trim_end_matches('0') {
+        "" => whole,
+        rest => format!("{whole}.{rest}"),
+    }
+}
+
+/// Millisatoshi as whole satoshi, rounded down: for balances, where less is never too much.
+pub(super) fn sats_whole(msat: u64) -> String {
+    grouped(msat / 1_000)
+}
+
+/// `1 paid call`, `2 paid calls`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        many => format!("{} {noun}s", grouped(many)),
+    }
+}
+
+/// The first and last characters of a long identifier.
+pub(super) fn shortened(text: &str) -> String {
+    match (text.get(..8), text.len().checked_sub(6).and_then(|from| text.get(from..))) {
+        (Some(head), Some(tail)) if text.len() > 16 => format!("{head}…{tail}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The part of `whole` that `part` is, in thousandths.
+pub(super) fn permille(part: u64, whole: u64) -> u64 {
+    let thousandths = u128::from(part) * 1_000 / u128::from(whole.max(1));
+    u64::try_from(thousandths).unwrap_or(1_000).min(1_000)
+}
+
+/// An instant for a machine: RFC 3339.
+pub(super) fn iso(at: Timestamp) -> String {
+    moment(at).format(&Rfc3339).unwrap_or_default()
+}
+
+/// An instant for a person; the script replaces it by the browser's local time.
+pub(super) fn utc(at: Timestamp) -> String {
+    moment(at)
+        .format(format_description!("[day padding:none] [month repr:short] [hour]:[minute]:[second] UTC"))
+        .unwrap_or_default()
+}
+
+/// `now` in words, seen from a moment `secs` earlier.
+pub(super) fn ago(secs: u64) -> String {
+    match secs {
+        0..=119 => format!("{secs} s ago"),
+        120..=7_199 => format!("{} min ago", secs / 60),
+        _ => format!("{} h ago", secs / 3_600),
+    }
+}
+
+fn moment(at: Timestamp) -> OffsetDateTime {
+    i64::try_from(at.secs())
+        .ok()
+        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567, 100_000].map(grouped),
+            ["0", "999", "1,000", "1,234,567", "100,000"]
+        );
+        assert_eq!(
+            [0, 250, 1_500, 15_000, 1_234_567_001].map(sats_exact),
+            ["0", "0.25", "1.5", "15", "1,234,567.001"]
+        );
+        assert_eq!(sats_whole(1_999), "1");
+        assert_eq!([0, 1, 2_000].map(|n| counted(n, "call")), ["0 calls", "1 call", "2,000 calls"]);
+        assert_eq!(shortened("0123456789abcdef0123"), "01234567…ef0123");
+        assert_eq!(shortened("short"), "short");
+        assert_eq!([permille(1, 2), permille(5, 0), permille(u64::MAX, 1)], [500, 1_000, 1_000]);
+        assert_eq!(iso(Timestamp::from_secs(1_700_000_000)), "2023-11-14T22:13:20Z");
+        assert_eq!(utc(Timestamp::from_secs(1_700_000_000)), "14 Nov 22:13:20 UTC");
+        assert_eq!([5, 300, 9_000].map(ago), ["5 s ago", "5 min ago", "2 h ago"]);
+    }
+}

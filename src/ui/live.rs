@@ -1,0 +1,237 @@
+//! The part of Home that moves: revenue, balances, channels, the last payments.
+
+use askama::Template;
+
+use super::figures::{ago, counted, grouped, iso, permille, sats_exact, sats_whole, shortened, utc};
+use crate::ports::{ChannelView, NodeView};
+use crate::store::{PaymentRow, PaymentState, StoreError};
+use crate::types::{Msat, Name, Timestamp};
+use crate::web::Operator;
+
+/// Payments shown.
+const SHOWN: u32 = 20;
+/// A node that heard nothing of the chain for this long is shown as behind.
+const STALE_SECS: u64 = 600;
+
+/// One sum and the calls behind it.
+pub(super) struct Earned {
+    pub(super) figure: String,
+    pub(super) calls: String,
+}
+
+/// Balances of one kind; never added to those of the other.
+struct Balances {
+    receivable: String,
+    spendable: String,
+    reserved: String,
+}
+
+/// Whether buyers can pay.
+struct Receiving {
+    title: String,
+    ways_out: bool,
+    wait: Option<&'static str>,
+}
+
+/// One channel.
+struct Channel {
+    peer: String,
+    peer_short: String,
+    state: String,
+    state_class: &'static str,
+    capacity: String,
+    spendable: String,
+    receivable: String,
+    spendable_permille: u64,
+    receivable_permille: u64,
+    theirs_x: u64,
+    usable: bool,
+    spoken: String,
+}
+
+/// One payment.
+struct Payment {
+    hash: String,
+    hash_short: String,
+    at: String,
+    at_iso: String,
+    what: String,
+    state: &'static str,
+    state_class: &'static str,
+    amount: String,
+}
+
+/// Everything that moves, as one moment saw it.
+#[derive(Template)]
+#[template(path = "live.html")]
+pub(super) struct Live {
+    pub(super) after: i64,
+    pub(super) today: Earned,
+    pub(super) network: String,
+    week: Earned,
+    total: Earned,
+    unearned: String,
+    alarm: Option<String>,
+    receiving: Receiving,
+    lightning: Balances,
+    onchain: Balances,
+    channels_title: String,
+    channels: Vec<Channel>,
+    node_address: String,
+    sync: String,
+    payments: Vec<Payment>,
+    sample_url: String,
+}
+
+impl Live {
+    /// Reads the ledger and the node, after what was delivered so far is counted.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) async fn read(op: &Operator) -> Result<Live, StoreError> {
+        let ledger = &op.parts.ledger;
+        ledger.barrier().await;
+        // The id first: an event that lands between the two reads is shown twice, never missed.
+        let after = *ledger.watch().borrow();
+        let now = op.parts.clock.now();
+        let revenue = ledger.revenue(now).await?;
+        let payments = ledger.payments(SHOWN, None).await?;
+        let node = op.parts.node.view().await;
+        let config = &op.parts.config;
+        let earned =
+            |sum: Msat, calls| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, "paid call") };
+        Ok(Live {
+            after,
+            today: earned(revenue.today, revenue.calls_today),
+            week: earned(revenue.week, revenue.calls_week),
+            total: earned(revenue.total, revenue.calls_total),
+            unearned: sats_exact(revenue.unearned.msat()),
+            alarm: alarm(&node, now),
+            receiving: receiving(&node),
+            lightning: Balances {
+                receivable: sats_whole(node.receivable_msat),
+                spendable: sats_whole(node.spendable_msat),
+                reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
+            },
+            onchain: Balances {
+                receivable: String::new(),
+                spendable: grouped(node.onchain_spendable_sat),
+                reserved: grouped(node.onchain_reserved_sat),
+            },
+            channels_title: counted(u64::try_from(node.channels.len()).unwrap_or(u64::MAX), "channel"),
+            channels: node.channels.iter().map(channel).collect(),
+            node_address: match node.listening.first() {
+                Some(address) => format!("{}@{address}", node.node_id),
+                None => node.node_id.clone(),
+            },
+            sync: sync(&node, now),
+            payments: payments.iter().map(payment).collect(),
+            sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+            network: node.network,
+        })
+    }
+}
+
+fn alarm(node: &NodeView, now: Timestamp) -> Option<String> {
+    if !node.running {
+        let text = "The Lightning node is not running, so nobody can pay now. Coins and channels are kept. The log \
+                    says why it stopped.";
+        return Some(text.to_owned());
+    }
+    let silent = now.secs().saturating_sub(node.synced_at?);
+    (silent > STALE_SECS).then(|| {
+        format!(
+            "The node last heard from its chain source {}. Payments may still arrive, but channels are not \
+             watched until it answers again. Check the chain source in the configuration.",
+            ago(silent)
+        )
+    })
+}
+
+fn receiving(node: &NodeView) -> Receiving {
+    let wait = if node.channels.iter().any(|channel| !channel.ready) {
+        Some("A channel is opening; it is listed below with the confirmations that it still needs.")
+    } else if node.channels.iter().any(|channel| !channel.usable) {
+        Some("A channel is open, but the other node is away. Payments pass again when it is back.")
+    } else {
+        None
+    };
+    match node.receivable_msat / 1_000 {
+        0 => Receiving { title: "You cannot receive yet".to_owned(), ways_out: true, wait },
+        sat => Receiving { title: format!("You can receive {} sat", grouped(sat)), ways_out: false, wait },
+    }
+}
+
+fn channel(view: &ChannelView) -> Channel {
+    let capacity_msat = view.capacity_sat.saturating_mul(1_000);
+    let spendable_permille = permille(view.spendable_msat, capacity_msat);
+    let receivable_permille = permille(view.receivable_msat, capacity_msat).min(1_000 - spendable_permille);
+    let (state, state_class) = match (view.usable, view.ready, view.confirmations_required) {
+        (true, ..) => ("Ready".to_owned(), "good"),
+        (false, true, _) => ("Ready, but the other node is away".to_owned(), "waits"),
+        (false, false, Some(wanted)) => {
+            let seen = view.confirmations.unwrap_or(0).min(wanted);
+            (format!("Opening, {seen} of {wanted} confirmations"), "waits")
+        }
+        (false, false, None) => ("Opening".to_owned(), "waits"),
+    };
+    let (spendable, receivable) = (sats_whole(view.spendable_msat), sats_whole(view.receivable_msat));
+    Channel {
+        peer_short: shortened(&view.peer),
+        peer: view.peer.clone(),
+        state,
+        state_class,
+        capacity: grouped(view.capacity_sat),
+        spoken: format!("{spendable} sat spendable, {receivable} sat receivable"),
+        spendable,
+        receivable,
+        spendable_permille,
+        receivable_permille,
+        theirs_x: 1_000 - receivable_permille,
+        usable: view.usable,
+    }
+}
+
+fn sync(node: &NodeView, now: Timestamp) -> String {
+    let peers = counted(u64::try_from(node.peers_connected).unwrap_or(u64::MAX), "peer");
+    let height = grouped(u64::from(node.block_height));
+    match node.synced_at {
+        Some(at) => {
+            let age = ago(now.secs().saturating_sub(at));
+            format!("{peers} connected. In step with block {height}, {age}.")
+        }
+        None => format!("{peers} connected. Not yet in step with the chain."),
+    }
+}
+
+fn payment(row: &PaymentRow) -> Payment {
+    let (state, state_class) = match row.state {
+        _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
+        PaymentState::Unredeemed => ("Paid", "waits"),
+        PaymentState::Held => ("In use", "waits"),
+        PaymentState::Left => ("Not used up", "waits"),
+        PaymentState::Spent => ("Delivered", "good"),
+        PaymentState::Expired => ("Ran out unused", "waits"),
+        PaymentState::Revoked => ("Revoked", "waits"),
+    };
+    let hash = row.payment_hash.to_hex();
+    Payment {
+        hash_short: shortened(&hash),
+        hash,
+        at: utc(row.received_at),
+        at_iso: iso(row.received_at),
+        what: what(row.service.as_ref(), row.route.as_ref()),
+        state,
+        state_class,
+        amount: sats_exact(row.amount.msat()),
+    }
+}
+
+fn what(service: Option<&Name>, route: Option<&Name>) -> String {
+    match (service, route) {
+        (Some(service), Some(route)) if service == route => service.to_string(),
+        (Some(service), Some(route)) => format!("{service} / {route}"),
+        (Some(service), None) => service.to_string(),
+        (None, _) => "not yet used".to_owned(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The admin listener's walls: who may call, how they prove it, and what every answer carries.
+//!
+//! Invariants (THREATS 16, 17): a request for a foreign host or from a foreign page never reaches a
+//! handler; passwords, session ids, keys and claim links are stored as hashes and redact themselves;
+//! every response has the security headers. `api` and `ui` bring the handlers, `app` the socket.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use http::StatusCode;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Entropy};
+use crate::payments::Outbox;
+use crate::ports::{NodeControl, NodeWatch};
+use crate::store::Ledger;
+
+mod armour;
+mod caller;
+pub mod claim;
+pub mod cookie;
+mod files;
+mod hosts;
+pub mod keys;
+pub mod password;
+mod private_file;
+mod problem;
+pub mod session;
+
+pub use armour::Nonce;
+pub use caller::{Caller, LoggedIn, MayAdmin, MayPay, MayRead};
+pub use problem::Problem;
+
+/// No request to the admin listener needs a larger body.
+const LARGEST_BODY_BYTES: usize = 64 * 1_024;
+/// More open event streams than this are refused.
+const MOST_STREAMS: usize = 64;
+
+/// What the admin listener needs to know of the settings.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Where the admin listener is bound, with the real port.
+    pub listen: SocketAddr,
+    /// How the operator reaches it, without a slash at the end: `http://127.0.0.1:8403`.
+    pub origin: String,
+    /// Further host names by which it may be called.
+    pub hosts: Vec<String>,
+    /// How buyers reach the gateway: `http://127.0.0.1:8402`.
+    pub gateway: String,
+    /// A priced address to try with curl, where one is known.
+    pub sample_url: Option<String>,
+}
+
+/// What the admin side works with.
+#[derive(Clone)]
+pub struct OperatorParts {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Tells the node's state.
+    pub node: Arc<dyn NodeWatch>,
+    /// Moves coins and channels.
+    pub control: Arc<dyn NodeControl>,
+    /// Pays.
+    pub outbox: Arc<Outbox>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where tasks are counted.
+    pub tracker: TaskTracker,
+    /// Ends the event streams.
+    pub stop: CancellationToken,
+    /// The settings.
+    pub config: WebConfig,
+}
+
+/// The admin side's state: its parts, the open sessions and the door.
+pub struct Operator {
+    /// What it works with.
+    pub parts: OperatorParts,
+    /// Who is logged in.
+    pub sessions: session::Sessions,
+    /// Checks passwords.
+    pub passwords: password::Passwords,
+    /// One permit for each open event stream.
+    pub streams: Arc<Semaphore>,
+    hosts: hosts::HostList,
+    claim_file: Mutex<Option<PathBuf>>,
+}
+
+impl Operator {
+    /// The state with nobody logged in.
+    pub fn new(parts: OperatorParts) -> Arc<Operator> {
+        Arc::new(Operator {
+            sessions: session::Sessions::new(parts.clock.clone()),
+            passwords: password::Passwords::new(parts.clock.clone(), parts.tracker.clone()),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            hosts: hosts::HostList::new(parts.config.listen, &parts.config.hosts),
+            claim_file: Mutex::default(),
+            parts,
+        })
+    }
+
+    fn set_claim_file(&self, path: PathBuf) {
+        *self.claim_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+
+    fn claim_file(&self) -> Option<PathBuf> {
+        self.claim_file.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator")
+            .field("config", &self.parts.config)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts the walls around `handlers` (the merged routers of `api` and `ui`) and adds the static
+/// files; the result is what the admin listener serves.
+pub fn finish(handlers: Router<Arc<Operator>>, op: Arc<Operator>) -> Router {
+    handlers
+        .merge(files::router())
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This address does not answer to that method.",
+            )
+        })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(op.clone(), armour::guard))
+        .with_state(op)
+}

@@ -1,0 +1,142 @@
+//! API keys: 32 random bytes, shown once, stored as a SHA-256 hash with their scopes.
+
+use std::fmt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest;
+
+use super::private_file;
+use crate::clock::Entropy;
+use crate::store::{Ledger, StoreError};
+
+/// Every key begins so, for people and for scanners of leaked secrets.
+const PREFIX: &str = "tollhouse_";
+/// The label of the key that the first start makes.
+const ADMIN_LABEL: &str = "admin.key";
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// See revenue, payments, channels and events.
+    Read,
+    /// Pay invoices, and see the proofs of what it paid.
+    Pay,
+    /// Everything, with channels and on-chain addresses.
+    Admin,
+}
+
+impl Scope {
+    /// Its word in the store and in messages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Pay => "pay",
+            Scope::Admin => "admin",
+        }
+    }
+
+    /// Whether one of `granted`, words separated by spaces or commas, allows this. `admin` allows
+    /// all; `pay` does not allow reading: what pays need not see what is earned.
+    pub fn allowed_by(self, granted: &str) -> bool {
+        granted.split([' ', ',']).any(|word| word == self.word() || word == Scope::Admin.word())
+    }
+}
+
+/// A key in plain, only ever held by the one it was made for. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// A fresh one.
+    fn new(entropy: &dyn Entropy) -> ApiKey {
+        ApiKey(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes32())))
+    }
+
+    /// The text to send as `Authorization: Bearer …`.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(redacted)")
+    }
+}
+
+/// What the store keeps of a key. Keys are looked up by this hash of 256 random bits, so how long a
+/// comparison takes tells a guesser nothing about any key.
+pub fn hash(key: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+    hash
+}
+
+/// Why a key could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The ledger refused.
+    #[error("the key could not be stored")]
+    Store(#[from] StoreError),
+    /// The file could not be written or read.
+    #[error("the key file {path} could not be written or read")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Makes a key and stores its hash; the text exists only in what is returned.
+///
+/// # Errors
+/// When the ledger cannot store it.
+pub async fn create(
+    ledger: &Ledger,
+    entropy: &dyn Entropy,
+    label: &str,
+    scopes: &[Scope],
+) -> Result<ApiKey, StoreError> {
+    let key = ApiKey::new(entropy);
+    enter(ledger, &key, label, scopes).await.map(|()| key)
+}
+
+async fn enter(ledger: &Ledger, key: &ApiKey, label: &str, scopes: &[Scope]) -> Result<(), StoreError> {
+    let words: Vec<&str> = scopes.iter().map(|scope| scope.word()).collect();
+    ledger.add_api_key(label, hash(key.text()), &words.join(" ")).await.map(drop)
+}
+
+/// Makes `<dir>/admin.key` (mode 0600, one line, scope admin) at the first start. Later starts leave
+/// it alone: an operator who moved the file away or revoked its key wanted that.
+///
+/// # Errors
+/// When the ledger or the disk refuses.
+pub async fn ensure_admin_key(ledger: &Ledger, entropy: &dyn Entropy, dir: &Path) -> Result<(), KeyError> {
+    if ledger.list_api_keys().await?.iter().any(|row| row.label == ADMIN_LABEL) {
+        return Ok(());
+    }
+    let path = dir.join(ADMIN_LABEL);
+    let key = ApiKey::new(entropy);
+    // The file first: a crash between the two leaves a key that opens nothing, and the next start
+    // replaces it.
+    private_file::replace(&path, &format!("{}\n", key.text()))
+        .map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
+    Ok(enter(ledger, &key, ADMIN_LABEL, &[Scope::Admin]).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_reach_as_far_as_they_say() {
+        assert!(Scope::Read.allowed_by("read") && Scope::Read.allowed_by("pay,read"));
+        assert!(Scope::Read.allowed_by("admin") && Scope::Pay.allowed_by("admin"));
+        assert!(!Scope::Read.allowed_by("pay") && !Scope::Pay.allowed_by("read"));
+        assert!(!Scope::Admin.allowed_by("read pay") && !Scope::Read.allowed_by(""));
+        assert!(!Scope::Read.allowed_by("reader"));
+    }
+}

@@ -1,0 +1,184 @@
+//! Who is logged in: a bounded table in memory, so that a restart logs everyone out.
+//!
+//! The table holds hashes, never ids: reading memory or a core dump gives nobody a session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Entropy};
+
+/// A session ends after this, used or not.
+pub const ABSOLUTE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// A session ends when it was not used for this long.
+pub const IDLE_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// More sessions than this at once end the one that was unused longest.
+pub const MOST_SESSIONS: usize = 64;
+
+/// What the cookie holds: 32 random bytes, base64url. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// A fresh one.
+    fn new(entropy: &dyn Entropy) -> SessionId {
+        SessionId(BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes32()))
+    }
+
+    /// Reads a cookie's value; `None` when it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        (decoded.len() == 32).then(|| SessionId(text.to_owned()))
+    }
+
+    /// The cookie's value.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn hash(&self) -> Key {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest::digest(&digest::SHA256, self.0.as_bytes()).as_ref());
+        key
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(redacted)")
+    }
+}
+
+type Key = [u8; 32];
+
+struct Session {
+    opened: Duration,
+    used: Duration,
+    ended: CancellationToken,
+}
+
+/// The table of sessions.
+pub struct Sessions {
+    clock: Arc<dyn Clock>,
+    table: Mutex<HashMap<Key, Session>>,
+}
+
+impl Sessions {
+    /// An empty table.
+    pub fn new(clock: Arc<dyn Clock>) -> Sessions {
+        Sessions { clock, table: Mutex::new(HashMap::new()) }
+    }
+
+    /// Opens a session with a new id, and ends `old`, so that an id planted before the login is
+    /// worth nothing after it (session fixation).
+    pub fn open(&self, entropy: &dyn Entropy, old: Option<&SessionId>) -> SessionId {
+        if let Some(old) = old {
+            self.end(old);
+        }
+        let id = SessionId::new(entropy);
+        let now = self.clock.steady();
+        let mut table = self.table();
+        table.retain(|_, session| session.alive(now));
+        while table.len() >= MOST_SESSIONS {
+            let Some(oldest) = table.iter().min_by_key(|(_, s)| s.used).map(|(key, _)| *key) else { break };
+            table.remove(&oldest);
+        }
+        table.insert(id.hash(), Session { opened: now, used: now, ended: CancellationToken::new() });
+        id
+    }
+
+    /// Whether the session lives; if so it is used now, and the token tells when it ends.
+    pub fn touch(&self, id: &SessionId) -> Option<CancellationToken> {
+        let now = self.clock.steady();
+        let key = id.hash();
+        let mut table = self.table();
+        if !table.get(&key)?.alive(now) {
+            table.remove(&key);
+            return None;
+        }
+        let session = table.get_mut(&key)?;
+        session.used = now;
+        Some(session.ended.clone())
+    }
+
+    /// Ends the session and the streams that it opened.
+    pub fn end(&self, id: &SessionId) {
+        self.table().remove(&id.hash());
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Key, Session>> {
+        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("open", &self.table().len()).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    fn alive(&self, now: Duration) -> bool {
+        now.saturating_sub(self.opened) < ABSOLUTE_LIFE && now.saturating_sub(self.used) < IDLE_LIFE
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{CountingEntropy, FixedClock};
+    use crate::types::Timestamp;
+
+    #[test]
+    fn a_session_ends_by_disuse_by_age_and_by_logout() {
+        let clock = FixedClock::at(Timestamp::from_secs(1_000));
+        let entropy = CountingEntropy::default();
+        let sessions = Sessions::new(clock.clone());
+        let idle = sessions.open(&entropy, None);
+        clock.advance(IDLE_LIFE);
+        assert!(sessions.touch(&idle).is_none());
+
+        let busy = sessions.open(&entropy, None);
+        let ended = sessions.touch(&busy).expect("just opened");
+        for _ in 0..13 {
+            clock.advance(IDLE_LIFE - Duration::from_secs(1));
+            assert!(sessions.touch(&busy).is_some());
+        }
+        clock.advance(IDLE_LIFE);
+        assert!(sessions.touch(&busy).is_none());
+        assert!(ended.is_cancelled(), "an open stream learns that its session is over");
+
+        let left = sessions.open(&entropy, None);
+        sessions.end(&left);
+        assert!(sessions.touch(&left).is_none());
+    }
+
+    #[test]
+    fn a_login_ends_the_id_it_came_with_and_the_table_is_bounded() {
+        let clock = FixedClock::at(Timestamp::from_secs(1_000));
+        let entropy = CountingEntropy::default();
+        let sessions = Sessions::new(clock.clone());
+        let first = sessions.open(&entropy, None);
+        let second = sessions.open(&entropy, Some(&first));
+        assert_ne!(first, second);
+        assert!(sessions.touch(&first).is_none() && sessions.touch(&second).is_some());
+        for _ in 0..MOST_SESSIONS * 2 {
+            clock.advance(Duration::from_secs(1));
+            sessions.open(&entropy, None);
+        }
+        assert!(sessions.touch(&second).is_none());
+        assert_eq!(sessions.table().len(), MOST_SESSIONS);
+    }
+}

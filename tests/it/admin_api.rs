@@ -1,0 +1,256 @@
+//! The admin API and Home, as the operator's programs and browser see them.
+
+use futures_util::StreamExt;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use tollhouse::ledger::Bought;
+use tollhouse::ports::CloseHow;
+use tollhouse::types::{Msat, PaymentHash};
+use tollhouse::web::keys::{self, Scope};
+
+use crate::admin_app::{AdminApp, PATIENCE, START, usable_channel};
+
+fn sats(sat: u64) -> Msat {
+    Msat::from_sat(sat).expect("in range")
+}
+
+fn bought(sat: u64) -> Option<Bought> {
+    let name = |text: &str| text.parse().expect("a name");
+    Some(Bought { service: name("rates"), route: name("exchange-rates"), amount: sats(sat) })
+}
+
+async fn received(app: &AdminApp, n: u8, sat: u64) -> PaymentHash {
+    let hash = PaymentHash::from_bytes([n; 32]);
+    app.ledger.receive(hash, sats(sat), bought(sat)).await.expect("recorded");
+    hash
+}
+
+async fn problem(response: Response) -> (StatusCode, String) {
+    let status = response.status();
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    let body: Value = response.json().await.expect("JSON");
+    assert_eq!(body["status"], status.as_u16());
+    (status, body["code"].as_str().expect("a code").to_owned())
+}
+
+async fn ok(response: Response) -> Value {
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.expect("JSON")
+}
+
+impl AdminApp {
+    async fn read(&self, path: &str, key: &str) -> Response {
+        self.get(path).bearer_auth(key).send().await.expect("an answer")
+    }
+
+    async fn change(&self, path: &str, key: &str, body: Value) -> Response {
+        let url = format!("{}{path}", self.origin);
+        let request = self.client.post(url).bearer_auth(key).header(CONTENT_TYPE, "application/json");
+        request.body(body.to_string()).send().await.expect("an answer")
+    }
+}
+
+#[tokio::test]
+async fn a_key_reaches_as_far_as_its_scopes() {
+    let app = AdminApp::start().await;
+    let (read, pay) = (app.key(&[Scope::Read]).await, app.key(&[Scope::Pay]).await);
+    let denied = (StatusCode::FORBIDDEN, "missing_scope".to_owned());
+    let unknown = (StatusCode::UNAUTHORIZED, "unauthenticated".to_owned());
+    let sent = format!("/api/v1/payments/sent/{}", "ab".repeat(32));
+
+    assert_eq!(problem(app.get("/api/v1/status").send().await.expect("an answer")).await, unknown);
+    assert_eq!(problem(app.read("/api/v1/status", "tollhouse_guess").await).await, unknown);
+    let basic = app.get("/api/v1/status").basic_auth("operator", Some(&read)).send().await;
+    assert_eq!(problem(basic.expect("an answer")).await, unknown);
+
+    ok(app.read("/api/v1/status", &read).await).await;
+    assert_eq!(problem(app.read(&sent, &read).await).await, denied);
+    assert_eq!(problem(app.change("/api/v1/onchain/address", &read, json!({})).await).await, denied);
+
+    assert_eq!(problem(app.read("/api/v1/status", &pay).await).await, denied);
+    assert_eq!(problem(app.read("/api/v1/events", &pay).await).await, denied);
+    assert_eq!(
+        problem(app.read(&sent, &pay).await).await,
+        (StatusCode::NOT_FOUND, "unknown_payment".to_owned())
+    );
+
+    // A key that does not reach is not helped by the cookie of an open session beside it.
+    let session = app.claimed().await;
+    let both = app.get("/api/v1/status").header("cookie", &session).bearer_auth(&pay).send().await;
+    assert_eq!(problem(both.expect("an answer")).await, denied);
+    ok(app.get("/api/v1/status").header("cookie", &session).send().await.expect("an answer")).await;
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_admin_key_and_later_ones_leave_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let app = AdminApp::start().await;
+    let file = app.dir.path().join("admin.key");
+    let entropy = app.op.parts.entropy.as_ref();
+    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("made");
+    let text = std::fs::read_to_string(&file).expect("readable");
+    assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+    let key = text.strip_suffix('\n').expect("one line");
+    assert_eq!(
+        ok(app.change("/api/v1/onchain/address", key, json!({})).await).await["address"],
+        "bcrt1qmadeup"
+    );
+    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("left");
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), text);
+    std::fs::remove_file(&file).expect("removed");
+    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("left");
+    assert!(!file.exists(), "who moved the key away wanted that");
+}
+
+#[tokio::test]
+async fn status_and_payments_tell_what_arrived() {
+    let app = AdminApp::start().await;
+    app.node.channels.lock().expect("not poisoned").push(usable_channel(10, 700_000));
+    let key = app.key(&[Scope::Read]).await;
+    for n in 1..=5 {
+        received(&app, n, u64::from(n)).await;
+    }
+    let status = ok(app.read("/api/v1/status", &key).await).await;
+    assert_eq!(status["network"], "regtest");
+    assert_eq!(status["gateway"], "http://127.0.0.1:8402");
+    assert_eq!(status["node"]["receivable_msat"], 700_000_000);
+    assert_eq!(status["revenue"]["received_msat"], 15_000);
+    assert_eq!(status["revenue"]["total_msat"], 0, "paid is not yet earned");
+    assert_eq!(status["ledger"]["ok"], true);
+    assert_eq!(status["time"], START.millis());
+
+    let first = ok(app.read("/api/v1/payments?limit=3", &key).await).await;
+    let hashes = |page: &Value| -> Vec<String> {
+        let rows = page["payments"].as_array().expect("rows");
+        rows.iter().map(|row| row["payment_hash"].as_str().expect("a hash")[..2].to_owned()).collect()
+    };
+    assert_eq!(hashes(&first), ["05", "04", "03"]);
+    assert_eq!(first["payments"][0]["amount_msat"], 5_000);
+    assert_eq!(first["payments"][0]["service"], "rates");
+    assert_eq!(first["payments"][0]["received_at"], START.millis());
+    let rest = format!("/api/v1/payments?limit=3&before={}", first["next_before"]);
+    let rest = ok(app.read(&rest, &key).await).await;
+    assert_eq!(hashes(&rest), ["02", "01"]);
+    assert_eq!(rest["next_before"], Value::Null);
+    for bad in ["limit=0", "limit=501", "limit=x", "before=x"] {
+        let answer = problem(app.read(&format!("/api/v1/payments?{bad}"), &key).await).await;
+        assert_eq!(answer, (StatusCode::BAD_REQUEST, "bad_query".to_owned()), "{bad}");
+    }
+}
+
+/// The frames of an event stream, as `(id, data)`.
+struct Frames {
+    response: futures_util::stream::BoxStream<'static, String>,
+    text: String,
+}
+
+impl Frames {
+    fn of(response: Response) -> Frames {
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        let chunks = response.bytes_stream();
+        let texts = chunks.map(|chunk| String::from_utf8(chunk.expect("bytes").to_vec()).expect("UTF-8"));
+        Frames { response: texts.boxed(), text: String::new() }
+    }
+
+    /// The next frame; `None` when the stream ended.
+    async fn next(&mut self) -> Option<(i64, Value)> {
+        loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
+                let found = field("id: ").zip(field("data: ")).map(|(id, data)| {
+                    (id.parse().expect("a number"), serde_json::from_str(data).expect("JSON"))
+                });
+                self.text = rest.to_owned();
+                match found {
+                    Some(found) => return Some(found),
+                    None => continue,
+                }
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.next()).await.expect("in time")?;
+            self.text.push_str(&chunk);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_event_stream_tells_of_a_payment_and_resumes_where_it_was_left() {
+    let app = AdminApp::start().await;
+    let key = app.key(&[Scope::Read]).await;
+    received(&app, 1, 1).await;
+    let mut live = Frames::of(app.read("/api/v1/events", &key).await);
+    let second = received(&app, 2, 15).await;
+    let (id, data) = live.next().await.expect("an event");
+    assert_eq!(data["kind"], "payment_received", "the stream began at the end of the log");
+    assert_eq!(data["payment_hash"], second.to_hex());
+    assert_eq!(data["amount_msat"], 15_000);
+    assert_eq!(data["id"], id);
+    drop(live);
+
+    received(&app, 3, 1).await;
+    received(&app, 4, 1).await;
+    let resumed = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", id);
+    let mut resumed = Frames::of(resumed.send().await.expect("an answer"));
+    for n in [3u8, 4] {
+        let (_, data) = resumed.next().await.expect("an event");
+        assert_eq!(data["payment_hash"], hex::encode([n; 32]), "nothing was missed, nothing came twice");
+    }
+    let bad = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", "x").send().await;
+    assert_eq!(problem(bad.expect("an answer")).await.1, "bad_event_id");
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_session() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let stream = app.get("/api/v1/events").header("cookie", &session).send().await.expect("an answer");
+    let mut stream = Frames::of(stream);
+    app.post("/logout").header("cookie", &session).send().await.expect("an answer");
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn home_shows_the_way_out_and_then_the_money() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let page = |path: &'static str| {
+        let request = app.get(path).header("cookie", &session);
+        async { request.send().await.expect("an answer").text().await.expect("a page") }
+    };
+    let empty = page("/").await;
+    assert!(empty.contains("You cannot receive yet") && empty.contains("Have someone open a channel to you"));
+    assert!(empty.contains("curl -i"));
+
+    app.node.channels.lock().expect("not poisoned").push(usable_channel(10, 667_600));
+    let hash = received(&app, 9, 15).await;
+    for path in ["/", "/live"] {
+        let full = page(path).await;
+        assert!(full.contains("You can receive 667,600 sat"), "{path}");
+        assert!(full.contains(&hash.to_hex()) && full.contains("rates / exchange-rates"), "{path}");
+    }
+    let stranger = app.get("/live").send().await.expect("an answer");
+    assert_eq!(stranger.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn channels_open_and_close_on_the_word_of_an_admin_key() {
+    let app = AdminApp::start().await;
+    let key = app.key(&[Scope::Admin]).await;
+    let peer = "03".repeat(33);
+    let ask = json!({ "peer": peer, "address": "127.0.0.1:9735", "amount_sat": 100_000, "push_msat": 5_000 });
+    let opened = app.change("/api/v1/channels", &key, ask).await;
+    assert_eq!(opened.status(), StatusCode::ACCEPTED);
+    let ask = app.node.opened.lock().expect("not poisoned").remove(0);
+    assert_eq!((ask.amount_sat, ask.push, ask.announce), (100_000, sats(5), false));
+
+    let greedy = json!({ "peer": peer, "address": "x:1", "amount_sat": 1, "push_msat": 1_000 });
+    assert_eq!(problem(app.change("/api/v1/channels", &key, greedy).await).await.1, "bad_amount");
+    let misspelt = json!({ "peer": peer, "address": "x:1", "amount_sat": 1, "anounce": true });
+    assert_eq!(problem(app.change("/api/v1/channels", &key, misspelt).await).await.1, "bad_body");
+    assert!(app.node.opened.lock().expect("not poisoned").is_empty());
+
+    let url = format!("{}/api/v1/channels/abcd?force=true", app.origin);
+    let closed = app.client.delete(url).bearer_auth(&key).send().await.expect("an answer");
+    assert_eq!(closed.status(), StatusCode::ACCEPTED);
+    assert_eq!(*app.node.closed.lock().expect("not poisoned"), [("abcd".to_owned(), CloseHow::Force)]);
+}

@@ -1,0 +1,222 @@
+//! The admin listener on a real socket, with a node that is made up.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, SET_COOKIE};
+use reqwest::{Client, RequestBuilder, Response, redirect};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollhouse::clock::{FixedClock, SystemEntropy};
+use tollhouse::payments::Outbox;
+use tollhouse::ports::{
+    BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer,
+};
+use tollhouse::store::Ledger;
+use tollhouse::types::{Msat, PaymentHash, Timestamp};
+use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
+use tollhouse::{api, ui};
+
+/// What the tests set as the operator's password.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+/// When the tests' clock starts.
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_760_000_000);
+
+/// A running admin listener.
+pub(crate) struct AdminApp {
+    pub(crate) origin: String,
+    pub(crate) ledger: Ledger,
+    pub(crate) op: Arc<Operator>,
+    pub(crate) node: Arc<MadeUpNode>,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) client: Client,
+    pub(crate) dir: TempDir,
+    stop: CancellationToken,
+}
+
+impl AdminApp {
+    /// Starts one on a fresh ledger, unclaimed.
+    pub(crate) async fn start() -> AdminApp {
+        let dir = TempDir::new().expect("a temporary directory");
+        let clock = FixedClock::at(START);
+        let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
+        let node = Arc::new(MadeUpNode::default());
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listen = listener.local_addr().expect("bound");
+        let origin = format!("http://{listen}");
+        let op = Operator::new(OperatorParts {
+            ledger: ledger.clone(),
+            node: node.clone(),
+            control: node.clone(),
+            outbox: Arc::new(Outbox::new(
+                ledger.clone(),
+                node.clone(),
+                clock.clone(),
+                bitcoin::Network::Regtest,
+                tracker.clone(),
+            )),
+            clock: clock.clone(),
+            entropy: SystemEntropy::new(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            config: WebConfig {
+                listen,
+                origin: origin.clone(),
+                hosts: vec!["tollhouse.example".to_owned()],
+                gateway: "http://127.0.0.1:8402".to_owned(),
+                sample_url: None,
+            },
+        });
+        let router = web::finish(api::router().merge(ui::router()), op.clone());
+        let stopped = stop.clone().cancelled_owned();
+        tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        AdminApp { origin, ledger, op, node, clock, client, dir, stop }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.origin))
+    }
+
+    /// A POST as one of our own pages sends it.
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.origin)).header("origin", &self.origin)
+    }
+
+    /// The token of the claim link that a start would print.
+    pub(crate) async fn claim_token(&self) -> String {
+        let link = web::claim::ensure(&self.op, self.dir.path()).await.expect("stored").expect("unclaimed");
+        let prefix = format!("{}/claim?token=", self.origin);
+        link.url().strip_prefix(&prefix).expect("a link to this listener").to_owned()
+    }
+
+    pub(crate) fn claim_file(&self) -> PathBuf {
+        self.dir.path().join("claim")
+    }
+
+    pub(crate) async fn claim(&self, token: &str, password: &str, again: &str) -> Response {
+        let form = [("token", token), ("password", password), ("again", again)];
+        self.post("/claim").form(&form).send().await.expect("an answer")
+    }
+
+    pub(crate) async fn login(&self, password: &str) -> Response {
+        self.post("/login").form(&[("password", password)]).send().await.expect("an answer")
+    }
+
+    /// Claims with [`PASSWORD`]; the session's cookie, `name=value`.
+    pub(crate) async fn claimed(&self) -> String {
+        let token = self.claim_token().await;
+        cookie(self.claim(&token, PASSWORD, PASSWORD).await.headers())
+    }
+
+    /// A key with these scopes.
+    pub(crate) async fn key(&self, scopes: &[web::keys::Scope]) -> String {
+        let entropy = SystemEntropy::new();
+        let key = web::keys::create(&self.ledger, entropy.as_ref(), "test", scopes).await.expect("stored");
+        key.text().to_owned()
+    }
+}
+
+impl Drop for AdminApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The `name=value` of the one cookie that a response sets.
+pub(crate) fn cookie(headers: &HeaderMap) -> String {
+    let line = headers.get(SET_COOKIE).expect("a cookie is set").to_str().expect("readable");
+    line.split(';').next().expect("a first part").to_owned()
+}
+
+/// A node that says what a test put there and notes what it was asked.
+#[derive(Default)]
+pub(crate) struct MadeUpNode {
+    pub(crate) channels: Mutex<Vec<ChannelView>>,
+    pub(crate) sends: Mutex<Vec<String>>,
+    pub(crate) opened: Mutex<Vec<OpenAsk>>,
+    pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
+}
+
+impl NodeWatch for MadeUpNode {
+    fn view(&self) -> BoxFuture<'_, NodeView> {
+        let channels = self.channels.lock().expect("not poisoned").clone();
+        let usable = || channels.iter().filter(|channel| channel.usable);
+        let view = NodeView {
+            node_id: "02".repeat(33),
+            network: "regtest".to_owned(),
+            running: true,
+            block_height: 231,
+            synced_at: Some(START.secs() - 4),
+            spendable_msat: usable().map(|channel| channel.spendable_msat).sum(),
+            receivable_msat: usable().map(|channel| channel.receivable_msat).sum(),
+            onchain_spendable_sat: 98_214,
+            onchain_reserved_sat: 25_000,
+            peers_connected: channels.len(),
+            listening: vec!["127.0.0.1:9735".to_owned()],
+            channels,
+        };
+        Box::pin(async move { view })
+    }
+}
+
+impl NodeControl for MadeUpNode {
+    fn new_address(&self) -> BoxFuture<'_, Result<String, NodeFault>> {
+        Box::pin(async { Ok("bcrt1qmadeup".to_owned()) })
+    }
+
+    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>> {
+        self.opened.lock().expect("not poisoned").push(ask);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), NodeFault>> {
+        self.closed.lock().expect("not poisoned").push((channel_id.to_owned(), how));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn connect(&self, _peer: &str, _address: &str) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Payer for MadeUpNode {
+    fn send(&self, bolt11: &str, _max_fee: Msat) -> BoxFuture<'_, Result<(), NodeFault>> {
+        self.sends.lock().expect("not poisoned").push(bolt11.to_owned());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn outgoing(&self, _payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing> {
+        Box::pin(async { Outgoing::Pending })
+    }
+}
+
+/// A channel that can be used, with this much on each side.
+pub(crate) fn usable_channel(spendable_sat: u64, receivable_sat: u64) -> ChannelView {
+    ChannelView {
+        channel_id: "11".repeat(32),
+        peer: "03".repeat(33),
+        funding: None,
+        capacity_sat: spendable_sat + receivable_sat + 2_000,
+        spendable_msat: spendable_sat * 1_000,
+        receivable_msat: receivable_sat * 1_000,
+        reserved_sat: 1_000,
+        confirmations: Some(6),
+        confirmations_required: Some(3),
+        ready: true,
+        usable: true,
+        announced: false,
+        outbound: false,
+    }
+}
+
+/// Long enough for anything that is going to happen at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
