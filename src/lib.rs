@@ -20,11 +20,15 @@
 //! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
+//! | 9 | [`config`] | the settings, each with its source |
 //! | 11 | [`sandbox`] | regtest in the box, for the demo |
+//! | 12 | [`cli`] | the commands |
 
 pub mod api;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod l402;
 pub mod ledger;

@@ -13,4 +13,6 @@ mod esplora;
 mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
+mod check;
+mod config;
 mod layering;

@@ -1,0 +1,57 @@
+//! The commands: what a person types. Each prints, and returns what the process ends with.
+//!
+//! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
+
+mod check;
+mod init;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Environment;
+
+/// Charge software for an API: a self-custodial L402 paywall with its own Lightning node.
+#[derive(Debug, Parser)]
+#[command(name = "tollhouse", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented configuration file
+    Init(init::InitArgs),
+    /// Read the configuration, and say what is in force or what is wrong
+    Check(Box<check::CheckArgs>),
+}
+
+/// Runs the command that `args` spell, the program's own name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; the rest goes to stderr and ends with 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let env = Environment::of_process();
+    match cli.command {
+        Command::Init(args) => init::run(&args, &env),
+        Command::Check(args) => check::run(&args, &env),
+    }
+}
+
+/// Writes to stdout, where a closed pipe is no reason to panic.
+fn say(text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Writes to stderr, where nothing can be done about a failure.
+fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

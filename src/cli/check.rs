@@ -1,0 +1,145 @@
+//! `tollhouse check`: the settings in force with their sources, or everything that is wrong with them.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+
+use super::{say, warn};
+use crate::catalog::{PathPattern, Price, Service};
+use crate::config::{Environment, Flags, Problem, Settings, Source};
+
+/// What `check` is told.
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn run(args: &CheckArgs, env: &Environment) -> ExitCode {
+    let loaded = Settings::load(&args.flags, env);
+    let told = match (&loaded, args.json) {
+        (Ok(settings), true) => say(as_json(settings)),
+        (Ok(settings), false) => {
+            for warning in &settings.warnings {
+                warn(format_args!("Warning: {warning}"));
+            }
+            say(as_text(settings))
+        }
+        (Err(problems), true) => say(json!({
+            "ok": false,
+            "errors": problems.0.iter().map(problem).collect::<Vec<_>>(),
+        })),
+        (Err(problems), false) => {
+            warn(problems);
+            Ok(())
+        }
+    };
+    match (loaded, told) {
+        (Err(_), _) => ExitCode::from(2),
+        (Ok(_), Err(_)) => ExitCode::FAILURE,
+        (Ok(_), Ok(())) => ExitCode::SUCCESS,
+    }
+}
+
+fn as_text(settings: &Settings) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["SETTING", "VALUE", "FROM"]);
+    for shown in &settings.shown {
+        table.add_row([&shown.setting, &shown.value, &shown.source.to_string()]);
+    }
+    let mut text = match &settings.file {
+        Some(file) => format!("{}: in order.\n\n{}", file.display(), trimmed(&table)),
+        None => format!("No configuration file; in order without one.\n\n{}", trimmed(&table)),
+    };
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["SERVICE", "ROUTE", "REQUESTS", "PRICE", "UPSTREAM"]);
+    for service in &settings.services {
+        let host = service.host.as_deref().unwrap_or("*");
+        for route in &service.routes {
+            let method = route.method.as_ref().map_or("any", |m| m.as_str());
+            let requests = format!("{method} {host}{}", pattern(&route.path));
+            table.add_row([service.name.as_str(), route.name.as_str(), &requests, &price(route.price), ""]);
+        }
+        let rest = format!("any {host}{}", pattern(&PathPattern::Under(service.path.clone())));
+        let upstream = service.upstream.base.as_str();
+        table.add_row([service.name.as_str(), "(the rest)", &rest, &price(service.price), upstream]);
+    }
+    if !settings.services.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&trimmed(&table));
+    }
+    text
+}
+
+/// The table without the spaces at its lines' ends.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn pattern(path: &PathPattern) -> String {
+    match path {
+        PathPattern::Exact(path) => path.clone(),
+        PathPattern::Under(path) => format!("{}/*", path.trim_end_matches('/')),
+    }
+}
+
+fn price(price: Price) -> String {
+    match price {
+        Price::Free => "free".to_owned(),
+        Price::Fixed(amount) => amount.to_string(),
+    }
+}
+
+fn as_json(settings: &Settings) -> Value {
+    json!({
+        "ok": true,
+        "file": settings.file,
+        "settings": settings.shown.iter().map(|shown| {
+            let mut object = source(&shown.source);
+            object["setting"] = json!(shown.setting);
+            object["value"] = json!(shown.value);
+            object
+        }).collect::<Vec<_>>(),
+        "services": settings.services.iter().map(service).collect::<Vec<_>>(),
+        "warnings": settings.warnings.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+fn service(service: &Service) -> Value {
+    json!({
+        "name": service.name,
+        "host": service.host,
+        "path": service.path,
+        "price": price(service.price),
+        "upstream": service.upstream.base.as_str(),
+        "routes": service.routes.iter().map(|route| json!({
+            "name": route.name,
+            "method": route.method.as_ref().map(|m| m.as_str()),
+            "path": pattern(&route.path),
+            "price": price(route.price),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn problem(problem: &Problem) -> Value {
+    let mut object = source(&problem.source);
+    object["file"] = json!(problem.file);
+    object["setting"] = json!(problem.setting);
+    object["what"] = json!(problem.what);
+    object["help"] = json!(problem.help);
+    object
+}
+
+fn source(source: &Source) -> Value {
+    match source {
+        Source::Flag(name) => json!({"source": "flag", "name": name}),
+        Source::Env(name) => json!({"source": "env", "name": name}),
+        Source::File(line) => json!({"source": "file", "line": line}),
+        Source::Default => json!({"source": "default"}),
+    }
+}

@@ -1,0 +1,261 @@
+//! The settings: read from flags, the environment and one TOML file, checked whole, each with its source.
+//!
+//! Only this module parses settings and only `app` hands them out. Every problem is found before any is
+//! reported, and names the file, the line and the setting. Nothing here touches the network.
+
+mod document;
+mod layer;
+mod location;
+mod node;
+mod problem;
+mod service;
+mod template;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+pub use layer::{Environment, Flags, Shown};
+pub use location::{config_file, state_dir};
+pub use problem::{Problem, Problems, Source};
+pub use template::template;
+
+use crate::catalog::Service;
+use crate::node::config::NodeConfig;
+use document::{Origin, Section};
+use layer::Layers;
+use problem::Bad;
+
+/// Everything that the appliance is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where keys, channels and the ledger live; each network has a directory in it.
+    pub data_dir: PathBuf,
+    /// The listener that customers use.
+    pub gateway: Gateway,
+    /// The listener that the operator uses.
+    pub admin: Admin,
+    /// The Lightning node.
+    pub node: NodeConfig,
+    /// What the log shows: a level, or a filter as `tracing_subscriber::EnvFilter` reads it.
+    pub log: String,
+    /// What is sold.
+    pub services: Vec<Service>,
+    /// Every setting that is in use, with its source, in the file's order.
+    pub shown: Vec<Shown>,
+    /// What is allowed but doubtful.
+    pub warnings: Vec<Problem>,
+}
+
+/// The listener that customers use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its address as customers see it, when something stands in front.
+    pub public_url: Option<Url>,
+}
+
+/// The listener that the operator uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Host names that it answers to besides its own address.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Settings {
+    /// Where this network's keys, channels and ledger live.
+    pub fn network_dir(&self) -> PathBuf {
+        self.data_dir.join(self.node.network.to_string())
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All problems at once, each with its place.
+    pub fn load(flags: &Flags, env: &Environment) -> Result<Settings, Problems> {
+        let (path, asked_for) = config_file(flags, env)?;
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes).map_err(|e| {
+                    let valid = e.utf8_error().valid_up_to();
+                    let lines = document::Lines::of(&String::from_utf8_lossy(&e.as_bytes()[..valid]));
+                    let bad = Bad::new("this is not UTF-8 text", "Save the file as UTF-8.");
+                    let origin = Origin { path: Some(path.clone()), lines };
+                    Problems(vec![origin.problem(&(valid..valid), "", bad)])
+                })?;
+                Settings::read(&path, &text, flags, env)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !asked_for => {
+                Settings::from_layers(Origin::default(), None, flags, env).map_err(|mut problems| {
+                    let what = "there is no configuration file";
+                    problems.0.insert(0, of_file(&path, Bad::new(what, "`tollhouse init` writes one.")));
+                    problems
+                })
+            }
+            Err(e) => {
+                let bad = Bad::new(format!("cannot be read: {e}"), "`tollhouse init` writes a new one.");
+                Err(Problems(vec![of_file(&path, bad)]))
+            }
+        }
+    }
+
+    /// Like [`Settings::load`], with the file's text at hand.
+    ///
+    /// # Errors
+    /// All problems at once, each with its place.
+    pub fn read(path: &Path, text: &str, flags: &Flags, env: &Environment) -> Result<Settings, Problems> {
+        let (origin, table, syntax) = document::parse(path, text);
+        if !syntax.is_empty() {
+            // What could be recovered would only add problems that the first ones cause.
+            return Err(Problems(syntax));
+        }
+        Settings::from_layers(origin, Some(&table), flags, env)
+    }
+
+    fn from_layers(
+        origin: Origin,
+        table: Option<&toml::Spanned<toml::de::DeTable<'_>>>,
+        flags: &Flags,
+        env: &Environment,
+    ) -> Result<Settings, Problems> {
+        let empty = toml::Spanned::new(0..0, toml::de::DeTable::new());
+        let mut top = Section::top(&origin, table.unwrap_or(&empty));
+        let mut layers = Layers { flags, env, origin: &origin, problems: Vec::new(), shown: Vec::new() };
+        let base = origin.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+
+        let data_dir = data_dir(&mut layers, &mut top, base);
+        let before = layers.problems.len();
+        let network = layers.one(&mut top, "network", value::network);
+        if network.is_none() && layers.problems.len() == before {
+            let help = "Add a line such as network = \"signet\".";
+            missing(&mut layers, "network", Bad::new("it is missing", help));
+        }
+        let network = network.map(|(network, source)| {
+            layers.show("network", network.to_string(), source);
+            network
+        });
+        let (log, source) = or_default(layers.one(&mut top, "log", value::log), || "info".to_owned());
+        layers.show("log", &log, source);
+
+        let mut section = top.section("gateway");
+        let listen = layers.one(&mut section, "listen", value::listen);
+        let (gateway_listen, gateway_source) = or_default(listen, || SocketAddr::from(([0, 0, 0, 0], 8402)));
+        layers.show("gateway.listen", gateway_listen.to_string(), gateway_source);
+        let public_url = layers.one(&mut section, "public_url", value::base_url).map(|(url, source)| {
+            layers.show("gateway.public_url", url.as_str(), source);
+            url
+        });
+        layers.problems.extend(section.finish());
+
+        let mut section = top.section("admin");
+        let listen = layers.one(&mut section, "listen", value::listen);
+        let (admin_listen, admin_source) = or_default(listen, || SocketAddr::from(([127, 0, 0, 1], 8403)));
+        layers.show("admin.listen", admin_listen.to_string(), admin_source.clone());
+        let hosts = layers.list(&mut section, "allowed_hosts", value::host);
+        let (allowed_hosts, source) = or_default(hosts, Vec::new);
+        layers.show("admin.allowed_hosts", listed(&allowed_hosts), source);
+        layers.problems.extend(section.finish());
+
+        let mut warnings = Vec::new();
+        if same_listener(gateway_listen, admin_listen) {
+            let what = format!("{admin_listen} is the gateway's listener too");
+            let help = "The operator's page never shares a listener with customers: give it another port.";
+            layers.problems.push(origin.problem_from(admin_source, "admin.listen", Bad::new(what, help)));
+        } else if !admin_listen.ip().is_loopback() {
+            let what = format!("{admin_listen} can be reached from other machines, without encryption");
+            let help = "Prefer 127.0.0.1 and an SSH tunnel, or a TLS proxy in front.";
+            warnings.push(origin.problem_from(admin_source, "admin.listen", Bad::new(what, help)));
+        }
+
+        let node = node::read(&mut layers, &mut top, network, base);
+        let mut problems = std::mem::take(&mut layers.problems);
+        let services = service::read_all(&mut top, env, &mut problems);
+        let shown = layers.shown;
+        problems.extend(top.finish());
+        if services.is_empty() && problems.is_empty() {
+            let bad = Bad::new("no service is configured: every request gets 404", "Add a [[service]].");
+            warnings
+                .push(Problem { file: origin.path.clone(), ..origin.problem_from(Source::Default, "", bad) });
+        }
+        match (data_dir, node) {
+            (Some(data_dir), Some(node)) if problems.is_empty() => Ok(Settings {
+                file: origin.path,
+                data_dir,
+                gateway: Gateway { listen: gateway_listen, public_url },
+                admin: Admin { listen: admin_listen, allowed_hosts },
+                node,
+                log,
+                services,
+                shown,
+                warnings,
+            }),
+            _ => {
+                problems.sort_by_key(|p| match p.source {
+                    Source::File(line) => line,
+                    _ => 0,
+                });
+                Err(Problems(problems))
+            }
+        }
+    }
+}
+
+fn data_dir(layers: &mut Layers<'_>, top: &mut Section<'_, '_>, base: &Path) -> Option<PathBuf> {
+    let (path, source) = match layers.one(top, "data_dir", value::filled) {
+        Some((text, source)) => {
+            let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
+            (location::expand(&text, base, layers.env), source)
+        }
+        None => match location::data_dir(layers.env) {
+            Some(path) => (path, Source::Default),
+            None => {
+                missing(
+                    layers,
+                    "data_dir",
+                    Bad::new("there is no home directory to put it in", "Say data_dir."),
+                );
+                return None;
+            }
+        },
+    };
+    layers.show("data_dir", path.display().to_string(), source);
+    Some(path)
+}
+
+/// A value and its source, or the built-in one.
+fn or_default<T>(said: Option<(T, Source)>, default: impl FnOnce() -> T) -> (T, Source) {
+    said.unwrap_or_else(|| (default(), Source::Default))
+}
+
+fn missing(layers: &mut Layers<'_>, setting: &str, bad: Bad) {
+    let problem = layers.origin.problem_from(Source::Default, setting, bad);
+    layers.problems.push(Problem { file: layers.origin.path.clone(), ..problem });
+}
+
+fn of_file(path: &Path, bad: Bad) -> Problem {
+    Problem {
+        file: Some(path.to_owned()),
+        source: Source::Default,
+        setting: String::new(),
+        what: bad.what,
+        help: bad.help,
+    }
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+/// Whether one bind would take the other's port; port 0 is never taken twice.
+fn same_listener(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}

@@ -1,0 +1,253 @@
+//! Where a setting comes from: flag > environment > file > default.
+//!
+//! Names follow from one another: `gateway.listen` is the flag `--gateway-listen` and the variable
+//! `TOLLHOUSE_GATEWAY_LISTEN`. An empty variable counts as unset. Passwords have no flag: other users
+//! can read a command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::document::{Origin, Section, not_a};
+use super::problem::{Bad, Problem, Source};
+
+/// The flags that every command with settings takes. Each has a variable: `--gateway-listen` is
+/// `TOLLHOUSE_GATEWAY_LISTEN`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Settings (flag > TOLLHOUSE_… variable > file > default)")]
+pub struct Flags {
+    /// The configuration file; default tollhouse.toml in the data directory [env: TOLLHOUSE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where keys, channels and the ledger live [env: TOLLHOUSE_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// regtest, signet or testnet [env: TOLLHOUSE_NETWORK]
+    #[arg(long)]
+    pub network: Option<String>,
+    /// What the log shows, such as info or debug [env: TOLLHOUSE_LOG]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Where customers' requests arrive [env: TOLLHOUSE_GATEWAY_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway_listen: Option<String>,
+    /// The gateway's address as customers see it [env: TOLLHOUSE_GATEWAY_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    pub gateway_public_url: Option<String>,
+    /// Where the operator's page and API listen [env: TOLLHOUSE_ADMIN_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<String>,
+    /// A further host name that the admin listener answers to [env: TOLLHOUSE_ADMIN_ALLOWED_HOSTS]
+    #[arg(long, value_name = "HOST")]
+    pub admin_allowed_hosts: Vec<String>,
+    /// Where Lightning peers connect [env: TOLLHOUSE_LIGHTNING_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub lightning_listen: Vec<String>,
+    /// The node's name [env: TOLLHOUSE_LIGHTNING_ALIAS]
+    #[arg(long, value_name = "NAME")]
+    pub lightning_alias: Option<String>,
+    /// A peer whose anchor channels need no reserve [env: TOLLHOUSE_LIGHTNING_TRUSTED_PEERS_NO_RESERVE]
+    #[arg(long, value_name = "KEY")]
+    pub lightning_trusted_peers_no_reserve: Vec<String>,
+    /// bitcoind or esplora [env: TOLLHOUSE_CHAIN_SOURCE]
+    #[arg(long, value_name = "SOURCE")]
+    pub chain_source: Option<String>,
+    /// bitcoind's host [env: TOLLHOUSE_CHAIN_HOST]
+    #[arg(long, value_name = "HOST")]
+    pub chain_host: Option<String>,
+    /// bitcoind's RPC port [env: TOLLHOUSE_CHAIN_PORT]
+    #[arg(long, value_name = "PORT")]
+    pub chain_port: Option<String>,
+    /// bitcoind's RPC user; the password comes from the file or TOLLHOUSE_CHAIN_PASSWORD [env: TOLLHOUSE_CHAIN_USER]
+    #[arg(long, value_name = "USER")]
+    pub chain_user: Option<String>,
+    /// bitcoind's cookie file, in place of user and password [env: TOLLHOUSE_CHAIN_COOKIE_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub chain_cookie_file: Option<String>,
+    /// The Esplora server [env: TOLLHOUSE_CHAIN_URL]
+    #[arg(long, value_name = "URL")]
+    pub chain_url: Option<String>,
+    /// p2p or rapid_sync [env: TOLLHOUSE_GOSSIP_SOURCE]
+    #[arg(long, value_name = "SOURCE")]
+    pub gossip_source: Option<String>,
+    /// The Rapid Gossip Sync server [env: TOLLHOUSE_GOSSIP_URL]
+    #[arg(long, value_name = "URL")]
+    pub gossip_url: Option<String>,
+}
+
+impl Flags {
+    fn values(&self, setting: &str) -> &[String] {
+        match setting {
+            "data_dir" => self.data_dir.as_slice(),
+            "network" => self.network.as_slice(),
+            "log" => self.log.as_slice(),
+            "gateway.listen" => self.gateway_listen.as_slice(),
+            "gateway.public_url" => self.gateway_public_url.as_slice(),
+            "admin.listen" => self.admin_listen.as_slice(),
+            "admin.allowed_hosts" => &self.admin_allowed_hosts,
+            "lightning.listen" => &self.lightning_listen,
+            "lightning.alias" => self.lightning_alias.as_slice(),
+            "lightning.trusted_peers_no_reserve" => &self.lightning_trusted_peers_no_reserve,
+            "chain.source" => self.chain_source.as_slice(),
+            "chain.host" => self.chain_host.as_slice(),
+            "chain.port" => self.chain_port.as_slice(),
+            "chain.user" => self.chain_user.as_slice(),
+            "chain.cookie_file" => self.chain_cookie_file.as_slice(),
+            "chain.url" => self.chain_url.as_slice(),
+            "gossip.source" => self.gossip_source.as_slice(),
+            "gossip.url" => self.gossip_url.as_slice(),
+            _ => &[],
+        }
+    }
+}
+
+/// The environment, taken once so that a test can give its own.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// This process's variables, those that are not Unicode left out.
+    pub fn of_process() -> Environment {
+        let text = |s: std::ffi::OsString| s.into_string().ok();
+        Environment(std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect())
+    }
+
+    /// A variable, unless it is unset or empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Environment {
+        Environment(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+    }
+}
+
+/// The flag of a setting.
+pub(crate) fn flag_of(setting: &str) -> String {
+    format!("--{}", setting.replace(['.', '_'], "-"))
+}
+
+/// The variable of a setting.
+pub(crate) fn variable_of(setting: &str) -> String {
+    format!("TOLLHOUSE_{}", setting.replace('.', "_").to_ascii_uppercase())
+}
+
+/// One setting as it will be used, for a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its full name, such as `gateway.listen`.
+    pub setting: String,
+    /// Its value; a secret's is hidden.
+    pub value: String,
+    /// Where it was said.
+    pub source: Source,
+}
+
+/// Finds each setting's text in the highest layer that has it.
+pub(crate) struct Layers<'a> {
+    pub(crate) flags: &'a Flags,
+    pub(crate) env: &'a Environment,
+    pub(crate) origin: &'a Origin,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) shown: Vec<Shown>,
+}
+
+impl Layers<'_> {
+    /// What is said for a setting: one text, or the items of a list, each with its source.
+    fn said(&mut self, section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<(String, Source)>> {
+        let name = section.name_of(key);
+        let in_file = section.value(key);
+        let flags = self.flags.values(&name);
+        if !flags.is_empty() {
+            return Some(flags.iter().map(|v| (v.clone(), Source::Flag(flag_of(&name)))).collect());
+        }
+        let variable = variable_of(&name);
+        if let Some(text) = self.env.get(&variable) {
+            return Some(vec![(text.to_owned(), Source::Env(variable))]);
+        }
+        let value = in_file?;
+        let source = section.source_of(&value.span());
+        let found = value.get_ref();
+        if let Some(items) = found.as_array() {
+            let mut texts = Vec::new();
+            for item in items {
+                match item.get_ref().as_str() {
+                    Some(text) => texts.push((text.to_owned(), section.source_of(&item.span()))),
+                    None => section.complain(
+                        key,
+                        Some(item.span()),
+                        not_a("a string", "Put it in quotes.", item.get_ref()),
+                    ),
+                }
+            }
+            return Some(texts);
+        }
+        let text = found.as_str().map(str::to_owned);
+        let number = found.as_integer().filter(|i| i.radix() == 10).map(|i| i.as_str().to_owned());
+        match text.or(number) {
+            Some(text) => Some(vec![(text, source)]),
+            None => {
+                section.complain(key, Some(value.span()), not_a("a string", "Put it in quotes.", found));
+                None
+            }
+        }
+    }
+
+    /// One setting. `None` when nothing says it and there is no default, or what is said is wrong.
+    pub(crate) fn one<T>(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Bad>,
+    ) -> Option<(T, Source)> {
+        let name = section.name_of(key);
+        let said = self.said(section, key)?;
+        let [(text, source)] = said.as_slice() else {
+            let source = said.first().map_or(Source::Default, |(_, source)| source.clone());
+            let bad = Bad::new("expected one value, found a list", "Write one value in quotes.");
+            self.problems.push(self.origin.problem_from(source, &name, bad));
+            return None;
+        };
+        match parse(text) {
+            Ok(value) => Some((value, source.clone())),
+            Err(bad) => {
+                self.problems.push(self.origin.problem_from(source.clone(), &name, bad));
+                None
+            }
+        }
+    }
+
+    /// A list of settings; a variable holds them with commas between.
+    pub(crate) fn list<T>(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Bad>,
+    ) -> Option<(Vec<T>, Source)> {
+        let name = section.name_of(key);
+        let said = self.said(section, key)?;
+        let whole = said.first().map_or(Source::Default, |(_, source)| source.clone());
+        let mut values = Vec::new();
+        for (text, source) in said {
+            let items: Vec<&str> = match source {
+                Source::File(_) => vec![text.as_str()],
+                _ => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+            };
+            for item in items {
+                match parse(item) {
+                    Ok(value) => values.push(value),
+                    Err(bad) => self.problems.push(self.origin.problem_from(source.clone(), &name, bad)),
+                }
+            }
+        }
+        Some((values, whole))
+    }
+
+    /// Notes the setting for the reader.
+    pub(crate) fn show(&mut self, setting: impl Into<String>, value: impl Into<String>, source: Source) {
+        self.shown.push(Shown { setting: setting.into(), value: value.into(), source });
+    }
+}

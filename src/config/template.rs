@@ -1,0 +1,107 @@
+//! The commented file that `tollhouse init` writes. It passes `tollhouse check` as it stands.
+
+use bitcoin::Network;
+
+/// A configuration file for `network`, every setting explained.
+pub fn template(network: Network) -> String {
+    let chain = match network {
+        Network::Signet => ESPLORA.replace("{url}", "https://mempool.space/signet/api"),
+        Network::Testnet => ESPLORA.replace("{url}", "https://mempool.space/testnet/api"),
+        _ => BITCOIND.to_owned(),
+    };
+    TEXT.replace("{network}", &network.to_string()).replace("{chain}", &chain)
+}
+
+const ESPLORA: &str = r#"source = "esplora"
+# The server sees your addresses: run your own where that matters.
+url = "{url}"
+
+# Or your own bitcoind:
+# source = "bitcoind"
+# host = "127.0.0.1"
+# port = 38332
+# cookie_file = "~/.bitcoin/signet/.cookie"
+# … or user = "alice" and password = "…" (better: TOLLHOUSE_CHAIN_PASSWORD)"#;
+
+const BITCOIND: &str = r#"source = "bitcoind"
+host = "127.0.0.1"
+port = 18443
+# bitcoind writes this file at each start. In its place: user = "…" and
+# password = "…" (better: TOLLHOUSE_CHAIN_PASSWORD).
+cookie_file = "~/.bitcoin/regtest/.cookie"
+
+# Or an Esplora server:
+# source = "esplora"
+# url = "http://127.0.0.1:3002""#;
+
+const TEXT: &str = r#"# Tollhouse. `tollhouse check` reads this file and says what is wrong with it.
+#
+# Each setting is also a flag and an environment variable: gateway.listen is
+# --gateway-listen and TOLLHOUSE_GATEWAY_LISTEN. A flag wins over a variable, and a
+# variable wins over this file.
+
+# regtest, signet or testnet.
+network = "{network}"
+
+# Keys, channels and the ledger. Default: ~/.local/share/tollhouse
+# data_dir = "/var/lib/tollhouse"
+
+# error, warn, info, debug, or a filter such as "info,tollhouse::proxy=debug".
+# log = "info"
+
+[gateway]
+# Where customers' requests arrive. Put a TLS proxy in front of it.
+listen = "0.0.0.0:8402"
+# The address that customers use, when something stands in front.
+# public_url = "https://api.example.com"
+
+[admin]
+# The operator's page and API. Keep it on this machine.
+listen = "127.0.0.1:8403"
+# Further host names that it answers to, for a proxy or a tunnel in front.
+# allowed_hosts = ["tollhouse.internal"]
+
+[lightning]
+# Where other nodes connect.
+listen = ["0.0.0.0:9735"]
+# The name that other nodes see, at most 32 bytes.
+# alias = "my tollhouse"
+# Public keys of peers whose channels need no coins kept in reserve.
+# trusted_peers_no_reserve = []
+
+# Where blocks come from.
+[chain]
+{chain}
+
+# Where the map of channels comes from: p2p, or rapid_sync with a url.
+[gossip]
+source = "p2p"
+
+# One API behind the gate. Repeat the block for each.
+[[service]]
+name = "example"
+# The requests that it answers to: a host (default: any) and a path with all below it.
+# host = "api.example.com"
+path = "/"
+# Where paid requests go; a path here is put before the request's own.
+upstream = "http://127.0.0.1:9000"
+# Taken off the front of the request's path first.
+# strip_prefix = "/v1"
+# The Host header that the upstream gets. Default: the upstream's own.
+# upstream_host = "internal.example.com"
+# Headers that the upstream gets, such as its own API key.
+# upstream_headers = { Authorization = { env = "UPSTREAM_KEY", prefix = "Bearer " }, X-Plan = "gold" }
+# "50 sat", "250 msat" or "free".
+price = "50 sat"
+
+# Exceptions to the price. The path is as the client sends it; /v1/files/* is all below /v1/files.
+[[service.route]]
+path = "/health"
+price = "free"
+
+# [[service.route]]
+# name = "upload"
+# method = "POST"
+# path = "/files/*"
+# price = "200 sat"
+"#;

@@ -1,0 +1,83 @@
+//! `tollhouse init` and `tollhouse check`, as a person runs them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn tollhouse(home: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tollhouse"))
+        .env_clear()
+        .env("HOME", home)
+        .args(args)
+        .output()
+        .expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn init_writes_a_file_that_check_accepts() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join(".local/share/tollhouse/tollhouse.toml");
+    let done = tollhouse(home.path(), &["init", "--network", "regtest"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let mode = std::fs::metadata(&file).expect("written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mode = std::fs::metadata(file.parent().expect("a parent")).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    let done = tollhouse(home.path(), &["check"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let shown = text(&done.stdout);
+    assert!(shown.lines().any(|l| l.split_whitespace().eq(["network", "regtest", "line", "8"])), "{shown}");
+    assert!(shown.lines().any(|l| l.contains("example") && l.contains("50 sat")), "{shown}");
+
+    let done = tollhouse(home.path(), &["check", "--json", "--network", "signet"]);
+    let object: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    assert_eq!(object["ok"], true);
+    let network = object["settings"].as_array().expect("a list").iter().find(|s| s["setting"] == "network");
+    assert_eq!(network.expect("listed")["name"], "--network");
+}
+
+#[test]
+fn init_overwrites_only_when_told_to() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("t.toml");
+    std::fs::write(&file, "mine").expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let done = tollhouse(home.path(), &["init", "--path", path]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("--force"), "{}", text(&done.stderr));
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
+    let done = tollhouse(home.path(), &["init", "--path", path, "--force"]);
+    assert!(done.status.success());
+    assert!(std::fs::read_to_string(&file).expect("there").contains("[[service]]"));
+    assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn check_ends_with_2_and_lists_everything_that_is_wrong() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("t.toml");
+    std::fs::write(&file, "network = \"mainnet\"\nlog = \"loud\"\n").expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let done = tollhouse(home.path(), &["check", "--config", path]);
+    assert_eq!(done.status.code(), Some(2));
+    let said = text(&done.stderr);
+    for wanted in ["t.toml:1: network: mainnet", "t.toml:2: log:", "chain.source: it is missing"] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    let done = tollhouse(home.path(), &["check", "--config", path, "--json"]);
+    assert_eq!(done.status.code(), Some(2));
+    let object: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    assert_eq!(object["errors"].as_array().map(Vec::len), Some(3));
+
+    let done = tollhouse(home.path(), &["check"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("`tollhouse init` writes one"), "{}", text(&done.stderr));
+    let done = tollhouse(home.path(), &["check", "--config", "/nowhere.toml"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("cannot be read"), "{}", text(&done.stderr));
+}

@@ -1,0 +1,333 @@
+//! The settings from outside: each kind of mistake is found, on its line, with what to do.
+
+use std::path::Path;
+
+use tollhouse::catalog::{PathPattern, Price};
+use tollhouse::config::{Environment, Flags, Problems, Settings, Source, template};
+use tollhouse::node::config::{ChainSource, GossipSource, RpcAuth};
+
+const HEAD: &str = "network = \"regtest\"\n[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:3002/\"\n";
+const SERVICE: &str = "[[service]]\nname = \"a\"\nprice = \"5 sat\"\nupstream = \"http://127.0.0.1:9000\"\n";
+
+fn home() -> Environment {
+    Environment::from_iter([("HOME", "/home/alice"), ("UPSTREAM_KEY", "sesame")])
+}
+
+fn read(text: &str) -> Result<Settings, Problems> {
+    Settings::read(Path::new("/etc/t.toml"), text, &Flags::default(), &home())
+}
+
+/// Asserts that `text` has exactly one problem, on `line`, with `setting`, whose report holds `says`.
+#[track_caller]
+fn wrong(text: &str, line: usize, setting: &str, says: &str) {
+    let problems = read(text).expect_err("the text is wrong");
+    let [problem] = problems.0.as_slice() else { panic!("not one problem:\n{problems}\nin\n{text}") };
+    assert_eq!(problem.source, Source::File(line), "{problem}\nin\n{text}");
+    assert_eq!(problem.setting, setting, "{problem}");
+    let report = problem.to_string();
+    assert!(report.starts_with(&format!("/etc/t.toml:{line}: ")), "{report}");
+    assert!(report.contains(says), "{report:?} does not say {says:?}");
+}
+
+#[test]
+fn every_mistake_in_the_settings_names_its_line() {
+    let top = |line: &str| format!("{line}\n{HEAD}");
+    wrong(&top("netwok = 1"), 1, "netwok", "Did you mean `network`?");
+    wrong(&top("sevrice = 1"), 1, "sevrice", "Did you mean `service`?");
+    wrong(&top("zebra = 1"), 1, "zebra", "Known here: admin, chain");
+    wrong(&top("log = \"loud\""), 1, "log", "not a log filter");
+    wrong(&top("log = 5"), 1, "log", "not a log filter");
+    wrong(&top("log = true"), 1, "log", "expected a string, found a boolean");
+    wrong(&top("data_dir = \"\""), 1, "data_dir", "it is empty");
+    wrong(&top("gateway = 5"), 1, "gateway", "Write a line [gateway]");
+    wrong(&top("service = 5"), 1, "service", "Begin each with a line [[service]]");
+    wrong(&top("a = \n"), 1, "", "this is not TOML");
+    wrong(&top("log = \"info\"\nlog = \"info\""), 2, "", "duplicate key");
+
+    let network = |value: &str| HEAD.replacen("\"regtest\"", value, 1);
+    wrong(&network("\"mainnet\""), 1, "network", "until the seed is encrypted and backups exist");
+    wrong(&network("\"bitcoin\""), 1, "network", "until the seed is encrypted and backups exist");
+    wrong(&network("\"regtset\""), 1, "network", "Did you mean \"regtest\"?");
+    wrong(&network("[\"regtest\", \"signet\"]"), 1, "network", "found a list");
+
+    let below = |lines: &str| format!("{HEAD}{lines}\n");
+    wrong(&below("[gateway]\nlisten = \"8402\""), 6, "gateway.listen", "not an address to listen on");
+    wrong(&below("[gateway]\n\nlisen = \"0.0.0.0:1\""), 7, "gateway.lisen", "Did you mean `listen`?");
+    wrong(&below("[gateway]\npublic_url = \"api.example.com\""), 6, "gateway.public_url", "not a URL");
+    wrong(&below("[gateway]\npublic_url = \"https://u:p@a\""), 6, "gateway.public_url", "user or password");
+    wrong(&below("[admin]\nlisten = \"0.0.0.0:8402\""), 6, "admin.listen", "the gateway's listener too");
+    wrong(
+        &below("[admin]\nallowed_hosts = [\n\"a\",\n\"b:5\"]"),
+        8,
+        "admin.allowed_hosts",
+        "leave out the port",
+    );
+    wrong(
+        &below("[admin]\nallowed_hosts = [5]"),
+        6,
+        "admin.allowed_hosts",
+        "expected a string, found an integer",
+    );
+    wrong(&below("[lightning]\nlisten = [\"x\"]"), 6, "lightning.listen", "not an address");
+    let alias = format!("[lightning]\nalias = \"{}\"", "a".repeat(33));
+    wrong(&below(&alias), 6, "lightning.alias", "at most 32 bytes");
+    let setting = "lightning.trusted_peers_no_reserve";
+    wrong(&below("[lightning]\ntrusted_peers_no_reserve = [\"02\"]"), 6, setting, "66 hexadecimal digits");
+    wrong(&below("[gossip]\nsource = \"rapid\""), 6, "gossip.source", "Use one of \"p2p\", \"rapid_sync\"");
+    wrong(&below("[gossip]\nsource = \"rapid_sync\""), 5, "gossip.url", "where is the snapshot server?");
+    wrong(&below("[nowhere]\na = 5"), 5, "nowhere", "there is no such section");
+
+    let chain = |lines: &str| format!("network = \"regtest\"\n[chain]\n{lines}\n");
+    wrong(&chain(""), 2, "chain.source", "it is missing");
+    wrong(&chain("source = \"electrum\""), 3, "chain.source", "Use one of \"bitcoind\", \"esplora\"");
+    wrong(&chain("source = \"esplora\""), 2, "chain.url", "where is the Esplora server?");
+    wrong(&chain("source = \"esplora\"\nurl = \"ftp://a\""), 4, "chain.url", "not an http or https URL");
+    let bitcoind = |lines: &str| chain(&format!("source = \"bitcoind\"\n{lines}"));
+    wrong(&bitcoind(""), 2, "chain.cookie_file", "no way to log in");
+    wrong(&bitcoind("user = \"a\""), 2, "chain.password", "it is missing");
+    wrong(&bitcoind("password = \"a\""), 2, "chain.user", "it is missing");
+    wrong(&bitcoind("user = \"a\"\ncookie_file = \"c\""), 5, "chain.cookie_file", "only one");
+    wrong(&bitcoind("cookie_file = \"c\"\nport = 0"), 5, "chain.port", "1 to 65535");
+    wrong(&bitcoind("cookie_file = \"c\"\nport = 70000"), 5, "chain.port", "70000 is not a port");
+    wrong(&bitcoind("cookie_file = \"c\"\nhost = \"a:1\""), 5, "chain.host", "leave out the port");
+}
+
+#[test]
+fn every_mistake_in_a_service_names_its_line() {
+    // Lines 1 to 4 are HEAD, the service begins on line 5.
+    let with = |lines: &str| format!("{HEAD}{SERVICE}{lines}\n");
+    wrong(&with("pirce = 5"), 9, "service.a.pirce", "Did you mean `price`?");
+    wrong(&with("host = \"a:80\""), 9, "service.a.host", "leave out the port");
+    wrong(&with("host = 5"), 9, "service.a.host", "expected a string, found an integer");
+    wrong(&with("path = \"v1\""), 9, "service.a.path", "must start with `/`");
+    wrong(&with("path = \"/a/../b\""), 9, "service.a.path", "`..` segment");
+    wrong(&with("path = \"/a/*\""), 9, "service.a.path", "end of a route's path");
+    wrong(&with("strip_prefix = \"/v1\""), 9, "service.a.strip_prefix", "not every request");
+    wrong(&with("upstream_host = \"a b\""), 9, "service.a.upstream_host", "not a host name");
+    let headers = "service.a.upstream_headers";
+    wrong(&with("upstream_headers = 5"), 9, headers, "expected a table");
+    let key = format!("{headers}.Authorization");
+    wrong(
+        &with("upstream_headers = { Authorization = { env = \"NOPE\" } }"),
+        9,
+        &key,
+        "variable NOPE is not set",
+    );
+    wrong(
+        &with("[service.upstream_headers]\n\nAuthorization = { evn = \"A\" }"),
+        11,
+        &key,
+        "`evn` is not known",
+    );
+    wrong(&with("upstream_headers = { Authorization = { prefix = \"A\" } }"), 9, &key, "`env` is missing");
+    wrong(&with("upstream_headers = { Host = \"a\" }"), 9, &format!("{headers}.Host"), "Use upstream_host");
+    wrong(
+        &with("upstream_headers = { TE = \"a\" }"),
+        9,
+        &format!("{headers}.TE"),
+        "belongs to the connection",
+    );
+    wrong(
+        &with("upstream_headers = { \"a b\" = \"a\" }"),
+        9,
+        &format!("{headers}.a b"),
+        "not a header's name",
+    );
+    wrong(
+        &with("upstream_headers = { a = \"x\\ny\" }"),
+        9,
+        &format!("{headers}.a"),
+        "cannot stand in a header",
+    );
+
+    let changed = |from: &str, to: &str| format!("{HEAD}{}", SERVICE.replacen(from, to, 1));
+    wrong(&changed("5 sat", "0 sat"), 7, "service.a.price", "Write \"free\"");
+    wrong(&changed("5 sat", "5 btc"), 7, "service.a.price", "\"50 sat\", \"250 msat\" or \"free\"");
+    wrong(&changed("\"5 sat\"", "5"), 7, "service.a.price", "Put it in quotes");
+    wrong(&changed("\"a\"", "\"A\""), 6, "service[0].name", "a-z, 0-9");
+    wrong(&changed("http://", "ftp://"), 8, "service.a.upstream", "not an http or https URL");
+    wrong(&changed("9000", "9000/?a=b"), 8, "service.a.upstream", "a query or a fragment");
+    wrong(&changed("name = \"a\"\n", ""), 5, "service[0].name", "it is missing");
+    wrong(&changed("price = \"5 sat\"\n", ""), 5, "service.a.price", "it is missing");
+    wrong(&changed("upstream = \"http://127.0.0.1:9000\"\n", ""), 5, "service.a.upstream", "it is missing");
+
+    let route = |lines: &str| with(&format!("path = \"/v1\"\n[[service.route]]\n{lines}"));
+    wrong(&route("price = \"free\""), 10, "service.a.route[0].path", "it is missing");
+    wrong(&route("path = \"/v1/x\""), 10, "service.a.route[0].price", "it is missing");
+    wrong(
+        &route("price = \"free\"\npath = \"/v2\""),
+        12,
+        "service.a.route[0].path",
+        "outside the service's path",
+    );
+    wrong(
+        &route("price = \"free\"\npath = \"/v1/./x\""),
+        12,
+        "service.a.route[0].path",
+        "`.` or `..` segment",
+    );
+    wrong(&route("price = \"0 msat\"\npath = \"/v1/x\""), 11, "service.a.route[0].price", "a price of zero");
+    wrong(
+        &route("price = \"free\"\npath = \"/v1/x\"\nmethod = \"get\""),
+        13,
+        "service.a.route[0].method",
+        "\"GET\"",
+    );
+    wrong(
+        &route("price = \"free\"\npath = \"/v1/x\"\nmehtod = \"GET\""),
+        13,
+        "service.a.route[0].mehtod",
+        "`method`",
+    );
+}
+
+#[test]
+fn what_matches_the_same_requests_is_an_error_on_the_later_one() {
+    let two = |first: &str, second: &str| {
+        format!("{HEAD}{SERVICE}{first}\n{}{second}\n", SERVICE.replacen("\"a\"", "\"b\"", 1))
+    };
+    // The second service begins on line 10.
+    wrong(&two("", ""), 10, "service.b.path", "service `a` matches the same requests (on line 5)");
+    wrong(&two("path = \"/v1/\"", "path = \"/v1\""), 14, "service.b.path", "service `a` matches the same");
+    wrong(&two("host = \"A.example\"", "host = \"a.example\""), 10, "service.b.path", "the same requests");
+    assert!(read(&two("path = \"/v1\"", "path = \"/v1/x\"")).is_ok(), "the longer path is its own");
+    assert!(read(&two("host = \"a.example\"", "")).is_ok(), "a host of its own");
+
+    let same_name = format!("{HEAD}{SERVICE}\n{SERVICE}path = \"/b\"\n");
+    wrong(&same_name, 11, "service.a.name", "another service has the name `a` (on line 5)");
+
+    let routes = |second: &str| {
+        let first = "[[service.route]]\npath = \"/x\"\nprice = \"free\"\n";
+        format!("{HEAD}{SERVICE}{first}[[service.route]]\n{second}\nprice = \"free\"\n")
+    };
+    wrong(
+        &routes("name = \"other\"\npath = \"/x\""),
+        14,
+        "service.a.route[1].path",
+        "`x` matches the same requests",
+    );
+    wrong(
+        &routes("name = \"x\"\npath = \"/y\""),
+        13,
+        "service.a.route[1].name",
+        "another route of this service",
+    );
+    assert!(read(&routes("method = \"GET\"\npath = \"/x\"")).is_ok(), "a method of its own");
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let text = format!("netwrok = 1\n{HEAD}[gateway]\nlisten = \"x\"\n{}", SERVICE.replace("5 sat", "0 sat"));
+    let problems = read(&text).expect_err("three mistakes");
+    let lines: Vec<Source> = problems.0.iter().map(|p| p.source.clone()).collect();
+    assert_eq!(lines, [Source::File(1), Source::File(7), Source::File(10)]);
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let text = format!("{HEAD}[gateway]\nlisten = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:2\"\n");
+    let env = Environment::from_iter([
+        ("HOME", "/home/alice"),
+        ("TOLLHOUSE_GATEWAY_LISTEN", "127.0.0.1:3"),
+        ("TOLLHOUSE_ADMIN_LISTEN", "127.0.0.1:4"),
+        ("TOLLHOUSE_ADMIN_ALLOWED_HOSTS", "a.example, B.example"),
+        ("TOLLHOUSE_LIGHTNING_ALIAS", ""),
+    ]);
+    let flags = Flags { gateway_listen: Some("127.0.0.1:5".into()), ..Flags::default() };
+    let settings = Settings::read(Path::new("t.toml"), &text, &flags, &env).expect("in order");
+    assert_eq!(settings.gateway.listen.port(), 5);
+    assert_eq!(settings.admin.listen.port(), 4);
+    assert_eq!(settings.admin.allowed_hosts, ["a.example", "b.example"]);
+    assert_eq!(settings.node.alias, None, "an empty variable is none");
+    let source = |name: &str| settings.shown.iter().find(|s| s.setting == name).map(|s| s.source.clone());
+    assert_eq!(source("gateway.listen"), Some(Source::Flag("--gateway-listen".into())));
+    assert_eq!(source("admin.listen"), Some(Source::Env("TOLLHOUSE_ADMIN_LISTEN".into())));
+    assert_eq!(source("chain.url"), Some(Source::File(4)));
+    assert_eq!(source("log"), Some(Source::Default));
+
+    let flags = Flags { network: Some("mainnet".into()), ..Flags::default() };
+    let problems = Settings::read(Path::new("t.toml"), &text, &flags, &env).expect_err("mainnet is refused");
+    assert!(problems.to_string().starts_with("--network: network: mainnet is refused until"), "{problems}");
+}
+
+#[test]
+fn a_service_is_read_as_it_is_written() {
+    let text = format!(
+        "{HEAD}{SERVICE}host = \"API.Example.com\"\npath = \"/v1/\"\nstrip_prefix = \"/v1\"\n\
+         upstream_host = \"inner.example:81\"\n\
+         upstream_headers = {{ Authorization = {{ env = \"UPSTREAM_KEY\", prefix = \"Bearer \" }}, X-Plan = \"gold\" }}\n\
+         [[service.route]]\nmethod = \"GET\"\npath = \"/v1/files/*\"\nprice = \"250 msat\"\n\
+         [[service.route]]\nname = \"alive\"\npath = \"/v1/health\"\nprice = \"free\"\n"
+    );
+    let settings = read(&text).expect("in order");
+    let [service] = settings.services.as_slice() else { panic!("one service") };
+    assert_eq!(service.host.as_deref(), Some("api.example.com"));
+    assert_eq!(service.path, "/v1");
+    assert_eq!(service.upstream.strip_prefix.as_deref(), Some("/v1"));
+    assert_eq!(service.upstream.host.as_ref().map(|h| h.as_bytes()), Some(b"inner.example:81".as_slice()));
+    let headers: Vec<(&str, &[u8])> =
+        service.upstream.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+    assert_eq!(headers, [("authorization", b"Bearer sesame".as_slice()), ("x-plan", b"gold")]);
+    assert!(!format!("{settings:?}").contains("sesame"), "a key is never in a debug print");
+    let [files, alive] = service.routes.as_slice() else { panic!("two routes") };
+    assert_eq!(files.name.as_str(), "get-v1-files-all");
+    assert_eq!(files.path, PathPattern::Under("/v1/files".into()));
+    assert!(matches!(files.price, Price::Fixed(amount) if amount.msat() == 250));
+    assert_eq!(alive.name.as_str(), "alive");
+    assert_eq!((alive.path.clone(), alive.price), (PathPattern::Exact("/v1/health".into()), Price::Free));
+}
+
+#[test]
+fn the_node_is_told_what_the_file_says() {
+    let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let text = format!(
+        "network = \"signet\"\n[chain]\nsource = \"bitcoind\"\nuser = \"u\"\npassword = \"p4ss\"\n\
+         [gossip]\nsource = \"rapid_sync\"\nurl = \"https://rgs.example/snapshot\"\n\
+         [lightning]\nlisten = []\nalias = \"toll\"\ntrusted_peers_no_reserve = [\"{key}\"]\n"
+    );
+    let settings = read(&text).expect("in order");
+    let auth = RpcAuth::Password { user: "u".into(), password: "p4ss".into() };
+    assert_eq!(settings.node.chain, ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 38_332, auth });
+    assert_eq!(settings.node.gossip, GossipSource::RapidSync { url: "https://rgs.example/snapshot".into() });
+    assert!(settings.node.listen.is_empty(), "a node that only dials");
+    assert_eq!(settings.node.trusted_peers_no_reserve, [key]);
+    assert_eq!(settings.network_dir(), Path::new("/home/alice/.local/share/tollhouse/signet"));
+    assert!(!format!("{settings:?}").contains("p4ss"), "the password is not shown");
+
+    let cookie =
+        "network = \"regtest\"\ndata_dir = \"data\"\n[chain]\nsource = \"bitcoind\"\ncookie_file = \"~/c\"\n";
+    let settings = read(cookie).expect("in order");
+    let auth = RpcAuth::CookieFile("/home/alice/c".into());
+    assert_eq!(settings.node.chain, ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 18_443, auth });
+    assert_eq!(settings.data_dir, Path::new("/etc/data"), "a path in the file starts at the file");
+}
+
+#[test]
+fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
+    for network in [bitcoin::Network::Regtest, bitcoin::Network::Signet, bitcoin::Network::Testnet] {
+        let text = template(network);
+        let settings = read(&text).expect("the template passes");
+        assert_eq!(settings.node.network, network);
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+        // A commented setting is one that could be switched on: its key must be known.
+        for (number, line) in text.lines().enumerate() {
+            let Some(setting) = line.strip_prefix("# ") else { continue };
+            let key = setting.split(" = ").next().unwrap_or_default();
+            let is_setting =
+                setting.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if !is_setting {
+                continue;
+            }
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines[number] = setting;
+            if let Err(problems) = read(&lines.join("\n")) {
+                // The other source's lines repeat a key that is in use; nothing else may be wrong.
+                assert!(
+                    problems.to_string().contains("duplicate key")
+                        || problems.to_string().contains("only one"),
+                    "{problems}"
+                );
+            }
+        }
+    }
+}
