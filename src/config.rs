@@ -22,7 +22,7 @@ pub use location::{config_file, state_dir};
 pub use problem::{Problem, Problems, Source};
 pub use template::template;
 
-use crate::catalog::Service;
+use crate::catalog::{RouteTable, Service};
 use crate::node::config::NodeConfig;
 use document::{Origin, Section};
 use layer::Layers;
@@ -178,6 +178,16 @@ impl Settings {
         let mut problems = std::mem::take(&mut layers.problems);
         let services = service::read_all(&mut top, env, &mut problems);
         let shown = layers.shown;
+        if problems.is_empty() {
+            // The table has the last word; what it refuses should have been found above, with its line.
+            if let Err(refused) = RouteTable::new(services.clone()) {
+                let bad = Bad::new(refused.to_string(), "");
+                problems.push(Problem {
+                    file: origin.path.clone(),
+                    ..origin.problem_from(Source::Default, "service", bad)
+                });
+            }
+        }
         problems.extend(top.finish());
         if services.is_empty() && problems.is_empty() {
             let bad = Bad::new("no service is configured: every request gets 404", "Add a [[service]].");

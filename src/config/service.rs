@@ -12,8 +12,9 @@ use super::document::{Section, not_a};
 use super::layer::Environment;
 use super::problem::{Bad, Problem};
 use super::value;
-use crate::catalog::{PathPattern, Route, Service, Upstream};
+use crate::catalog::{DEFAULT_ROUTE, PathPattern, Route, Service, Upstream};
 use crate::types::Name;
+use crate::types::path::lies_under;
 
 /// Headers that say how one connection frames one message: the proxy sets them itself.
 const FRAMING: [&str; 10] = [
@@ -94,7 +95,7 @@ fn read_one(
     let base = required(section, "upstream", value::base_url);
     let strip_prefix = section.parsed("strip_prefix", |text| {
         let strip = value::prefix(text)?;
-        if value::lies_under(&path, &strip) {
+        if lies_under(&path, &strip) {
             return Ok(strip);
         }
         Err(Bad::new(
@@ -217,7 +218,7 @@ fn read_routes(section: &mut Section<'_, '_>, service_path: &str, problems: &mut
         let path = required(&mut section, "path", |text| {
             let pattern = value::pattern(text)?;
             let (PathPattern::Exact(at) | PathPattern::Under(at)) = &pattern;
-            if value::lies_under(at, service_path) {
+            if lies_under(at, service_path) {
                 return Ok(pattern);
             }
             Err(Bad::new(
@@ -227,7 +228,7 @@ fn read_routes(section: &mut Section<'_, '_>, service_path: &str, problems: &mut
         });
         let price = required(&mut section, "price", value::price);
         let name = match section.value("name") {
-            Some(_) => section.parsed("name", value::name).map(|(name, _)| name),
+            Some(_) => section.parsed("name", value::route_name).map(|(name, _)| name),
             None => path.as_ref().and_then(|path| {
                 let derived = derived_name(method.as_ref(), path);
                 if derived.is_none() {
@@ -277,8 +278,11 @@ fn derived_name(method: Option<&Method>, path: &PathPattern) -> Option<Name> {
     let start = method.map(|m| m.as_str().to_ascii_lowercase());
     let parts: Vec<&str> = start.as_deref().into_iter().chain(words).chain(end).collect();
     let joined = if parts.is_empty() { "root".to_owned() } else { parts.join("-") };
-    let joined =
-        if joined.starts_with(|c: char| c.is_ascii_digit()) { format!("p-{joined}") } else { joined };
+    let joined = if joined == DEFAULT_ROUTE || joined.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("p-{joined}")
+    } else {
+        joined
+    };
     joined.parse().ok()
 }
 

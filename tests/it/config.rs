@@ -99,8 +99,8 @@ fn every_mistake_in_a_service_names_its_line() {
     wrong(&with("pirce = 5"), 9, "service.a.pirce", "Did you mean `price`?");
     wrong(&with("host = \"a:80\""), 9, "service.a.host", "leave out the port");
     wrong(&with("host = 5"), 9, "service.a.host", "expected a string, found an integer");
-    wrong(&with("path = \"v1\""), 9, "service.a.path", "must start with `/`");
-    wrong(&with("path = \"/a/../b\""), 9, "service.a.path", "`..` segment");
+    wrong(&with("path = \"v1\""), 9, "service.a.path", "does not start with `/`");
+    wrong(&with("path = \"/a/../b\""), 9, "service.a.path", "dot segment");
     wrong(&with("path = \"/a/*\""), 9, "service.a.path", "end of a route's path");
     wrong(&with("strip_prefix = \"/v1\""), 9, "service.a.strip_prefix", "not every request");
     wrong(&with("upstream_host = \"a b\""), 9, "service.a.upstream_host", "not a host name");
@@ -160,12 +160,7 @@ fn every_mistake_in_a_service_names_its_line() {
         "service.a.route[0].path",
         "outside the service's path",
     );
-    wrong(
-        &route("price = \"free\"\npath = \"/v1/./x\""),
-        12,
-        "service.a.route[0].path",
-        "`.` or `..` segment",
-    );
+    wrong(&route("price = \"free\"\npath = \"/v1/./x\""), 12, "service.a.route[0].path", "dot segment");
     wrong(&route("price = \"0 msat\"\npath = \"/v1/x\""), 11, "service.a.route[0].price", "a price of zero");
     wrong(
         &route("price = \"free\"\npath = \"/v1/x\"\nmethod = \"get\""),
