@@ -26,8 +26,8 @@ url = "{url}"
 const BITCOIND: &str = r#"source = "bitcoind"
 host = "127.0.0.1"
 port = 18443
-# bitcoind writes this file at each start. In its place: user = "…" and
-# password = "…" (better: TOLLHOUSE_CHAIN_PASSWORD).
+# bitcoind writes this file at each start. Instead of it, `user` and `password` can
+# stand here (the password better in TOLLHOUSE_CHAIN_PASSWORD).
 cookie_file = "~/.bitcoin/regtest/.cookie"
 
 # Or an Esplora server:
