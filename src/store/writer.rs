@@ -28,7 +28,7 @@ const PLACES: usize = 65_536;
 const BATCH: usize = 512;
 /// Between two tries to write what is owed while the disk refuses.
 const RETRY: Duration = Duration::from_millis(250);
-/// Without work: the high-water time is written, and what ran out is swept.
+/// So often the high-water time is written, work or none, and what ran out is swept.
 const TICK: Duration = Duration::from_secs(60);
 /// How long a close waits for holds that are still open.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ impl Writer {
         let (owed, owed_inbox) = mpsc::channel(PLACES);
         let commits = Arc::new(AtomicU64::new(0));
         let fault = |error: std::io::Error| StoreError::Disk(error.to_string().into());
-        let told = start.clock.now();
-        let pen = Pen { start, commits: Arc::clone(&commits), owed: Vec::new(), told };
+        let ticked = start.clock.now();
+        let pen = Pen { start, commits: Arc::clone(&commits), owed: Vec::new(), ticked };
         // A runtime of its own: this thread waits on two channels and a timer, and blocks on the disk.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fault)?;
         let thread = std::thread::Builder::new()
@@ -142,8 +142,8 @@ struct Pen {
     commits: Arc<AtomicU64>,
     /// Not on disk yet.
     owed: Vec<Box<dyn Owed>>,
-    /// The high-water time on disk.
-    told: Timestamp,
+    /// When the time was noted last.
+    ticked: Timestamp,
 }
 
 /// Why the thread stops taking jobs.
@@ -169,7 +169,7 @@ impl Pen {
                     None => return self.wait_for_holds(&mut owed).await,
                 },
                 Some(end) = owed.recv() => self.owed.push(end),
-                () = tokio::time::sleep(pause) => if !retrying { self.tick() },
+                () = tokio::time::sleep(pause) => {}
             }
             let mut batch = Vec::new();
             let mut stop = None;
@@ -190,6 +190,7 @@ impl Pen {
             }
             self.collect(&mut owed);
             self.write(batch);
+            self.tick();
             if let Some(Stop::Close(reply)) = stop {
                 return self.close(jobs, owed, reply).await;
             }
@@ -265,9 +266,11 @@ impl Pen {
         }
     }
 
-    /// In an idle minute: notes the time and sweeps what ran out.
+    /// Once a minute: notes the time and sweeps what ran out.
     fn tick(&mut self) {
-        if self.start.clock.now() > self.told {
+        let now = self.start.clock.now();
+        if now >= self.ticked.plus(TICK) {
+            self.ticked = now;
             let sweep = self.start.sweep;
             if let Err(error) = self.transact(&mut [], sweep) {
                 tracing::warn!(%error, "the ledger could not note the time");
@@ -362,7 +365,6 @@ impl Pen {
         totals.store(connection, now)?;
         connection.execute_batch("COMMIT")?;
         let written = owed.len();
-        self.told = now;
         self.commits.fetch_add(1, Ordering::AcqRel);
         Ok(Filled { outcomes, run, written })
     }

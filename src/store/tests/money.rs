@@ -128,6 +128,22 @@ async fn what_ran_out_is_refused_and_counted_once() {
 }
 
 #[tokio::test]
+async fn what_ran_out_is_swept_while_the_ledger_runs() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    drop(ledger.reserve(world.sale(1, 5)).await.unwrap());
+    ledger.barrier().await;
+    world.clock.advance(Duration::from_secs(3_700));
+    // Readers of the status page are no work for the ledger, and still it notes the time.
+    ledger.barrier().await;
+    ledger.barrier().await;
+    assert_eq!(units(&ledger, 1).await, (0, 0, 0));
+    assert!(matches!(events(&ledger).await[..], [_, Event::UnitsExpired { units: 5, .. }]));
+    ledger.crash().await;
+    assert_eq!(Ledger::high_water(&world.path()).unwrap(), world.clock.now());
+}
+
+#[tokio::test]
 async fn failures_at_the_upstreams_expense_are_given_back_so_often() {
     let world = World::new();
     let (ledger, _) = world.open();

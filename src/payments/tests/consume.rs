@@ -1,0 +1,83 @@
+//! Each event is in the ledger before it is acknowledged, and counts once.
+
+use super::{World, hash, msat, preimage};
+use crate::event::Event;
+use crate::ledger::Bought;
+use crate::ports::NodeEvent;
+
+fn received(seed: u8) -> NodeEvent {
+    NodeEvent::Received { payment_hash: hash(seed), amount: msat(5_000) }
+}
+
+/// Waits until the queue is empty, which is after the commit of its last event.
+async fn drained(world: &World) {
+    while !world.node.queue.lock().unwrap().is_empty() {
+        world.node.acknowledged.notified().await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_is_credited_once_over_acknowledgements_and_restarts() {
+    let world = World::new();
+    let bought =
+        Bought { service: "rates".parse().unwrap(), route: "latest".parse().unwrap(), amount: msat(5_000) };
+    world.recent.insert(hash(1), bought.clone());
+    // The event is committed, its acknowledgement fails: it is not told to the ledger again.
+    *world.node.refused_acknowledgements.lock().unwrap() = 2;
+    world.node.tell(received(1));
+    world.consume();
+    drained(&world).await;
+    let log = world.log().await;
+    assert!(
+        matches!(&log[..], [Event::PaymentReceived { service: Some(service), .. }] if *service == bought.service),
+        "{log:?}"
+    );
+    // A restart replays it.
+    let world = world.restart().await;
+    world.node.tell(received(1));
+    world.consume();
+    drained(&world).await;
+    assert_eq!(world.log().await.len(), 1);
+    // Paid a second time.
+    world.node.tell(received(1));
+    drained(&world).await;
+    assert!(matches!(world.log().await[..], [_, Event::PossibleSurplus { .. }]));
+    let totals = world.ledger.totals().await.unwrap();
+    assert_eq!((totals.received_msat, totals.surplus_msat, totals.payments), (5_000, 5_000, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_that_is_not_stored() {
+    let world = World::new();
+    world.consume();
+    world.node.tell(received(1));
+    drained(&world).await;
+    world.ledger.close().await.unwrap();
+    world.node.tell(received(2));
+    // It tries and fails for a while.
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    assert_eq!(world.node.queue.lock().unwrap().front(), Some(&received(2)));
+    let world = world.restart().await;
+    world.consume();
+    drained(&world).await;
+    assert_eq!(world.ledger.payments(10, None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn channels_and_payments_of_ours_are_logged() {
+    let world = World::new();
+    let (channel_id, peer) = ("aa".to_owned(), "bb".to_owned());
+    world.node.tell(NodeEvent::ChannelReady { channel_id: channel_id.clone(), peer: peer.clone() });
+    world.node.tell(NodeEvent::Other("splice_pending".to_owned()));
+    world.node.tell(NodeEvent::Sent { payment_hash: hash(9), preimage: preimage(9), fee: msat(1) });
+    world.node.tell(NodeEvent::ChannelClosed { channel_id, peer, reason: "agreed".to_owned() });
+    world.consume();
+    drained(&world).await;
+    let log = world.log().await;
+    let kinds = [
+        matches!(log[0], Event::ChannelReady { .. }),
+        matches!(log[1], Event::UnknownPaymentSent { .. }),
+        matches!(log[2], Event::ChannelClosed { .. }),
+    ];
+    assert!(kinds.iter().all(|is| *is) && log.len() == 3, "{log:?}");
+}
