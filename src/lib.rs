@@ -21,20 +21,28 @@
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
 //! | 9 | [`config`] | the settings, each with its source |
+//! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
+//! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
+//! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
+//! | 7 | [`proxy`] | the gateway: route, charge, forward |
 //! | 11 | [`sandbox`] | regtest in the box, for the demo |
 //! | 12 | [`cli`] | the commands |
 
 pub mod api;
 pub mod catalog;
 pub mod cli;
+pub mod checkout;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod gate;
 pub mod l402;
 pub mod ledger;
+pub mod metering;
 pub mod node;
 pub mod payments;
 pub mod ports;
+pub mod proxy;
 pub mod request;
 pub mod sandbox;
 pub mod secrets;

@@ -10,6 +10,7 @@ mod chain;
 mod chain_life;
 mod chain_rpc;
 mod esplora;
+mod gateway;
 mod l402_attacks;
 mod l402_oracles;
 mod l402_world;

@@ -1,0 +1,243 @@
+//! One call for whoever serves a request: verify and reserve, or quote and mint.
+//!
+//! Invariants: the challenge stores nothing (money rule 1): it is an invoice that the node makes
+//! by computation, a token whose key is derived, and one place in a bounded map. Nothing is sold
+//! that cannot be paid or delivered (money rule 5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, Matched, Price};
+use crate::clock::{Clock, Entropy};
+use crate::gate::{Decision, Gate, Permit};
+use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Offer, Sold, Token, UnknownCaveats};
+use crate::ledger::{Bought, RecentChallenges, ReserveRefused};
+use crate::metering::Hold;
+use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
+use crate::request::CanonicalRequest;
+use crate::store::{Ledger, ReserveError, StoreError};
+use crate::types::Msat;
+
+/// A payment may arrive this long after its invoice expired (two hours of block time), and its
+/// buyer then has a day to use it (MONEY rule 9).
+const LATE: Duration = Duration::from_secs((2 + 24) * 3_600);
+
+/// How things are sold.
+#[derive(Clone, Debug)]
+pub struct CheckoutConfig {
+    /// How long an invoice may be paid.
+    pub invoice_expiry: Duration,
+    /// What to do with a caveat that we do not know.
+    pub unknown_caveats: UnknownCaveats,
+}
+
+impl Default for CheckoutConfig {
+    /// 15 minutes, and unknown caveats are refused.
+    fn default() -> CheckoutConfig {
+        CheckoutConfig {
+            invoice_expiry: Duration::from_secs(15 * 60),
+            unknown_caveats: UnknownCaveats::default(),
+        }
+    }
+}
+
+/// What the checkout works with.
+#[derive(Clone)]
+pub struct CheckoutParts {
+    /// What is for sale.
+    pub catalog: Arc<Catalog>,
+    /// The tokens' master keys.
+    pub keys: Arc<MasterKeys>,
+    /// Where units are reserved.
+    pub ledger: Ledger,
+    /// Who makes invoices.
+    pub minter: Arc<dyn Minter>,
+    /// What was offered lately, so that a payment's purpose is known at once.
+    pub recent: Arc<RecentChallenges>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for token ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Cancelled when open connections are broken off at shutdown.
+    pub cut: CancellationToken,
+}
+
+/// Verifies, reserves, quotes and mints.
+#[derive(Clone)]
+pub struct Checkout {
+    parts: CheckoutParts,
+    gate: Gate,
+    config: CheckoutConfig,
+}
+
+impl std::fmt::Debug for Checkout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkout").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing is sold there.
+    NoRoute,
+    /// It is free: forward it.
+    Open(Matched),
+    /// It is paid for and a unit is held: forward it, and end the hold.
+    Admitted(Matched, Hold),
+    /// It has to be paid for.
+    Challenge(Box<Offered>),
+    /// It can be neither served nor sold now.
+    Refused(Refused),
+}
+
+/// A ready offer: the data of a 402.
+#[derive(Debug)]
+pub struct Offered {
+    token: Token,
+    invoice: MintedInvoice,
+    sold: Sold,
+    code: &'static str,
+    detail: String,
+}
+
+impl Offered {
+    /// The offer as the protocol shows it.
+    pub fn challenge(&self) -> Challenge<'_> {
+        Challenge {
+            token: &self.token,
+            bolt11: &self.invoice.bolt11,
+            payment_hash: self.invoice.payment_hash,
+            amount: self.sold.sold,
+            expires_at: self.invoice.expires_at,
+            valid_until: self.sold.valid_until,
+            units: self.sold.units,
+        }
+    }
+
+    /// Stable code of the reason.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The reason in words.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+/// Why a request is neither served nor sold.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// The credential cannot be read: 400.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The token's unit is held by a request that is under way: 409, and again in a second.
+    #[error("this token is in use by another request that is still under way")]
+    InFlight,
+    /// Nobody could pay an invoice now: 503.
+    #[error(transparent)]
+    CannotReceive(#[from] CannotReceive),
+    /// The ledger fails: 503. Nothing was taken.
+    #[error(transparent)]
+    Ledger(StoreError),
+}
+
+impl Checkout {
+    /// A checkout over `parts`.
+    pub fn new(parts: CheckoutParts, config: CheckoutConfig) -> Checkout {
+        let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
+        Checkout { parts, gate, config }
+    }
+
+    /// Whether anything is served at the request's host and path, whatever the method.
+    pub fn knows(&self, request: &CanonicalRequest) -> bool {
+        self.matched(request).is_some()
+    }
+
+    /// Decides about `request`, which came with the headers `credentials`.
+    ///
+    /// May be dropped at any point: a unit that was reserved for it goes back to its buyer.
+    pub async fn check(&self, request: &CanonicalRequest, credentials: &HeaderMap) -> Outcome {
+        let Some(matched) = self.matched(request) else {
+            return Outcome::NoRoute;
+        };
+        match self.gate.decide(&matched, request, credentials, self.parts.clock.now()) {
+            Decision::Open => Outcome::Open(matched),
+            Decision::Admit(permit) => self.reserve(matched, permit, request).await,
+            Decision::Challenge(why) => self.offer(&matched, request, why.code(), why.to_string()),
+            Decision::Malformed(malformed) => Outcome::Refused(malformed.into()),
+        }
+    }
+
+    fn matched(&self, request: &CanonicalRequest) -> Option<Matched> {
+        self.parts.catalog.current().lookup(request.method(), request.host(), request.path())
+    }
+
+    async fn reserve(&self, matched: Matched, permit: Permit, request: &CanonicalRequest) -> Outcome {
+        match Hold::reserve(&self.parts.ledger, permit, self.parts.cut.clone()).await {
+            Ok(hold) => Outcome::Admitted(matched, hold),
+            Err(ReserveError::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
+            Err(ReserveError::Refused(refused)) => {
+                self.offer(&matched, request, refused.code(), refused.to_string())
+            }
+            Err(ReserveError::Store(error)) => Outcome::Refused(Refused::Ledger(error)),
+        }
+    }
+
+    /// Makes an offer. Stores nothing.
+    fn offer(
+        &self,
+        matched: &Matched,
+        request: &CanonicalRequest,
+        code: &'static str,
+        detail: String,
+    ) -> Outcome {
+        let Price::Fixed(price) = matched.price else {
+            return Outcome::Open(matched.clone());
+        };
+        match self.mint(matched, price, request.host()) {
+            Ok((token, invoice, sold)) => {
+                Outcome::Challenge(Box::new(Offered { token, invoice, sold, code, detail }))
+            }
+            Err(error) => Outcome::Refused(error.into()),
+        }
+    }
+
+    fn mint(
+        &self,
+        matched: &Matched,
+        price: Msat,
+        host: &str,
+    ) -> Result<(Token, MintedInvoice, Sold), CannotReceive> {
+        let parts = &self.parts;
+        let service = &matched.service.name;
+        let invoice = parts.minter.mint(&InvoiceAsk {
+            amount: price,
+            description: format!("One request to {service}/{} at {host}", matched.route),
+            expiry: self.config.invoice_expiry,
+        })?;
+        let sold = Sold {
+            service: service.clone(),
+            route: matched.route.clone(),
+            offer: Offer::Request,
+            units: 1,
+            sold: price,
+            revision: matched.revision,
+            valid_until: invoice.expires_at.plus(LATE),
+        };
+        let token_id = parts.keys.new_token_id(parts.entropy.as_ref());
+        let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };
+        let token = Token::mint(&parts.keys, host, &identifier, &sold)
+            .expect("the keys have a master for the epoch that they just gave");
+        parts.recent.insert(
+            invoice.payment_hash,
+            Bought { service: service.clone(), route: matched.route.clone(), amount: price },
+        );
+        Ok((token, invoice, sold))
+    }
+}

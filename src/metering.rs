@@ -1,0 +1,77 @@
+//! From a [`Permit`] to a [`Hold`] to how it ended: reserve, then settle or release.
+//!
+//! Invariants: a `Hold` exists only when the debit of its unit is on disk; it ends exactly once,
+//! and when it is dropped it ends as what it then is. The reservation inside owns its place in the
+//! ledger's queue, so that ending it needs neither waiting nor luck (MONEY rule 8). There is no
+//! `.await` between the ledger's answer and the `Hold`: a request that is dropped before has no
+//! answer, and then the ledger releases.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::Permit;
+use crate::ledger::{Ending, RestoreReason, Sale};
+use crate::store::{Ledger, Reservation, ReserveError};
+
+mod body;
+
+pub use body::{MeteredBody, StreamFault};
+
+/// A unit that is debited and not yet spent: leave to send one request upstream.
+#[derive(Debug)]
+#[must_use = "a hold that is dropped releases or charges its unit"]
+pub struct Hold {
+    sale: Sale,
+    /// `None` once it ended.
+    reservation: Option<Reservation>,
+    cut: CancellationToken,
+}
+
+impl Hold {
+    /// Takes one unit of what `permit` says. When this returns, the debit is on disk.
+    ///
+    /// `cut` says that this process is breaking its connections off: what it drops then was not
+    /// cancelled by the client, and the buyer keeps the unit.
+    ///
+    /// # Errors
+    /// When no unit can be had, or the ledger fails: then nothing was taken.
+    pub async fn reserve(
+        ledger: &Ledger,
+        permit: Permit,
+        cut: CancellationToken,
+    ) -> Result<Hold, ReserveError> {
+        let sale = permit.sale();
+        let reservation = ledger.reserve(sale.clone()).await?;
+        Ok(Hold { sale, reservation: Some(reservation), cut })
+    }
+
+    /// What the unit was sold as.
+    pub fn sale(&self) -> &Sale {
+        &self.sale
+    }
+
+    /// From now on the upstream may have seen the request: a client that leaves has used its unit.
+    pub fn dispatched(&mut self) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.dispatched();
+        }
+    }
+
+    /// Ends it.
+    pub fn end(mut self, ending: Ending) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.end(ending);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Otherwise the reservation's own drop decides: not dispatched is restored, dispatched is
+        // charged.
+        if self.cut.is_cancelled()
+            && let Some(reservation) = self.reservation.take()
+        {
+            reservation.end(Ending::Restored(RestoreReason::Internal));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The gateway: route, charge, forward.
+//!
+//! Invariants: what is forwarded is the [`CanonicalRequest`] that was priced; a paid request is sent
+//! once and only while its [`Hold`] lives; bodies stream both ways and the end of either side ends
+//! the other. It knows nothing of the operator's side.
+//!
+//! What a buyer's unit comes to (MONEY, THREATS 7):
+//!
+//! | the upstream | the client gets | the unit |
+//! |---|---|---|
+//! | answers 1xx, 2xx, 3xx or 4xx | that answer | spent when the body is complete |
+//! | answers 5xx | that answer, `X-Tollhouse-Unit: restored` | restored before the body |
+//! | answers 402, or switches protocols | 502 `upstream_misbehaved` | restored |
+//! | cannot be connected to | 502 `upstream_unreachable` | restored |
+//! | breaks off before its head, or is no HTTP | 502 `upstream_failed` | restored |
+//! | is too slow to connect or to answer | 504 `upstream_timeout` | restored |
+//! | breaks off or stalls in its body | a broken body | restored |
+//!
+//! A client that leaves after the request was sent, or that breaks off or stalls its own body, has
+//! used its unit; before that it keeps it. There is no retry here: the client's next request with
+//! the same token is one.
+//!
+//! Transfer-Encoding beside Content-Length: hyper takes chunked, and the length is not forwarded.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode};
+use rustls::pki_types::CertificateDer;
+use tokio_util::task::TaskTracker;
+
+use crate::checkout::{Checkout, Outcome};
+use crate::request::admit;
+
+mod answer;
+mod answer_headers;
+mod body;
+mod forward;
+mod target;
+mod upstream;
+
+pub use upstream::TlsFault;
+
+use answer::{Problem, is_preflight, payment_required, preflight};
+use upstream::Upstreams;
+
+/// Whose certificates an HTTPS upstream may show.
+#[derive(Clone, Debug, Default)]
+pub enum UpstreamTrust {
+    /// Those of the public web.
+    #[default]
+    Public,
+    /// Those under these roots alone.
+    Only(Vec<CertificateDer<'static>>),
+}
+
+/// How upstreams are spoken to.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// Longest wait for a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest wait for a response's head once the request stands still.
+    pub header_timeout: Duration,
+    /// Longest silence inside a response's body.
+    pub idle_timeout: Duration,
+    /// How long an unused connection is kept; shorter than what upstreams keep theirs.
+    pub pool_idle: Duration,
+    /// How many unused connections are kept for each upstream.
+    pub pool_size: usize,
+    /// Largest response head, in bytes.
+    pub max_buffer: usize,
+    /// What upstreams read in `X-Forwarded-Proto`: `https` behind something that ends TLS.
+    pub public_scheme: HeaderValue,
+    /// Whose certificates are believed.
+    pub trust: UpstreamTrust,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> ProxyConfig {
+        ProxyConfig {
+            connect_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            pool_idle: Duration::from_secs(3),
+            pool_size: 64,
+            max_buffer: 128 * 1024,
+            public_scheme: HeaderValue::from_static("http"),
+            trust: UpstreamTrust::Public,
+        }
+    }
+}
+
+/// What the gateway's handler works with.
+#[derive(Clone, Debug)]
+pub struct ProxyState {
+    checkout: Checkout,
+    upstreams: Upstreams,
+    config: Arc<ProxyConfig>,
+}
+
+impl ProxyState {
+    /// A gateway that sells through `checkout`; its connections' tasks belong to `tracker`.
+    ///
+    /// # Errors
+    /// When the TLS settings cannot be used.
+    pub fn new(
+        checkout: Checkout,
+        config: ProxyConfig,
+        tracker: TaskTracker,
+    ) -> Result<ProxyState, TlsFault> {
+        let config = Arc::new(config);
+        Ok(ProxyState { checkout, upstreams: Upstreams::new(Arc::clone(&config), tracker)?, config })
+    }
+}
+
+/// The gateway's router. Whoever serves it puts the peer's address in each request as
+/// `ConnectInfo<SocketAddr>`.
+pub fn router(state: ProxyState) -> Router {
+    Router::new().fallback(serve).with_state(state)
+}
+
+/// Admits, checks out, forwards or answers.
+async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+        tracing::error!("a request has no peer address");
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The gateway is misassembled.")
+            .render();
+    };
+    let request = match admit(&parts, peer.ip()) {
+        Ok(request) => request,
+        Err(refused) => return Problem::from(refused).render(),
+    };
+    if is_preflight(request.method(), &parts.headers) && state.checkout.knows(&request) {
+        return preflight(&parts.headers);
+    }
+    match state.checkout.check(&request, &parts.headers).await {
+        Outcome::NoRoute => {
+            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "Nothing is served here.").render()
+        }
+        Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
+        Outcome::Admitted(matched, hold) => state.forward_paid(&request, &matched.service, body, hold).await,
+        Outcome::Challenge(offered) => payment_required(&offered),
+        Outcome::Refused(refused) => Problem::from(refused).render(),
+    }
+}

@@ -1,0 +1,172 @@
+//! What the gateway itself answers: the 402, problem details (RFC 9457) and CORS preflights.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
+
+use super::answer_headers::X_TOLLHOUSE_UNIT;
+use crate::checkout::{Offered, Refused};
+use crate::request::{Inadmissible, METHODS};
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const ANY: HeaderValue = HeaderValue::from_static("*");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What a buyer is told whose unit went back.
+pub(super) const STILL_UNSPENT: &str =
+    "Nothing was charged: the credential is still unspent, repeat the request with it.";
+
+/// What became of the unit that a request came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// The request had none.
+    None,
+    /// Given back.
+    Restored,
+    /// Used up.
+    Spent,
+}
+
+/// An answer of the gateway's own that is no 402.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+    pub(super) unit: Unit,
+    pub(super) retry_after: Option<u16>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, code, detail: detail.into(), unit: Unit::None, retry_after: None }
+    }
+
+    pub(super) fn render(self) -> Response {
+        let detail = match self.unit {
+            Unit::Restored => format!("{} {STILL_UNSPENT}", self.detail),
+            Unit::None | Unit::Spent => self.detail,
+        };
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": detail,
+        });
+        let unit = match self.unit {
+            Unit::None => None,
+            Unit::Restored => Some("restored"),
+            Unit::Spent => Some("spent"),
+        };
+        if let Some(unit) = unit {
+            body["unit"] = unit.into();
+        }
+        let mut response = own(self.status, body.to_string());
+        if let Some(unit) = unit {
+            response.headers_mut().insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, methods());
+        }
+        response
+    }
+}
+
+impl From<Inadmissible> for Problem {
+    fn from(refused: Inadmissible) -> Problem {
+        Problem::new(refused.status, refused.code, format!("The request was not let in: {}.", refused.detail))
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Problem {
+        let unavailable = |code, detail: &str| Problem {
+            retry_after: Some(30),
+            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        };
+        match refused {
+            Refused::Malformed(malformed) => {
+                Problem::new(StatusCode::BAD_REQUEST, malformed.code(), format!("{malformed}."))
+            }
+            Refused::InFlight => Problem {
+                retry_after: Some(1),
+                ..Problem::new(
+                    StatusCode::CONFLICT,
+                    "in_flight",
+                    "Another request with this token is still under way. Do not pay again: ask again in a second.",
+                )
+            },
+            Refused::CannotReceive(why) => {
+                tracing::warn!(%why, "no challenge: the price cannot be received");
+                unavailable(
+                    "cannot_receive",
+                    "No payment can be received at the moment, so nothing is sold. No invoice was made.",
+                )
+            }
+            Refused::Ledger(error) => {
+                tracing::error!(%error, "a unit could not be reserved");
+                unavailable("ledger_unavailable", "The ledger cannot be written to. Nothing was charged.")
+            }
+        }
+    }
+}
+
+/// The 402 of PROTOCOLS §1.
+pub(super) fn payment_required(offered: &Offered) -> Response {
+    let challenge = offered.challenge();
+    let body = challenge.body(offered.code(), offered.detail());
+    let mut response = own(StatusCode::PAYMENT_REQUIRED, body.to_string());
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge.header_value());
+    response
+}
+
+/// A problem document that no cache keeps and that any web page may read.
+fn own(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PROBLEM);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Tollhouse-Unit"),
+    );
+    response
+}
+
+/// Whether a browser only asks what it may send (Fetch, "CORS-preflight request").
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers a preflight: any page may ask and pay, none may send cookies.
+pub(super) fn preflight(asked: &HeaderMap) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods());
+    // `*` does not cover Authorization, so the names that were asked for are repeated.
+    let names = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(ANY);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+fn methods() -> HeaderValue {
+    let names: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("method names are header text")
+}

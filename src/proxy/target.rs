@@ -1,0 +1,162 @@
+//! Where a request goes, and as what: the upstream's URI and the headers that it sees.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http_body::SizeHint;
+
+use crate::catalog::Upstream;
+use crate::request::CanonicalRequest;
+use crate::types::path::lies_under;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The URI to ask: the canonical path without the stripped prefix, under the base's own path.
+pub(super) fn uri(upstream: &Upstream, request: &CanonicalRequest) -> Result<Uri, http::Error> {
+    let path = match &upstream.strip_prefix {
+        Some(prefix) if lies_under(request.path(), prefix) => {
+            &request.path()[prefix.trim_end_matches('/').len()..]
+        }
+        _ => request.path(),
+    };
+    let base = upstream.base.path().trim_end_matches('/');
+    let slash = if path.is_empty() && base.is_empty() { "/" } else { "" };
+    let mut target = format!("{base}{slash}{path}");
+    if let Some(query) = request.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    Uri::builder()
+        .scheme(upstream.base.scheme())
+        .authority(&upstream.base[url::Position::BeforeHost..url::Position::AfterPort])
+        .path_and_query(target)
+        .build()
+}
+
+/// The headers to send: the client's cleaned ones, then ours, then the service's own.
+pub(super) fn headers(
+    upstream: &Upstream,
+    request: &CanonicalRequest,
+    body: &SizeHint,
+    proto: &HeaderValue,
+) -> HeaderMap {
+    let mut headers = request.headers().clone();
+    let peer = request.peer().to_canonical().to_string();
+    for (name, text) in [(X_FORWARDED_FOR, &*peer), (X_REAL_IP, &*peer), (X_FORWARDED_HOST, request.host())] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(X_FORWARDED_PROTO, proto.clone());
+    frame(&mut headers, body);
+    if let Some(host) = &upstream.host {
+        headers.insert(HOST, host.clone());
+    }
+    for (name, _) in &upstream.headers {
+        headers.remove(name);
+    }
+    for (name, value) in &upstream.headers {
+        headers.append(name, value.clone());
+    }
+    headers
+}
+
+/// Says where the body ends in exactly one way: hyper would drop a GET's body of unknown length.
+fn frame(headers: &mut HeaderMap, body: &SizeHint) {
+    let announced = headers.remove(CONTENT_LENGTH).is_some();
+    match body.exact() {
+        Some(length) if length > 0 || announced => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => {}
+        None => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
+    use http::Request;
+
+    use super::*;
+    use crate::request::admit;
+
+    fn asked(uri: &str) -> CanonicalRequest {
+        let request = Request::builder()
+            .uri(uri)
+            .header("host", "api.example")
+            .header("authorization", "Bearer theirs")
+            .header("x-api-key", "theirs")
+            .header("x-forwarded-for", "6.6.6.6")
+            .body(())
+            .expect("a request");
+        let mapped = IpAddr::V6("::ffff:192.0.2.1".parse::<Ipv6Addr>().expect("an address"));
+        admit(&request.into_parts().0, mapped).expect("let in")
+    }
+
+    fn upstream(base: &str, strip: Option<&str>) -> Upstream {
+        Upstream {
+            base: base.parse().expect("a URL"),
+            strip_prefix: strip.map(str::to_owned),
+            host: None,
+            headers: vec![],
+        }
+    }
+
+    #[test]
+    fn prefixes_are_taken_off_and_put_on_at_segments() {
+        for (base, strip, asked_for, sent) in [
+            ("http://u:1", None, "/v1/x?q=1", "http://u:1/v1/x?q=1"),
+            ("http://u:1/", None, "/", "http://u:1/"),
+            ("http://u:1/api/", None, "/v1", "http://u:1/api/v1"),
+            ("http://u:1", Some("/v1"), "/v1", "http://u:1/"),
+            ("http://u:1", Some("/v1"), "/v1/", "http://u:1/"),
+            ("http://u:1", Some("/v1"), "/v1/x", "http://u:1/x"),
+            ("http://u:1", Some("/v1"), "/v10/x", "http://u:1/v10/x"),
+            ("https://u/api", Some("/v1"), "/v1", "https://u/api"),
+            ("https://u/api", Some("/"), "/v1", "https://u/api/v1"),
+            ("http://k:s@u:1/", None, "/", "http://u:1/"),
+            ("http://[::1]:9/", None, "/a%20b", "http://[::1]:9/a%20b"),
+        ] {
+            let uri = uri(&upstream(base, strip), &asked(asked_for)).expect("a URI");
+            assert_eq!(uri.to_string(), sent, "{base} {strip:?} {asked_for}");
+        }
+    }
+
+    #[test]
+    fn the_services_headers_replace_the_clients() {
+        let mut up = upstream("http://u:1", None);
+        let key = HeaderValue::from_static("ours");
+        up.headers = vec![(HeaderName::from_static("x-api-key"), key)];
+        up.host = Some(HeaderValue::from_static("inner.example"));
+        let proto = HeaderValue::from_static("https");
+        let sent = headers(&up, &asked("/"), &SizeHint::with_exact(0), &proto);
+        let all = |name: &str| {
+            sent.get_all(name).iter().map(|v| v.to_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(all("x-api-key"), ["ours"]);
+        assert_eq!(all("authorization"), ["Bearer theirs"]);
+        assert_eq!(all("x-forwarded-for"), ["192.0.2.1"]);
+        assert_eq!(all("x-forwarded-host"), ["api.example"]);
+        assert_eq!(all("x-forwarded-proto"), ["https"]);
+        assert_eq!(all("host"), ["inner.example"]);
+        assert!(!sent.contains_key("content-length") && !sent.contains_key("transfer-encoding"));
+    }
+
+    #[test]
+    fn a_body_is_framed_once() {
+        let mut headers = HeaderMap::new();
+        frame(&mut headers, &SizeHint::default());
+        assert_eq!(headers["transfer-encoding"], "chunked");
+        let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(9))]);
+        frame(&mut headers, &SizeHint::with_exact(0));
+        assert_eq!(headers["content-length"], "0");
+        frame(&mut headers, &SizeHint::default());
+        assert!(!headers.contains_key("content-length"));
+    }
+}

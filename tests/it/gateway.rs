@@ -1,0 +1,281 @@
+//! A gateway on a real socket with a real ledger, a minter that signs real invoices and knows their
+//! preimages, and upstreams that do what they are told.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use hyper_util::rt::TokioIo;
+use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollhouse::catalog::{Catalog, PathPattern, Price, Route, RouteTable, Service, Upstream};
+use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
+use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
+use tollhouse::l402::{MasterKeys, authorization, parse_challenge};
+use tollhouse::ledger::RecentChallenges;
+use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
+use tollhouse::proxy::{ProxyConfig, ProxyState, router};
+use tollhouse::store::Ledger;
+use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
+use tower::ServiceExt;
+
+use client::{Reply, ask};
+use upstream::Origin;
+
+mod abuse;
+mod client;
+mod credentials;
+mod headers;
+mod money;
+mod streams;
+mod tls;
+mod upstream;
+
+/// Longer than anything here takes, shorter than a hung test run.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Signs real invoices and knows every preimage, as the payers' nodes would after paying.
+#[derive(Debug)]
+struct FakeMinter {
+    clock: Arc<dyn Clock>,
+    minted: AtomicU64,
+    can_receive: AtomicBool,
+    preimages: Mutex<HashMap<PaymentHash, Preimage>>,
+}
+
+impl FakeMinter {
+    fn preimage(&self, hash: &PaymentHash) -> Preimage {
+        self.preimages.lock().expect("no test panics here")[hash]
+    }
+
+    fn minted(&self) -> u64 {
+        self.minted.load(Ordering::SeqCst)
+    }
+}
+
+impl Minter for FakeMinter {
+    fn mint(&self, ask: &InvoiceAsk) -> Result<MintedInvoice, CannotReceive> {
+        if !self.can_receive.load(Ordering::SeqCst) {
+            return Err(CannotReceive::NoUsableChannel);
+        }
+        let number = self.minted.fetch_add(1, Ordering::SeqCst);
+        let mut bytes = [9u8; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        let preimage = Preimage::from_bytes(bytes);
+        let payment_hash = preimage.payment_hash();
+        let now = self.clock.now();
+        let key = SecretKey::from_slice(&[7; 32]).expect("a key");
+        let invoice = InvoiceBuilder::new(Currency::Regtest)
+            .description(ask.description.clone())
+            .payment_hash(sha256::Hash::from_byte_array(*payment_hash.as_bytes()))
+            .payment_secret(PaymentSecret([3; 32]))
+            .duration_since_epoch(Duration::from_millis(now.millis()))
+            .min_final_cltv_expiry_delta(42)
+            .expiry_time(ask.expiry)
+            .amount_milli_satoshis(ask.amount.msat())
+            .build_signed(|message| Secp256k1::new().sign_ecdsa_recoverable(message, &key))
+            .expect("a whole invoice");
+        self.preimages.lock().expect("no test panics here").insert(payment_hash, preimage);
+        let expires_at = Timestamp::from_secs(now.secs()).plus(ask.expiry);
+        Ok(MintedInvoice { bolt11: invoice.to_string(), payment_hash, expires_at })
+    }
+}
+
+/// A paid token.
+#[derive(Clone, Debug)]
+struct Credential {
+    header: String,
+    hash: PaymentHash,
+}
+
+impl Credential {
+    /// The header line, for raw requests.
+    fn line(&self) -> String {
+        format!("Authorization: {}\r\n", self.header)
+    }
+}
+
+/// A grant's units: left, held, spent.
+type Units = (u32, u32, u32);
+
+struct TestGate {
+    address: SocketAddr,
+    minter: Arc<FakeMinter>,
+    ledger: Ledger,
+    catalog: Arc<Catalog>,
+    cut: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl TestGate {
+    /// A gate before `origin`: everything costs 10 sat, but `/free` nothing and `/dear` 50 sat.
+    async fn before(origin: &Origin) -> TestGate {
+        TestGate::with(vec![service(origin)], quick()).await
+    }
+
+    async fn with(services: Vec<Service>, config: ProxyConfig) -> TestGate {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
+        let (ledger, _) =
+            Ledger::open(&folder.path().join("ledger.db"), Arc::clone(&clock)).expect("a ledger");
+        let minter = Arc::new(FakeMinter {
+            clock: Arc::clone(&clock),
+            minted: AtomicU64::new(0),
+            can_receive: AtomicBool::new(true),
+            preimages: Mutex::default(),
+        });
+        let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
+        let cut = CancellationToken::new();
+        let parts = CheckoutParts {
+            catalog: Arc::clone(&catalog),
+            keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+            ledger: ledger.clone(),
+            minter: Arc::clone(&minter) as Arc<dyn Minter>,
+            recent: Arc::new(RecentChallenges::new(64)),
+            clock,
+            entropy: SystemEntropy::new(),
+            cut: cut.clone(),
+        };
+        let checkout = Checkout::new(parts, CheckoutConfig::default());
+        let tracker = TaskTracker::new();
+        let state = ProxyState::new(checkout, config, tracker.clone()).expect("TLS settings");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tracker.spawn(serve(listener, router(state), tracker.clone(), cut.clone()));
+        TestGate { address, minter, ledger, catalog, cut, _folder: folder }
+    }
+
+    async fn ask(&self, request: &str) -> Reply {
+        ask(self.address, request.as_bytes()).await
+    }
+
+    /// `METHOD path` with more header lines, each ended by CRLF.
+    async fn get(&self, path: &str, lines: &str) -> Reply {
+        self.ask(&head("GET", path, lines)).await
+    }
+
+    /// Asks for `path`, takes the challenge and pays it.
+    async fn buy(&self, path: &str) -> Credential {
+        let reply = self.get(path, "").await;
+        assert_eq!(reply.status, 402, "{reply:?}");
+        self.pay(&reply)
+    }
+
+    fn pay(&self, reply: &Reply) -> Credential {
+        let challenge =
+            parse_challenge(reply.header("www-authenticate").expect("a challenge")).expect("readable");
+        let hash = reply.json()["paymentHash"].as_str().expect("a hash").parse().expect("a hash");
+        let preimage = self.minter.preimage(&hash);
+        Credential { header: authorization(&challenge.macaroon_b64, &preimage), hash }
+    }
+
+    /// The grant's units now.
+    async fn units(&self, credential: &Credential) -> Units {
+        self.ledger.barrier().await;
+        units_of(&self.ledger, &credential.hash).await
+    }
+
+    fn rows(&self) -> usize {
+        self.ledger.rows()
+    }
+
+    /// The grant's units once nothing is held.
+    async fn settled(&self, credential: &Credential) -> Units {
+        let mut news = self.ledger.watch();
+        let wait = async {
+            loop {
+                news.mark_unchanged();
+                let units = self.units(credential).await;
+                if units.1 == 0 {
+                    return units;
+                }
+                news.changed().await.expect("the ledger is open");
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the hold ends")
+    }
+}
+
+async fn units_of(ledger: &Ledger, hash: &PaymentHash) -> Units {
+    ledger.row(hash).map_or((0, 0, 0), |row| (row.left, row.held, row.spent))
+}
+
+/// Short waits, so that the tests of slowness are quick.
+fn quick() -> ProxyConfig {
+    ProxyConfig {
+        connect_timeout: Duration::from_secs(2),
+        header_timeout: Duration::from_millis(400),
+        idle_timeout: Duration::from_millis(400),
+        ..ProxyConfig::default()
+    }
+}
+
+/// Waits that no test outlasts, for tests in which somebody is slow on purpose.
+fn patient() -> ProxyConfig {
+    ProxyConfig { header_timeout: PATIENCE, idle_timeout: PATIENCE, ..ProxyConfig::default() }
+}
+
+fn sat(amount: u64) -> Price {
+    Price::Fixed(Msat::from_sat(amount).expect("in range"))
+}
+
+fn service(origin: &Origin) -> Service {
+    let route = |name: &str, path: &str, price| Route {
+        name: name.parse().expect("a name"),
+        method: None,
+        path: PathPattern::Under(path.to_owned()),
+        price,
+    };
+    Service {
+        name: "api".parse().expect("a name"),
+        host: None,
+        path: "/".to_owned(),
+        price: sat(10),
+        routes: vec![route("free", "/free", Price::Free), route("dear", "/dear", sat(50))],
+        upstream: Upstream {
+            base: format!("http://{}/", origin.address).parse().expect("a URL"),
+            strip_prefix: None,
+            host: None,
+            headers: vec![],
+        },
+    }
+}
+
+fn head(method: &str, path: &str, lines: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n{lines}\r\n")
+}
+
+/// As the application serves it.
+async fn serve(listener: TcpListener, router: Router, tracker: TaskTracker, cut: CancellationToken) {
+    while let Ok((stream, peer)) = listener.accept().await {
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let router = router.clone();
+            async move {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
+        });
+        let connection =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let cut = cut.clone();
+        tracker.spawn(async move {
+            // A client that breaks off is what many of these tests are about.
+            tokio::select! {
+                _ = connection => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+}
