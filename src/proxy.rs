@@ -20,7 +20,8 @@
 //! used its unit; before that it keeps it. There is no retry here: the client's next request with
 //! the same token is one.
 //!
-//! Transfer-Encoding beside Content-Length: hyper takes chunked, and the length is not forwarded.
+//! Connections should be read through [`Framed`]: hyper alone takes chunked where a Content-Length
+//! stands beside it (the length is then not forwarded).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,9 +42,11 @@ mod answer;
 mod answer_headers;
 mod body;
 mod forward;
+mod framing;
 mod target;
 mod upstream;
 
+pub use framing::Framed;
 pub use upstream::TlsFault;
 
 use answer::{Problem, is_preflight, payment_required, preflight};

@@ -99,6 +99,9 @@ impl Inadmissible {
 /// # Errors
 /// When two servers might read it in two ways, or when it is no request that a gateway forwards.
 pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissible> {
+    if let Some(code) = parts.headers.get(&REFUSED) {
+        return Err(refused(code.as_bytes()));
+    }
     if !METHODS.contains(&parts.method) {
         return Err(Inadmissible::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -118,6 +121,29 @@ pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissib
     framing(&parts.headers)?;
     let headers = headers::cleaned(&parts.headers)?;
     Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer })
+}
+
+/// Set by whoever read the bytes before us and could not tell where the request ends.
+const REFUSED: HeaderName = HeaderName::from_static("x-tollhouse-refused");
+
+fn refused(code: &[u8]) -> Inadmissible {
+    match code {
+        b"head_too_large" => Inadmissible::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head_too_large",
+            "the request's head is too large",
+        ),
+        b"transfer_encoding" => not_chunked(),
+        _ => Inadmissible::bad("bad_framing", "it cannot be told in one way where the request ends"),
+    }
+}
+
+fn not_chunked() -> Inadmissible {
+    Inadmissible::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "transfer_encoding",
+        "the only transfer encoding that is understood is one `chunked`",
+    )
 }
 
 /// Exactly one host, and the same in the request line when that names one.
@@ -177,11 +203,7 @@ fn framing(headers: &HeaderMap) -> Result<(), Inadmissible> {
     if let Some(encoding) = encoding {
         let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !chunked || encodings.next().is_some() {
-            return Err(Inadmissible::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "transfer_encoding",
-                "the only transfer encoding that is understood is `chunked`",
-            ));
+            return Err(not_chunked());
         }
     }
     if let Some(length) = length {

@@ -24,7 +24,7 @@ use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::l402::{MasterKeys, authorization, parse_challenge};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
-use tollhouse::proxy::{ProxyConfig, ProxyState, router};
+use tollhouse::proxy::{Framed, ProxyConfig, ProxyState, router};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
 use tower::ServiceExt;
@@ -267,8 +267,8 @@ async fn serve(listener: TcpListener, router: Router, tracker: TaskTracker, cut:
                 Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
             }
         });
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(Framed::new(stream)), service);
         let cut = cut.clone();
         tracker.spawn(async move {
             // A client that breaks off is what many of these tests are about.

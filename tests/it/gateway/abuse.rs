@@ -154,14 +154,16 @@ async fn no_request_is_smuggled_in_anothers_body() {
         (
             format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", chunked.len()),
             chunked.clone(),
-            true,
+            false,
         ),
         (
             format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", chunked.len()),
             chunked.clone(),
-            true,
+            false,
         ),
         (format!("Content-Length: 4\r\nContent-Length: {}\r\n", chunked.len()), chunked.clone(), false),
+        (format!("Content-Length: {0}\r\nContent-Length: {0}\r\n", chunked.len()), chunked.clone(), false),
+        ("X: y\nTransfer-Encoding: chunked\r\n".to_owned(), chunked.clone(), false),
         ("Content-Length: 4, 4\r\n".to_owned(), "abcd".to_owned(), false),
         ("Content-Length: +4\r\n".to_owned(), "abcd".to_owned(), false),
         ("Transfer-Encoding: gzip, chunked\r\n".to_owned(), chunked.clone(), false),
@@ -182,13 +184,12 @@ async fn no_request_is_smuggled_in_anothers_body() {
             assert_eq!(first, 200, "{lines}");
         } else {
             assert!((400..=501).contains(&first), "{lines}: {first}");
+            let answers = String::from_utf8_lossy(&bytes).matches("HTTP/1.1 ").count();
+            assert_eq!(answers, 1, "{lines}: nothing behind a refused head is answered");
         }
         assert_eq!(origin.hits() - before, usize::from(served), "{lines}");
         assert!(!origin.seen(|seen| seen.hits.iter().any(|h| h.line().contains("smuggled"))), "{lines}");
     }
-    // Both framings: chunked counts, and the length is not passed on beside it.
-    let hits = origin.seen(|seen| seen.hits.clone());
-    assert!(hits.iter().all(|h| h.header("content-length").len() + h.header("transfer-encoding").len() <= 1));
 }
 
 /// A chunked body's framing is the client's to get right, and its unit's risk.
