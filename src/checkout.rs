@@ -15,16 +15,12 @@ use crate::catalog::{Catalog, Matched, Price};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit};
 use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Offer, Sold, Token, UnknownCaveats};
-use crate::ledger::{Bought, RecentChallenges, ReserveRefused};
+use crate::ledger::{Bought, RecentChallenges, ReserveRefused, TOKEN_LIFE_AFTER_INVOICE};
 use crate::metering::Hold;
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
 use crate::types::Msat;
-
-/// A payment may arrive this long after its invoice expired (two hours of block time), and its
-/// buyer then has a day to use it (MONEY rule 9).
-const LATE: Duration = Duration::from_secs((2 + 24) * 3_600);
 
 /// How things are sold.
 #[derive(Clone, Debug)]
@@ -228,7 +224,7 @@ impl Checkout {
             units: 1,
             sold: price,
             revision: matched.revision,
-            valid_until: invoice.expires_at.plus(LATE),
+            valid_until: invoice.expires_at.plus(TOKEN_LIFE_AFTER_INVOICE),
         };
         let token_id = parts.keys.new_token_id(parts.entropy.as_ref());
         let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };

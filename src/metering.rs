@@ -17,13 +17,18 @@ mod body;
 pub use body::{MeteredBody, StreamFault};
 
 /// A unit that is debited and not yet spent: leave to send one request upstream.
-#[derive(Debug)]
 #[must_use = "a hold that is dropped releases or charges its unit"]
 pub struct Hold {
     sale: Sale,
     /// `None` once it ended.
     reservation: Option<Reservation>,
     cut: CancellationToken,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hold({})", self.sale.payment_hash)
+    }
 }
 
 impl Hold {
@@ -54,6 +59,12 @@ impl Hold {
         if let Some(reservation) = &mut self.reservation {
             reservation.dispatched();
         }
+    }
+
+    /// Whether the token is still good after `reason` gave this unit back: one whose requests failed
+    /// too often at the upstream's expense is refused from then on (MONEY rule 7).
+    pub fn good_after(&self, reason: RestoreReason) -> bool {
+        !reason.loads_upstream() || self.reservation.as_ref().is_some_and(Reservation::restorable)
     }
 
     /// Ends it.

@@ -16,6 +16,9 @@
 //! | is too slow to connect or to answer | 504 `upstream_timeout` | restored |
 //! | breaks off or stalls in its body | a broken body | restored |
 //!
+//! A token whose requests the upstream fails too often is not charged either, but not accepted any
+//! more: `X-Tollhouse-Unit: exhausted`, for provoked failures would be free load.
+//!
 //! A client that leaves after the request was sent, or that breaks off or stalls its own body, has
 //! used its unit; before that it keeps it. There is no retry here: the client's next request with
 //! the same token is one.

@@ -18,19 +18,43 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What a buyer is told whose unit went back.
-pub(super) const STILL_UNSPENT: &str =
-    "Nothing was charged: the credential is still unspent, repeat the request with it.";
-
 /// What became of the unit that a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// The request had none.
-    None,
-    /// Given back.
-    Restored,
+    /// Spent when the body is complete.
+    Held,
     /// Used up.
     Spent,
+    /// Given back: the token is as good as before.
+    Restored,
+    /// Given back, but the token's requests failed too often: it is refused from now on.
+    Exhausted,
+}
+
+impl Unit {
+    /// Its word in `X-Tollhouse-Unit` and in the `unit` of a problem.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Held => "held",
+            Unit::Spent => "spent",
+            Unit::Restored => "restored",
+            Unit::Exhausted => "exhausted",
+        }
+    }
+
+    /// What a buyer is told.
+    const fn told(self) -> &'static str {
+        match self {
+            Unit::Held | Unit::Spent => "",
+            Unit::Restored => {
+                " Nothing was charged: the credential is still unspent, repeat the request with it."
+            }
+            Unit::Exhausted => {
+                " Nothing was charged, but the requests of this credential failed too often: it is not \
+                 accepted any more. Ask the operator."
+            }
+        }
+    }
 }
 
 /// An answer of the gateway's own that is no 402.
@@ -39,20 +63,18 @@ pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) detail: String,
-    pub(super) unit: Unit,
+    /// What became of the request's unit, if it came with one.
+    pub(super) unit: Option<Unit>,
     pub(super) retry_after: Option<u16>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, code, detail: detail.into(), unit: Unit::None, retry_after: None }
+        Problem { status, code, detail: detail.into(), unit: None, retry_after: None }
     }
 
     pub(super) fn render(self) -> Response {
-        let detail = match self.unit {
-            Unit::Restored => format!("{} {STILL_UNSPENT}", self.detail),
-            Unit::None | Unit::Spent => self.detail,
-        };
+        let detail = format!("{}{}", self.detail, self.unit.map_or("", Unit::told));
         let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
@@ -60,17 +82,12 @@ impl Problem {
             "code": self.code,
             "detail": detail,
         });
-        let unit = match self.unit {
-            Unit::None => None,
-            Unit::Restored => Some("restored"),
-            Unit::Spent => Some("spent"),
-        };
-        if let Some(unit) = unit {
-            body["unit"] = unit.into();
+        if let Some(unit) = self.unit {
+            body["unit"] = unit.as_str().into();
         }
         let mut response = own(self.status, body.to_string());
-        if let Some(unit) = unit {
-            response.headers_mut().insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit));
+        if let Some(unit) = self.unit {
+            response.headers_mut().insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit.as_str()));
         }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

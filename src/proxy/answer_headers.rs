@@ -6,9 +6,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::answer::Unit;
 use crate::ledger::Sale;
 
-/// `held` (spent when the body is complete), `spent` or `restored`.
+/// What became of the request's unit: one of [`Unit::as_str`].
 pub(super) const X_TOLLHOUSE_UNIT: HeaderName = HeaderName::from_static("x-tollhouse-unit");
 /// The payment hash of the token that was used.
 const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
@@ -67,13 +68,13 @@ fn is_payment_challenge(value: &HeaderValue) -> bool {
 }
 
 /// Marks a response as paid for: no shared cache may keep it, and a browser may read it.
-pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, sale: &Sale, unit: &'static str) {
+pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, sale: &Sale, unit: Unit) {
     for name in CACHING {
         headers.remove(name);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.append(VARY, HeaderValue::from_static("Authorization"));
-    headers.insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit));
+    headers.insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit.as_str()));
     headers.insert(X_TOLLHOUSE_AMOUNT_MSAT, HeaderValue::from(sale.sold.msat()));
     if let Ok(hash) = HeaderValue::try_from(sale.payment_hash.to_hex()) {
         headers.insert(X_TOLLHOUSE_PAYMENT_HASH, hash);

@@ -29,7 +29,7 @@ impl ProxyState {
     ) -> Response {
         match self.send(request, service, body, || {}).await {
             Ok((parts, body)) => Response::from_parts(parts, Body::new(body)),
-            Err(fault) => fault.problem(Unit::None).render(),
+            Err(fault) => fault.problem(None).render(),
         }
     }
 
@@ -45,24 +45,22 @@ impl ProxyState {
         let (mut parts, body) = match sent {
             Ok(response) => response,
             Err(fault) => {
-                let ending = fault.ending();
-                hold.end(ending);
-                let unit = if ending == Ending::Cancelled { Unit::Spent } else { Unit::Restored };
-                return fault.problem(unit).render();
+                let unit = end(hold, fault.ending());
+                return fault.problem(Some(unit)).render();
             }
         };
         let sale = hold.sale().clone();
         if parts.status.is_server_error() {
-            hold.end(Ending::Restored(RestoreReason::UpstreamError));
-            paid(&mut parts.headers, request.headers(), &sale, "restored");
+            let unit = end(hold, Ending::Restored(RestoreReason::UpstreamError));
+            paid(&mut parts.headers, request.headers(), &sale, unit);
             return Response::from_parts(parts, Body::new(body));
         }
         if request.method() == Method::HEAD || has_no_body(parts.status) {
-            hold.end(Ending::Delivered);
-            paid(&mut parts.headers, request.headers(), &sale, "spent");
+            let unit = end(hold, Ending::Delivered);
+            paid(&mut parts.headers, request.headers(), &sale, unit);
             return Response::from_parts(parts, Body::empty());
         }
-        paid(&mut parts.headers, request.headers(), &sale, "held");
+        paid(&mut parts.headers, request.headers(), &sale, Unit::Held);
         Response::from_parts(parts, Body::new(MeteredBody::new(body, hold)))
     }
 
@@ -107,6 +105,17 @@ impl ProxyState {
     }
 }
 
+/// Ends `hold` and says what that makes of its unit.
+fn end(hold: Hold, ending: Ending) -> Unit {
+    let unit = match ending {
+        Ending::Delivered | Ending::Cancelled => Unit::Spent,
+        Ending::Restored(reason) if hold.good_after(reason) => Unit::Restored,
+        Ending::Restored(_) => Unit::Exhausted,
+    };
+    hold.end(ending);
+    unit
+}
+
 /// Statuses whose responses never have a body (RFC 9110 §6.4.1).
 fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -141,7 +150,7 @@ impl Fault {
     }
 
     /// What the client is told; the log gets the cause.
-    fn problem(&self, unit: Unit) -> Problem {
+    fn problem(&self, unit: Option<Unit>) -> Problem {
         let (status, code, detail) = match self {
             Fault::Target(_) => {
                 (StatusCode::BAD_GATEWAY, "bad_target", "The request cannot be addressed to the upstream.")

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollhouse::catalog::RouteTable;
+use tollhouse::ledger::MAX_RESTORES;
 
 use super::client::exchange;
 use super::upstream::Origin;
@@ -104,6 +105,26 @@ async fn an_upstream_that_cannot_be_reached_costs_nothing() {
     gate.catalog.swap(RouteTable::new(vec![service(&origin)]).expect("a table"));
     assert_eq!(gate.get("/ok", &credential.line()).await.status, 200);
     assert_eq!(gate.settled(&credential).await, SPENT);
+}
+
+/// MONEY 7: provoked failures are no free load; what was not delivered is not charged either.
+#[tokio::test]
+async fn a_token_that_fails_too_often_is_told_so() {
+    let origin = Origin::start().await;
+    let gate = TestGate::before(&origin).await;
+    let credential = gate.buy("/ok").await;
+    for round in 1..=MAX_RESTORES {
+        let last = round == MAX_RESTORES;
+        let path = if round.is_multiple_of(2) { "/500" } else { "/close" };
+        let reply = gate.get(path, &credential.line()).await;
+        let word = if last { "exhausted" } else { "restored" };
+        assert_eq!(reply.header("x-tollhouse-unit"), Some(word), "{round}");
+        assert!(!last || !reply.text().contains("still unspent"));
+    }
+    let reply = gate.get("/ok", &credential.line()).await;
+    assert_eq!((reply.status, reply.code().as_str()), (402, "restores_exhausted"));
+    assert_eq!(gate.settled(&credential).await, RESTORED, "not charged");
+    assert_eq!(origin.hits(), usize::try_from(MAX_RESTORES).expect("few"));
 }
 
 /// THREATS 1: the debit is on disk before the upstream sees anything.
@@ -249,7 +270,7 @@ async fn a_request_that_shutdown_cuts_off_is_given_back() {
 async fn a_flood_of_unpaid_requests_leaves_the_ledger_as_it_was() {
     let origin = Origin::start().await;
     let gate = TestGate::before(&origin).await;
-    let before = gate.rows();
+    let before = gate.rows().await;
     let request = head("GET", "/ok", "").replace("Connection: close\r\n", "");
     let last = head("GET", "/ok", "");
     for _ in 0..4 {
@@ -260,6 +281,6 @@ async fn a_flood_of_unpaid_requests_leaves_the_ledger_as_it_was() {
         assert_eq!(text.matches("HTTP/1.1 402 ").count(), 500);
     }
     assert_eq!(gate.minter.minted(), 2_000);
-    assert_eq!(gate.rows(), before);
+    assert_eq!(gate.rows().await, before);
     assert_eq!(origin.hits(), 0);
 }
