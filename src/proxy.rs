@@ -47,6 +47,7 @@ mod body;
 mod forward;
 mod framing;
 mod target;
+mod unit;
 mod upstream;
 
 pub use framing::Framed;

@@ -10,52 +10,14 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
-use super::answer_headers::X_TOLLHOUSE_UNIT;
+use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::checkout::{Offered, Refused};
 use crate::request::{Inadmissible, METHODS};
+use crate::store::StoreError;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-/// What became of the unit that a request came with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// Spent when the body is complete.
-    Held,
-    /// Used up.
-    Spent,
-    /// Given back: the token is as good as before.
-    Restored,
-    /// Given back, but the token's requests failed too often: it is refused from now on.
-    Exhausted,
-}
-
-impl Unit {
-    /// Its word in `X-Tollhouse-Unit` and in the `unit` of a problem.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Unit::Held => "held",
-            Unit::Spent => "spent",
-            Unit::Restored => "restored",
-            Unit::Exhausted => "exhausted",
-        }
-    }
-
-    /// What a buyer is told.
-    const fn told(self) -> &'static str {
-        match self {
-            Unit::Held | Unit::Spent => "",
-            Unit::Restored => {
-                " Nothing was charged: the credential is still unspent, repeat the request with it."
-            }
-            Unit::Exhausted => {
-                " Nothing was charged, but the requests of this credential failed too often: it is not \
-                 accepted any more. Ask the operator."
-            }
-        }
-    }
-}
 
 /// An answer of the gateway's own that is no 402.
 #[derive(Debug)]
@@ -130,6 +92,10 @@ impl From<Refused> for Problem {
                     "No payment can be received at the moment, so nothing is sold. No invoice was made.",
                 )
             }
+            Refused::Ledger(StoreError::Busy) => Problem {
+                retry_after: Some(1),
+                ..unavailable("busy", "Too many requests are under way. Nothing was charged.")
+            },
             Refused::Ledger(error) => {
                 tracing::error!(%error, "a unit could not be reserved");
                 unavailable("ledger_unavailable", "The ledger cannot be written to. Nothing was charged.")

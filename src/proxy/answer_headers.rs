@@ -6,11 +6,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::answer::Unit;
+use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::ledger::Sale;
 
-/// What became of the request's unit: one of [`Unit::as_str`].
-pub(super) const X_TOLLHOUSE_UNIT: HeaderName = HeaderName::from_static("x-tollhouse-unit");
 /// The payment hash of the token that was used.
 const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
 /// What the token was sold for.

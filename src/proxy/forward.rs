@@ -9,10 +9,11 @@ use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::ProxyState;
-use super::answer::{Problem, Unit};
+use super::answer::Problem;
 use super::answer_headers::{paid, passing};
 use super::body::{ClientBody, UpstreamBody};
 use super::target;
+use super::unit::Unit;
 use super::upstream::SendFault;
 use crate::catalog::Service;
 use crate::ledger::{Ending, RestoreReason};
