@@ -24,7 +24,10 @@
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
+//! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
 //! | 7 | [`proxy`] | the gateway: route, charge, forward |
+//! | 8 | [`api`] | the operator's JSON API |
+//! | 8 | [`ui`] | the operator's pages |
 //! | 11 | [`sandbox`] | regtest in the box, for the demo |
 //! | 12 | [`cli`] | the commands |
 
