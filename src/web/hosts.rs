@@ -42,16 +42,19 @@ pub(super) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
         return true;
     }
     let site = HeaderName::from_static("sec-fetch-site");
-    if headers.contains_key(&site) && !matches!(only(headers, &site), Some("same-origin" | "none")) {
+    let vouched = matches!(only(headers, &site), Some("same-origin" | "none"));
+    if !vouched && headers.contains_key(&site) {
         return false;
     }
     match only(headers, &header::ORIGIN) {
+        // A browser hides the origin where a referrer policy tells it to, and vouches all the same.
+        Some("null") => vouched,
         Some(origin) => {
             let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             let host = only(headers, &header::HOST);
             authority.zip(host).is_some_and(|(from, to)| from.eq_ignore_ascii_case(to))
         }
-        None => !headers.contains_key(header::ORIGIN) && headers.contains_key(&site),
+        None => vouched && !headers.contains_key(header::ORIGIN),
     }
 }
 
@@ -124,12 +127,15 @@ mod tests {
         assert!(!refused(&[host, own]));
         assert!(!refused(&[host, own, ("sec-fetch-site", "same-origin")]));
         assert!(!refused(&[host, ("sec-fetch-site", "same-origin")]));
+        assert!(!refused(&[host, ("origin", "null"), ("sec-fetch-site", "same-origin")]));
         assert!(!refused(&[host, ("authorization", "Bearer x"), ("origin", "http://evil.example")]));
         assert!(refused(&[host]));
         assert!(refused(&[host, ("origin", "http://evil.example")]));
         assert!(refused(&[host, ("origin", "http://localhost:9999")]));
         assert!(refused(&[host, ("origin", "null")]));
         assert!(refused(&[host, own, own]));
+        assert!(refused(&[host, ("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")]));
+        assert!(refused(&[host, ("origin", "null"), ("sec-fetch-site", "cross-site")]));
         for site in ["cross-site", "same-site", "nonsense"] {
             assert!(refused(&[host, own, ("sec-fetch-site", site)]), "{site}");
         }

@@ -179,7 +179,7 @@ async fn every_answer_is_armoured_and_every_nonce_is_new() {
         let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
         assert!(nonces.insert(nonce.to_owned()), "a nonce came twice");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["referrer-policy"], "same-origin", "{path}");
         assert_eq!(headers["x-frame-options"], "DENY", "{path}");
         let caching = if path.starts_with("/static") { "no-cache" } else { "no-store" };
         assert_eq!(headers["cache-control"], caching, "{path}");
