@@ -82,7 +82,7 @@ source = "p2p"
 name = "example"
 # The requests that it answers to: a host (default: any) and a path with all below it.
 # host = "api.example.com"
-path = "/"
+path = "/v1"
 # Where paid requests go; a path here is put before the request's own.
 upstream = "http://127.0.0.1:9000"
 # Taken off the front of the request's path first.
@@ -96,12 +96,12 @@ price = "50 sat"
 
 # Exceptions to the price. The path is as the client sends it; /v1/files/* is all below /v1/files.
 [[service.route]]
-path = "/health"
+path = "/v1/health"
 price = "free"
 
 # [[service.route]]
 # name = "upload"
 # method = "POST"
-# path = "/files/*"
+# path = "/v1/files/*"
 # price = "200 sat"
 "#;
