@@ -17,10 +17,6 @@
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
-//! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
-//! | 8 | [`api`] | the operator's JSON API |
-//! | 8 | [`ui`] | the operator's pages |
-//! | 9 | [`config`] | the settings, each with its source |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
@@ -28,13 +24,16 @@
 //! | 7 | [`proxy`] | the gateway: route, charge, forward |
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
-//! | 11 | [`sandbox`] | regtest in the box, for the demo |
+//! | 9 | [`config`] | the settings, each with its source |
+//! | 10 | [`app`] | composition root: builds the parts, serves the listeners, ends in order |
+//! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
 //! | 12 | [`cli`] | the commands |
 
 pub mod api;
+pub mod app;
 pub mod catalog;
-pub mod cli;
 pub mod checkout;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;

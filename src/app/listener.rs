@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -52,14 +53,21 @@ pub(super) fn connection_limit() -> usize {
     (soft / 2).clamp(64, 4096)
 }
 
-/// Accepts until the drain begins; each connection is a task of `tracker`.
-pub(super) async fn serve(
-    tcp: TcpListener,
-    router: Router,
-    connections: usize,
-    ending: Ending,
-    tracker: TaskTracker,
-) {
+/// What is served where, and to how many at once.
+pub(super) struct Front {
+    pub(super) tcp: TcpListener,
+    pub(super) router: Router,
+    pub(super) connections: usize,
+}
+
+/// Accepts until the drain begins; each connection is a task of `tracker`. `guard` wraps what the
+/// HTTP library reads from and writes to.
+pub(super) async fn serve<S, G>(front: Front, ending: Ending, tracker: TaskTracker, guard: G)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    G: Fn(TcpStream) -> S,
+{
+    let Front { tcp, router, connections } = front;
     let room = Arc::new(Semaphore::new(connections));
     loop {
         let accepted = tokio::select! {
@@ -68,7 +76,7 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                tracker.spawn(connection(stream, peer, router.clone(), ending.clone(), permit));
+                tracker.spawn(connection(guard(stream), peer, router.clone(), ending.clone(), permit));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -89,8 +97,8 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-async fn connection(
-    stream: TcpStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     peer: SocketAddr,
     router: Router,
     ending: Ending,

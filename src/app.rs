@@ -1,0 +1,355 @@
+//! The composition root: takes a [`Blueprint`], builds every part, starts what runs, and ends it in
+//! order. The only place that knows all of them.
+
+mod listener;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::catalog::{Catalog, Price, RouteTable, Service};
+use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
+use crate::clock::{Clock, SystemClock, SystemEntropy};
+use crate::config::Settings;
+use crate::event::Event;
+use crate::ledger::RecentChallenges;
+use crate::node::config::NodeConfig;
+use crate::node::{LightningNode, NodeSeed, NodeState};
+use crate::payments::{self, Outbox};
+use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
+use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
+use crate::secrets::{self, Secrets};
+use crate::store::{DirLock, Ledger, NodeStore};
+use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
+use crate::{api, ui};
+use listener::Ending;
+
+/// Challenges whose purpose is remembered until they are paid.
+const RECENT_CHALLENGES: usize = 16_384;
+
+/// Requests in flight have this long to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What is left of connections and tasks has this long once it was told to end.
+const LAST_GRACE: Duration = Duration::from_secs(5);
+
+/// The operator's page needs few connections.
+const ADMIN_CONNECTIONS: usize = 256;
+
+/// Everything that an appliance is told at its start.
+pub struct Blueprint {
+    /// Where keys, channels and the ledger live; each network has a directory in it.
+    pub data_dir: PathBuf,
+    /// The Lightning node.
+    pub node: NodeConfig,
+    /// The gateway's socket, bound.
+    pub gateway: TcpListener,
+    /// The admin socket, bound.
+    pub admin: TcpListener,
+    /// Host names that the admin side answers to besides its own address.
+    pub allowed_hosts: Vec<String>,
+    /// The gateway's address as customers see it, when something stands in front.
+    pub public_url: Option<Url>,
+    /// What is sold.
+    pub services: Vec<Service>,
+}
+
+impl Blueprint {
+    /// Binds the listeners that the settings name.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the text names the setting.
+    pub async fn of(settings: Settings) -> Result<Blueprint> {
+        let gateway = bind("gateway.listen", settings.gateway.listen).await?;
+        let admin = bind("admin.listen", settings.admin.listen).await?;
+        Ok(Blueprint {
+            data_dir: settings.data_dir,
+            node: settings.node,
+            gateway,
+            admin,
+            allowed_hosts: settings.admin.allowed_hosts,
+            public_url: settings.gateway.public_url,
+            services: settings.services,
+        })
+    }
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{setting}: {address} cannot be listened on: stop what uses it, or choose another port")
+    })
+}
+
+/// A running appliance.
+pub struct Appliance {
+    node: Arc<LightningNode>,
+    ledger: Ledger,
+    outbox: Arc<Outbox>,
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    claim: Option<String>,
+    admin_key: PathBuf,
+    ending: Ending,
+    stop_streams: CancellationToken,
+    stop_node: CancellationToken,
+    stop_events: CancellationToken,
+    serving: TaskTracker,
+    node_tasks: TaskTracker,
+    _lock: DirLock,
+}
+
+/// What the parts share.
+struct Ground {
+    ledger: Ledger,
+    secrets: Secrets,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<SystemEntropy>,
+    clean: bool,
+    lock: DirLock,
+}
+
+impl Ground {
+    /// Opens the data directory: locked, private, with its secrets and its ledger.
+    fn open(data_dir: &Path, network: bitcoin::Network) -> Result<(PathBuf, Ground)> {
+        secrets::private_dir(data_dir)?;
+        let lock = DirLock::take(data_dir)?;
+        let dir = data_dir.join(network.to_string());
+        secrets::private_dir(&dir)?;
+        let entropy = SystemEntropy::new();
+        let secrets = Secrets::load_or_create(&dir, network, entropy.as_ref())?;
+        let ledger_path = dir.join("ledger.db");
+        let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);
+        let (ledger, opened) = Ledger::open(&ledger_path, Arc::clone(&clock))?;
+        if !opened.clean {
+            tracing::warn!(
+                given_back = opened.crash_restored,
+                charged = opened.crash_charged,
+                "the last stop was not orderly; requests whose end it hid were resolved"
+            );
+        }
+        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean, lock }))
+    }
+}
+
+impl Appliance {
+    /// Starts everything. The gate answers as soon as this returns; the node may still be on its way
+    /// up, and until it is there nothing is sold (see [`Appliance::node`]).
+    ///
+    /// # Errors
+    /// When a setting, the directory or a file cannot be used.
+    pub async fn start(blueprint: Blueprint) -> Result<Appliance> {
+        let (gateway, admin) = (blueprint.gateway.local_addr()?, blueprint.admin.local_addr()?);
+        let network = blueprint.node.network;
+        let data_dir = blueprint.data_dir.clone();
+        let (dir, ground) = tokio::task::spawn_blocking(move || Ground::open(&data_dir, network)).await??;
+        let event = Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), clean: ground.clean };
+        ground.ledger.log(event).await?;
+
+        let store: Arc<dyn KeyValue> = Arc::new(NodeStore::open(&dir.join("channels.db"))?);
+        let seed = NodeSeed::new(*ground.secrets.seed());
+        let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
+        let node = LightningNode::new(blueprint.node, seed, store, clock, entropy)?;
+        let payer: Arc<dyn Payer> = node.clone();
+        let ending = Ending::default();
+        let (serving, node_tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (ledger, clock) = (ground.ledger.clone(), Arc::clone(&ground.clock));
+        let outbox = Arc::new(Outbox::new(ledger, payer, clock, network, node_tasks.clone()));
+        let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
+        let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
+        let sample_url = sample_path(&blueprint.services).map(|path| format!("{public}{path}"));
+        let gate = gateway_router(blueprint.services, &public, &ground, &node, &recent, &ending, &serving)?;
+        let origin = reachable(admin);
+        let web =
+            WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
+        let stop_streams = CancellationToken::new();
+        let (desk, claim) = admin_router(web, &dir, &ground, &node, &outbox, &stop_streams, &serving).await?;
+
+        let appliance = Appliance {
+            node: Arc::clone(&node),
+            ledger: ground.ledger.clone(),
+            outbox,
+            gateway,
+            admin,
+            claim,
+            admin_key: dir.join("admin.key"),
+            ending: ending.clone(),
+            stop_streams,
+            stop_node: CancellationToken::new(),
+            stop_events: CancellationToken::new(),
+            serving: serving.clone(),
+            node_tasks,
+            _lock: ground.lock,
+        };
+        let limit = listener::connection_limit();
+        let front = listener::Front { tcp: blueprint.gateway, router: gate, connections: limit };
+        serving.spawn(listener::serve(front, ending.clone(), serving.clone(), Framed::new));
+        let front = listener::Front { tcp: blueprint.admin, router: desk, connections: ADMIN_CONNECTIONS };
+        serving.spawn(listener::serve(front, ending, serving.clone(), std::convert::identity));
+        appliance.start_node(node, recent);
+        Ok(appliance)
+    }
+
+    fn start_node(&self, node: Arc<LightningNode>, recent: Arc<RecentChallenges>) {
+        let events: Arc<dyn NodeEvents> = node.clone();
+        let stop = self.stop_events.clone();
+        self.node_tasks.spawn(payments::consume(events, self.ledger.clone(), recent, stop));
+        let (outbox, waiting) = (Arc::clone(&self.outbox), node.clone());
+        self.node_tasks.spawn(async move {
+            if waiting.ready().await.is_ok()
+                && let Err(error) = outbox.reconcile().await
+            {
+                tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
+            }
+        });
+        self.node_tasks.spawn(node.run(self.stop_node.clone()));
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Arc<LightningNode> {
+        &self.node
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Where the node stands, now and as it changes.
+    pub fn node_state(&self) -> watch::Receiver<NodeState> {
+        self.node.state()
+    }
+
+    /// The gateway's root, as reached from this machine.
+    pub fn gateway_url(&self) -> String {
+        reachable(self.gateway)
+    }
+
+    /// The operator's page, as reached from this machine.
+    pub fn admin_url(&self) -> String {
+        reachable(self.admin)
+    }
+
+    /// The one-time link that sets the page's password, while nobody has.
+    pub fn claim_link(&self) -> Option<&str> {
+        self.claim.as_deref()
+    }
+
+    /// The file with the key for the admin API.
+    pub fn admin_key_file(&self) -> &Path {
+        &self.admin_key
+    }
+
+    /// Ends everything in order: no new connections, requests in flight run out (bounded), the node
+    /// stops, its last events are written, the ledger is closed. The ends of holds that a broken-off
+    /// request leaves are written too.
+    pub async fn stop(self) {
+        self.ending.drain.cancel();
+        self.stop_streams.cancel();
+        self.serving.close();
+        if tokio::time::timeout(DRAIN, self.serving.wait()).await.is_err() {
+            tracing::warn!(open = self.serving.len(), "requests were broken off at the end of the drain");
+            self.ending.cut.cancel();
+            if tokio::time::timeout(LAST_GRACE, self.serving.wait()).await.is_err() {
+                tracing::warn!(open = self.serving.len(), "some connections did not end");
+            }
+        }
+        // Events first: what the node tells from here on it tells again at the next start.
+        self.stop_events.cancel();
+        self.stop_node.cancel();
+        self.node_tasks.close();
+        self.node_tasks.wait().await;
+        if let Err(error) = self.ledger.log(Event::Stopped).await {
+            tracing::warn!(%error, "the stop could not be logged");
+        }
+        if let Err(error) = self.ledger.close().await {
+            tracing::error!(%error, "the ledger was not closed in order");
+        }
+    }
+}
+
+fn gateway_router(
+    services: Vec<Service>,
+    public: &str,
+    ground: &Ground,
+    node: &Arc<LightningNode>,
+    recent: &Arc<RecentChallenges>,
+    ending: &Ending,
+    tracker: &TaskTracker,
+) -> Result<axum::Router> {
+    let minter: Arc<dyn Minter> = node.clone();
+    let parts = CheckoutParts {
+        catalog: Arc::new(Catalog::new(RouteTable::new(services)?)),
+        keys: Arc::new(ground.secrets.master_keys()?),
+        ledger: ground.ledger.clone(),
+        minter,
+        recent: Arc::clone(recent),
+        clock: Arc::clone(&ground.clock),
+        entropy: ground.entropy.clone(),
+        cut: ending.cut.clone(),
+    };
+    let checkout = Checkout::new(parts, CheckoutConfig::default());
+    let scheme = if public.starts_with("https:") { "https" } else { "http" };
+    let config = ProxyConfig { public_scheme: HeaderValue::from_static(scheme), ..ProxyConfig::default() };
+    Ok(proxy::router(ProxyState::new(checkout, config, tracker.clone())?))
+}
+
+async fn admin_router(
+    web: WebConfig,
+    dir: &Path,
+    ground: &Ground,
+    node: &Arc<LightningNode>,
+    outbox: &Arc<Outbox>,
+    stop: &CancellationToken,
+    tracker: &TaskTracker,
+) -> Result<(axum::Router, Option<String>)> {
+    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (node.clone(), node.clone());
+    let operator = Operator::new(OperatorParts {
+        ledger: ground.ledger.clone(),
+        node: watch,
+        control,
+        outbox: Arc::clone(outbox),
+        clock: Arc::clone(&ground.clock),
+        entropy: ground.entropy.clone(),
+        tracker: tracker.clone(),
+        stop: stop.clone(),
+        config: web,
+    });
+    keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
+    let link = claim::ensure(&operator, dir).await?;
+    let router = web::finish(api::router().merge(ui::router()), operator);
+    Ok((router, link.map(|link| link.url().to_owned())))
+}
+
+/// A path that costs something, for the curl line of an empty page.
+fn sample_path(services: &[Service]) -> Option<String> {
+    use crate::catalog::PathPattern;
+    let priced = |price: &Price| matches!(price, Price::Fixed(_));
+    services.iter().find_map(|service| {
+        let route = service.routes.iter().find(|route| priced(&route.price)).map(|route| match &route.path {
+            PathPattern::Exact(path) | PathPattern::Under(path) => path.clone(),
+        });
+        route.or_else(|| priced(&service.price).then(|| service.path.clone()))
+    })
+}
+
+/// An address as this machine reaches it: a wildcard is the loopback.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+fn trimmed(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
