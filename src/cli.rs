@@ -3,7 +3,10 @@
 //! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
 
 mod check;
+mod demo;
 mod init;
+mod logging;
+mod run;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,6 +30,10 @@ enum Command {
     Init(init::InitArgs),
     /// Read the configuration, and say what is in force or what is wrong
     Check(Box<check::CheckArgs>),
+    /// Run the appliance
+    Run(Box<run::RunArgs>),
+    /// Run a whole regtest world: a chain, a payer, an API to sell
+    Demo(demo::DemoArgs),
 }
 
 /// Runs the command that `args` spell, the program's own name first.
@@ -43,6 +50,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Init(args) => init::run(&args, &env),
         Command::Check(args) => check::run(&args, &env),
+        Command::Run(args) => run::run(&args, &env),
+        Command::Demo(args) => demo::run(&args, &env),
     }
 }
 

@@ -65,7 +65,9 @@ fn everything() -> String {
 
 async fn exchange_rates(Query(ask): Query<RatesAsk>) -> Response {
     match rates(&ask.base, &ask.quote) {
-        Ok(rates) => AsJson(json!({"base": ask.base, "rates": rates, "source": "sample table"})).into_response(),
+        Ok(rates) => {
+            AsJson(json!({"base": ask.base, "rates": rates, "source": "sample table"})).into_response()
+        }
         Err(code) => refuse(format!("`{code}` is not a currency of the sample table")),
     }
 }

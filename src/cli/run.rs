@@ -1,0 +1,96 @@
+//! `tollhouse run`: the appliance, until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{logging, say, warn};
+use crate::app::{Appliance, Blueprint};
+use crate::config::{Environment, Flags, Settings};
+use crate::node::NodeState;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
+    let settings = match Settings::load(&args.flags, env) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            warn(problems);
+            return ExitCode::from(2);
+        }
+    };
+    logging::start(&settings.log);
+    for doubtful in &settings.warnings {
+        tracing::warn!("{doubtful}");
+    }
+    match in_runtime(serve(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            warn(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command's work on a runtime of its own.
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime did not start")?.block_on(work)
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    // Installed first: a signal during the start is not lost.
+    let told = told_to_stop()?;
+    let services = settings.services.len();
+    let appliance = Appliance::start(Blueprint::of(settings).await?).await?;
+    let gateway = appliance.gateway_url();
+    say(format!("gateway   {gateway}   ({services} service{})", if services == 1 { "" } else { "s" }))?;
+    say(format!(
+        "operator  {}   (key for scripts: {})",
+        appliance.admin_url(),
+        appliance.admin_key_file().display()
+    ))?;
+    if let Some(link) = appliance.claim_link() {
+        say(format!("claim it  {link}   (once; sets the password)"))?;
+    }
+    say(format!("node      {}   starting; nothing is sold until it is up", appliance.node().node_id()))?;
+    let mut state = appliance.node_state();
+    tokio::pin!(told);
+    loop {
+        tokio::select! {
+            () = &mut told => break,
+            changed = state.changed() => {
+                if changed.is_err() { break }
+                let now = state.borrow_and_update().clone();
+                match now {
+                    NodeState::Running => say("node      up")?,
+                    NodeState::Starting(why) => warn(format!("node      waits: {why}")),
+                    NodeState::Failed(why) => warn(format!("node      down: {why}. The gate answers 503 meanwhile.")),
+                    NodeState::Stopped => {}
+                }
+            }
+        }
+    }
+    say("stopping: requests in flight run out first")?;
+    appliance.stop().await;
+    say("stopped")?;
+    Ok(())
+}
+
+/// Ends when the process is asked to stop.
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

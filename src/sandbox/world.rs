@@ -1,0 +1,319 @@
+//! The whole world in one process: a chain, a shop with its gate, a payer with a channel to it, and
+//! an API to sell.
+//!
+//! Both nodes are [`Appliance`]s, started through the same code as in production. Set-up waits on
+//! what the nodes report, never on a guess of how long it takes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::chain::Chain;
+use super::{miner, rpc, sample_api};
+use crate::app::{Appliance, Blueprint};
+use crate::catalog::{PathPattern, Price, Route, Service, Upstream};
+use crate::clock::{Clock, SystemClock, SystemEntropy};
+use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
+use crate::node::{LightningNode, NodeState};
+use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
+use crate::types::{Msat, Timestamp};
+
+const RPC_USER: &str = "tollhouse";
+
+/// The channel that the payer opens, satoshi: enough for a day of `demo traffic`.
+const CHANNEL_SAT: u64 = 10_000_000;
+
+/// What the payer gets to spend on-chain, satoshi.
+const PAYER_COINS_SAT: u64 = 50_000_000;
+
+/// What the shop gets: the reserve that an anchor channel wants, and some to spare.
+const SHOP_COINS_SAT: u64 = 1_000_000;
+
+/// How often the set-up looks whether the nodes saw what it waits for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The set-up gives up after this long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Prices of the sample API.
+const RATES_PRICE_SAT: u64 = 5;
+const TRANSLATE_PRICE_SAT: u64 = 15;
+
+/// What the sandbox is asked for.
+pub struct WorldAsk<'a> {
+    /// The folder that holds the world.
+    pub dir: &'a Path,
+    /// The gateway's socket, bound.
+    pub gateway: TcpListener,
+    /// The admin socket, bound.
+    pub admin: TcpListener,
+    /// Told what is being done, in a few words.
+    pub progress: &'a (dyn Fn(&str) + Sync),
+}
+
+/// A running world.
+pub struct World {
+    /// The chain.
+    pub chain: Chain,
+    /// Sells.
+    pub shop: Appliance,
+    /// Buys.
+    pub payer: Appliance,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl World {
+    /// Sets the world up, or wakes the one that lies in the folder.
+    ///
+    /// # Errors
+    /// When a step fails or takes too long; the text names it.
+    pub async fn start(ask: WorldAsk<'_>) -> Result<World> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
+        (ask.progress)("mining a regtest chain");
+        let chain = open_chain(ask.dir, clock).await?;
+        let rpc = serve_rpc(&chain, &stop, &tasks).await?;
+        let upstream = serve_sample_api(&stop, &tasks).await?;
+        let (waits, waiting) = watch::channel(false);
+        tasks.spawn(miner::mine(chain.clone(), waiting, stop.clone()));
+
+        (ask.progress)("starting two Lightning nodes");
+        let (shop_port, payer_port) = (free_port()?, free_port()?);
+        let shop_plan = Blueprint {
+            services: vec![sample_service(upstream)?],
+            ..blueprint(
+                ask.dir.join("shop"),
+                rpc.clone(),
+                shop_port,
+                "tollhouse-demo",
+                ask.gateway,
+                ask.admin,
+            )
+        };
+        let payer_plan =
+            blueprint(ask.dir.join("payer"), rpc, payer_port, "payer", any().await?, any().await?);
+        let shop = Appliance::start(shop_plan).await.context("the shop did not start")?;
+        let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
+        let world = World { chain, shop, payer, stop, tasks };
+        let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
+        let outcome =
+            set_up.unwrap_or_else(|_| bail!("the world was not ready within {} s", PATIENCE.as_secs()));
+        match outcome {
+            Ok(()) => {
+                world.tasks.spawn(watch_channels(
+                    Arc::clone(world.payer.node()),
+                    Arc::clone(world.shop.node()),
+                    waits,
+                    world.stop.clone(),
+                ));
+                Ok(world)
+            }
+            Err(error) => {
+                world.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Coins, then a channel; or the peers' reunion when the channel is there already.
+    async fn set_up(
+        &self,
+        waits: &watch::Sender<bool>,
+        shop_port: u16,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<()> {
+        let (shop, payer) = (self.shop.node(), self.payer.node());
+        ready(shop).await?;
+        ready(payer).await?;
+        let shop_id = shop.node_id();
+        let address = format!("127.0.0.1:{shop_port}");
+        if payer.view().await.channels.is_empty() {
+            progress("funding both wallets");
+            self.fund(shop, SHOP_COINS_SAT).await?;
+            self.fund(payer, PAYER_COINS_SAT).await?;
+            self.chain.mine(1).context("a block could not be mined")?;
+            seen(shop, |view| view.onchain_spendable_sat > 0).await?;
+            seen(payer, |view| view.onchain_spendable_sat > 0).await?;
+            progress("opening a channel from the payer to the shop");
+            waits.send_replace(true);
+            let push = Msat::ZERO;
+            let ask = OpenAsk { peer: shop_id, address, amount_sat: CHANNEL_SAT, push, announce: false };
+            payer.open_channel(ask).await.context("the channel could not be opened")?;
+        } else {
+            progress("waking the channel");
+            payer.connect(&shop_id, &address).await.context("the payer could not reach the shop")?;
+        }
+        progress("waiting until the channel can carry payments");
+        seen(payer, |view| view.channels.iter().any(|channel| channel.usable)).await?;
+        let price = InvoiceAsk {
+            amount: Msat::from_sat(TRANSLATE_PRICE_SAT)?,
+            description: "a first look".to_owned(),
+            expiry: Duration::from_secs(60),
+        };
+        seen(shop, |_| shop.mint(&price).is_ok()).await?;
+        waits.send_replace(false);
+        Ok(())
+    }
+
+    async fn fund(&self, node: &LightningNode, sat: u64) -> Result<()> {
+        let address = node.new_address().await.context("the wallet gave no address")?;
+        let address = address.parse::<bitcoin::Address<_>>()?.require_network(bitcoin::Network::Regtest)?;
+        self.chain
+            .faucet_send(&address, bitcoin::Amount::from_sat(sat))
+            .context("the faucet could not send")?;
+        Ok(())
+    }
+
+    /// Ends everything in order: the payer, the shop, the chain.
+    pub async fn stop(self) {
+        self.payer.stop().await;
+        self.shop.stop().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn ready(node: &LightningNode) -> Result<()> {
+    node.ready().await.context("a node did not come up")
+}
+
+/// Waits until the node sees what `wanted` looks for, with the chain's newest block in view.
+async fn seen(node: &LightningNode, wanted: impl Fn(&NodeView) -> bool) -> Result<()> {
+    loop {
+        if wanted(&node.view().await) {
+            return Ok(());
+        }
+        node.sync().await.context("the node could not read the chain")?;
+        if wanted(&node.view().await) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Says to the miner whether a channel waits for confirmations.
+async fn watch_channels(
+    payer: Arc<LightningNode>,
+    shop: Arc<LightningNode>,
+    waits: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
+    let running =
+        || *payer.state().borrow() == NodeState::Running && *shop.state().borrow() == NodeState::Running;
+    while running() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let waiting = |view: &NodeView| view.channels.iter().any(|channel| !channel.ready);
+        let now = waiting(&payer.view().await) || waiting(&shop.view().await);
+        waits.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+}
+
+async fn open_chain(dir: &Path, clock: Arc<dyn Clock>) -> Result<Chain> {
+    let path = dir.join("chain.dat");
+    let opened = tokio::task::spawn_blocking(move || -> Result<Chain> {
+        let chain = Chain::open(&path, clock).with_context(|| format!("the chain in {}", path.display()))?;
+        if chain.height() == 0 {
+            // The first coinbase matures, so that the faucet has coins.
+            chain.mine(101)?;
+        }
+        Ok(chain)
+    });
+    opened.await.context("the chain could not be opened")?
+}
+
+async fn serve_rpc(chain: &Chain, stop: &CancellationToken, tasks: &TaskTracker) -> Result<ChainSource> {
+    use crate::clock::Entropy;
+    let listener = any().await?;
+    let port = listener.local_addr()?.port();
+    let mut secret = [0u8; 16];
+    SystemEntropy::new().fill(&mut secret);
+    let password = hex::encode(secret);
+    rpc::serve(listener, chain.clone(), rpc::Access::new(RPC_USER, &password), stop.clone(), tasks);
+    let auth = RpcAuth::Password { user: RPC_USER.to_owned(), password };
+    Ok(ChainSource::Bitcoind { host: "127.0.0.1".to_owned(), port, auth })
+}
+
+async fn serve_sample_api(stop: &CancellationToken, tasks: &TaskTracker) -> Result<SocketAddr> {
+    let listener = any().await?;
+    let address = listener.local_addr()?;
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let served =
+            axum::serve(listener, sample_api::router()).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the sample API ended");
+        }
+    });
+    Ok(address)
+}
+
+async fn any() -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port on 127.0.0.1")
+}
+
+/// A port that was free a moment ago: the node binds it itself and cannot be handed a socket.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn blueprint(
+    data_dir: PathBuf,
+    chain: ChainSource,
+    port: u16,
+    alias: &str,
+    gateway: TcpListener,
+    admin: TcpListener,
+) -> Blueprint {
+    Blueprint {
+        data_dir,
+        node: NodeConfig {
+            network: bitcoin::Network::Regtest,
+            chain,
+            gossip: GossipSource::P2p,
+            listen: vec![format!("127.0.0.1:{port}")],
+            alias: Some(alias.to_owned()),
+            trusted_peers_no_reserve: Vec::new(),
+        },
+        gateway,
+        admin,
+        allowed_hosts: Vec::new(),
+        public_url: None,
+        services: Vec::new(),
+    }
+}
+
+fn sample_service(upstream: SocketAddr) -> Result<Service> {
+    let price = |sat: u64| -> Result<Price> { Ok(Price::Fixed(Msat::from_sat(sat)?)) };
+    let route = |name: &str, method, path: &str, price| -> Result<Route> {
+        Ok(Route { name: name.parse()?, method, path: PathPattern::Exact(path.to_owned()), price })
+    };
+    Ok(Service {
+        name: "sample".parse()?,
+        host: None,
+        path: "/v1".to_owned(),
+        price: price(TRANSLATE_PRICE_SAT)?,
+        routes: vec![
+            route("exchange-rates", Some(http::Method::GET), "/v1/exchange-rates", price(RATES_PRICE_SAT)?)?,
+            route("translate", Some(http::Method::POST), "/v1/translate", price(TRANSLATE_PRICE_SAT)?)?,
+            route("health", Some(http::Method::GET), "/v1/health", Price::Free)?,
+        ],
+        upstream: Upstream {
+            base: format!("http://{upstream}/").parse()?,
+            strip_prefix: None,
+            host: None,
+            headers: Vec::new(),
+        },
+    })
+}
