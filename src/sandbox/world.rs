@@ -66,6 +66,8 @@ pub struct World {
     pub shop: Appliance,
     /// Buys.
     pub payer: Appliance,
+    /// Where both nodes read the chain; a third one may, too.
+    pub chain_source: ChainSource,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -80,7 +82,7 @@ impl World {
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         (ask.progress)("mining a regtest chain");
         let chain = open_chain(ask.dir, clock).await?;
-        let rpc = serve_rpc(&chain, &stop, &tasks).await?;
+        let chain_source = serve_rpc(&chain, &stop, &tasks).await?;
         let upstream = serve_sample_api(&stop, &tasks).await?;
         let (waits, waiting) = watch::channel(false);
         tasks.spawn(miner::mine(chain.clone(), waiting, stop.clone()));
@@ -91,18 +93,24 @@ impl World {
             services: vec![sample_service(upstream)?],
             ..blueprint(
                 ask.dir.join("shop"),
-                rpc.clone(),
+                chain_source.clone(),
                 shop_port,
                 "tollhouse-demo",
                 ask.gateway,
                 ask.admin,
             )
         };
-        let payer_plan =
-            blueprint(ask.dir.join("payer"), rpc, payer_port, "payer", any().await?, any().await?);
+        let payer_plan = blueprint(
+            ask.dir.join("payer"),
+            chain_source.clone(),
+            payer_port,
+            "payer",
+            any().await?,
+            any().await?,
+        );
         let shop = Appliance::start(shop_plan).await.context("the shop did not start")?;
         let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
-        let world = World { chain, shop, payer, stop, tasks };
+        let world = World { chain, shop, payer, chain_source, stop, tasks };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
         let outcome =
             set_up.unwrap_or_else(|_| bail!("the world was not ready within {} s", PATIENCE.as_secs()));
