@@ -1,7 +1,7 @@
 //! The gateway: route, charge, forward.
 //!
-//! Invariants: what is forwarded is the [`CanonicalRequest`] that was priced; a paid request is sent
-//! once and only while its [`Hold`] lives; bodies stream both ways and the end of either side ends
+//! Invariants: what is forwarded is the [`crate::request::CanonicalRequest`] that was priced; a paid request is sent
+//! once and only while its [`crate::metering::Hold`] lives; bodies stream both ways and the end of either side ends
 //! the other. It knows nothing of the operator's side.
 //!
 //! What a buyer's unit comes to (MONEY, THREATS 7):
