@@ -152,12 +152,18 @@ impl LightningNode {
         let mut wait = FIRST_WAIT;
         let mut unreadable = 0;
         loop {
-            let fault = tokio::select! {
-                () = stop.cancelled() => return false,
-                tried = self.try_once() => match tried {
+            // Cut short only while the source is asked: an engine that has begun to start is waited for,
+            // so that it can be stopped in order.
+            let checked = match stop.run_until_cancelled(self.check_source()).await {
+                Some(checked) => checked,
+                None => return false,
+            };
+            let fault = match checked {
+                Ok(()) => match self.start_engine().await {
                     Ok(()) => return true,
                     Err(fault) => fault,
                 },
+                Err(fault) => fault,
             };
             match fault {
                 EngineFault::Setting(why) => return self.give_up(why),
@@ -165,7 +171,12 @@ impl LightningNode {
                     let advice = "keep channels.db as it is, and follow the recovery notes in the README";
                     return self.give_up(format!("{fault} in {UNREADABLE_TRIES} tries: {advice}"));
                 }
-                EngineFault::Unreadable => unreadable += 1,
+                EngineFault::Unreadable => {
+                    if unreadable == 0 {
+                        self.keep_copy().await;
+                    }
+                    unreadable += 1;
+                }
                 EngineFault::Passing(_) => {}
             }
             tracing::warn!(reason = %fault, retry_in_ms = wait.as_millis(), "the node is not up yet");
@@ -183,11 +194,24 @@ impl LightningNode {
         false
     }
 
-    async fn try_once(self: &Arc<Self>) -> Result<(), EngineFault> {
+    /// Before anything is tried on it, the channel state is copied as it is (MONEY rule 15).
+    async fn keep_copy(&self) {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || store.keep_copy()).await {
+            Ok(Ok(copy)) => tracing::warn!(copy = %copy.display(), "the channel state was copied as it is"),
+            Ok(Err(error)) => tracing::error!(%error, "the channel state could not be copied"),
+            Err(error) => tracing::error!(%error, "the copy of the channel state was cut off"),
+        }
+    }
+
+    async fn check_source(&self) -> Result<(), EngineFault> {
         source_check::check(&self.config.chain, self.config.network).await.map_err(|fault| match fault {
             source_check::SourceFault::Unreachable { .. } => EngineFault::Passing(fault.to_string()),
             source_check::SourceFault::WrongNetwork { .. } => EngineFault::Setting(fault.to_string()),
-        })?;
+        })
+    }
+
+    async fn start_engine(self: &Arc<Self>) -> Result<(), EngineFault> {
         let this = Arc::clone(self);
         // A plain thread: the library blocks on whatever runtime its caller is in.
         let started = tokio::task::spawn_blocking(move || {

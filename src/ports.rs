@@ -298,6 +298,12 @@ pub trait KeyValue: Send + Sync {
     /// # Errors
     /// When the disk fails.
     fn list(&self, primary: &str, secondary: &str) -> std::io::Result<Vec<String>>;
+
+    /// Copies everything as it is now to a new place of its own, and says where.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn keep_copy(&self) -> std::io::Result<std::path::PathBuf>;
 }
 
 /// Where a value lies in a [`KeyValue`].

@@ -3,8 +3,10 @@
 //! Invariant: a write is on disk when it returns. SQLite in WAL mode with synchronous FULL; the default
 //! store's rollback journal is slower, and NORMAL is not safe for channel monitors (LDK.md).
 
+use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -13,7 +15,10 @@ use super::{StoreError, schema};
 use crate::ports::{KeyValue, KvKey};
 
 /// The file `channels.db`.
-pub struct NodeStore(Mutex<Connection>);
+pub struct NodeStore {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
 
 impl NodeStore {
     /// Opens or makes the file.
@@ -28,11 +33,11 @@ impl NodeStore {
                 PRIMARY KEY (first, second, key)
              ) STRICT",
         )?;
-        Ok(NodeStore(Mutex::new(connection)))
+        Ok(NodeStore { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +79,24 @@ impl KeyValue for NodeStore {
         let keys = query.query_map([primary, secondary], |row| row.get(0)).map_err(io::Error::other)?;
         keys.collect::<Result<_, _>>().map_err(io::Error::other)
     }
+
+    /// `channels-copy-1.db` beside the file, or the next number that is free.
+    fn keep_copy(&self) -> io::Result<PathBuf> {
+        let name = |number: u32| self.path.with_file_name(format!("channels-copy-{number}.db"));
+        let copy = (1..=COPIES)
+            .map(name)
+            .find(|path| !path.exists())
+            .ok_or_else(|| io::Error::other(format!("there are {COPIES} copies already")))?;
+        let target = copy.to_str().ok_or_else(|| io::Error::other("the path is not UTF-8"))?;
+        // The empty file is made first, so that the copy is never readable by others; SQLite fills it.
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&copy)?;
+        self.connection().execute("VACUUM INTO ?1", [target]).map_err(io::Error::other)?;
+        Ok(copy)
+    }
 }
+
+/// How many copies of an unreadable state are kept at most.
+const COPIES: u32 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -99,5 +121,8 @@ mod tests {
         store.remove(&key).unwrap();
         store.remove(&key).unwrap();
         assert_eq!(store.read(&key).unwrap(), None);
+        let copies = [store.keep_copy().unwrap(), store.keep_copy().unwrap()];
+        assert_ne!(copies[0], copies[1]);
+        assert_eq!(NodeStore::open(&copies[1]).unwrap().list("monitors", "").unwrap(), ["b"]);
     }
 }

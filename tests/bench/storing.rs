@@ -57,4 +57,8 @@ impl KeyValue for DefaultStore {
         KVStoreSync::list(&self.0, primary, secondary)
             .map_err(|error| std::io::Error::other(error.to_string()))
     }
+
+    fn keep_copy(&self) -> std::io::Result<std::path::PathBuf> {
+        Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "the benchmark's store keeps no copies"))
+    }
 }
