@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Matched, Price};
 use crate::clock::{Clock, Entropy};
-use crate::gate::{Decision, Gate, Permit};
+use crate::gate::{Decision, Gate, Permit, Why};
 use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Offer, Sold, Token, UnknownCaveats};
-use crate::ledger::{Bought, RecentChallenges, ReserveRefused, TOKEN_LIFE_AFTER_INVOICE};
-use crate::metering::Hold;
+use crate::ledger::{Bought, RecentChallenges, ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
+use crate::metering::{Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
@@ -29,14 +29,17 @@ pub struct CheckoutConfig {
     pub invoice_expiry: Duration,
     /// What to do with a caveat that we do not know.
     pub unknown_caveats: UnknownCaveats,
+    /// How many answers are kept for clients that lost theirs.
+    pub replays: ReplayLimits,
 }
 
 impl Default for CheckoutConfig {
-    /// 15 minutes, and unknown caveats are refused.
+    /// 15 minutes, unknown caveats are refused, and the usual limits of replays.
     fn default() -> CheckoutConfig {
         CheckoutConfig {
             invoice_expiry: Duration::from_secs(15 * 60),
             unknown_caveats: UnknownCaveats::default(),
+            replays: ReplayLimits::default(),
         }
     }
 }
@@ -67,6 +70,7 @@ pub struct CheckoutParts {
 pub struct Checkout {
     parts: CheckoutParts,
     gate: Gate,
+    replays: Arc<Replays>,
     config: CheckoutConfig,
 }
 
@@ -85,6 +89,8 @@ pub enum Outcome {
     Open(Matched),
     /// It is paid for and a unit is held: forward it, and end the hold.
     Admitted(Matched, Hold),
+    /// It was paid for and answered before, and the client asks for that answer again.
+    Replayed(KeptAnswer),
     /// It has to be paid for.
     Challenge(Box<Offered>),
     /// It can be neither served nor sold now.
@@ -147,7 +153,8 @@ impl Checkout {
     /// A checkout over `parts`.
     pub fn new(parts: CheckoutParts, config: CheckoutConfig) -> Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
-        Checkout { parts, gate, config }
+        let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
+        Checkout { parts, gate, replays, config }
     }
 
     /// Whether anything is served at the request's host and path, whatever the method.
@@ -165,7 +172,15 @@ impl Checkout {
         match self.gate.decide(&matched, request, credentials, self.parts.clock.now()) {
             Decision::Open => Outcome::Open(matched),
             Decision::Admit(permit) => self.reserve(matched, permit, request).await,
-            Decision::Challenge(why) => self.offer(&matched, request, why.code(), why.to_string()),
+            Decision::Challenge(why) => {
+                // What was answered at the old price stays answered.
+                if let Why::PriceChanged { payment_hash, .. } = &why
+                    && let Some(kept) = self.kept(ReplayKey::of(payment_hash, request))
+                {
+                    return Outcome::Replayed(kept);
+                }
+                self.offer(&matched, request, why.code(), why.to_string())
+            }
             Decision::Malformed(malformed) => Outcome::Refused(malformed.into()),
         }
     }
@@ -175,14 +190,28 @@ impl Checkout {
     }
 
     async fn reserve(&self, matched: Matched, permit: Permit, request: &CanonicalRequest) -> Outcome {
+        let key = replay_key(&permit.sale(), request);
         match Hold::reserve(&self.parts.ledger, permit, self.parts.cut.clone()).await {
-            Ok(hold) => Outcome::Admitted(matched, hold),
+            Ok(mut hold) => {
+                if let Some(key) = key {
+                    hold.record(self.replays.record(key));
+                }
+                Outcome::Admitted(matched, hold)
+            }
             Err(ReserveError::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
             Err(ReserveError::Refused(refused)) => {
-                self.offer(&matched, request, refused.code(), refused.to_string())
+                let key = key.filter(|_| refused == ReserveRefused::Spent);
+                self.kept(key).map_or_else(
+                    || self.offer(&matched, request, refused.code(), refused.to_string()),
+                    Outcome::Replayed,
+                )
             }
             Err(ReserveError::Store(error)) => Outcome::Refused(Refused::Ledger(error)),
         }
+    }
+
+    fn kept(&self, key: Option<ReplayKey>) -> Option<KeptAnswer> {
+        self.replays.get(&key?)
     }
 
     /// Makes an offer. Stores nothing.
@@ -236,4 +265,10 @@ impl Checkout {
         );
         Ok((token, invoice, sold))
     }
+}
+
+/// Where the answer to `request` is kept, if its client wants that. A token for several requests is
+/// never wholly spent by one, so that only a single one's answer can be asked for again.
+fn replay_key(sale: &Sale, request: &CanonicalRequest) -> Option<ReplayKey> {
+    (sale.units == 1).then(|| ReplayKey::of(&sale.payment_hash, request)).flatten()
 }

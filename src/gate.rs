@@ -11,7 +11,7 @@ use crate::catalog::{Matched, Price};
 use crate::l402::{Malformed, MasterKeys, Refusal, UnknownCaveats, Use, Verified, presented, verify};
 use crate::ledger::Sale;
 use crate::request::CanonicalRequest;
-use crate::types::{Msat, Timestamp};
+use crate::types::{Msat, PaymentHash, Timestamp};
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub enum Why {
         sold: Msat,
         /// The price now.
         price: Msat,
+        /// The payment of the token, which is good in all else.
+        payment_hash: PaymentHash,
     },
 }
 
@@ -137,6 +139,6 @@ fn priced(verified: Verified, price: Msat) -> Decision {
         Decision::Admit(Permit { verified })
     } else {
         let sold = Msat::new(verified.sold.sold.msat() / units).unwrap_or(verified.sold.sold);
-        Decision::Challenge(Why::PriceChanged { sold, price })
+        Decision::Challenge(Why::PriceChanged { sold, price, payment_hash: verified.identifier.payment_hash })
     }
 }

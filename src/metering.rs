@@ -5,7 +5,10 @@
 //! ledger's queue, so that ending it needs neither waiting nor luck (MONEY rule 8). There is no
 //! `.await` between the ledger's answer and the `Hold`: a request that is dropped before has no
 //! answer, and then the ledger releases.
+//!
+//! An answer that its client may ask for again is kept by [`Replays`].
 
+use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Permit;
@@ -13,8 +16,10 @@ use crate::ledger::{Ending, RestoreReason, Sale};
 use crate::store::{Ledger, Reservation, ReserveError};
 
 mod body;
+mod replay;
 
 pub use body::{MeteredBody, StreamFault};
+pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits, Replays};
 
 /// A unit that is debited and not yet spent: leave to send one request upstream.
 #[must_use = "a hold that is dropped releases or charges its unit"]
@@ -23,6 +28,8 @@ pub struct Hold {
     /// `None` once it ended.
     reservation: Option<Reservation>,
     cut: CancellationToken,
+    /// A copy of the answer, while one is made.
+    recording: Option<Recording>,
 }
 
 impl std::fmt::Debug for Hold {
@@ -46,7 +53,7 @@ impl Hold {
     ) -> Result<Hold, ReserveError> {
         let sale = permit.sale();
         let reservation = ledger.reserve(sale.clone()).await?;
-        Ok(Hold { sale, reservation: Some(reservation), cut })
+        Ok(Hold { sale, reservation: Some(reservation), cut, recording: None })
     }
 
     /// What the unit was sold as.
@@ -67,8 +74,37 @@ impl Hold {
         !reason.loads_upstream() || self.reservation.as_ref().is_some_and(Reservation::restorable)
     }
 
+    /// Lets the answer be kept by `recording` when it is delivered.
+    pub fn record(&mut self, recording: Recording) {
+        self.recording = Some(recording);
+    }
+
+    /// Whether the answer is being recorded; `None` when it never was to be.
+    pub fn light(&self) -> Option<RecordingLight> {
+        self.recording.as_ref().map(Recording::light)
+    }
+
+    /// Cancelled when this process breaks its connections off.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    /// The head that the client gets, and how long the body is at least.
+    pub fn record_head(&mut self, status: StatusCode, headers: &HeaderMap, body_bytes: u64) {
+        self.recording = self.recording.take().and_then(|r| r.head(status, headers, body_bytes));
+    }
+
+    /// More of the body that the client gets.
+    fn record_data(&mut self, data: &[u8]) {
+        self.recording = self.recording.take().and_then(|r| r.data(data));
+    }
+
     /// Ends it.
     pub fn end(mut self, ending: Ending) {
+        // First the answer, then "spent": who is told that it is spent finds the answer.
+        if let (Ending::Delivered, Some(recording)) = (ending, self.recording.take()) {
+            recording.keep();
+        }
         if let Some(reservation) = self.reservation.take() {
             reservation.end(ending);
         }

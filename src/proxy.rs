@@ -23,6 +23,10 @@
 //! used its unit; before that it keeps it. There is no retry here: the client's next request with
 //! the same token is one.
 //!
+//! A client that names its paid request by an `Idempotency-Key` may leave and come back: the
+//! exchange outlives it, and its spent token, with the same key and request, gets the same answer
+//! once more (`metering::Replays`), marked `X-Tollhouse-Replayed: true`.
+//!
 //! Connections should be read through [`Framed`]: hyper alone takes chunked where a Content-Length
 //! stands beside it (the length is then not forwarded).
 
@@ -46,6 +50,7 @@ mod answer_headers;
 mod body;
 mod forward;
 mod framing;
+mod outlive;
 mod target;
 mod unit;
 mod upstream;
@@ -53,7 +58,7 @@ mod upstream;
 pub use framing::Framed;
 pub use upstream::TlsFault;
 
-use answer::{Problem, is_preflight, payment_required, preflight};
+use answer::{Problem, is_preflight, payment_required, preflight, replayed};
 use upstream::Upstreams;
 
 /// Whose certificates an HTTPS upstream may show.
@@ -75,6 +80,8 @@ pub struct ProxyConfig {
     pub header_timeout: Duration,
     /// Longest silence inside a response's body.
     pub idle_timeout: Duration,
+    /// How long an exchange whose answer is to be kept may outlive its client.
+    pub outlive: Duration,
     /// How long an unused connection is kept; shorter than what upstreams keep theirs.
     pub pool_idle: Duration,
     /// How many unused connections are kept for each upstream.
@@ -93,6 +100,7 @@ impl Default for ProxyConfig {
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            outlive: Duration::from_secs(120),
             pool_idle: Duration::from_secs(3),
             pool_size: 64,
             max_buffer: 128 * 1024,
@@ -108,10 +116,11 @@ pub struct ProxyState {
     checkout: Checkout,
     upstreams: Upstreams,
     config: Arc<ProxyConfig>,
+    tracker: TaskTracker,
 }
 
 impl ProxyState {
-    /// A gateway that sells through `checkout`; its connections' tasks belong to `tracker`.
+    /// A gateway that sells through `checkout`; its tasks belong to `tracker`.
     ///
     /// # Errors
     /// When the TLS settings cannot be used.
@@ -121,7 +130,8 @@ impl ProxyState {
         tracker: TaskTracker,
     ) -> Result<ProxyState, TlsFault> {
         let config = Arc::new(config);
-        Ok(ProxyState { checkout, upstreams: Upstreams::new(Arc::clone(&config), tracker)?, config })
+        let upstreams = Upstreams::new(Arc::clone(&config), tracker.clone())?;
+        Ok(ProxyState { checkout, upstreams, config, tracker })
     }
 }
 
@@ -151,7 +161,11 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
             Problem::new(StatusCode::NOT_FOUND, "no_such_route", "Nothing is served here.").render()
         }
         Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
-        Outcome::Admitted(matched, hold) => state.forward_paid(&request, &matched.service, body, hold).await,
+        Outcome::Admitted(matched, hold) => match hold.light() {
+            None => state.forward_paid(&request, &matched.service, body, hold).await,
+            Some(light) => state.forward_kept(request, matched.service, body, hold, light).await,
+        },
+        Outcome::Replayed(kept) => replayed(kept),
         Outcome::Challenge(offered) => payment_required(&offered),
         Outcome::Refused(refused) => Problem::from(refused).render(),
     }

@@ -62,6 +62,14 @@ where
         self.left == Some(0) || self.inner.is_end_stream()
     }
 
+    fn pass(&mut self, data: &Bytes) {
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(length));
+        if let Some(hold) = &mut self.hold {
+            hold.record_data(data);
+        }
+    }
+
     fn end(&mut self, ending: Ending) {
         if let Some(hold) = self.hold.take() {
             hold.end(ending);
@@ -83,9 +91,8 @@ where
         let polled = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         match &polled {
             Some(Ok(frame)) => {
-                if let (Some(left), Some(data)) = (self.left, frame.data_ref()) {
-                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                    self.left = Some(left.saturating_sub(length));
+                if let Some(data) = frame.data_ref() {
+                    self.pass(data);
                 }
                 if frame.is_trailers() || self.is_complete() {
                     self.end(Ending::Delivered);

@@ -10,8 +10,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
+use super::answer_headers::X_TOLLHOUSE_REPLAYED;
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::checkout::{Offered, Refused};
+use crate::metering::KeptAnswer;
 use crate::request::{Inadmissible, METHODS};
 use crate::store::StoreError;
 
@@ -110,6 +112,18 @@ pub(super) fn payment_required(offered: &Offered) -> Response {
     let body = challenge.body(offered.code(), offered.detail());
     let mut response = own(StatusCode::PAYMENT_REQUIRED, body.to_string());
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge.header_value());
+    response
+}
+
+/// An answer that was paid for and sent before.
+pub(super) fn replayed(kept: KeptAnswer) -> Response {
+    let mut response = Response::new(Body::from(kept.body));
+    *response.status_mut() = kept.status;
+    *response.headers_mut() = kept.headers;
+    // By now the unit is not held any more.
+    let headers = response.headers_mut();
+    headers.insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(Unit::Spent.as_str()));
+    headers.insert(X_TOLLHOUSE_REPLAYED, HeaderValue::from_static("true"));
     response
 }
 

@@ -14,6 +14,9 @@ const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhous
 /// What the token was sold for.
 const X_TOLLHOUSE_AMOUNT_MSAT: HeaderName = HeaderName::from_static("x-tollhouse-amount-msat");
 
+/// Marks an answer that was sent before (`true`).
+pub(super) const X_TOLLHOUSE_REPLAYED: HeaderName = HeaderName::from_static("x-tollhouse-replayed");
+
 /// Headers of one hop, and those by which an upstream would steer clients or servers in front.
 const DROPPED: [&str; 10] = [
     "connection",
@@ -83,7 +86,9 @@ pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, sale: &Sale, uni
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("X-Tollhouse-Unit, X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat"),
+            HeaderValue::from_static(
+                "X-Tollhouse-Unit, X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat, X-Tollhouse-Replayed",
+            ),
         );
     }
 }

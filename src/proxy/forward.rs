@@ -57,11 +57,13 @@ impl ProxyState {
             return Response::from_parts(parts, Body::new(body));
         }
         if request.method() == Method::HEAD || has_no_body(parts.status) {
-            let unit = end(hold, Ending::Delivered);
-            paid(&mut parts.headers, request.headers(), &sale, unit);
+            paid(&mut parts.headers, request.headers(), &sale, Unit::Spent);
+            hold.record_head(parts.status, &parts.headers, 0);
+            hold.end(Ending::Delivered);
             return Response::from_parts(parts, Body::empty());
         }
         paid(&mut parts.headers, request.headers(), &sale, Unit::Held);
+        hold.record_head(parts.status, &parts.headers, body.size_hint().lower());
         Response::from_parts(parts, Body::new(MeteredBody::new(body, hold)))
     }
 

@@ -44,7 +44,7 @@ const CLAIMS: [&str; 18] = [
 ];
 
 /// Headers that `Connection` may not nominate: to strip them would change what the request means.
-const NOT_NOMINABLE: [&str; 11] = [
+const NOT_NOMINABLE: [&str; 12] = [
     "host",
     "authorization",
     "macaroon",
@@ -56,6 +56,7 @@ const NOT_NOMINABLE: [&str; 11] = [
     "cache-control",
     "range",
     "origin",
+    "idempotency-key",
 ];
 
 /// The client's headers that may go upstream.

@@ -37,6 +37,7 @@ mod client;
 mod credentials;
 mod headers;
 mod money;
+mod replays;
 mod streams;
 mod tls;
 mod upstream;
@@ -124,6 +125,10 @@ impl TestGate {
     }
 
     async fn with(services: Vec<Service>, config: ProxyConfig) -> TestGate {
+        TestGate::selling(services, config, CheckoutConfig::default()).await
+    }
+
+    async fn selling(services: Vec<Service>, config: ProxyConfig, terms: CheckoutConfig) -> TestGate {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         let (ledger, _) =
@@ -146,7 +151,7 @@ impl TestGate {
             entropy: SystemEntropy::new(),
             cut: cut.clone(),
         };
-        let checkout = Checkout::new(parts, CheckoutConfig::default());
+        let checkout = Checkout::new(parts, terms);
         let tracker = TaskTracker::new();
         let state = ProxyState::new(checkout, config, tracker.clone()).expect("TLS settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

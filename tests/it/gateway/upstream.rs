@@ -274,6 +274,23 @@ impl Visit {
                 let _ = self.stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await;
                 return true;
             }
+            // In two parts, the second when the gate opens.
+            "parts" => {
+                let _ = self.stream.write_all(b"HTTP/1.1 201 Made\r\nx-upstream: 1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
+                self.shared.gate.notified().await;
+                let _ = self.stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await;
+                return true;
+            }
+            "large" => {
+                let body = vec![b'x'; 2 << 20];
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = self.stream.write_all(head.as_bytes()).await;
+                return self.stream.write_all(&body).await.is_ok();
+            }
+            "gated-500" => {
+                self.shared.gate.notified().await;
+                b"HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops"
+            }
             "endless" => {
                 let _ = self.stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
                 let chunk = [b"4000\r\n".as_slice(), &[b'x'; 0x4000], b"\r\n"].concat();
