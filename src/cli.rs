@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod fetch;
 mod init;
 mod logging;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
+    /// Get a URL, and pay for it when it must
+    Fetch(Box<fetch::FetchArgs>),
 }
 
 /// Runs the command that `args` spell, the program's own name first.
@@ -52,6 +55,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
+        Command::Fetch(args) => fetch::run(&args, &env),
     }
 }
 

@@ -22,6 +22,7 @@
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
 //! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
 //! | 7 | [`proxy`] | the gateway: route, charge, forward |
+//! | 7 | [`agent`] | the paying client: 402, one payment, the proof, the answer |
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
 //! | 9 | [`config`] | the settings, each with its source |
@@ -29,6 +30,7 @@
 //! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
 //! | 12 | [`cli`] | the commands |
 
+pub mod agent;
 pub mod api;
 pub mod app;
 pub mod catalog;

@@ -193,7 +193,7 @@ fn place_of(world: &World) -> Result<DemoPlace> {
 }
 
 /// `$TOLLHOUSE_DEMO_FILE`, or `demo.json` in the state directory.
-fn place_file(env: &Environment) -> Result<PathBuf> {
+pub(super) fn place_file(env: &Environment) -> Result<PathBuf> {
     if let Some(file) = env.get("TOLLHOUSE_DEMO_FILE") {
         return Ok(PathBuf::from(file));
     }

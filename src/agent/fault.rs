@@ -1,0 +1,134 @@
+//! Why there is no answer: each case with a stable code and what a command ends with.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::types::{Msat, PaymentHash};
+
+/// Why there is no answer. Holds no secret.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// Over the limit; nothing was paid.
+    #[error("the price is {price}, the limit is {limit}: nothing was paid")]
+    TooExpensive {
+        /// The invoice's.
+        price: Msat,
+        /// The caller's.
+        limit: Msat,
+    },
+    /// There is something to pay and nobody to pay it.
+    #[error(
+        "a payment is asked for and there is no wallet: set TOLLHOUSE_WALLET_URL and TOLLHOUSE_WALLET_KEY, \
+         or start `tollhouse demo`"
+    )]
+    NoWallet,
+    /// The caller's own `Authorization` is in the proof's place.
+    #[error("a payment is asked for, and its proof needs the Authorization header: leave yours out")]
+    AuthorizationTaken,
+    /// The 402 cannot be paid, or should not be.
+    #[error("the challenge is not to be paid: {0}")]
+    BadChallenge(String),
+    /// The wallet ended the payment without success.
+    #[error("the payment failed: {reason}")]
+    PaymentFailed {
+        /// The wallet's word.
+        reason: String,
+    },
+    /// The wallet did not begin to pay.
+    #[error("the wallet does not pay ({code}): {detail}")]
+    PaymentRefused {
+        /// The wallet's code.
+        code: String,
+        /// Its explanation.
+        detail: String,
+    },
+    /// On its way for longer than we wait.
+    #[error("the payment is still on its way: run the same command again, it is not paid twice")]
+    PaymentPending,
+    /// The wallet says that it paid, and cannot show it.
+    #[error("the wallet gives a preimage that does not open the payment hash {0}")]
+    FalseProof(PaymentHash),
+    /// The wallet cannot be talked to.
+    #[error(
+        "the wallet does not answer: {0}. A payment may be on its way: run the same command again, it is \
+         not paid twice"
+    )]
+    WalletUnreachable(String),
+    /// The server cannot be talked to; nothing was paid in this run.
+    #[error("{0}")]
+    Network(String),
+    /// Paid, and no answer yet.
+    #[error("{0}. The paid token is kept: run the same command again, it is not paid twice")]
+    Unserved(String),
+    /// Paid, and the server does not take the proof.
+    #[error(
+        "the server does not take the proof of payment {payment_hash} ({code}): nothing was paid again; \
+         run with --pay-again to buy anew"
+    )]
+    Refused {
+        /// The server's code.
+        code: String,
+        /// Which payment.
+        payment_hash: PaymentHash,
+    },
+    /// What must not be forgotten cannot be kept.
+    #[error("the state in {path} cannot be used: {error}")]
+    State {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Fault {
+    /// Stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Fault::TooExpensive { .. } => "too_expensive",
+            Fault::NoWallet => "no_wallet",
+            Fault::AuthorizationTaken => "authorization_taken",
+            Fault::BadChallenge(_) => "bad_challenge",
+            Fault::PaymentFailed { .. } => "payment_failed",
+            Fault::PaymentRefused { .. } => "payment_refused",
+            Fault::PaymentPending => "payment_pending",
+            Fault::FalseProof(_) => "false_proof",
+            Fault::WalletUnreachable(_) => "wallet_unreachable",
+            Fault::Network(_) => "network",
+            Fault::Unserved(_) => "unserved",
+            Fault::Refused { .. } => "proof_refused",
+            Fault::State { .. } => "state",
+        }
+    }
+
+    /// What a command ends with: 2 too expensive or badly asked, 3 payment, 4 network, 1 anything else.
+    pub const fn exit(&self) -> u8 {
+        match self {
+            Fault::TooExpensive { .. } | Fault::NoWallet | Fault::AuthorizationTaken => 2,
+            Fault::PaymentFailed { .. }
+            | Fault::PaymentRefused { .. }
+            | Fault::PaymentPending
+            | Fault::FalseProof(_) => 3,
+            Fault::WalletUnreachable(_) | Fault::Network(_) | Fault::Unserved(_) => 4,
+            Fault::BadChallenge(_) | Fault::Refused { .. } | Fault::State { .. } => 1,
+        }
+    }
+}
+
+/// An error with its causes, on one line: the outermost alone seldom says what happened. Without the
+/// address, whose query may be a secret.
+pub(super) fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,88 @@
+//! What is remembered of one purchase, and how far it is.
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::Fault;
+use super::offer::Offer;
+use crate::l402;
+use crate::types::{Msat, PaymentHash, Preimage};
+
+/// One purchase. It holds the token: no `Debug`, and its file is private.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Makes the idempotency key this purchase's own.
+    pub(super) nonce: String,
+    macaroon: String,
+    pub(super) invoice: String,
+    pub(super) payment_hash: PaymentHash,
+    pub(super) price_msat: u64,
+    pub(super) state: State,
+}
+
+/// How far a purchase is. Each is on disk before what it announces is begun.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub(super) enum State {
+    /// A payment may have been asked for.
+    Challenged,
+    /// It was made.
+    Paid { proof: Proof },
+    /// The proof may have reached the server.
+    Sent { proof: Proof },
+    /// The whole answer is on disk; it may have been handed over.
+    Complete { proof: Proof, status: u16, length: u64 },
+}
+
+/// A payment that was made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proof {
+    preimage: String,
+    /// What routing cost, where the wallet tells.
+    pub(super) fee_msat: Option<u64>,
+}
+
+impl Proof {
+    /// The wallet's answer, if it opens the hash.
+    pub(super) fn of(
+        preimage: &str,
+        fee_msat: Option<u64>,
+        payment_hash: PaymentHash,
+    ) -> Result<Proof, Fault> {
+        let opens = preimage.parse::<Preimage>().is_ok_and(|read| read.payment_hash() == payment_hash);
+        if !opens {
+            return Err(Fault::FalseProof(payment_hash));
+        }
+        Ok(Proof { preimage: preimage.to_owned(), fee_msat })
+    }
+}
+
+impl Record {
+    pub(super) fn challenged(offer: Offer, nonce: String) -> Record {
+        Record {
+            nonce,
+            macaroon: offer.challenge.macaroon_b64,
+            invoice: offer.challenge.invoice,
+            payment_hash: offer.payment_hash,
+            price_msat: offer.price.msat(),
+            state: State::Challenged,
+        }
+    }
+
+    pub(super) fn price(&self) -> Result<Msat, Fault> {
+        Msat::new(self.price_msat).map_err(|error| Fault::BadChallenge(error.to_string()))
+    }
+
+    /// The proof, once there is one.
+    pub(super) fn proof(&self) -> Option<&Proof> {
+        match &self.state {
+            State::Challenged => None,
+            State::Paid { proof } | State::Sent { proof } | State::Complete { proof, .. } => Some(proof),
+        }
+    }
+
+    /// The value of `Authorization`; a secret.
+    pub(super) fn credential(&self) -> Option<String> {
+        let preimage = self.proof()?.preimage.parse().ok()?;
+        Some(l402::authorization(&self.macaroon, &preimage))
+    }
+}
