@@ -74,22 +74,31 @@ impl Minter for FakeMinter {
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         let preimage = Preimage::from_bytes(bytes);
         let payment_hash = preimage.payment_hash();
-        let now = self.clock.now();
-        let key = SecretKey::from_slice(&[7; 32]).expect("a key");
-        let invoice = InvoiceBuilder::new(Currency::Regtest)
-            .description(ask.description.clone())
-            .payment_hash(sha256::Hash::from_byte_array(*payment_hash.as_bytes()))
-            .payment_secret(PaymentSecret([3; 32]))
-            .duration_since_epoch(Duration::from_millis(now.millis()))
-            .min_final_cltv_expiry_delta(42)
-            .expiry_time(ask.expiry)
-            .amount_milli_satoshis(ask.amount.msat())
-            .build_signed(|message| Secp256k1::new().sign_ecdsa_recoverable(message, &key))
-            .expect("a whole invoice");
         self.preimages.lock().expect("no test panics here").insert(payment_hash, preimage);
-        let expires_at = Timestamp::from_secs(now.secs()).plus(ask.expiry);
-        Ok(MintedInvoice { bolt11: invoice.to_string(), payment_hash, expires_at })
+        Ok(signed_invoice(ask, payment_hash, [3; 32], self.clock.now()))
     }
+}
+
+/// An invoice that a wallet would read.
+pub(crate) fn signed_invoice(
+    ask: &InvoiceAsk,
+    payment_hash: PaymentHash,
+    payment_secret: [u8; 32],
+    now: Timestamp,
+) -> MintedInvoice {
+    let key = SecretKey::from_slice(&[7; 32]).expect("a key");
+    let invoice = InvoiceBuilder::new(Currency::Regtest)
+        .description(ask.description.clone())
+        .payment_hash(sha256::Hash::from_byte_array(*payment_hash.as_bytes()))
+        .payment_secret(PaymentSecret(payment_secret))
+        .duration_since_epoch(Duration::from_millis(now.millis()))
+        .min_final_cltv_expiry_delta(42)
+        .expiry_time(ask.expiry)
+        .amount_milli_satoshis(ask.amount.msat())
+        .build_signed(|message| Secp256k1::new().sign_ecdsa_recoverable(message, &key))
+        .expect("a whole invoice");
+    let expires_at = Timestamp::from_secs(now.secs()).plus(ask.expiry);
+    MintedInvoice { bolt11: invoice.to_string(), payment_hash, expires_at }
 }
 
 /// A paid token.
@@ -273,7 +282,12 @@ fn head(method: &str, path: &str, lines: &str) -> String {
 }
 
 /// As the application serves it.
-async fn serve(listener: TcpListener, router: Router, tracker: TaskTracker, cut: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tracker: TaskTracker,
+    cut: CancellationToken,
+) {
     while let Ok((stream, peer)) = listener.accept().await {
         let router = router.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
