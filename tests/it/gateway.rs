@@ -1,7 +1,7 @@
 //! A gateway on a real socket with a real ledger, a minter that signs real invoices and knows their
 //! preimages, and upstreams that do what they are told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +35,7 @@ use upstream::Origin;
 mod abuse;
 mod client;
 mod credentials;
+mod flood;
 mod headers;
 mod money;
 mod replays;
@@ -45,12 +46,17 @@ mod upstream;
 /// Longer than anything here takes, shorter than a hung test run.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// As many as the application remembers.
+const RECENT_CHALLENGES: usize = 16_384;
+
 /// Signs real invoices and knows every preimage, as the payers' nodes would after paying.
 #[derive(Debug)]
 struct FakeMinter {
     clock: Arc<dyn Clock>,
     minted: AtomicU64,
     can_receive: AtomicBool,
+    /// Whether the payers' nodes are to be played; for ever, so that a flood turns it off.
+    remembers: AtomicBool,
     preimages: Mutex<HashMap<PaymentHash, Preimage>>,
 }
 
@@ -74,7 +80,9 @@ impl Minter for FakeMinter {
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         let preimage = Preimage::from_bytes(bytes);
         let payment_hash = preimage.payment_hash();
-        self.preimages.lock().expect("no test panics here").insert(payment_hash, preimage);
+        if self.remembers.load(Ordering::SeqCst) {
+            self.preimages.lock().expect("no test panics here").insert(payment_hash, preimage);
+        }
         Ok(signed_invoice(ask, payment_hash, [3; 32], self.clock.now()))
     }
 }
@@ -146,6 +154,7 @@ impl TestGate {
             clock: Arc::clone(&clock),
             minted: AtomicU64::new(0),
             can_receive: AtomicBool::new(true),
+            remembers: AtomicBool::new(true),
             preimages: Mutex::default(),
         });
         let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
@@ -155,7 +164,7 @@ impl TestGate {
             keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
             ledger: ledger.clone(),
             minter: Arc::clone(&minter) as Arc<dyn Minter>,
-            recent: Arc::new(RecentChallenges::new(64)),
+            recent: Arc::new(RecentChallenges::new(RECENT_CHALLENGES)),
             clock,
             entropy: SystemEntropy::new(),
             cut: cut.clone(),
@@ -199,8 +208,8 @@ impl TestGate {
         units_of(&self.ledger, &credential.hash).await
     }
 
-    /// How many rows all tables together have, as whoever reads the file sees them.
-    async fn rows(&self) -> u64 {
+    /// How many rows each table has, as whoever reads the file sees them.
+    async fn rows(&self) -> BTreeMap<String, u64> {
         self.ledger.barrier().await;
         let file = rusqlite::Connection::open(self.folder.path().join("ledger.db")).expect("the file");
         let mut tables =
@@ -211,7 +220,13 @@ impl TestGate {
             file.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get::<_, u64>(0))
         };
         assert!(names.len() > 3, "{names:?}");
-        names.iter().map(|name| count(name).expect("a count")).sum()
+        names
+            .into_iter()
+            .map(|name| {
+                let rows = count(&name).expect("a count");
+                (name, rows)
+            })
+            .collect()
     }
 
     /// The grant's units once nothing is held.
