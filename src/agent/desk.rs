@@ -18,6 +18,7 @@ pub(super) struct Desk {
     name: String,
     dir: PathBuf,
     record: PathBuf,
+    draft: PathBuf,
     body: PathBuf,
     lock_path: PathBuf,
     _lock: File,
@@ -34,7 +35,15 @@ impl Desk {
         let file = |end: &str| dir.join(format!("{name}.{end}"));
         let lock_path = file("lock");
         let lock = lock(&lock_path).map_err(|error| Fault::State { path: lock_path.clone(), error })?;
-        Ok(Desk { record: file("json"), body: file("body"), name, dir, lock_path, _lock: lock })
+        Ok(Desk {
+            record: file("json"),
+            draft: file("new"),
+            body: file("body"),
+            name,
+            dir,
+            lock_path,
+            _lock: lock,
+        })
     }
 
     /// The request's fingerprint.
@@ -56,11 +65,11 @@ impl Desk {
     /// Replaces the record.
     pub(super) fn save(&self, record: &Record) -> Result<(), Fault> {
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            serde_json::to_writer(&mut file, record)?;
-            file.flush()?;
-            file.as_file().sync_all()?;
-            file.persist(&self.record).map_err(|error| error.error)?;
+            // Always the same name: what a kill leaves is overwritten or removed by the next run.
+            let mut file = private_file(&self.draft)?;
+            file.write_all(&serde_json::to_vec(record)?)?;
+            file.sync_all()?;
+            std::fs::rename(&self.draft, &self.record)?;
             self.sync()
         };
         write().map_err(|error| self.fault(&self.record, error))
@@ -74,8 +83,7 @@ impl Desk {
 
     /// An empty file for the answer's body.
     pub(super) fn new_body(&self) -> Result<Spool<'_>, Fault> {
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.body);
-        let file = opened.map_err(|error| self.fault(&self.body, error))?;
+        let file = private_file(&self.body).map_err(|error| self.fault(&self.body, error))?;
         Ok(Spool { desk: self, file, length: 0 })
     }
 
@@ -106,10 +114,16 @@ impl Drop for Desk {
     fn drop(&mut self) {
         if matches!(self.record.try_exists(), Ok(false)) {
             // Still locked: whoever waits for this file sees that it is gone and makes a new one.
-            let _ = std::fs::remove_file(&self.body);
-            let _ = std::fs::remove_file(&self.lock_path);
+            for path in [&self.draft, &self.body, &self.lock_path] {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
+}
+
+/// An empty file that only its owner can read.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Locks the file at `path`, which whoever had it before may have removed meanwhile.
