@@ -1,5 +1,7 @@
 //! The log: to stderr, filtered, with the targets that would tell secrets turned off.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::l402::SECRET_LOG_TARGET;
@@ -18,7 +20,10 @@ pub(super) fn start(wanted: &str) {
     if let Ok(off) = format!("{SECRET_LOG_TARGET}=off").parse() {
         filter = filter.add_directive(off);
     }
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A file or a journal wants no colours; on a terminal NO_COLOR decides.
+    let started =
+        if std::io::stderr().is_terminal() { log.try_init() } else { log.with_ansi(false).try_init() };
     if started.is_err() {
         tracing::debug!("the log was started before");
     }

@@ -88,7 +88,9 @@ impl World {
         tasks.spawn(miner::mine(chain.clone(), waiting, stop.clone()));
 
         (ask.progress)("starting two Lightning nodes");
-        let (shop_port, payer_port) = (free_port()?, free_port()?);
+        let woken = ask.dir.join("payer").exists();
+        let shop_port = kept_port(&ask.dir.join("shop.port"))?;
+        let payer_port = free_port()?;
         let shop_plan = Blueprint {
             services: vec![sample_service(upstream)?],
             ..blueprint(
@@ -109,6 +111,11 @@ impl World {
             any().await?,
         );
         let shop = Appliance::start(shop_plan).await.context("the shop did not start")?;
+        if woken {
+            // The payer calls the shop as soon as it is up: somebody should be at home.
+            let up = tokio::time::timeout(PATIENCE, ready(shop.node())).await;
+            up.context("the shop took too long")??;
+        }
         let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
         let world = World { chain, shop, payer, chain_source, stop, tasks };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
@@ -274,6 +281,15 @@ async fn any() -> Result<TcpListener> {
 /// A port that was free a moment ago: the node binds it itself and cannot be handed a socket.
 fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// The port of the last time, where the payer looks for the shop; another when somebody has it now.
+fn kept_port(file: &Path) -> Result<u16> {
+    let last = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u16>().ok());
+    let free = last.filter(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    let port = free.map_or_else(free_port, Ok)?;
+    std::fs::write(file, port.to_string()).with_context(|| file.display().to_string())?;
+    Ok(port)
 }
 
 fn blueprint(

@@ -48,18 +48,29 @@ impl Bitcoind {
         let program = program();
         // Another process may take a port between our look and bitcoind's start: then it exits, and we try another.
         for _ in 0..5 {
-            let mut bitcoind = Bitcoind::launch(&program);
-            if bitcoind.is_up().await {
-                bitcoind.expect("createwallet", json!([Bitcoind::WALLET])).await;
+            if let Some(bitcoind) = Bitcoind::launch(&program, free_port()).ready().await {
                 return bitcoind;
             }
         }
         panic!("{} does not start; run it by hand with -regtest to see why", program.display());
     }
 
-    fn launch(program: &PathBuf) -> Bitcoind {
+    /// Starts one on a port that was chosen before.
+    pub(crate) async fn start_on(port: u16) -> Bitcoind {
+        let started = Bitcoind::launch(&program(), port).ready().await;
+        started.unwrap_or_else(|| panic!("bitcoind does not start on port {port}; was it free?"))
+    }
+
+    async fn ready(mut self) -> Option<Bitcoind> {
+        if !self.is_up().await {
+            return None;
+        }
+        self.expect("createwallet", json!([Bitcoind::WALLET])).await;
+        Some(self)
+    }
+
+    fn launch(program: &PathBuf, rpc_port: u16) -> Bitcoind {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let rpc_port = free_port();
         let process = Command::new(program)
             .arg("-regtest")
             .arg(format!("-datadir={}", folder.path().display()))
@@ -222,7 +233,7 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     listener.local_addr().expect("a bound listener has an address").port()
 }
