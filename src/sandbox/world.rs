@@ -36,6 +36,15 @@ const PAYER_COINS_SAT: u64 = 50_000_000;
 /// What the shop gets: the reserve that an anchor channel wants, and some to spare.
 const SHOP_COINS_SAT: u64 = 1_000_000;
 
+/// What opening costs besides, satoshi: fees, and the reserve for closing it.
+const CHANNEL_COSTS_SAT: u64 = 100_000;
+
+/// A channel that is alive is usable this long after its peers met.
+const REUNION: Duration = Duration::from_secs(10);
+
+/// How often a channel is tried to be opened.
+const OPENING_TRIES: u32 = 10;
+
 /// How often the set-up looks whether the nodes saw what it waits for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -138,7 +147,8 @@ impl World {
         }
     }
 
-    /// Coins, then a channel; or the peers' reunion when the channel is there already.
+    /// The peers' reunion when a channel is there already; otherwise coins and a channel. A kept world
+    /// may have lost its channel: after a kill LDK closes what it is not sure of.
     async fn set_up(
         &self,
         waits: &watch::Sender<bool>,
@@ -148,23 +158,18 @@ impl World {
         let (shop, payer) = (self.shop.node(), self.payer.node());
         ready(shop).await?;
         ready(payer).await?;
-        let shop_id = shop.node_id();
         let address = format!("127.0.0.1:{shop_port}");
-        if payer.view().await.channels.is_empty() {
-            progress("funding both wallets");
-            self.fund(shop, SHOP_COINS_SAT).await?;
-            self.fund(payer, PAYER_COINS_SAT).await?;
-            self.chain.mine(1).context("a block could not be mined")?;
-            seen(shop, |view| view.onchain_spendable_sat > 0).await?;
-            seen(payer, |view| view.onchain_spendable_sat > 0).await?;
-            progress("opening a channel from the payer to the shop");
-            waits.send_replace(true);
-            let push = Msat::ZERO;
-            let ask = OpenAsk { peer: shop_id, address, amount_sat: CHANNEL_SAT, push, announce: false };
-            payer.open_channel(ask).await.context("the channel could not be opened")?;
-        } else {
+        waits.send_replace(true);
+        let kept = !payer.view().await.channels.is_empty();
+        if kept {
             progress("waking the channel");
-            payer.connect(&shop_id, &address).await.context("the payer could not reach the shop")?;
+        }
+        if !kept || !self.wake(&address).await {
+            progress("funding both wallets");
+            self.funded(shop, SHOP_COINS_SAT / 2, SHOP_COINS_SAT).await?;
+            self.funded(payer, CHANNEL_SAT + CHANNEL_COSTS_SAT, PAYER_COINS_SAT).await?;
+            progress("opening a channel from the payer to the shop");
+            self.open(&address).await.context("the channel could not be opened")?;
         }
         progress("waiting until the channel can carry payments");
         seen(payer, |view| view.channels.iter().any(|channel| channel.usable)).await?;
@@ -175,6 +180,62 @@ impl World {
         };
         seen(shop, |_| shop.mint(&price).is_ok()).await?;
         waits.send_replace(false);
+        Ok(())
+    }
+
+    /// Brings the nodes together again; false when they share no channel any more, or none that can be
+    /// used within [`REUNION`]: it is closing, then.
+    async fn wake(&self, address: &str) -> bool {
+        let (shop, payer) = (self.shop.node(), self.payer.node());
+        let reunion = async {
+            loop {
+                if let Err(error) = payer.connect(&shop.node_id(), address).await {
+                    tracing::warn!(%error, "the payer could not reach the shop yet");
+                }
+                let (ours, theirs) = (payer.view().await.channels, shop.view().await.channels);
+                if ours.iter().any(|channel| channel.usable) {
+                    return true;
+                }
+                let shared = |id: &str| theirs.iter().any(|channel| channel.channel_id == id);
+                if !ours.iter().any(|channel| shared(&channel.channel_id)) {
+                    return false;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(REUNION, reunion).await.unwrap_or(false)
+    }
+
+    /// Opens a channel; the end of an older one may take the connection with it, so more than once.
+    async fn open(&self, address: &str) -> Result<()> {
+        let (shop, payer) = (self.shop.node(), self.payer.node());
+        let mut tries = OPENING_TRIES;
+        loop {
+            let opened = payer.open_channel(OpenAsk {
+                peer: shop.node_id(),
+                address: address.to_owned(),
+                amount_sat: CHANNEL_SAT,
+                push: Msat::ZERO,
+                announce: false,
+            });
+            let Err(error) = opened.await else { return Ok(()) };
+            tries -= 1;
+            if tries == 0 {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "the channel could not be opened yet");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Sees to it that the node can spend `wanted` satoshi; gives it `coins` when it cannot.
+    async fn funded(&self, node: &LightningNode, wanted: u64, coins: u64) -> Result<()> {
+        node.sync().await.context("the node could not read the chain")?;
+        if node.view().await.onchain_spendable_sat < wanted {
+            self.fund(node, coins).await?;
+            self.chain.mine(1).context("a block could not be mined")?;
+            seen(node, |view| view.onchain_spendable_sat >= wanted).await?;
+        }
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod fetch_pays;
 mod fetch_world;
 mod gateway;
 mod kill_ledger;
+mod kill_node;
 mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
