@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Entropy};
 use crate::ports::{
     BoxFuture, CannotReceive, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter, NodeControl, NodeEvent,
-    NodeEvents, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer,
+    NodeEvents, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer, SendFault,
 };
 use crate::types::{Msat, PaymentHash};
 use config::NodeConfig;
@@ -322,15 +322,19 @@ impl NodeEvents for LightningNode {
 }
 
 impl Payer for LightningNode {
-    fn send(&self, bolt11: &str, max_fee: Msat) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn send(&self, bolt11: &str, max_fee: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
         let bolt11 = bolt11.to_owned();
-        Box::pin(async move { self.call(move |node| engine::send(node, &bolt11, max_fee)).await? })
+        Box::pin(async move {
+            let engine = self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            // A call that was cut off may have reached the library.
+            let sent = engine.call(move |node| engine::send(node, &bolt11, max_fee)).await;
+            sent.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
     }
 
     fn outgoing(&self, payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing> {
         Box::pin(async move {
-            // While the node is away nobody knows: "pending" promises nothing and resends nothing.
-            self.call(move |node| engine::outgoing(node, payment_hash)).await.unwrap_or(Outgoing::Pending)
+            self.call(move |node| engine::outgoing(node, payment_hash)).await.unwrap_or(Outgoing::Away)
         })
     }
 }

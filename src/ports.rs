@@ -153,13 +153,29 @@ pub enum Outgoing {
     },
     /// Will not arrive.
     Failed,
+    /// The node cannot be asked now, so this says nothing.
+    Away,
+}
+
+/// Why a payment was not started. The texts are for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SendFault {
+    /// The node is not running: it was not asked.
+    #[error("the Lightning node is not ready: {0}")]
+    Away(String),
+    /// The node did not start it, and never will by itself.
+    #[error("{0}")]
+    Refused(String),
+    /// It may be on its way: the node knows the hash already, or could not note what it did.
+    #[error("{0}")]
+    Uncertain(String),
 }
 
 /// Sends payments.
 pub trait Payer: Send + Sync {
     /// Starts paying `bolt11`; returns when the payment is on its way, not when it arrived.
-    /// Paying the same hash twice is refused by the node.
-    fn send(&self, bolt11: &str, max_fee: Msat) -> BoxFuture<'_, Result<(), NodeFault>>;
+    /// Paying the same hash twice is refused by the node, as [`SendFault::Uncertain`].
+    fn send(&self, bolt11: &str, max_fee: Msat) -> BoxFuture<'_, Result<(), SendFault>>;
 
     /// What became of a payment.
     fn outgoing(&self, payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing>;

@@ -14,7 +14,7 @@ use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::routing::router::RouteParametersConfig;
 use ldk_node::lightning_invoice::Bolt11Invoice;
 use ldk_node::payment::{PaymentKind, PaymentStatus};
-use ldk_node::{BuildError, Builder, DynStore, Node};
+use ldk_node::{BuildError, Builder, DynStore, Node, NodeError};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -24,7 +24,7 @@ use super::log::TracingLog;
 use super::mint::Doors;
 use super::source_check;
 use super::storage::LdkStorage;
-use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing};
+use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
 
 const RUNTIME_GRACE: Duration = Duration::from_secs(5);
@@ -183,13 +183,19 @@ fn address(text: &str) -> Result<SocketAddress, EngineFault> {
 }
 
 /// Starts paying an invoice.
-pub(super) fn send(node: &Node, bolt11: &str, max_fee: Msat) -> Result<(), NodeFault> {
+pub(super) fn send(node: &Node, bolt11: &str, max_fee: Msat) -> Result<(), SendFault> {
     let invoice: Bolt11Invoice =
-        bolt11.parse().map_err(|error| NodeFault(format!("not a BOLT 11 invoice: {error:?}")))?;
+        bolt11.parse().map_err(|error| SendFault::Refused(format!("not a BOLT 11 invoice: {error:?}")))?;
     let limits = RouteParametersConfig::default().with_max_total_routing_fee_msat(max_fee.msat());
     match node.bolt11_payment().send(&invoice, Some(limits)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(NodeFault(error.to_string())),
+        Err(error @ NodeError::NotRunning) => Err(SendFault::Away(error.to_string())),
+        // The library sends first and notes it after: when the note fails, or a kill came between, only
+        // the payment's event tells the truth.
+        Err(error @ (NodeError::DuplicatePayment | NodeError::PersistenceFailed)) => {
+            Err(SendFault::Uncertain(error.to_string()))
+        }
+        Err(error) => Err(SendFault::Refused(error.to_string())),
     }
 }
 

@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::ports::{Outgoing, Payer};
+use crate::ports::{Outgoing, Payer, SendFault};
 use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, StoreError};
 use crate::types::{AmountOutOfRange, Msat, PaymentHash};
 
@@ -233,10 +233,16 @@ impl Inside {
         let Err(fault) = self.payer.send(&intent.bolt11, intent.max_fee).await else {
             return self.ledger.settle_outgoing(hash, OutgoingState::Sent).await;
         };
-        // The node refuses a hash that it is paying already: its word decides, not the refusal.
-        let state = match self.payer.outgoing(hash).await {
-            Outgoing::Unknown | Outgoing::Failed => OutgoingState::Failed { reason: fault.to_string() },
-            known => state_of(known),
+        let state = match (fault, self.payer.outgoing(hash).await) {
+            (SendFault::Away(_), Outgoing::Unknown | Outgoing::Away) => {
+                OutgoingState::Failed { reason: NEVER_SENT.to_owned() }
+            }
+            (SendFault::Refused(reason), Outgoing::Unknown | Outgoing::Away | Outgoing::Failed) => {
+                OutgoingState::Failed { reason }
+            }
+            // The library pays this hash though its own list does not say so: its event will tell the end.
+            (SendFault::Uncertain(_), Outgoing::Unknown | Outgoing::Away) => OutgoingState::Sent,
+            (_, known) => state_of(known).unwrap_or(OutgoingState::Sent),
         };
         self.ledger.settle_outgoing(hash, state).await
     }
@@ -249,7 +255,10 @@ impl Inside {
             tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
             return Ok(OutgoingState::Sent);
         }
-        let state = state_of(known);
+        let Some(state) = state_of(known) else {
+            // Nobody knows: nothing is written, and whoever comes next asks again.
+            return Ok(row.state.clone());
+        };
         self.ledger.settle_outgoing(row.payment_hash, state.clone()).await?;
         Ok(state)
     }
@@ -273,13 +282,15 @@ struct Invoice {
     expired: bool,
 }
 
-fn state_of(known: Outgoing) -> OutgoingState {
-    match known {
+/// Where a payment stands by the node's word; `None` when it could not be asked.
+fn state_of(known: Outgoing) -> Option<OutgoingState> {
+    Some(match known {
+        Outgoing::Away => return None,
         Outgoing::Unknown => OutgoingState::Failed { reason: NEVER_SENT.to_owned() },
         Outgoing::Pending => OutgoingState::Sent,
         Outgoing::Succeeded { preimage, fee } => {
             OutgoingState::Succeeded { preimage, fee: fee.unwrap_or(Msat::ZERO) }
         }
         Outgoing::Failed => OutgoingState::Failed { reason: "failed at the node".to_owned() },
-    }
+    })
 }

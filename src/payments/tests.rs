@@ -20,7 +20,7 @@ use super::{Outbox, PayAsk, consume};
 use crate::clock::{Clock, FixedClock};
 use crate::event::Event;
 use crate::ledger::RecentChallenges;
-use crate::ports::{BoxFuture, NodeEvent, NodeEvents, NodeFault, Outgoing, Payer};
+use crate::ports::{BoxFuture, NodeEvent, NodeEvents, NodeFault, Outgoing, Payer, SendFault};
 use crate::store::Ledger;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -66,8 +66,8 @@ fn ask(seed: u8) -> PayAsk {
 #[derive(Default)]
 struct FakeNode {
     sends: Mutex<Vec<String>>,
-    /// What a send answers.
-    refuses: AtomicBool,
+    /// What a send answers, when not that it began.
+    fault: Mutex<Option<SendFault>>,
     /// A send that has begun waits here, once, when set.
     stalls: AtomicBool,
     stalled: Notify,
@@ -97,7 +97,7 @@ impl FakeNode {
 }
 
 impl Payer for FakeNode {
-    fn send(&self, bolt11: &str, _: Msat) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn send(&self, bolt11: &str, _: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
         self.sends.lock().unwrap().push(bolt11.to_owned());
         if let Some(event) = self.at_send.lock().unwrap().take() {
             self.tell(event);
@@ -107,9 +107,9 @@ impl Payer for FakeNode {
                 self.stalled.notify_one();
                 self.go_on.notified().await;
             }
-            match self.refuses.load(Ordering::Acquire) {
-                true => Err(NodeFault("no channel".to_owned())),
-                false => Ok(()),
+            match self.fault.lock().unwrap().clone() {
+                Some(fault) => Err(fault),
+                None => Ok(()),
             }
         })
     }

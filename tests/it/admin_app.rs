@@ -14,6 +14,7 @@ use tollhouse::clock::{FixedClock, SystemEntropy};
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
     BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer,
+    SendFault,
 };
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
@@ -189,7 +190,7 @@ impl NodeControl for MadeUpNode {
 }
 
 impl Payer for MadeUpNode {
-    fn send(&self, bolt11: &str, _max_fee: Msat) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn send(&self, bolt11: &str, _max_fee: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
         self.sends.lock().expect("not poisoned").push(bolt11.to_owned());
         Box::pin(async { Ok(()) })
     }

@@ -9,7 +9,7 @@ use lightning_invoice::Currency;
 use super::{World, ask, hash, invoice, msat, preimage};
 use crate::event::Event;
 use crate::payments::{PayAsk, PayError};
-use crate::ports::{NodeEvent, Outgoing};
+use crate::ports::{NodeEvent, Outgoing, SendFault};
 use crate::store::{Intent, OutgoingState};
 use crate::types::Msat;
 
@@ -166,12 +166,44 @@ async fn a_caller_that_leaves_does_not_cut_the_send_off() {
 #[tokio::test]
 async fn a_refused_send_is_what_the_node_says_it_is() {
     let world = World::new();
-    world.node.refuses.store(true, Ordering::Release);
+    *world.node.fault.lock().unwrap() = Some(SendFault::Refused("no channel".to_owned()));
     let row = world.outbox.pay(ask(1), LONG).await.unwrap();
     assert_eq!(row.state, OutgoingState::Failed { reason: "no channel".to_owned() });
     // Refused because it is on its way already.
     world.node.knows(2, Outgoing::Pending);
     assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Sent);
+}
+
+/// The admin API is up before the node is.
+#[tokio::test]
+async fn a_node_that_is_away_leaves_nothing_pending_for_ever() {
+    let world = World::new();
+    world.node.knows(1, Outgoing::Away);
+    *world.node.fault.lock().unwrap() = Some(SendFault::Away("it is starting".to_owned()));
+    let row = world.outbox.pay(ask(1), LONG).await.unwrap();
+    assert_eq!(row.state, OutgoingState::Failed { reason: "never_sent".to_owned() });
+    // Noted before a kill, asked about before the node is up: it stays as it is until the node speaks.
+    world.ledger.intend(intent(2)).await.unwrap();
+    world.node.knows(2, Outgoing::Away);
+    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Intended);
+    *world.node.fault.lock().unwrap() = None;
+    world.node.knows(2, Outgoing::Unknown);
+    assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Sent);
+    assert_eq!(world.node.sends(), 2, "the first was refused, the second is under way");
+}
+
+/// LDK sends before its list of payments is written: after a kill between the two it refuses the hash
+/// and yet pays it.
+#[tokio::test]
+async fn a_send_of_unknown_end_waits_for_its_event() {
+    let world = World::new();
+    world.consume();
+    *world.node.fault.lock().unwrap() = Some(SendFault::Uncertain("duplicate payment".to_owned()));
+    assert_eq!(world.outbox.pay(ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
+    world.node.tell(sent(1));
+    assert_eq!(world.outbox.pay(ask(1), LONG).await.unwrap().state, success(1));
+    assert_eq!(world.node.sends(), 1, "it was not sent again");
 }
 
 #[tokio::test]
