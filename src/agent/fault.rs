@@ -56,6 +56,9 @@ pub enum Fault {
          not paid twice"
     )]
     WalletUnreachable(String),
+    /// No connection to the wallet: it was not asked.
+    #[error("the wallet cannot be reached: {0}. It was asked for no payment in this run")]
+    WalletAbsent(String),
     /// The server cannot be talked to; nothing was paid in this run.
     #[error("{0}")]
     Network(String),
@@ -95,7 +98,7 @@ impl Fault {
             Fault::PaymentRefused { .. } => "payment_refused",
             Fault::PaymentPending => "payment_pending",
             Fault::FalseProof(_) => "false_proof",
-            Fault::WalletUnreachable(_) => "wallet_unreachable",
+            Fault::WalletUnreachable(_) | Fault::WalletAbsent(_) => "wallet_unreachable",
             Fault::Network(_) => "network",
             Fault::Unserved(_) => "unserved",
             Fault::Refused { .. } => "proof_refused",
@@ -111,7 +114,9 @@ impl Fault {
             | Fault::PaymentRefused { .. }
             | Fault::PaymentPending
             | Fault::FalseProof(_) => 3,
-            Fault::WalletUnreachable(_) | Fault::Network(_) | Fault::Unserved(_) => 4,
+            Fault::WalletUnreachable(_) | Fault::WalletAbsent(_) | Fault::Network(_) | Fault::Unserved(_) => {
+                4
+            }
             Fault::BadChallenge(_) | Fault::Refused { .. } | Fault::State { .. } => 1,
         }
     }

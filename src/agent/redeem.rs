@@ -180,8 +180,19 @@ async fn spool(
 
 /// The statuses that may say that the request was not served.
 fn is_looked_into(status: StatusCode) -> bool {
-    matches!(status, StatusCode::PAYMENT_REQUIRED | StatusCode::CONFLICT) || status.is_server_error()
+    matches!(status, StatusCode::PAYMENT_REQUIRED | StatusCode::CONFLICT)
+        || status.is_server_error()
+        || is_passing(status)
+        || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
 }
+
+/// Said before anything is served, and not for long: the proof is still good after it.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// The gateway's own words for what it does not sell (any more): the upstream was not asked.
+const NOT_SOLD: [&str; 2] = ["no_such_route", "method_not_allowed"];
 
 /// What an answer says that is not the one that was paid for; `None` when it is that after all.
 fn no_answer(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> Option<Attempt> {
@@ -201,6 +212,12 @@ fn no_answer(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> Option<At
             Some(Attempt::InFlight { pause })
         }
         StatusCode::CONFLICT => None,
+        _ if is_passing(status) && unit.is_some() => None,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+            if unit.is_some() || !word("code").is_some_and(|code| NOT_SOLD.contains(&code.as_str())) =>
+        {
+            None
+        }
         _ => match unit.as_deref() {
             Some("held" | "spent") => None,
             Some("exhausted") => Some(Attempt::Refused { code: "exhausted".to_owned() }),

@@ -99,7 +99,10 @@ impl Wallet {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder, record: &Record) -> Result<Payment, Fault> {
-        let lost = |error| Fault::WalletUnreachable(told(error));
+        let lost = |error: reqwest::Error| match error.is_connect() {
+            true => Fault::WalletAbsent(told(error)),
+            false => Fault::WalletUnreachable(told(error)),
+        };
         let response = request.bearer_auth(&*self.key).send().await.map_err(lost)?;
         let status = response.status();
         let text = response.bytes().await.map_err(lost)?;

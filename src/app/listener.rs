@@ -41,7 +41,8 @@ pub(super) struct Ending {
     pub(super) cut: CancellationToken,
 }
 
-/// Half of the process's file descriptors, between 64 and 4096.
+/// A quarter of the process's file descriptors, between 64 and 4096: a client costs one, the upstream
+/// that it is served from another, and the node and the ledger need theirs.
 pub(super) fn connection_limit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let soft = limits
@@ -50,7 +51,7 @@ pub(super) fn connection_limit() -> usize {
         .and_then(|line| line.split_whitespace().nth(3))
         .and_then(|soft| soft.parse::<usize>().ok())
         .unwrap_or(256);
-    (soft / 2).clamp(64, 4096)
+    (soft / 4).clamp(64, 4096)
 }
 
 /// What is served where, and to how many at once.

@@ -101,6 +101,7 @@ pub(super) fn run(args: &FetchArgs, env: &Environment) -> ExitCode {
 
 async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
     let ask = ask(args)?;
+    let mut output = Output::new(args.json, args.output.as_deref())?;
     let sats = |count| Msat::from_sat(count).map_err(|error| Failure::arguments(error.to_string()));
     let limits = Limits {
         price: sats(args.max_sats)?,
@@ -119,7 +120,6 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
     if args.quote {
         return quoted(agent.quote(&ask).await?, args.json);
     }
-    let mut output = Output::new(args.json, args.output.as_deref());
     let (status, paid) = match agent.fetch(&ask, &limits).await? {
         Fetched::Open(mut response) => {
             let status = response.status().as_u16();

@@ -1,6 +1,7 @@
 //! The node library's log, handed to `tracing`.
 //!
-//! The library's own file logger never rotates and panics on a full disk.
+//! The library's own file logger never rotates and panics on a full disk. Below INFO the library writes
+//! preimages and whole messages: those records end here, whatever the filter says.
 
 use ldk_node::logger::{LogLevel, LogRecord, LogWriter};
 
@@ -14,8 +15,7 @@ impl LogWriter for TracingLog {
     fn log<'a>(&self, record: LogRecord<'a>) {
         let LogRecord { level, args, module_path, line } = record;
         match level {
-            LogLevel::Gossip | LogLevel::Trace => tracing::trace!(target: "ldk", module_path, line, "{args}"),
-            LogLevel::Debug => tracing::debug!(target: "ldk", module_path, line, "{args}"),
+            LogLevel::Gossip | LogLevel::Trace | LogLevel::Debug => {}
             LogLevel::Info => tracing::info!(target: "ldk", module_path, line, "{args}"),
             LogLevel::Warn => tracing::warn!(target: "ldk", module_path, line, "{args}"),
             LogLevel::Error => {

@@ -49,9 +49,19 @@ enum Into {
 }
 
 impl Output {
-    pub(super) fn new(as_json: bool, path: Option<&Path>) -> Output {
+    /// Looks whether the target can be written, before anything is paid for.
+    pub(super) fn new(as_json: bool, path: Option<&Path>) -> Result<Output, Failure> {
         let path = path.filter(|path| *path != Path::new("-")).map(Path::to_owned);
-        Output { as_json, path, into: Into::Nothing }
+        if let Some(path) = &path {
+            let unfit = |error: io::Error| Failure::arguments(format!("-o {}: {error}", path.display()));
+            match std::fs::metadata(path) {
+                Ok(found) if found.is_dir() => return Err(unfit(io::ErrorKind::IsADirectory.into())),
+                Ok(_) => {}
+                Err(_) if folder(path).is_dir() => {}
+                Err(error) => return Err(unfit(error)),
+            }
+        }
+        Ok(Output { as_json, path, into: Into::Nothing })
     }
 
     /// Opens it: nothing is touched before there is something to write.
