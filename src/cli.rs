@@ -64,6 +64,13 @@ fn say(text: impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
+/// Writes to stdout what is good to know: a reader that has gone is no reason to stop.
+fn tell(text: impl std::fmt::Display) {
+    if let Err(error) = say(text) {
+        tracing::debug!(%error, "stdout is closed");
+    }
+}
+
 /// Writes to stderr, where nothing can be done about a failure.
 fn warn(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 
 use super::run::{in_runtime, told_to_stop};
-use super::{logging, say, warn};
+use super::{logging, say, tell, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, state_dir};
 use crate::sandbox::once;
@@ -137,9 +137,9 @@ async fn stay(
 ) -> Result<()> {
     let _announced =
         Announced::write(file, place).with_context(|| format!("the demo file {}", file.display()))?;
-    say(banner(world, place, kept))?;
+    tell(banner(world, place, kept));
     told.await;
-    say("\nstopping: the nodes close their books first")?;
+    tell("\nstopping: the nodes close their books first");
     Ok(())
 }
 
@@ -168,7 +168,7 @@ From another terminal:
 
   curl -i {url}
   {exe} fetch {url}
-  {exe} demo traffic --rate 2
+  {exe} demo traffic --rate 2      (customers, so that the page has something to show)
 
 and open {admin} in a browser. Prices: exchange rates 5 sat, POST /v1/translate 15 sat, /v1/health free.
 Ctrl-C ends it.",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{logging, say, warn};
+use super::{logging, tell, warn};
 use crate::app::{Appliance, Blueprint};
 use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
@@ -50,16 +50,16 @@ async fn serve(settings: Settings) -> Result<()> {
     let services = settings.services.len();
     let appliance = Appliance::start(Blueprint::of(settings).await?).await?;
     let gateway = appliance.gateway_url();
-    say(format!("gateway   {gateway}   ({services} service{})", if services == 1 { "" } else { "s" }))?;
-    say(format!(
+    tell(format!("gateway   {gateway}   ({services} service{})", if services == 1 { "" } else { "s" }));
+    tell(format!(
         "operator  {}   (key for scripts: {})",
         appliance.admin_url(),
         appliance.admin_key_file().display()
-    ))?;
+    ));
     if let Some(link) = appliance.claim_link() {
-        say(format!("claim it  {link}   (once; sets the password)"))?;
+        tell(format!("claim it  {link}   (once; sets the password)"));
     }
-    say(format!("node      {}   starting; nothing is sold until it is up", appliance.node().node_id()))?;
+    tell(format!("node      {}   starting; nothing is sold until it is up", appliance.node().node_id()));
     let mut state = appliance.node_state();
     tokio::pin!(told);
     loop {
@@ -69,17 +69,18 @@ async fn serve(settings: Settings) -> Result<()> {
                 if changed.is_err() { break }
                 let now = state.borrow_and_update().clone();
                 match now {
-                    NodeState::Running => say("node      up")?,
-                    NodeState::Starting(why) => warn(format!("node      waits: {why}")),
+                    NodeState::Running => tell("node      up"),
+                    // The log says each time what it waits for.
+                    NodeState::Starting(_) => {}
                     NodeState::Failed(why) => warn(format!("node      down: {why}. The gate answers 503 meanwhile.")),
                     NodeState::Stopped => {}
                 }
             }
         }
     }
-    say("stopping: requests in flight run out first")?;
+    tell("stopping: requests in flight run out first");
     appliance.stop().await;
-    say("stopped")?;
+    tell("stopped");
     Ok(())
 }
 

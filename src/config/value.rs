@@ -76,7 +76,10 @@ pub(crate) fn log(text: &str) -> Result<String, Bad> {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     // A lone word is a level here; the filter's own grammar would take any word for a module.
     let lone_word = !text.contains([',', '=']);
-    if text.trim().is_empty() || (lone_word && !levels.contains(&text)) {
+    // Likewise what follows a module's name, and a word between commas.
+    let known = |part: &str| levels.contains(&part.rsplit('=').next().unwrap_or_default().trim());
+    let parts_known = text.split(',').all(|part| !part.trim().is_empty() && known(part));
+    if (lone_word && !levels.contains(&text)) || !parts_known {
         return Err(bad());
     }
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| bad())

@@ -16,6 +16,9 @@ use super::place::DemoPlace;
 /// Purchases under way at once; what is due beyond it is left out and counted as late.
 const AT_ONCE: usize = 32;
 
+/// So many failures on end mean that the demo is gone: the customers go home.
+const PATIENCE: u64 = 10;
+
 /// What the customers did so far.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -23,6 +26,8 @@ pub struct Tally {
     pub bought: AtomicU64,
     /// Purchases that failed.
     pub failed: AtomicU64,
+    /// Failures since the last purchase that succeeded.
+    pub failed_on_end: AtomicU64,
     /// Purchases that were due while too many were under way.
     pub late: AtomicU64,
 }
@@ -46,6 +51,10 @@ pub async fn run(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut begun = 0;
     while limit.is_none_or(|limit| begun < limit) {
+        if tally.failed_on_end.load(Ordering::Relaxed) >= PATIENCE {
+            told("nothing succeeds any more: giving up");
+            break;
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
@@ -59,12 +68,16 @@ pub async fn run(
         let (buyer, tally, told) = (Arc::clone(&buyer), Arc::clone(&tally), Arc::clone(&told));
         tasks.spawn(async move {
             match buy(&buyer, &wanted).await {
-                Ok(()) => tally.bought.fetch_add(1, Ordering::Relaxed),
+                Ok(()) => {
+                    tally.bought.fetch_add(1, Ordering::Relaxed);
+                    tally.failed_on_end.store(0, Ordering::Relaxed);
+                }
                 Err(error) => {
                     told(&format!("{error:#}"));
-                    tally.failed.fetch_add(1, Ordering::Relaxed)
+                    tally.failed.fetch_add(1, Ordering::Relaxed);
+                    tally.failed_on_end.fetch_add(1, Ordering::Relaxed);
                 }
-            };
+            }
             drop(turn);
         });
     }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::super::run::{in_runtime, told_to_stop};
-use super::super::say;
+use super::super::{say, warn};
 use crate::sandbox::place::DemoPlace;
 use crate::sandbox::traffic::{self, Tally};
 
@@ -48,7 +48,8 @@ async fn buy(args: &TrafficArgs, place: DemoPlace) -> Result<()> {
         bar.set_style(style);
     }
     let (shown, counted) = (bar.clone(), Arc::clone(&tally));
-    let told_of = Arc::new(move |text: &str| shown.println(format!("failed: {text}")));
+    // A hidden bar prints nothing, and a failure must be seen.
+    let told_of = Arc::new(move |text: &str| shown.suspend(|| warn(format!("failed: {text}"))));
     let buying = traffic::run(&place, args.rate, args.count, Arc::clone(&tally), told_of, stop.clone());
     tokio::pin!(buying);
     tokio::pin!(told);
