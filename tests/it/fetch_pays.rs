@@ -54,10 +54,18 @@ async fn json_tells_all_and_a_file_appears_whole() {
     let free = world.run("/free", &["--json"]).await.json();
     assert_eq!((&free["paid"], &free["body"]), (&json!(false), &json!("free as air")));
 
-    // A folder that is not there: paid, and the next run hands it over.
-    let nowhere = world.home.path().join("no/out");
-    let failed = world.run("/paid", &["-X", "PUT", "-o", nowhere.to_str().expect("a name")]).await;
+    // What cannot be a file is seen before anything is paid.
+    let paid = world.paid();
+    for nowhere in [world.home.path().join("no/out"), world.home.path().to_owned()] {
+        let refused = world.run("/paid", &["-X", "PUT", "-o", nowhere.to_str().expect("a name")]).await;
+        assert_eq!(refused.exit, Some(2), "{}", refused.stderr);
+    }
+    assert_eq!(world.paid(), paid);
+
+    // What turns out to be full: paid, and the next run hands it over.
+    let failed = world.run("/paid", &["-X", "PUT", "-o", "/dev/full"]).await;
     assert_eq!(failed.exit, Some(1), "{}", failed.stderr);
+    assert_eq!(world.paid(), paid + 1);
     let paid = world.paid();
     assert_eq!(world.run("/paid", &["-X", "PUT"]).await.stdout, [0xff, 0x00]);
     assert_eq!(world.paid(), paid);
