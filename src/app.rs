@@ -2,6 +2,7 @@
 //! order. The only place that knows all of them.
 
 mod listener;
+mod patience;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -200,8 +201,9 @@ impl Appliance {
 
     fn start_node(&self, node: Arc<LightningNode>, recent: Arc<RecentChallenges>) {
         let events: Arc<dyn NodeEvents> = node.clone();
+        let payer: Arc<dyn Payer> = node.clone();
         let stop = self.stop_events.clone();
-        self.node_tasks.spawn(payments::consume(events, self.ledger.clone(), recent, stop));
+        self.node_tasks.spawn(payments::consume(events, payer, self.ledger.clone(), recent, stop));
         let (outbox, waiting) = (Arc::clone(&self.outbox), node.clone());
         self.node_tasks.spawn(async move {
             if waiting.ready().await.is_ok()

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::ledger::RecentChallenges;
-use crate::ports::{NodeEvent, NodeEvents};
+use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
 use crate::store::{Credit, Ledger, OutgoingState, StoreError};
 
 pub use outbox::{Outbox, PayAsk, PayError};
@@ -25,6 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// repeats after it began is a replay the first time, and a possible surplus the second (MONEY rule 4).
 pub async fn consume(
     events: Arc<dyn NodeEvents>,
+    payer: Arc<dyn Payer>,
     ledger: Ledger,
     recent: Arc<RecentChallenges>,
     stop: CancellationToken,
@@ -33,7 +34,9 @@ pub async fn consume(
         until_done("the start of the node's events", || ledger.begin_run()).await;
         loop {
             let event = events.next_event().await;
-            until_done("a node event", || record(&ledger, &recent, &event)).await;
+            if !is_of_an_earlier_try(&*payer, &event).await {
+                until_done("a node event", || record(&ledger, &recent, &event)).await;
+            }
             // Only the acknowledgement is repeated: the event must not be told to the ledger again.
             until_done("an acknowledgement", || events.acknowledge()).await;
         }
@@ -56,6 +59,17 @@ where
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A failure that is told again after a restart may meet a newer try of the same hash, which is on its
+/// way: that one's end is still to come.
+async fn is_of_an_earlier_try(payer: &dyn Payer, event: &NodeEvent) -> bool {
+    match event {
+        NodeEvent::SendFailed { payment_hash, .. } => {
+            payer.outgoing(*payment_hash).await == Outgoing::Pending
+        }
+        _ => false,
     }
 }
 

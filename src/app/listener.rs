@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::patience::Patient;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -25,6 +26,9 @@ use tower::ServiceExt;
 
 /// A client has this long to send a request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A client that takes nothing of its answer for so long is left.
+const READ_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A request's head may take this many bytes.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -117,7 +121,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, READ_PATIENCE)), service);
     tokio::pin!(serving);
     let mut draining = false;
     loop {

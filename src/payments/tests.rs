@@ -184,8 +184,8 @@ impl World {
     }
 
     fn consume(&self) {
-        let (events, ledger) = (self.node.clone(), self.ledger.clone());
-        self.tasks.spawn(consume(events, ledger, self.recent.clone(), self.stop.clone()));
+        let (events, payer, ledger) = (self.node.clone(), self.node.clone(), self.ledger.clone());
+        self.tasks.spawn(consume(events, payer, ledger, self.recent.clone(), self.stop.clone()));
     }
 
     async fn log(&self) -> Vec<Event> {

@@ -96,6 +96,20 @@ async fn a_failed_payment_is_tried_anew_only_when_asked() {
     assert_eq!(world.node.sends(), 2);
 }
 
+/// The node tells a failure again after a restart, when the same invoice is on its way anew.
+#[tokio::test]
+async fn an_earlier_failure_does_not_end_a_newer_try() {
+    let world = World::new();
+    world.consume();
+    assert_eq!(world.outbox.pay(ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
+    world.node.knows(1, Outgoing::Pending);
+    world.node.tell(failed(1));
+    world.node.acknowledged.notified().await;
+    assert_eq!(world.outbox.pay(ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
+    world.node.tell(sent(1));
+    assert_eq!(world.outbox.pay(ask(1), LONG).await.unwrap().state, success(1));
+}
+
 #[tokio::test]
 async fn what_takes_long_is_pending_and_stays_one_payment() {
     let world = World::new();

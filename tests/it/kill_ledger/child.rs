@@ -21,7 +21,8 @@ use tollhouse::l402::MasterKeys;
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments;
 use tollhouse::ports::{
-    BoxFuture, CannotReceive, InvoiceAsk, MintedInvoice, Minter, NodeEvent, NodeEvents, NodeFault,
+    BoxFuture, CannotReceive, InvoiceAsk, MintedInvoice, Minter, NodeEvent, NodeEvents, NodeFault, Outgoing,
+    Payer, SendFault,
 };
 use tollhouse::proxy::{ProxyConfig, ProxyState, router};
 use tollhouse::store::{DirLock, Ledger};
@@ -88,7 +89,7 @@ async fn live(dir: &Path, origin: &str) {
         input_over.cancel();
     });
     let events = Arc::new(Told { hears: Mutex::new(hears), head: Mutex::default() });
-    tracker.spawn(payments::consume(events, ledger.clone(), recent, stop.clone()));
+    tracker.spawn(payments::consume(events, Arc::new(Unpaying), ledger.clone(), recent, stop.clone()));
     tracker.spawn(serve(listener, router(state), tracker.clone(), cut.clone()));
     say(&json!({
         "gate": address,
@@ -165,5 +166,18 @@ impl NodeEvents for Told {
             }
             Ok(())
         })
+    }
+}
+
+/// This node only receives.
+struct Unpaying;
+
+impl Payer for Unpaying {
+    fn send(&self, _: &str, _: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
+        Box::pin(async { Err(SendFault::Refused("this node only receives".to_owned())) })
+    }
+
+    fn outgoing(&self, _: PaymentHash) -> BoxFuture<'_, Outgoing> {
+        Box::pin(async { Outgoing::Unknown })
     }
 }
