@@ -204,7 +204,7 @@ async fn a_shop_whose_chain_source_is_down_answers_and_comes_up_with_it() {
     let mut shop = Appliance::start(&bitcoind_section(port), &upstream.service());
     let logged = shop.process().says("the node is not up yet").await;
     assert!(!logged.contains('\u{1b}'), "no colours where no terminal is: {logged:?}");
-    let waits = shop.process().says("node      waits").await;
+    let waits = shop.process().says("the node is not up yet").await;
     assert!(waits.contains(&port.to_string()), "it does not say what it waits for: {waits}");
     sells_nothing(&shop, &upstream).await;
     assert_eq!(shop.get("/api/v1/status").await["node"]["running"], false);
@@ -215,7 +215,7 @@ async fn a_shop_whose_chain_source_is_down_answers_and_comes_up_with_it() {
 
     shop.stop().await;
     shop.start_again();
-    shop.process().says("node      waits").await;
+    shop.process().says("the node is not up yet").await;
 
     let bitcoind = Bitcoind::start_on(port).await;
     bitcoind.mine(3).await;
