@@ -118,7 +118,13 @@ async fn each_kind_of_failure_has_its_exit_code() {
     assert_eq!(exit("/paid", &["-H", "no colon"]).await, Some(2));
     assert_eq!(exit("/paid", &["-H", "Authorization: Bearer x"]).await, Some(2));
     assert_eq!(exit("/paid", &["--wallet", "nowhere"]).await, Some(2));
-    assert_eq!(exit("/paid", &["--wallet", "http://127.0.0.1:1"]).await, Some(4));
+    // The key in the environment is for the wallet in the environment.
+    assert_eq!(exit("/paid", &["--wallet", "http://127.0.0.1:1"]).await, Some(2));
+    let key = world.home.path().join("key");
+    std::fs::write(&key, "another key").expect("written");
+    let key = key.to_str().expect("a name");
+    let elsewhere = ["--wallet", "http://127.0.0.1:1", "--wallet-key-file", key];
+    assert_eq!(exit("/paid", &elsewhere).await, Some(4));
 
     let mut no_wallet = world.fetch("/paid", &["--json"]);
     no_wallet.env_remove("TOLLHOUSE_WALLET_URL").env_remove("TOLLHOUSE_WALLET_KEY");

@@ -18,7 +18,16 @@ pub(super) fn find(
     env: &Environment,
 ) -> Result<Option<Wallet>, Failure> {
     let demo = place_file(env).ok().and_then(|file| DemoPlace::read(&file).ok());
-    let said = url.or_else(|| env.get("TOLLHOUSE_WALLET_URL"));
+    let usual = env.get("TOLLHOUSE_WALLET_URL");
+    let said = url.or(usual);
+    // A key in the environment is for the wallet that stands beside it, and goes to no other.
+    if let (Some(url), Some(usual), None, Some(_)) = (url, usual, key_file, env.get("TOLLHOUSE_WALLET_KEY"))
+        && url.trim_end_matches('/') != usual.trim_end_matches('/')
+    {
+        return Err(Failure::arguments(
+            "--wallet is not TOLLHOUSE_WALLET_URL, whose key is in the environment: say --wallet-key-file, too",
+        ));
+    }
     let said_key =
         match key_file {
             Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
