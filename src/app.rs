@@ -50,6 +50,8 @@ const ADMIN_CONNECTIONS: usize = 256;
 pub struct Blueprint {
     /// Where keys, channels and the ledger live; each network has a directory in it.
     pub data_dir: PathBuf,
+    /// The right to that directory, from [`take_dir`].
+    pub lock: DirLock,
     /// The Lightning node.
     pub node: NodeConfig,
     /// The gateway's socket, bound.
@@ -65,15 +67,18 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// Binds the listeners that the settings name.
+    /// Takes the data directory and binds the listeners that the settings name; the directory first, so
+    /// that a second start of the same appliance hears of the first one and not of a port.
     ///
     /// # Errors
-    /// When an address cannot be bound; the text names the setting.
+    /// When the directory is taken, or an address cannot be bound; the text names the setting.
     pub async fn of(settings: Settings) -> Result<Blueprint> {
+        let lock = take_dir(&settings.data_dir)?;
         let gateway = bind("gateway.listen", settings.gateway.listen).await?;
         let admin = bind("admin.listen", settings.admin.listen).await?;
         Ok(Blueprint {
             data_dir: settings.data_dir,
+            lock,
             node: settings.node,
             gateway,
             admin,
@@ -82,6 +87,15 @@ impl Blueprint {
             services: settings.services,
         })
     }
+}
+
+/// Makes the data directory, closed to others, and takes it for this process.
+///
+/// # Errors
+/// When another process has it, or it cannot be made.
+pub fn take_dir(data_dir: &Path) -> Result<DirLock> {
+    secrets::private_dir(data_dir)?;
+    Ok(DirLock::take(data_dir)?)
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
@@ -115,14 +129,11 @@ struct Ground {
     clock: Arc<dyn Clock>,
     entropy: Arc<SystemEntropy>,
     clean: bool,
-    lock: DirLock,
 }
 
 impl Ground {
-    /// Opens the data directory: locked, private, with its secrets and its ledger.
+    /// Opens the data directory, which is ours: its secrets and its ledger.
     fn open(data_dir: &Path, network: bitcoin::Network) -> Result<(PathBuf, Ground)> {
-        secrets::private_dir(data_dir)?;
-        let lock = DirLock::take(data_dir)?;
         let dir = data_dir.join(network.to_string());
         secrets::private_dir(&dir)?;
         let entropy = SystemEntropy::new();
@@ -137,7 +148,7 @@ impl Ground {
                 "the last stop was not orderly; requests whose end it hid were resolved"
             );
         }
-        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean, lock }))
+        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean }))
     }
 }
 
@@ -188,7 +199,7 @@ impl Appliance {
             stop_events: CancellationToken::new(),
             serving: serving.clone(),
             node_tasks,
-            _lock: ground.lock,
+            _lock: blueprint.lock,
         };
         let limit = listener::connection_limit();
         let front = listener::Front { tcp: blueprint.gateway, router: gate, connections: limit };

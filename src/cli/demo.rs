@@ -92,11 +92,17 @@ async fn demo(args: &DemoArgs, env: &Environment) -> Result<()> {
     let steps = Steps::new(args.json);
     let progress = |text: &str| steps.next(text);
     let ask = WorldAsk { dir: &dir, gateway, admin, progress: &progress };
-    let started = tokio::select! {
-        () = &mut told => bail!("stopped before the world was ready"),
-        started = World::start(ask) => started,
+    let starting = World::start(ask);
+    tokio::pin!(starting);
+    let world = tokio::select! {
+        started = &mut starting => started?,
+        () = &mut told => {
+            // Nodes that have begun to start are stopped in order, not dropped.
+            steps.next("stopping, once the nodes are up");
+            starting.await?.stop().await;
+            bail!("stopped before the world was ready");
+        }
     };
-    let world = started?;
     let ready = clock.steady().saturating_sub(begun);
     steps.done(ready);
     let place = place_of(&world)?;

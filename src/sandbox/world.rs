@@ -17,12 +17,13 @@ use tokio_util::task::TaskTracker;
 
 use super::chain::Chain;
 use super::{miner, rpc, sample_api};
-use crate::app::{Appliance, Blueprint};
+use crate::app::{Appliance, Blueprint, take_dir};
 use crate::catalog::{PathPattern, Price, Route, Service, Upstream};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
+use crate::store::DirLock;
 use crate::types::{Msat, Timestamp};
 
 const RPC_USER: &str = "tollhouse";
@@ -79,6 +80,7 @@ pub struct World {
     pub chain_source: ChainSource,
     stop: CancellationToken,
     tasks: TaskTracker,
+    _lock: DirLock,
 }
 
 impl World {
@@ -87,6 +89,8 @@ impl World {
     /// # Errors
     /// When a step fails or takes too long; the text names it.
     pub async fn start(ask: WorldAsk<'_>) -> Result<World> {
+        // Before the chain's file is touched: two miners on one file would ruin it.
+        let lock = take_dir(ask.dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         (ask.progress)("mining a regtest chain");
@@ -109,7 +113,7 @@ impl World {
                 "tollhouse-demo",
                 ask.gateway,
                 ask.admin,
-            )
+            )?
         };
         let payer_plan = blueprint(
             ask.dir.join("payer"),
@@ -118,7 +122,7 @@ impl World {
             "payer",
             any().await?,
             any().await?,
-        );
+        )?;
         let shop = Appliance::start(shop_plan).await.context("the shop did not start")?;
         if woken {
             // The payer calls the shop as soon as it is up: somebody should be at home.
@@ -126,7 +130,7 @@ impl World {
             up.context("the shop took too long")??;
         }
         let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
-        let world = World { chain, shop, payer, chain_source, stop, tasks };
+        let world = World { chain, shop, payer, chain_source, stop, tasks, _lock: lock };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
         let outcome =
             set_up.unwrap_or_else(|_| bail!("the world was not ready within {} s", PATIENCE.as_secs()));
@@ -360,9 +364,11 @@ fn blueprint(
     alias: &str,
     gateway: TcpListener,
     admin: TcpListener,
-) -> Blueprint {
-    Blueprint {
+) -> Result<Blueprint> {
+    let lock = take_dir(&data_dir)?;
+    Ok(Blueprint {
         data_dir,
+        lock,
         node: NodeConfig {
             network: bitcoin::Network::Regtest,
             chain,
@@ -376,7 +382,7 @@ fn blueprint(
         allowed_hosts: Vec::new(),
         public_url: None,
         services: Vec::new(),
-    }
+    })
 }
 
 fn sample_service(upstream: SocketAddr) -> Result<Service> {

@@ -96,9 +96,26 @@ async fn a_kept_world_wakes_and_takes_the_next_port_and_ends_on_ctrl_c() {
     );
     assert_eq!(status["ledger"]["ok"], true, "{status}");
 
+    // A second demo on the same world is refused before it touches the chain.
+    let chain = || std::fs::read(home.path().join("world/chain.dat")).unwrap();
+    let before = chain();
+    let (refused, said) = Process::spawn(demo(home.path(), &["--data-dir", &world])).ended().await;
+    assert_eq!(refused.code(), Some(1), "{said}");
+    assert!(said.contains("another tollhouse runs on"), "{said}");
+    assert!(chain().starts_with(&before), "the first one's blocks are as they were");
+
     let (ended, said) = staying.end("INT").await;
     assert_eq!(ended.code(), Some(0), "{said}");
     assert!(!file.exists(), "the demo file is gone");
+
+    // Told to stop while it still sets up, it stops in order.
+    let mut early = Process::spawn(demo(home.path(), &["--data-dir", &world]));
+    early.says("starting two Lightning nodes").await;
+    let (ended, said) = early.end("INT").await;
+    assert_eq!(ended.code(), Some(1), "{said}");
+    assert!(said.contains("stopped before the world was ready"), "{said}");
+    std::fs::remove_dir_all(home.path().join("state")).unwrap();
+    once(home.path(), &["--data-dir", &world], 20_000).await;
 }
 
 /// Waits for the node to see what is wanted, with the newest block read.
