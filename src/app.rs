@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::catalog::{Catalog, Price, RouteTable, Service};
+use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::Settings;
@@ -27,6 +27,7 @@ use crate::node::config::NodeConfig;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
+use crate::pricing::NoExchange;
 use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
 use crate::secrets::{self, Secrets};
 use crate::store::{DirLock, Ledger, NodeStore};
@@ -304,6 +305,7 @@ fn gateway_router(
         keys: Arc::new(ground.secrets.master_keys()?),
         ledger: ground.ledger.clone(),
         minter,
+        exchange: Arc::new(NoExchange),
         recent: Arc::clone(recent),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
@@ -345,12 +347,12 @@ async fn admin_router(
 /// A path that costs something, for the curl line of an empty page.
 fn sample_path(services: &[Service]) -> Option<String> {
     use crate::catalog::PathPattern;
-    let priced = |price: &Price| matches!(price, Price::Fixed(_));
+    let priced = |terms: &Terms| !terms.rule.is_free();
     services.iter().find_map(|service| {
-        let route = service.routes.iter().find(|route| priced(&route.price)).map(|route| match &route.path {
+        let route = service.routes.iter().find(|route| priced(&route.terms)).map(|route| match &route.path {
             PathPattern::Exact(path) | PathPattern::Under(path) => path.clone(),
         });
-        route.or_else(|| priced(&service.price).then(|| service.path.clone()))
+        route.or_else(|| priced(&service.terms).then(|| service.path.clone()))
     })
 }
 

@@ -1,17 +1,22 @@
-//! What is for sale: services, their routes and prices, and the table that finds them.
+//! What is for sale: services, their routes, terms and offers, and the table that finds them.
 //!
-//! Pure: `config` fills it, `checkout` asks it. The table is built once and swapped whole.
+//! Pure: `storefront` fills it, `checkout` asks it. The table is built once and swapped whole.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
-use crate::types::{Msat, Name};
+use crate::types::Name;
 
 mod table;
+mod terms;
 
 pub use table::{Catalog, CatalogError, DEFAULT_ROUTE, Matched, RouteTable};
+pub use terms::{
+    Allowance, AllowanceBy, INVOICE_EXPIRY, Offer, Offering, REUSABLE_LIFE, RestorePolicy, Terms,
+};
 
 /// One API behind the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +27,42 @@ pub struct Service {
     pub host: Option<String>,
     /// The path prefix that it answers to, at segment borders; starts with `/`, `/` is all.
     pub path: String,
-    /// The price where no route says otherwise.
-    pub price: Price,
-    /// Exceptions to the price, most specific first served.
+    /// Whether it is sold.
+    pub mode: Mode,
+    /// What it says of itself.
+    pub about: About,
+    /// The terms where no route says otherwise.
+    pub terms: Arc<Terms>,
+    /// Requests with terms of their own, most specific first served.
     pub routes: Vec<Route>,
     /// Where paid requests go.
     pub upstream: Upstream,
 }
 
-/// Some of a service's requests, with a price of their own.
+/// Whether a service is sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    On,
+    /// Nothing is served there.
+    Off,
+    /// Everything passes; what would have been charged is counted.
+    Shadow,
+}
+
+/// What a service says of itself to those who discover it. All of it is public.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct About {
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// The path of an OpenAPI document at the upstream, into which the prices are merged.
+    pub openapi: Option<String>,
+}
+
+/// Some of a service's requests, with terms of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its name, as in tokens and reports; unique in its service.
@@ -39,8 +71,10 @@ pub struct Route {
     pub method: Option<Method>,
     /// The path, as the client sends it (before any prefix is stripped).
     pub path: PathPattern,
-    /// What one request costs.
-    pub price: Price,
+    /// On what terms they are sold.
+    pub terms: Arc<Terms>,
+    /// What it does, in words.
+    pub description: Option<String>,
 }
 
 /// Which paths a route covers.
@@ -50,15 +84,6 @@ pub enum PathPattern {
     Exact(String),
     /// Everything under this prefix, at segment borders (`/v1/files/*` in the configuration).
     Under(String),
-}
-
-/// What one request costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Price {
-    /// Nothing: the request passes without a token.
-    Free,
-    /// This much; never zero.
-    Fixed(Msat),
 }
 
 /// Where a service's requests are sent.
@@ -72,6 +97,36 @@ pub struct Upstream {
     pub host: Option<HeaderValue>,
     /// Headers to set, such as the upstream's own API key; they replace the client's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Service {
+    /// A service that is on, answers to any host under `path`, and has no routes of its own.
+    pub fn new(name: Name, path: &str, terms: Terms, upstream: Upstream) -> Service {
+        Service {
+            name,
+            host: None,
+            path: path.to_owned(),
+            mode: Mode::On,
+            about: About::default(),
+            terms: Arc::new(terms),
+            routes: Vec::new(),
+            upstream,
+        }
+    }
+}
+
+impl Route {
+    /// A route without words.
+    pub fn new(name: Name, method: Option<Method>, path: PathPattern, terms: Terms) -> Route {
+        Route { name, method, path, terms: Arc::new(terms), description: None }
+    }
+}
+
+impl Upstream {
+    /// What is at `base`, asked as the client asked.
+    pub const fn at(base: Url) -> Upstream {
+        Upstream { base, strip_prefix: None, host: None, headers: Vec::new() }
+    }
 }
 
 impl fmt::Debug for Upstream {

@@ -11,13 +11,14 @@ use http::HeaderMap;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, Matched, Price};
+use crate::catalog::{Catalog, Matched};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Why};
-use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Offer, Sold, Token, UnknownCaveats};
+use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Sold, Token, UnknownCaveats};
 use crate::ledger::{Bought, RecentChallenges, ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
 use crate::metering::{Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
+use crate::pricing::{Ask, Exchange, Quote, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
 use crate::types::Msat;
@@ -55,6 +56,8 @@ pub struct CheckoutParts {
     pub ledger: Ledger,
     /// Who makes invoices.
     pub minter: Arc<dyn Minter>,
+    /// What bitcoin costs in other currencies.
+    pub exchange: Arc<dyn Exchange>,
     /// What was offered lately, so that a payment's purpose is known at once.
     pub recent: Arc<RecentChallenges>,
     /// The time.
@@ -117,6 +120,7 @@ impl Offered {
             amount: self.sold.sold,
             expires_at: self.invoice.expires_at,
             valid_until: self.sold.valid_until,
+            kind: self.sold.kind,
             units: self.sold.units,
         }
     }
@@ -141,6 +145,9 @@ pub enum Refused {
     /// The token's unit is held by a request that is under way: 409, and again in a second.
     #[error("this token is in use by another request that is still under way")]
     InFlight,
+    /// Nobody can say what the request costs: 503, never for nothing.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
     /// Nobody could pay an invoice now: 503.
     #[error(transparent)]
     CannotReceive(#[from] CannotReceive),
@@ -169,9 +176,15 @@ impl Checkout {
         let Some(matched) = self.matched(request) else {
             return Outcome::NoRoute;
         };
-        match self.gate.decide(&matched, request, credentials, self.parts.clock.now()) {
-            Decision::Open => Outcome::Open(matched),
-            Decision::Admit(permit) => self.reserve(matched, permit, request).await,
+        if matched.terms.rule.is_free() {
+            return Outcome::Open(matched);
+        }
+        let quote = match self.quote(&matched, request) {
+            Ok(quote) => quote,
+            Err(unpriced) => return Outcome::Refused(unpriced.into()),
+        };
+        match self.gate.decide(&matched, &quote, request, credentials, self.parts.clock.now()) {
+            Decision::Admit(permit) => self.reserve(matched, &quote, permit, request).await,
             Decision::Challenge(why) => {
                 // What was answered at the old price stays answered.
                 if let Why::PriceChanged { payment_hash, .. } = &why
@@ -179,7 +192,7 @@ impl Checkout {
                 {
                     return Outcome::Replayed(kept);
                 }
-                self.offer(&matched, request, why.code(), why.to_string())
+                self.offer(&matched, &quote, request, why.code(), why.to_string())
             }
             Decision::Malformed(malformed) => Outcome::Refused(malformed.into()),
         }
@@ -189,7 +202,29 @@ impl Checkout {
         self.parts.catalog.current().lookup(request.method(), request.host(), request.path())
     }
 
-    async fn reserve(&self, matched: Matched, permit: Permit, request: &CanonicalRequest) -> Outcome {
+    fn quote(&self, matched: &Matched, request: &CanonicalRequest) -> Result<Quote, Unpriced> {
+        let facts = RequestFacts {
+            method: request.method().to_string(),
+            path: request.path().to_owned(),
+            query: request.query().map(str::to_owned),
+            ..RequestFacts::default()
+        };
+        let terms = &matched.terms;
+        terms.rule.quote(&Ask {
+            request: &facts,
+            exchange: self.parts.exchange.as_ref(),
+            now: self.parts.clock.now(),
+            fallback: terms.fallback,
+        })
+    }
+
+    async fn reserve(
+        &self,
+        matched: Matched,
+        quote: &Quote,
+        permit: Permit,
+        request: &CanonicalRequest,
+    ) -> Outcome {
         let key = replay_key(&permit.sale(), request);
         match Hold::reserve(&self.parts.ledger, permit, self.parts.cut.clone()).await {
             Ok(mut hold) => {
@@ -202,7 +237,7 @@ impl Checkout {
             Err(ReserveError::Refused(refused)) => {
                 let key = key.filter(|_| refused == ReserveRefused::Spent);
                 self.kept(key).map_or_else(
-                    || self.offer(&matched, request, refused.code(), refused.to_string()),
+                    || self.offer(&matched, quote, request, refused.code(), refused.to_string()),
                     Outcome::Replayed,
                 )
             }
@@ -218,14 +253,12 @@ impl Checkout {
     fn offer(
         &self,
         matched: &Matched,
+        quote: &Quote,
         request: &CanonicalRequest,
         code: &'static str,
         detail: String,
     ) -> Outcome {
-        let Price::Fixed(price) = matched.price else {
-            return Outcome::Open(matched.clone());
-        };
-        match self.mint(matched, price, request.host()) {
+        match self.mint(matched, quote.most, request.host()) {
             Ok((token, invoice, sold)) => {
                 Outcome::Challenge(Box::new(Offered { token, invoice, sold, code, detail }))
             }
@@ -246,15 +279,8 @@ impl Checkout {
             description: format!("One request to {service}/{} at {host}", matched.route),
             expiry: self.config.invoice_expiry,
         })?;
-        let sold = Sold {
-            service: service.clone(),
-            route: matched.route.clone(),
-            offer: Offer::Request,
-            units: 1,
-            sold: price,
-            revision: matched.revision,
-            valid_until: invoice.expires_at.plus(TOKEN_LIFE_AFTER_INVOICE),
-        };
+        let until = invoice.expires_at.plus(TOKEN_LIFE_AFTER_INVOICE);
+        let sold = Sold::request(service.clone(), matched.route.clone(), price, matched.revision, until);
         let token_id = parts.keys.new_token_id(parts.entropy.as_ref());
         let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };
         let token = Token::mint(&parts.keys, host, &identifier, &sold)

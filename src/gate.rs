@@ -7,11 +7,12 @@ use std::sync::Arc;
 use http::HeaderMap;
 use thiserror::Error;
 
-use crate::catalog::{Matched, Price};
-use crate::l402::{Malformed, MasterKeys, Refusal, UnknownCaveats, Use, Verified, presented, verify};
+use crate::catalog::Matched;
+use crate::l402::{Malformed, MasterKeys, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
 use crate::ledger::Sale;
+use crate::pricing::{Fiat, Quote};
 use crate::request::CanonicalRequest;
-use crate::types::{Msat, PaymentHash, Timestamp};
+use crate::types::{Kind, Msat, PaymentHash, Timestamp};
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Permit {
             token_id: identifier.token_id,
             service: sold.service.clone(),
             route: sold.route.clone(),
-            units: sold.units,
+            units: u32::try_from(sold.units).unwrap_or(u32::MAX),
             sold: sold.sold,
             valid_until: sold.valid_until,
         }
@@ -38,8 +39,6 @@ impl Permit {
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Decision {
-    /// It costs nothing: forward it.
-    Open,
     /// It comes with a good token: reserve a unit, then forward it.
     Admit(Permit),
     /// It has to be paid for.
@@ -98,18 +97,17 @@ impl Gate {
         Gate { keys, unknown }
     }
 
-    /// Decides about `request`, which is for `matched` and came with `credentials`, the headers as
-    /// the client sent them. The first credential that verifies decides (PROTOCOLS §1).
+    /// Decides about `request`, which is for `matched`, costs what `quote` says and came with
+    /// `credentials`, the headers as the client sent them. The first credential that verifies decides
+    /// (PROTOCOLS §1).
     pub fn decide(
         &self,
         matched: &Matched,
+        quote: &Quote,
         request: &CanonicalRequest,
         credentials: &HeaderMap,
         now: Timestamp,
     ) -> Decision {
-        let Price::Fixed(price) = matched.price else {
-            return Decision::Open;
-        };
         let presented = match presented(credentials) {
             Ok(presented) => presented,
             Err(malformed) => return Decision::Malformed(malformed),
@@ -120,10 +118,10 @@ impl Gate {
             path: request.path(),
             now,
         };
-        let mut why = Why::Unpaid { price };
+        let mut why = Why::Unpaid { price: quote.most };
         for (index, credential) in presented.iter().enumerate() {
             match verify(&self.keys, credential, &how, self.unknown) {
-                Ok(verified) => return priced(verified, price),
+                Ok(verified) => return opens(verified, matched, quote),
                 Err(refusal) if index == 0 => why = Why::Refused(refusal),
                 Err(_) => {}
             }
@@ -132,13 +130,33 @@ impl Gate {
     }
 }
 
-/// Serves nothing dearer than what was sold.
-fn priced(verified: Verified, price: Msat) -> Decision {
-    let units = u64::from(verified.sold.units.max(1));
-    if price.checked_mul(units).is_ok_and(|whole| whole <= verified.sold.sold) {
-        Decision::Admit(Permit { verified })
-    } else {
-        let sold = Msat::new(verified.sold.sold.msat() / units).unwrap_or(verified.sold.sold);
-        Decision::Challenge(Why::PriceChanged { sold, price, payment_hash: verified.identifier.payment_hash })
+/// Serves nothing but what was sold (MONEY rule 2).
+fn opens(verified: Verified, matched: &Matched, quote: &Quote) -> Decision {
+    let sold = &verified.sold;
+    let opens = match sold.kind {
+        Kind::Request | Kind::Pack => covers(sold, quote),
+        Kind::Pass => sold.route == matched.terms.scope,
+        // The ledger says whether enough is left.
+        Kind::Balance | Kind::Granted => true,
+    };
+    if opens {
+        return Decision::Admit(Permit { verified });
     }
+    Decision::Challenge(Why::PriceChanged {
+        sold: sold.covers,
+        price: quote.most,
+        payment_hash: verified.identifier.payment_hash,
+    })
+}
+
+/// Whether a unit of `sold` is worth a request at `quote`. A price in a currency stays what it was
+/// in that currency, whatever bitcoin costs by now.
+fn covers(sold: &Sold, quote: &Quote) -> bool {
+    let same_money = || {
+        let (then, _) = sold.quote.as_ref()?.as_str().split_once('@')?;
+        let then: Fiat = then.parse().ok()?;
+        let (now, _) = quote.changed?;
+        Some(then.currency == now.currency && now.amount <= then.amount)
+    };
+    quote.most <= sold.covers || same_money().unwrap_or(false)
 }

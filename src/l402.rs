@@ -35,7 +35,7 @@ pub use keys::{MasterKeyFault, MasterKeys};
 pub use narrowing::{UnknownCaveats, Use};
 pub use received::{NoChallenge, ReceivedChallenge, authorization, parse_challenge};
 pub use refusal::Refusal;
-pub use sold::{Offer, Sold};
+pub use sold::{NotQuotable, Quoted, Sold};
 pub use token::{NoMasterKey, Token};
 pub use verify::{Verified, verify};
 pub use wire::{MAX_CAVEATS, MAX_MACAROON_BYTES};

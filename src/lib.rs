@@ -8,11 +8,12 @@
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
-//! | 1 | [`catalog`] | services, routes, prices, and the table that finds them |
+//! | 1 | [`pricing`] | amounts in any unit, rules, formulas, what a request costs and why |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
 //! | 1 | [`ledger`] | the arithmetic of grants and holds; the challenges handed out lately |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
+//! | 2 | [`catalog`] | services, routes, their terms and offers, and the table that finds them |
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
@@ -46,6 +47,7 @@ pub mod metering;
 pub mod node;
 pub mod payments;
 pub mod ports;
+pub mod pricing;
 pub mod proxy;
 pub mod request;
 pub mod sandbox;

@@ -4,6 +4,7 @@
 //! [`Preimage`] never shows itself in a log. Nothing here does I/O.
 
 pub mod host;
+mod kind;
 pub mod path;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use kind::{Kind, NoSuchKind};
 
 /// An amount of money in millisatoshi, at most 21 million bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]

@@ -9,7 +9,8 @@ use http::Method;
 use ring::digest;
 use thiserror::Error;
 
-use super::{PathPattern, Price, Route, Service};
+use super::{Mode, PathPattern, Route, Service, Terms};
+use crate::pricing::{Amount, Rule};
 use crate::types::Name;
 use crate::types::host::canonical_host;
 use crate::types::path::{PathFault, canonical_path, lies_under};
@@ -99,9 +100,9 @@ pub struct Matched {
     pub service: Arc<Service>,
     /// The route's name, or [`DEFAULT_ROUTE`].
     pub route: Name,
-    /// The price of one request.
-    pub price: Price,
-    /// A fingerprint of service, route and price: it changes when the price does.
+    /// On what terms it is sold.
+    pub terms: Arc<Terms>,
+    /// A fingerprint of service, route and terms: it changes when they do.
     pub revision: u32,
 }
 
@@ -142,22 +143,23 @@ impl RouteTable {
         let service = self
             .services
             .iter()
+            .filter(|s| s.mode != Mode::Off)
             .filter(|s| s.host.as_deref().is_none_or(|own| own == host) && lies_under(path, &s.path))
             .max_by_key(|s| (s.host.is_some(), s.path.len()))?;
         let exact = route_of(service, method, path, Spelling::Exact);
-        let (mut route, mut price) =
-            exact.map_or_else(|| (default_route(), service.price), |r| (r.name.clone(), r.price));
+        let (mut route, mut terms) =
+            exact.map_or_else(|| (default_route(), &service.terms), |r| (r.name.clone(), &r.terms));
         // A path that differs from a dearer route's only in letter case or a trailing slash is not
         // cheaper: upstreams commonly answer both alike.
         let similar = route_of(service, method, &loose(path), Spelling::Loose);
-        if let Some(similar) = similar.filter(|r| msat(r.price) > msat(price)) {
-            (route, price) = (similar.name.clone(), similar.price);
+        if let Some(similar) = similar.filter(|r| may_be_dearer(&r.terms.rule, &terms.rule)) {
+            (route, terms) = (similar.name.clone(), &similar.terms);
         }
         Some(Matched {
-            revision: revision(service, &route, price),
+            revision: revision(service, &route, terms),
             service: Arc::clone(service),
             route,
-            price,
+            terms: Arc::clone(terms),
         })
     }
 }
@@ -226,15 +228,17 @@ fn loose(path: &str) -> String {
     path.trim_end_matches('/').to_ascii_lowercase()
 }
 
-fn msat(price: Price) -> u64 {
-    match price {
-        Price::Free => 0,
-        Price::Fixed(amount) => amount.msat(),
+/// Whether `one` could cost more than `other`; where that cannot be known it could.
+fn may_be_dearer(one: &Rule, other: &Rule) -> bool {
+    match (one, other) {
+        (Rule::Free, _) => false,
+        (Rule::Fixed(Amount::Msat(one)), Rule::Fixed(Amount::Msat(other))) => one > other,
+        (one, other) => one != other,
     }
 }
 
-fn revision(service: &Service, route: &Name, price: Price) -> u32 {
-    let text = format!("{}\n{route}\n{}", service.name, msat(price));
+fn revision(service: &Service, route: &Name, terms: &Terms) -> u32 {
+    let text = format!("{}\n{route}\n{}\n{:?}", service.name, terms.rule, terms.offers);
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let mut front = [0u8; 4];
     front.copy_from_slice(&hash.as_ref()[..4]);
@@ -278,8 +282,9 @@ fn canonical(mut service: Service) -> Result<Service, CatalogError> {
 
 fn routes_fit(service: &Service) -> Result<(), CatalogError> {
     let name = || service.name.clone();
-    let prices = service.routes.iter().map(|r| r.price).chain([service.price]);
-    if prices.into_iter().any(|price| price != Price::Free && msat(price) == 0) {
+    let all = service.routes.iter().map(|r| &r.terms).chain([&service.terms]);
+    let is_nothing = |rule: &Rule| matches!(rule, Rule::Fixed(amount) if amount.is_zero());
+    if all.into_iter().any(|terms| is_nothing(&terms.rule)) {
         return Err(CatalogError::ZeroPrice { service: name() });
     }
     for (index, second) in service.routes.iter().enumerate() {

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::{say, warn};
-use crate::catalog::{PathPattern, Price, Service};
+use crate::catalog::{PathPattern, Service};
 use crate::config::{Environment, Flags, Problem, Settings, Source};
 
 /// What `check` is told.
@@ -63,11 +63,23 @@ fn as_text(settings: &Settings) -> String {
         for route in &service.routes {
             let method = route.method.as_ref().map_or("any", |m| m.as_str());
             let requests = format!("{method} {host}{}", pattern(&route.path));
-            table.add_row([service.name.as_str(), route.name.as_str(), &requests, &price(route.price), ""]);
+            table.add_row([
+                service.name.as_str(),
+                route.name.as_str(),
+                &requests,
+                &route.terms.rule.to_string(),
+                "",
+            ]);
         }
         let rest = format!("any {host}{}", pattern(&PathPattern::Under(service.path.clone())));
         let upstream = service.upstream.base.as_str();
-        table.add_row([service.name.as_str(), "(the rest)", &rest, &price(service.price), upstream]);
+        table.add_row([
+            service.name.as_str(),
+            "(the rest)",
+            &rest,
+            &service.terms.rule.to_string(),
+            upstream,
+        ]);
     }
     if !settings.services.is_empty() {
         text.push_str("\n\n");
@@ -85,13 +97,6 @@ fn pattern(path: &PathPattern) -> String {
     match path {
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Under(path) => format!("{}/*", path.trim_end_matches('/')),
-    }
-}
-
-fn price(price: Price) -> String {
-    match price {
-        Price::Free => "free".to_owned(),
-        Price::Fixed(amount) => amount.to_string(),
     }
 }
 
@@ -115,13 +120,13 @@ fn service(service: &Service) -> Value {
         "name": service.name,
         "host": service.host,
         "path": service.path,
-        "price": price(service.price),
+        "price": service.terms.rule.to_string(),
         "upstream": service.upstream.base.as_str(),
         "routes": service.routes.iter().map(|route| json!({
             "name": route.name,
             "method": route.method.as_ref().map(|m| m.as_str()),
             "path": pattern(&route.path),
-            "price": price(route.price),
+            "price": route.terms.rule.to_string(),
         })).collect::<Vec<_>>(),
     })
 }

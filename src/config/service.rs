@@ -107,19 +107,15 @@ fn read_one(
     let headers = read_headers(section, env);
     let routes = read_routes(section, &path, problems);
     let service = match (name, price, base) {
-        (Some(name), Some(price), Some(base)) => Some(Service {
-            name,
-            host,
-            path,
-            price,
-            routes,
-            upstream: Upstream {
+        (Some(name), Some(price), Some(base)) => {
+            let upstream = Upstream {
                 base,
                 strip_prefix: strip_prefix.map(|(strip, _)| strip).filter(|strip| strip != "/"),
                 host: upstream_host,
                 headers,
-            },
-        }),
+            };
+            Some(Service { host, routes, ..Service::new(name, &path, price, upstream) })
+        }
         _ => None,
     };
     (claim, service)
@@ -239,7 +235,7 @@ fn read_routes(section: &mut Section<'_, '_>, service_path: &str, problems: &mut
             }),
         };
         if let (Some(name), Some(path), Some(price)) = (name, path, price) {
-            let route = Route { name, method, path, price };
+            let route = Route::new(name, method, path, price);
             match routes.iter().find_map(|(r, at)| route_clash(r, &route).map(|(k, w)| (k, w, at.clone()))) {
                 Some((key, what, earlier)) => {
                     let at = section.value(key).map(Spanned::span);

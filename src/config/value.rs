@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::problem::{Bad, nearest};
-use crate::catalog::{DEFAULT_ROUTE, PathPattern, Price};
+use crate::catalog::{DEFAULT_ROUTE, PathPattern, Terms};
 use crate::request::METHODS;
 use crate::types::host::canonical_host;
 use crate::types::path::canonical_path;
@@ -182,14 +182,14 @@ pub(crate) fn pattern(text: &str) -> Result<PathPattern, Bad> {
 }
 
 /// What one request costs.
-pub(crate) fn price(text: &str) -> Result<Price, Bad> {
+pub(crate) fn price(text: &str) -> Result<Terms, Bad> {
     let help = "Write \"50 sat\", \"250 msat\" or \"free\".";
     if text == "free" {
-        return Ok(Price::Free);
+        return Ok(Terms::free());
     }
     match text.parse::<Msat>() {
         Ok(Msat::ZERO) => Err(Bad::new("a price of zero", "Write \"free\" when nothing is to be paid.")),
-        Ok(amount) => Ok(Price::Fixed(amount)),
+        Ok(amount) => Ok(Terms::fixed(amount)),
         Err(AmountError::TooLarge(_)) => {
             Err(Bad::new(format!("\"{text}\" is more than 21 million bitcoin"), help))
         }
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn prices_are_never_zero_by_accident() {
-        assert_eq!(price("free"), Ok(Price::Free));
+        assert_eq!(price("free"), Ok(Terms::free()));
         for bad in ["0 sat", "0 msat", "", "5", "-1 sat", "Free", "1.5 sat", "2100000000000001 sat"] {
             assert!(price(bad).is_err(), "{bad}");
         }

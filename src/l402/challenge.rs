@@ -4,7 +4,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::token::Token;
-use crate::types::{Msat, PaymentHash, Timestamp};
+use crate::types::{Kind, Msat, PaymentHash, Timestamp};
 
 /// What a 402 offers.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,10 @@ pub struct Challenge<'a> {
     pub expires_at: Timestamp,
     /// When the token ends.
     pub valid_until: Timestamp,
-    /// How many units the token holds.
-    pub units: u32,
+    /// What the token sells.
+    pub kind: Kind,
+    /// How many units it holds: requests, millisatoshi of a balance, seconds of a pass.
+    pub units: u64,
 }
 
 impl Challenge<'_> {
@@ -59,7 +61,8 @@ impl Challenge<'_> {
             "priceSats": self.amount.sats_ceil(),
             "expiresAt": self.expires_at.secs(),
             "validUntil": self.valid_until.secs(),
-            "reusable": self.units > 1,
+            "reusable": self.kind.reusable(),
+            "kind": self.kind,
             "units": self.units,
         })
     }

@@ -37,7 +37,8 @@ pub enum UnknownCaveats {
 const UNSUPPORTED: [&str; 3] = ["max_uses", "max_spend_msat", "budget_id"];
 
 /// Minted keys: a holder may repeat what was minted but not say otherwise.
-const MINTED: [&str; 6] = ["services", "route", "offer", "units", "sold_msat", "revision"];
+const MINTED: [&str; 8] =
+    ["services", "route", "offer", "units", "sold_msat", "revision", "covers_msat", "quote"];
 
 /// A token's limits after every holder had a say.
 pub(super) struct Narrowed<'a> {
@@ -163,7 +164,6 @@ fn rfc3339(text: &str) -> Result<Timestamp, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::l402::sold::Offer;
     use crate::types::Msat;
     use proptest::prelude::*;
 
@@ -171,15 +171,8 @@ mod tests {
     const UNTIL: u64 = 1_800_000_000;
 
     fn sold() -> Sold {
-        Sold {
-            service: "rates".parse().unwrap(),
-            route: "fx".parse().unwrap(),
-            offer: Offer::Request,
-            units: 1,
-            sold: Msat::new(21_000).unwrap(),
-            revision: 0,
-            valid_until: Timestamp::from_secs(UNTIL),
-        }
+        let (service, route) = ("rates".parse().unwrap(), "fx".parse().unwrap());
+        Sold::request(service, route, Msat::new(21_000).unwrap(), 0, Timestamp::from_secs(UNTIL))
     }
 
     /// The code with which `GET /v1/a` a second before the end is answered.

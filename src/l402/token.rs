@@ -63,8 +63,7 @@ impl fmt::Debug for Token {
 mod tests {
     use super::*;
     use crate::clock::CountingEntropy;
-    use crate::l402::Offer;
-    use crate::types::{Msat, PaymentHash, Timestamp};
+    use crate::types::{Kind, Msat, PaymentHash, Timestamp};
 
     #[test]
     fn the_largest_token_leaves_its_holders_three_quarters_of_the_limit() {
@@ -74,10 +73,12 @@ mod tests {
         let sold = Sold {
             service: "s".repeat(64).parse().unwrap(),
             route: "r".repeat(64).parse().unwrap(),
-            offer: Offer::Request,
-            units: u32::MAX,
+            kind: Kind::Request,
+            units: u64::MAX,
             sold: Msat::MAX,
             revision: u32::MAX,
+            covers: Msat::MAX,
+            quote: Some("9".repeat(64).parse().unwrap()),
             valid_until: Timestamp::from_millis(u64::MAX),
         };
         let mint = |location: &str| Token::mint(&keys, location, &identifier, &sold).unwrap();

@@ -87,6 +87,10 @@ impl From<Refused> for Problem {
                     "Another request with this token is still under way. Do not pay again: ask again in a second.",
                 )
             },
+            Refused::Unpriced(why) => {
+                tracing::warn!(%why, code = why.code(), "no challenge: the request has no price");
+                unavailable(why.code(), "What this request costs cannot be told now, so it is not sold.")
+            }
             Refused::CannotReceive(why) => {
                 tracing::warn!(%why, "no challenge: the price cannot be received");
                 unavailable(

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::chain::Chain;
 use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
-use crate::catalog::{PathPattern, Price, Route, Service, Upstream};
+use crate::catalog::{PathPattern, Route, Service, Terms, Upstream};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
@@ -386,25 +386,15 @@ fn blueprint(
 }
 
 fn sample_service(upstream: SocketAddr) -> Result<Service> {
-    let price = |sat: u64| -> Result<Price> { Ok(Price::Fixed(Msat::from_sat(sat)?)) };
-    let route = |name: &str, method, path: &str, price| -> Result<Route> {
-        Ok(Route { name: name.parse()?, method, path: PathPattern::Exact(path.to_owned()), price })
+    let price = |sat: u64| -> Result<Terms> { Ok(Terms::fixed(Msat::from_sat(sat)?)) };
+    let route = |name: &str, method, path: &str, terms| -> Result<Route> {
+        Ok(Route::new(name.parse()?, method, PathPattern::Exact(path.to_owned()), terms))
     };
-    Ok(Service {
-        name: "sample".parse()?,
-        host: None,
-        path: "/v1".to_owned(),
-        price: price(TRANSLATE_PRICE_SAT)?,
-        routes: vec![
-            route("exchange-rates", Some(http::Method::GET), "/v1/exchange-rates", price(RATES_PRICE_SAT)?)?,
-            route("translate", Some(http::Method::POST), "/v1/translate", price(TRANSLATE_PRICE_SAT)?)?,
-            route("health", Some(http::Method::GET), "/v1/health", Price::Free)?,
-        ],
-        upstream: Upstream {
-            base: format!("http://{upstream}/").parse()?,
-            strip_prefix: None,
-            host: None,
-            headers: Vec::new(),
-        },
-    })
+    let upstream = Upstream::at(format!("http://{upstream}/").parse()?);
+    let routes = vec![
+        route("exchange-rates", Some(http::Method::GET), "/v1/exchange-rates", price(RATES_PRICE_SAT)?)?,
+        route("translate", Some(http::Method::POST), "/v1/translate", price(TRANSLATE_PRICE_SAT)?)?,
+        route("health", Some(http::Method::GET), "/v1/health", Terms::free())?,
+    ];
+    Ok(Service { routes, ..Service::new("sample".parse()?, "/v1", price(TRANSLATE_PRICE_SAT)?, upstream) })
 }

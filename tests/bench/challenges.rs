@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{Catalog, Price, RouteTable, Service, Upstream};
+use tollhouse::catalog::{Catalog, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::l402::MasterKeys;
@@ -19,6 +19,7 @@ use tollhouse::ledger::RecentChallenges;
 use tollhouse::node::config::{GossipSource, NodeConfig};
 use tollhouse::node::{LightningNode, NodeSeed};
 use tollhouse::ports::Minter;
+use tollhouse::pricing::NoExchange;
 use tollhouse::proxy::{self, ProxyConfig, ProxyState};
 use tollhouse::sandbox::world::World;
 use tollhouse::store::Ledger;
@@ -109,6 +110,7 @@ impl Bench<'_> {
             keys: Arc::new(MasterKeys::new(1, [(1, [3; 32])])?),
             ledger,
             minter,
+            exchange: Arc::new(NoExchange),
             recent: Arc::new(RecentChallenges::new(16_384)),
             clock: clock(),
             entropy: SystemEntropy::new(),
@@ -129,17 +131,6 @@ impl Bench<'_> {
 }
 
 fn service() -> Result<Service> {
-    Ok(Service {
-        name: "sample".parse()?,
-        host: None,
-        path: "/v1".to_owned(),
-        price: Price::Fixed(Msat::from_sat(5)?),
-        routes: Vec::new(),
-        upstream: Upstream {
-            base: "http://127.0.0.1:9/".parse()?,
-            strip_prefix: None,
-            host: None,
-            headers: Vec::new(),
-        },
-    })
+    let upstream = Upstream::at("http://127.0.0.1:9/".parse()?);
+    Ok(Service::new("sample".parse()?, "/v1", Terms::fixed(Msat::from_sat(5)?), upstream))
 }

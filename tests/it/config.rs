@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tollhouse::catalog::{PathPattern, Price};
+use tollhouse::catalog::PathPattern;
 use tollhouse::config::{Environment, Flags, Problems, Settings, Source, template};
 use tollhouse::node::config::{ChainSource, GossipSource, RpcAuth};
 
@@ -267,9 +267,12 @@ fn a_service_is_read_as_it_is_written() {
     let [files, alive] = service.routes.as_slice() else { panic!("two routes") };
     assert_eq!(files.name.as_str(), "get-v1-files-all");
     assert_eq!(files.path, PathPattern::Under("/v1/files".into()));
-    assert!(matches!(files.price, Price::Fixed(amount) if amount.msat() == 250));
+    assert_eq!(files.terms.rule.to_string(), "250 msat");
     assert_eq!(alive.name.as_str(), "alive");
-    assert_eq!((alive.path.clone(), alive.price), (PathPattern::Exact("/v1/health".into()), Price::Free));
+    assert_eq!(
+        (alive.path.clone(), alive.terms.rule.is_free()),
+        (PathPattern::Exact("/v1/health".into()), true)
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tollhouse::clock::{Clock, CountingEntropy, Entropy, SystemClock, SystemEntropy};
-use tollhouse::l402::{Identifier, MasterKeys, Offer, Sold, Token, presented};
+use tollhouse::l402::{Identifier, MasterKeys, Sold, Token, presented};
 use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
 
 pub(crate) const KEY: &str = "a-key-that-may-pay";
@@ -315,15 +315,13 @@ async fn challenge(world: &Inside, code: &str) -> Response {
     let invoice = invoice(hash, price, world.clock.now().secs() - ago);
     let named = if trick == Trick::OtherMacaroon { PaymentHash::from_bytes([9; 32]) } else { hash };
     let token_id = world.keys.new_token_id(&CountingEntropy::default());
-    let sold = Sold {
-        service: "api".parse().expect("a name"),
-        route: "paid".parse().expect("a name"),
-        offer: Offer::Request,
-        units: 1,
-        sold: Msat::new(price).expect("in range"),
-        revision: 1,
-        valid_until: Timestamp::from_secs(4_000_000_000),
-    };
+    let sold = Sold::request(
+        "api".parse().expect("a name"),
+        "paid".parse().expect("a name"),
+        Msat::new(price).expect("in range"),
+        1,
+        Timestamp::from_secs(4_000_000_000),
+    );
     let identifier = Identifier { payment_hash: named, token_id };
     let token = Token::mint(&world.keys, "here", &identifier, &sold).expect("a key").base64();
     let said = if trick == Trick::CheapBody { 1 } else { price.div_ceil(1_000) };

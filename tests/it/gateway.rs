@@ -18,12 +18,13 @@ use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{Catalog, PathPattern, Price, Route, RouteTable, Service, Upstream};
+use tollhouse::catalog::{Catalog, PathPattern, Route, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::l402::{MasterKeys, authorization, parse_challenge};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
+use tollhouse::pricing::NoExchange;
 use tollhouse::proxy::{Framed, ProxyConfig, ProxyState, router};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
@@ -164,6 +165,7 @@ impl TestGate {
             keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
             ledger: ledger.clone(),
             minter: Arc::clone(&minter) as Arc<dyn Minter>,
+            exchange: Arc::new(NoExchange),
             recent: Arc::new(RecentChallenges::new(RECENT_CHALLENGES)),
             clock,
             entropy: SystemEntropy::new(),
@@ -266,29 +268,18 @@ fn patient() -> ProxyConfig {
     ProxyConfig { header_timeout: PATIENCE, idle_timeout: PATIENCE, ..ProxyConfig::default() }
 }
 
-fn sat(amount: u64) -> Price {
-    Price::Fixed(Msat::from_sat(amount).expect("in range"))
+fn sat(amount: u64) -> Terms {
+    Terms::fixed(Msat::from_sat(amount).expect("in range"))
 }
 
 fn service(origin: &Origin) -> Service {
-    let route = |name: &str, path: &str, price| Route {
-        name: name.parse().expect("a name"),
-        method: None,
-        path: PathPattern::Under(path.to_owned()),
-        price,
+    let route = |name: &str, path: &str, terms| {
+        Route::new(name.parse().expect("a name"), None, PathPattern::Under(path.to_owned()), terms)
     };
+    let upstream = Upstream::at(format!("http://{}/", origin.address).parse().expect("a URL"));
     Service {
-        name: "api".parse().expect("a name"),
-        host: None,
-        path: "/".to_owned(),
-        price: sat(10),
-        routes: vec![route("free", "/free", Price::Free), route("dear", "/dear", sat(50))],
-        upstream: Upstream {
-            base: format!("http://{}/", origin.address).parse().expect("a URL"),
-            strip_prefix: None,
-            host: None,
-            headers: vec![],
-        },
+        routes: vec![route("free", "/free", Terms::free()), route("dear", "/dear", sat(50))],
+        ..Service::new("api".parse().expect("a name"), "/", sat(10), upstream)
     }
 }
 

@@ -9,7 +9,7 @@ use tollhouse::l402::{
     Challenge, Identifier, MasterKeys, Presented, Token, UnknownCaveats, Use, authorization, parse_challenge,
     presented, verify,
 };
-use tollhouse::types::{Msat, Name, PaymentHash, Timestamp};
+use tollhouse::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 use crate::l402_world::{MASTER, NOW, World, raw, root_key};
 
@@ -24,6 +24,7 @@ fn the_whole_loop_from_challenge_to_proof() {
         amount: Msat::new(21_001).unwrap(),
         expires_at: Timestamp::from_secs(1_799_990_600),
         valid_until: world.sold.valid_until,
+        kind: Kind::Request,
         units: 1,
     };
     let header = challenge.header_value();
@@ -43,7 +44,8 @@ fn the_whole_loop_from_challenge_to_proof() {
             "invoice": "lnbcrt210n1pXInjected1", "macaroon": macaroon, "token": macaroon,
             "paymentHash": world.identifier.payment_hash.to_hex(),
             "amountMsat": 21_001, "amountSats": 22, "priceSats": 22,
-            "expiresAt": 1_799_990_600, "validUntil": 1_800_000_000, "reusable": false, "units": 1,
+            "expiresAt": 1_799_990_600, "validUntil": 1_800_000_000, "reusable": false,
+            "kind": "request", "units": 1,
         })
     );
     let received = parse_challenge(header.to_str().unwrap()).unwrap();

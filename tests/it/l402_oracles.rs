@@ -10,8 +10,8 @@ use libmacaroon::{Macaroon, MacaroonKey, Verifier};
 use proptest::prelude::*;
 use serde::Deserialize;
 use tollhouse::clock::SystemEntropy;
-use tollhouse::l402::{Identifier, MasterKeys, Offer, Presented, Sold, Token, UnknownCaveats};
-use tollhouse::types::{Msat, Name, PaymentHash, Preimage, Timestamp, TokenId};
+use tollhouse::l402::{Identifier, MasterKeys, Presented, Quoted, Sold, Token, UnknownCaveats};
+use tollhouse::types::{Kind, Msat, Name, PaymentHash, Preimage, Timestamp, TokenId};
 
 use crate::l402_world::{World, raw, root_key};
 
@@ -44,9 +44,12 @@ struct Vector {
 struct VectorSold {
     service: Name,
     route: Name,
-    units: u32,
+    kind: Kind,
+    units: u64,
     sold_msat: Msat,
     revision: u32,
+    covers_msat: Msat,
+    quote: Option<String>,
     valid_until: u64,
 }
 
@@ -64,10 +67,12 @@ fn pymacaroons_and_we_make_the_same_tokens() {
             sold: Sold {
                 service: vector.sold.service,
                 route: vector.sold.route,
-                offer: Offer::Request,
+                kind: vector.sold.kind,
                 units: vector.sold.units,
                 sold: vector.sold.sold_msat,
                 revision: vector.sold.revision,
+                covers: vector.sold.covers_msat,
+                quote: vector.sold.quote.map(|text| text.parse().unwrap()),
                 valid_until: Timestamp::from_secs(vector.sold.valid_until),
             },
         };
@@ -101,16 +106,22 @@ fn pymacaroons_and_we_make_the_same_tokens() {
 
 fn any_sold() -> impl Strategy<Value = Sold> {
     let name = || "[a-z][a-z0-9_-]{0,63}".prop_map(|text| text.parse::<Name>().unwrap());
-    let numbers = (any::<u32>(), 0..=Msat::MAX.msat(), any::<u32>(), 1_800_000_000u64..4_000_000_000);
-    (name(), name(), numbers).prop_map(|(service, route, (units, msat, revision, until))| Sold {
-        service,
-        route,
-        offer: Offer::Request,
-        units,
-        sold: Msat::new(msat).unwrap(),
-        revision,
-        valid_until: Timestamp::from_secs(until),
-    })
+    let numbers = (any::<u64>(), 0..=Msat::MAX.msat(), any::<u32>(), 1_800_000_000u64..4_000_000_000);
+    let kind = proptest::sample::select(&Kind::ALL[..]);
+    let quote = proptest::option::of("[0-9A-Z.@ ]{1,64}".prop_map(|text| text.parse::<Quoted>().unwrap()));
+    (name(), name(), kind, numbers, quote).prop_map(
+        |(service, route, kind, (units, msat, revision, until), quote)| Sold {
+            service,
+            route,
+            kind,
+            units,
+            sold: Msat::new(msat).unwrap(),
+            revision,
+            covers: Msat::new(msat / 2).unwrap(),
+            quote,
+            valid_until: Timestamp::from_secs(until),
+        },
+    )
 }
 
 fn any_world() -> impl Strategy<Value = (World, [u8; 32])> {

@@ -9,8 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use libmacaroon::{Format, Macaroon};
 use tollhouse::clock::CountingEntropy;
 use tollhouse::l402::{
-    Identifier, MasterKeys, Offer, Presented, Sold, Token, UnknownCaveats, Use, authorization, presented,
-    verify,
+    Identifier, MasterKeys, Presented, Sold, Token, UnknownCaveats, Use, authorization, presented, verify,
 };
 use tollhouse::types::{Msat, Preimage, Timestamp};
 
@@ -42,15 +41,9 @@ impl World {
         let preimage = Preimage::from_bytes([0x70; 32]);
         let token_id = keys.new_token_id(&CountingEntropy::default());
         let identifier = Identifier { payment_hash: preimage.payment_hash(), token_id };
-        let sold = Sold {
-            service: "rates".parse().unwrap(),
-            route: "fx".parse().unwrap(),
-            offer: Offer::Request,
-            units: 1,
-            sold: Msat::from_sat(21).unwrap(),
-            revision: 4,
-            valid_until: Timestamp::from_secs(1_800_000_000),
-        };
+        let (service, route) = ("rates".parse().unwrap(), "fx".parse().unwrap());
+        let until = Timestamp::from_secs(1_800_000_000);
+        let sold = Sold::request(service, route, Msat::from_sat(21).unwrap(), 4, until);
         World { keys, preimage, identifier, sold }
     }
 

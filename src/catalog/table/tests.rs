@@ -8,28 +8,17 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-fn sat(amount: u64) -> Price {
-    Price::Fixed(Msat::from_sat(amount).expect("in range"))
+fn sat(amount: u64) -> Terms {
+    Terms::fixed(Msat::from_sat(amount).expect("in range"))
 }
 
 fn service(own: &str, host: Option<&str>, path: &str) -> Service {
-    Service {
-        name: name(own),
-        host: host.map(str::to_owned),
-        path: path.to_owned(),
-        price: sat(10),
-        routes: vec![],
-        upstream: Upstream {
-            base: "http://127.0.0.1:1/".parse().expect("a URL"),
-            strip_prefix: None,
-            host: None,
-            headers: vec![],
-        },
-    }
+    let upstream = Upstream::at("http://127.0.0.1:1/".parse().expect("a URL"));
+    Service { host: host.map(str::to_owned), ..Service::new(name(own), path, sat(10), upstream) }
 }
 
-fn route(own: &str, method: Option<Method>, path: PathPattern, price: Price) -> Route {
-    Route { name: name(own), method, path, price }
+fn route(own: &str, method: Option<Method>, path: PathPattern, terms: Terms) -> Route {
+    Route::new(name(own), method, path, terms)
 }
 
 fn exact(path: &str) -> PathPattern {
@@ -98,7 +87,7 @@ fn what_can_match_nothing_is_an_error() {
         Err(CatalogError::RouteOverlap { .. })
     ));
     assert!(matches!(
-        with(vec![route("r", None, exact("/v1/x"), Price::Fixed(Msat::ZERO))]),
+        with(vec![route("r", None, exact("/v1/x"), Terms::fixed(Msat::ZERO))]),
         Err(CatalogError::ZeroPrice { .. })
     ));
 }
@@ -111,7 +100,7 @@ fn the_most_specific_route_wins() {
         route("deep", None, under("/v1/files/deep"), sat(30)),
         route("one", None, exact("/v1/files/deep/one"), sat(40)),
         route("post", Some(Method::POST), exact("/v1/files/deep/one"), sat(50)),
-        route("health", Some(Method::GET), exact("/v1/health"), Price::Free),
+        route("health", Some(Method::GET), exact("/v1/health"), Terms::free()),
         route("cheap", None, exact("/v1/cheap"), sat(1)),
     ];
     let table = RouteTable::new(vec![one]).expect("no overlap");
@@ -121,8 +110,8 @@ fn the_most_specific_route_wins() {
         (Method::GET, "/v1/files/deep/two", "deep", sat(30)),
         (Method::GET, "/v1/files/deep/one", "one", sat(40)),
         (Method::POST, "/v1/files/deep/one", "post", sat(50)),
-        (Method::GET, "/v1/health", "health", Price::Free),
-        (Method::HEAD, "/v1/health", "health", Price::Free),
+        (Method::GET, "/v1/health", "health", Terms::free()),
+        (Method::HEAD, "/v1/health", "health", Terms::free()),
         (Method::POST, "/v1/health", "default", sat(10)),
         // A free path is free in its one spelling.
         (Method::GET, "/v1/Health", "default", sat(10)),
@@ -132,14 +121,14 @@ fn the_most_specific_route_wins() {
         (Method::GET, "/v1/cheap", "cheap", sat(1)),
     ] {
         let matched = table.lookup(&method, "h", path).expect("the service covers it");
-        assert_eq!((matched.route.as_str(), matched.price), (route, price), "{method} {path}");
+        assert_eq!((matched.route.as_str(), &*matched.terms), (route, &price), "{method} {path}");
     }
 }
 
 #[test]
 fn another_spelling_of_a_priced_path_is_not_cheaper() {
     let mut one = service("a", None, "/");
-    one.price = Price::Free;
+    one.terms = Terms::free().into();
     one.routes = vec![
         route("paid", Some(Method::GET), exact("/paid"), sat(40)),
         route("area", None, under("/Area"), sat(50)),
@@ -154,11 +143,13 @@ fn another_spelling_of_a_priced_path_is_not_cheaper() {
         ("/area/x", sat(50)),
         ("/AREA", sat(50)),
         ("/pai/x", sat(1)),
-        ("/free", Price::Free),
-        ("/paid/x", Price::Free),
+        ("/free", Terms::free()),
+        ("/paid/x", Terms::free()),
     ] {
-        assert_eq!(table.lookup(&Method::GET, "h", path).map(|m| m.price), Some(price), "{path}");
-        assert_eq!(table.lookup(&Method::HEAD, "h", path).map(|m| m.price), Some(price), "HEAD {path}");
+        for method in [Method::GET, Method::HEAD] {
+            let found = table.lookup(&method, "h", path).map(|m| (*m.terms).clone());
+            assert_eq!(found.as_ref(), Some(&price), "{method} {path}");
+        }
     }
 }
 
@@ -167,7 +158,7 @@ fn a_new_price_has_a_new_revision_and_a_swap_keeps_the_old_table_alive() {
     let catalog = Catalog::new(RouteTable::new(vec![service("a", None, "/")]).expect("one"));
     let before = catalog.current();
     let mut dearer = service("a", None, "/");
-    dearer.price = sat(11);
+    dearer.terms = sat(11).into();
     catalog.swap(RouteTable::new(vec![dearer]).expect("one"));
     let revision = |t: &RouteTable| t.lookup(&Method::GET, "h", "/").map(|m| m.revision);
     assert_ne!(revision(&before), revision(&catalog.current()));

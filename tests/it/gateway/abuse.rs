@@ -3,18 +3,14 @@
 use super::client::{Reply, ask, exchange};
 use super::upstream::Origin;
 use super::{TestGate, head, quick, sat, service};
-use tollhouse::catalog::{PathPattern, Price, Route};
+use tollhouse::catalog::{PathPattern, Route, Terms};
 
 /// A gate whose upstream is free but for `/paid`: every confusion would be a free ride.
 async fn mostly_free(origin: &Origin) -> TestGate {
     let mut open = service(origin);
-    open.price = Price::Free;
-    open.routes = vec![Route {
-        name: "paid".parse().expect("a name"),
-        method: None,
-        path: PathPattern::Under("/paid".to_owned()),
-        price: sat(10),
-    }];
+    open.terms = Terms::free().into();
+    let paid = PathPattern::Under("/paid".to_owned());
+    open.routes = vec![Route::new("paid".parse().expect("a name"), None, paid, sat(10))];
     TestGate::with(vec![open], quick()).await
 }
 
@@ -89,7 +85,7 @@ async fn one_host_is_served_by_its_one_name() {
     free.name = "free".parse().expect("a name");
     free.host = Some("free.example".to_owned());
     free.routes.clear();
-    free.price = Price::Free;
+    free.terms = Terms::free().into();
     let gate = TestGate::with(vec![paid, free], quick()).await;
     for (lines, target, status) in [
         ("Host: paid.example\r\n", "/x", 402),

@@ -173,7 +173,7 @@ async fn a_token_buys_what_it_was_sold_for() {
 
     // The price rises after the sale; then it falls again, and the token is as good as new.
     let mut dearer = service(&origin);
-    dearer.price = sat(11);
+    dearer.terms = sat(11).into();
     gate.catalog.swap(RouteTable::new(vec![dearer]).expect("a table"));
     assert_eq!(gate.get("/ok", &cheap.line()).await.code(), "price_changed");
     gate.catalog.swap(RouteTable::new(vec![service(&origin)]).expect("a table"));

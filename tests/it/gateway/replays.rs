@@ -295,7 +295,7 @@ async fn a_dearer_price_does_not_hide_the_answer() {
     assert_eq!(gate.get("/ok", &lines).await.status, 200);
     assert_eq!(gate.settled(&credential).await, SPENT);
     let mut dearer = service(&origin);
-    dearer.price = sat(11);
+    dearer.terms = sat(11).into();
     gate.catalog.swap(RouteTable::new(vec![dearer]).expect("a table"));
     assert!(is_replay(&gate.get("/ok", &lines).await));
     assert_eq!(gate.get("/ok", &credential.line()).await.code(), "price_changed");

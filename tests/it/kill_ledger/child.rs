@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{Catalog, Price, RouteTable, Service, Upstream};
+use tollhouse::catalog::{Catalog, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tollhouse::l402::MasterKeys;
@@ -24,6 +24,7 @@ use tollhouse::ports::{
     BoxFuture, CannotReceive, InvoiceAsk, MintedInvoice, Minter, NodeEvent, NodeEvents, NodeFault, Outgoing,
     Payer, SendFault,
 };
+use tollhouse::pricing::NoExchange;
 use tollhouse::proxy::{ProxyConfig, ProxyState, router};
 use tollhouse::store::{DirLock, Ledger};
 use tollhouse::types::{Msat, PaymentHash, Preimage};
@@ -69,6 +70,7 @@ async fn live(dir: &Path, origin: &str) {
         keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
         ledger: ledger.clone(),
         minter: Arc::new(KnownMinter { clock: Arc::clone(&clock), entropy: entropy.clone() }),
+        exchange: Arc::new(NoExchange),
         recent: Arc::clone(&recent),
         clock,
         entropy,
@@ -110,19 +112,8 @@ fn say(line: &Value) {
 }
 
 fn service(origin: &str) -> Service {
-    Service {
-        name: "api".parse().expect("a name"),
-        host: None,
-        path: "/".to_owned(),
-        price: Price::Fixed(price()),
-        routes: vec![],
-        upstream: Upstream {
-            base: format!("http://{origin}/").parse().expect("a URL"),
-            strip_prefix: None,
-            host: None,
-            headers: vec![],
-        },
-    }
+    let upstream = Upstream::at(format!("http://{origin}/").parse().expect("a URL"));
+    Service::new("api".parse().expect("a name"), "/", Terms::fixed(price()), upstream)
 }
 
 struct KnownMinter {

@@ -1,0 +1,111 @@
+//! Exchange rates, and what a currency's amount is worth in millisatoshi.
+
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use thiserror::Error;
+
+use super::{Amount, Currency, Fiat};
+use crate::types::{Msat, Timestamp};
+
+/// Millisatoshi in a bitcoin.
+const MSAT_PER_BTC: u64 = 100_000_000_000;
+
+/// What one bitcoin costs in a currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The currency.
+    pub currency: Currency,
+    /// Units of the currency for one bitcoin; above zero.
+    pub per_btc: Decimal,
+    /// When it was true.
+    pub at: Timestamp,
+}
+
+/// Why there is no rate to sell at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RateFault {
+    /// No source gives this currency.
+    #[error("no source has a rate for {0}")]
+    Unknown(Currency),
+    /// Every source is silent, wrong or too old.
+    #[error("the rate for {0} is too old to sell at")]
+    Stale(Currency),
+}
+
+/// Knows exchange rates. Asking costs nothing and never waits.
+pub trait Exchange: Send + Sync {
+    /// The rate at `now`.
+    ///
+    /// # Errors
+    /// When there is none that may be sold at.
+    fn rate(&self, currency: Currency, now: Timestamp) -> Result<Rate, RateFault>;
+}
+
+/// Knows no rate at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoExchange;
+
+impl Exchange for NoExchange {
+    fn rate(&self, currency: Currency, _: Timestamp) -> Result<Rate, RateFault> {
+        Err(RateFault::Unknown(currency))
+    }
+}
+
+/// An amount in millisatoshi, and how it came about when it was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worth {
+    /// In millisatoshi, rounded up.
+    pub msat: Msat,
+    /// What was changed, at which rate.
+    pub changed: Option<(Fiat, Rate)>,
+}
+
+impl Rate {
+    /// What `fiat` is worth, rounded up to the millisatoshi; `None` when it is more than there is, or
+    /// another currency.
+    pub fn worth(&self, fiat: Fiat) -> Option<Msat> {
+        if fiat.currency != self.currency || self.per_btc <= Decimal::ZERO {
+            return None;
+        }
+        let btc_msat = fiat.amount.checked_mul(Decimal::from(MSAT_PER_BTC))?;
+        let exact = btc_msat.checked_div(self.per_btc)?;
+        let up = exact.round_dp_with_strategy(0, RoundingStrategy::AwayFromZero);
+        up.to_u64().and_then(|msat| Msat::new(msat).ok())
+    }
+}
+
+impl Amount {
+    /// What it is worth at `now`; `Ok(None)` when that is more than there is.
+    ///
+    /// # Errors
+    /// When no rate may be sold at.
+    pub fn worth(self, exchange: &dyn Exchange, now: Timestamp) -> Result<Option<Worth>, RateFault> {
+        match self {
+            Amount::Msat(msat) => Ok(Some(Worth { msat, changed: None })),
+            Amount::Fiat(fiat) => {
+                let rate = exchange.rate(fiat.currency, now)?;
+                Ok(rate.worth(fiat).map(|msat| Worth { msat, changed: Some((fiat, rate)) }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worth_is_rounded_up() {
+        let rate = |per_btc: &str| Rate {
+            currency: "USD".parse().unwrap(),
+            per_btc: per_btc.parse().unwrap(),
+            at: Timestamp::default(),
+        };
+        let usd = |amount: &str| format!("{amount} USD").parse::<Fiat>().unwrap();
+        assert_eq!(rate("100000").worth(usd("0.002")).map(Msat::msat), Some(2_000));
+        assert_eq!(rate("30000").worth(usd("0.01")).map(Msat::msat), Some(33_334));
+        assert_eq!(rate("100000").worth(usd("0.0000000001")).map(Msat::msat), Some(1));
+        assert_eq!(rate("0.0001").worth(usd("9999999999999")), None);
+        assert_eq!(rate("100000").worth("1 EUR".parse().unwrap()), None);
+    }
+}
