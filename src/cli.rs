@@ -7,6 +7,8 @@ mod demo;
 mod fetch;
 mod init;
 mod logging;
+#[allow(dead_code, reason = "the commands that use all of it come with their features")]
+mod operator;
 mod run;
 
 use std::ffi::OsString;

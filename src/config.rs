@@ -7,6 +7,7 @@ mod document;
 mod layer;
 mod location;
 mod node;
+mod place;
 mod problem;
 mod service;
 mod template;
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use layer::{Environment, Flags, Shown};
 pub use location::{config_file, state_dir};
+pub use place::AdminPlace;
 pub use problem::{Problem, Problems, Source};
 pub use template::template;
 

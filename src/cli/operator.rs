@@ -1,0 +1,378 @@
+//! How a command talks to a running appliance: where its admin API is, with which key, and how what
+//! comes back is shown.
+//!
+//! A command flattens [`OperatorArgs`] (its flags work before and after a subcommand's name), and calls
+//! [`ask`] with what it does; that gives [`Shown`], a JSON value and a text, or a [`Failure`]. With
+//! `--json` one object is printed, for failures too. Exit codes: 0 done; 1 refused or failed; 2 bad
+//! arguments, or no appliance found to ask; 4 it did not answer.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use http::Method;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::demo::place_file;
+use super::run::in_runtime;
+use super::{logging, say, warn};
+use crate::config::{AdminPlace, Environment, Flags};
+use crate::sandbox::place::DemoPlace;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which appliance is meant, and how its answer is shown.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(
+    next_help_heading = "The appliance to talk to (without any: the configured one, else the running demo)"
+)]
+pub(super) struct OperatorArgs {
+    /// Its configuration file [env: TOLLHOUSE_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Its data directory [env: TOLLHOUSE_DATA_DIR]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// Its network [env: TOLLHOUSE_NETWORK]
+    #[arg(long, global = true)]
+    network: Option<String>,
+    /// The address of its admin API, such as http://127.0.0.1:8403 [env: TOLLHOUSE_ADMIN_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    admin: Option<String>,
+    /// A file with a key for it; or the key itself in the variable TOLLHOUSE_ADMIN_KEY
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_key_file: Option<PathBuf>,
+    /// The running demo
+    #[arg(long, global = true, conflicts_with_all = ["config", "data_dir", "network", "admin"])]
+    demo: bool,
+    /// Print one JSON object, errors too
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What a command found out.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    value: Value,
+    text: String,
+    exit: u8,
+}
+
+impl Shown {
+    /// `value` for programs, `text` for people; the command succeeded.
+    pub(super) fn new(value: Value, text: impl Into<String>) -> Shown {
+        Shown { value, text: text.into(), exit: 0 }
+    }
+
+    /// The same, ending with `exit`.
+    #[must_use]
+    pub(super) fn exiting(mut self, exit: u8) -> Shown {
+        self.exit = exit;
+        self
+    }
+}
+
+/// Why a command ends without success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Stable code: the API's own, or one of ours.
+    pub(super) code: String,
+    /// What the process ends with.
+    pub(super) exit: u8,
+    /// For a person.
+    pub(super) text: String,
+}
+
+impl Failure {
+    /// The command does not make sense as it was typed.
+    pub(super) fn arguments(text: impl Into<String>) -> Failure {
+        Failure { code: "bad_arguments".to_owned(), exit: 2, text: text.into() }
+    }
+
+    fn unreachable(text: String) -> Failure {
+        Failure { code: "unreachable".to_owned(), exit: 4, text }
+    }
+}
+
+/// Finds the appliance, does `work` with it, prints what comes of it, and gives the exit code.
+pub(super) fn ask(
+    args: &OperatorArgs,
+    env: &Environment,
+    work: impl AsyncFnOnce(&Admin) -> Result<Shown, Failure>,
+) -> ExitCode {
+    logging::start("warn");
+    let done = in_runtime(async {
+        Ok(match Admin::find(args, env) {
+            Ok(admin) => work(&admin).await,
+            Err(failure) => Err(failure),
+        })
+    });
+    let internal = |error| Failure { code: "internal".to_owned(), exit: 1, text: format!("{error:#}") };
+    match done.map_err(internal).and_then(std::convert::identity) {
+        Ok(shown) => {
+            let said = if args.json { say(&shown.value) } else { say(&shown.text) };
+            if said.is_err() { ExitCode::FAILURE } else { ExitCode::from(shown.exit) }
+        }
+        Err(failure) => fail(&failure, args.json),
+    }
+}
+
+/// Says why nothing came of it.
+pub(super) fn fail(failure: &Failure, as_json: bool) -> ExitCode {
+    if as_json {
+        let _ = say(json!({ "error": failure.text, "code": failure.code, "exit": failure.exit }));
+    } else {
+        warn(format!("error: {}", failure.text));
+    }
+    ExitCode::from(failure.exit)
+}
+
+/// Rows under a header, without spaces at the lines' ends.
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header);
+    rows.into_iter().for_each(|row| {
+        table.add_row(row);
+    });
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A running appliance's admin API.
+pub(super) struct Admin {
+    url: String,
+    key: Zeroizing<String>,
+    http: reqwest::Client,
+}
+
+impl Admin {
+    /// The appliance that `args` and the environment mean: an address, else a configuration, else the
+    /// demo. A key goes only to the address that it belongs to.
+    fn find(args: &OperatorArgs, env: &Environment) -> Result<Admin, Failure> {
+        let demo = || place_file(env).ok().and_then(|file| DemoPlace::read(&file).ok());
+        if args.demo {
+            let demo =
+                demo().ok_or_else(|| Failure::arguments("no demo runs: start one with `tollhouse demo`"))?;
+            return Admin::at(&demo.admin, demo.admin_key);
+        }
+        let configured = args.config.is_some() || args.data_dir.is_some() || args.network.is_some();
+        let usual = env.get("TOLLHOUSE_ADMIN_URL").filter(|_| !configured);
+        if let Some(url) = args.admin.as_deref().or(usual) {
+            return match args.key(url, usual, env)? {
+                Some(key) => Admin::at(url, key),
+                None => match demo().filter(|demo| same(url, &demo.admin)) {
+                    Some(demo) => Admin::at(url, demo.admin_key),
+                    None => Err(Failure::arguments(
+                        "the key is missing: use --admin-key-file FILE or TOLLHOUSE_ADMIN_KEY",
+                    )),
+                },
+            };
+        }
+        let flags = Flags {
+            config: args.config.clone(),
+            data_dir: args.data_dir.clone(),
+            network: args.network.clone(),
+            ..Flags::default()
+        };
+        let place =
+            AdminPlace::find(&flags, env).map_err(|problems| Failure::arguments(problems.to_string()))?;
+        if let Some(place) = place {
+            let url = place.url().ok_or_else(|| {
+                Failure::arguments("admin.listen leaves the port to chance: say where it is with --admin URL")
+            })?;
+            let key = match args.key(&url, None, env)? {
+                Some(key) => key,
+                None => read_key(&place.key_file)?,
+            };
+            return Admin::at(&url, key);
+        }
+        match demo() {
+            Some(demo) => Admin::at(&demo.admin, demo.admin_key),
+            None => Err(Failure::arguments(
+                "no appliance to talk to: there is no configuration file and no running demo. Use --config \
+                 FILE, --data-dir DIR or --admin URL",
+            )),
+        }
+    }
+
+    fn at(url: &str, key: String) -> Result<Admin, Failure> {
+        let known =
+            Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !known {
+            return Err(Failure::arguments(format!("`{url}` does not begin with http:// or https://")));
+        }
+        // The operator's key goes to the appliance and nowhere else: no proxy, no redirect.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(PATIENCE)
+            .build()
+            .map_err(|error| Failure::unreachable(error.to_string()))?;
+        let key = Zeroizing::new(key.trim().to_owned());
+        Ok(Admin { url: url.trim_end_matches('/').to_owned(), key, http })
+    }
+
+    /// `GET`; `path` begins with a slash and may have a query.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// `POST` with a JSON body.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// `PUT` with a JSON body.
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
+    /// `PATCH` with a JSON body.
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    /// `DELETE`.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// An answer without a body is `null`.
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let lost = |error: reqwest::Error| {
+            let why = if error.is_connect() {
+                "nothing answers there: is the appliance running?".to_owned()
+            } else if error.is_timeout() {
+                "the answer did not come in time".to_owned()
+            } else {
+                error.without_url().to_string()
+            };
+            Failure::unreachable(format!("{}: {why}", self.url))
+        };
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&*self.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(lost)?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(lost)?;
+        if !status.is_success() {
+            return Err(refusal(status, &bytes));
+        }
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        let foreign =
+            |_| Failure::unreachable(format!("{}: it does not answer as a Tollhouse does", self.url));
+        serde_json::from_slice(&bytes).map_err(foreign)
+    }
+}
+
+impl OperatorArgs {
+    /// The key that was given for `url`. The one in the environment stands beside the address there, when
+    /// there is one, and goes to no other.
+    fn key(&self, url: &str, usual: Option<&str>, env: &Environment) -> Result<Option<String>, Failure> {
+        if let Some(file) = &self.admin_key_file {
+            return read_key(file).map(Some);
+        }
+        let Some(key) = env.get("TOLLHOUSE_ADMIN_KEY") else { return Ok(None) };
+        let usual = usual.or_else(|| env.get("TOLLHOUSE_ADMIN_URL"));
+        if usual.is_some_and(|usual| !same(url, usual)) {
+            return Err(Failure::arguments(
+                "TOLLHOUSE_ADMIN_KEY belongs to TOLLHOUSE_ADMIN_URL, which is another address: say \
+                 --admin-key-file, too",
+            ));
+        }
+        Ok(Some(key.to_owned()))
+    }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+fn read_key(file: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::arguments(format!(
+            "there is no key at {}: the appliance writes it at its first start",
+            file.display()
+        )),
+        _ => Failure::arguments(format!("the key at {} cannot be read: {error}", file.display())),
+    })
+}
+
+/// problem+json in words.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let word = |name: &str| problem[name].as_str().map(str::to_owned);
+    Failure {
+        code: word("code").unwrap_or_else(|| format!("http_{}", status.as_u16())),
+        exit: 1,
+        text: word("detail").unwrap_or_else(|| format!("the appliance answers {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> OperatorArgs {
+        OperatorArgs::default()
+    }
+
+    fn found(args: &OperatorArgs, env: &[(&str, &str)]) -> Result<(String, String), String> {
+        let env = Environment::from_iter(env.iter().copied());
+        Admin::find(args, &env).map(|admin| (admin.url.clone(), admin.key.to_string())).map_err(|f| f.text)
+    }
+
+    #[test]
+    fn the_appliance_is_found_and_its_key_goes_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().display().to_string();
+        let own = ("HOME", home.as_str());
+        assert!(found(&args(), &[own]).unwrap_err().contains("no appliance to talk to"));
+
+        let demo_file = dir.path().join("demo.json").display().to_string();
+        let place = json!({ "gateway": "", "admin": "http://127.0.0.1:1", "admin_key": "demo", "payer": "",
+            "payer_key": "", "pid": 1 });
+        std::fs::write(&demo_file, place.to_string()).unwrap();
+        let demo = ("TOLLHOUSE_DEMO_FILE", demo_file.as_str());
+        let pair = |url: &str, key: &str| Ok((url.to_owned(), key.to_owned()));
+        assert_eq!(found(&args(), &[own, demo]), pair("http://127.0.0.1:1", "demo"));
+
+        let data = dir.path().join(".local/share/tollhouse");
+        std::fs::create_dir_all(data.join("signet")).unwrap();
+        std::fs::write(data.join("tollhouse.toml"), "network = \"signet\"\n").unwrap();
+        assert!(found(&args(), &[own, demo]).unwrap_err().contains("there is no key at"));
+        std::fs::write(data.join("signet/admin.key"), "file\n").unwrap();
+        assert_eq!(found(&args(), &[own, demo]), pair("http://127.0.0.1:8403", "file"));
+        let asked = OperatorArgs { demo: true, ..args() };
+        assert_eq!(found(&asked, &[own, demo]), pair("http://127.0.0.1:1", "demo"));
+
+        let there = |url: &str| OperatorArgs { admin: Some(url.to_owned()), ..args() };
+        assert!(found(&there("http://a"), &[own, demo]).unwrap_err().contains("the key is missing"));
+        assert_eq!(found(&there("http://127.0.0.1:1/"), &[own, demo]), pair("http://127.0.0.1:1", "demo"));
+        let key = ("TOLLHOUSE_ADMIN_KEY", "secret");
+        assert_eq!(found(&there("http://a"), &[own, key]), pair("http://a", "secret"));
+        let url = ("TOLLHOUSE_ADMIN_URL", "http://b/");
+        assert_eq!(found(&args(), &[own, key, url]), pair("http://b", "secret"));
+        assert!(found(&there("http://a"), &[own, key, url]).unwrap_err().contains("another address"));
+        assert!(found(&there("ftp://a"), &[own, key]).is_err());
+    }
+
+    #[test]
+    fn problems_become_words() {
+        let body = br#"{"status":404,"code":"unknown_webhook","detail":"No such webhook."}"#;
+        let failure = refusal(StatusCode::NOT_FOUND, body);
+        assert_eq!((failure.code.as_str(), failure.text.as_str()), ("unknown_webhook", "No such webhook."));
+        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>").code, "http_502");
+    }
+}
