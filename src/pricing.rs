@@ -3,14 +3,27 @@
 //!
 //! Invariants: money is never a float; what cannot be computed, is negative, overflows or is zero
 //! without leave is never free: it is the fallback price or [`Unpriced`] (THREATS 18, 19). A price is
-//! rounded up to the millisatoshi.
+//! rounded up to the millisatoshi. A formula's time and memory are bounded by its text and by fuel,
+//! whatever it is shown.
 
 mod amount;
 mod facts;
+mod formula;
+mod meter;
+mod quote;
 mod rate;
 mod rule;
+mod sample;
+mod size;
+mod tiers;
 
 pub use amount::{Amount, Currency, Fiat, NotAnAmount};
-pub use facts::{RequestFacts, ResponseFacts, Used};
-pub use rate::{Exchange, NoExchange, Rate, RateFault, Worth};
-pub use rule::{Ask, Metering, Quote, Reads, Rule, Unpriced};
+pub use facts::{Reads, RequestFacts, ResponseFacts, Used};
+pub use formula::{Failure, Formula, FormulaFault, Zero};
+pub use meter::{Charge, Meter};
+pub use quote::{Ask, Metering, Quote, Unpriced};
+pub use rate::{Exchange, LockedRate, NoExchange, Rate, RateFault, Worth};
+pub use rule::Rule;
+pub use sample::{Sample, SampleOutcome};
+pub use size::{NotASize, Size};
+pub use tiers::{Tier, Tiers, TiersFault, Volume};

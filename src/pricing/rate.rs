@@ -51,6 +51,16 @@ impl Exchange for NoExchange {
     }
 }
 
+/// Knows one rate, whenever: what was quoted at it once is quoted the same again.
+#[derive(Clone, Copy, Debug)]
+pub struct LockedRate(pub Rate);
+
+impl Exchange for LockedRate {
+    fn rate(&self, currency: Currency, _: Timestamp) -> Result<Rate, RateFault> {
+        if self.0.currency == currency { Ok(self.0) } else { Err(RateFault::Unknown(currency)) }
+    }
+}
+
 /// An amount in millisatoshi, and how it came about when it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worth {

@@ -2,97 +2,51 @@
 
 use std::fmt;
 
-use thiserror::Error;
+use super::formula::Formula;
+use super::quote::{Ask, Metering, Quote, Unpriced};
+use super::{Amount, Currency, Fiat, Rate, Reads, Tiers, Volume, Worth};
+use crate::types::Msat;
 
-use super::rate::{Exchange, RateFault};
-use super::{Amount, Fiat, Rate, RequestFacts};
-use crate::types::{Msat, Timestamp};
-
-/// How a request is priced.
+/// How a request is priced. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Nothing: it passes without a token.
     Free,
     /// Always this much; never zero.
     Fixed(Amount),
-}
-
-/// What a rule has to be shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    /// The request's body as JSON.
-    pub request_json: bool,
-    /// The answer's body as JSON.
-    pub response_json: bool,
-}
-
-/// When the price is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metering {
-    /// Before the request.
-    Exact,
-    /// Once it is reserved: it depends on what the token was used for before.
-    AtReserve,
-    /// While the answer flows: it can be told after each frame.
-    Flowing,
-    /// When the answer has ended.
-    AtEnd,
-}
-
-/// What to price with.
-#[derive(Clone, Copy)]
-pub struct Ask<'a> {
-    /// The request.
-    pub request: &'a RequestFacts,
-    /// The rates.
-    pub exchange: &'a dyn Exchange,
-    /// Now.
-    pub now: Timestamp,
-    /// What to sell at when the rule gives no price.
-    pub fallback: Option<Msat>,
-}
-
-/// What a request costs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quote {
-    /// At least; what must be there to begin.
-    pub least: Msat,
-    /// At most: the price itself when it is exact, else the ceiling.
-    pub most: Msat,
-    /// When it is known.
-    pub metering: Metering,
-    /// What was changed at which rate, when the price is in a currency.
-    pub changed: Option<(Fiat, Rate)>,
-    /// Why the fallback was taken, if it was.
-    pub fallback: Option<Unpriced>,
-}
-
-/// Why there is no price. Never a reason to serve for nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Unpriced {
-    /// No rate to sell at.
-    #[error(transparent)]
-    Rate(#[from] RateFault),
-    /// More than there is.
-    #[error("the price is more than 21 million bitcoin")]
-    Overflow,
-}
-
-impl Unpriced {
-    /// Stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Unpriced::Rate(RateFault::Unknown(_)) => "rate_unknown",
-            Unpriced::Rate(RateFault::Stale(_)) => "rate_stale",
-            Unpriced::Overflow => "price_overflow",
-        }
-    }
+    /// By what the token was used for before, or by the size of the answer.
+    Tiers(Tiers),
+    /// What a formula says.
+    Formula(Formula),
 }
 
 impl Rule {
     /// What it has to be shown.
-    pub const fn reads(&self) -> Reads {
-        Reads { request_json: false, response_json: false }
+    pub fn reads(&self) -> Reads {
+        match self {
+            Rule::Free => Reads::NOTHING,
+            Rule::Fixed(Amount::Msat(_)) => Reads::NOTHING,
+            Rule::Fixed(Amount::Fiat(fiat)) => Reads { rate: Some(fiat.currency), ..Reads::NOTHING },
+            Rule::Tiers(tiers) => Reads {
+                used: true,
+                bytes: tiers.volume() != Volume::Requests,
+                rate: tiers.currency(),
+                ..Reads::NOTHING
+            },
+            Rule::Formula(formula) => formula.reads(),
+        }
+    }
+
+    /// When its price is known.
+    pub fn metering(&self) -> Metering {
+        match self {
+            Rule::Free | Rule::Fixed(_) => Metering::Exact,
+            Rule::Tiers(tiers) => match tiers.volume() {
+                Volume::Requests => Metering::AtReserve,
+                Volume::Bytes { .. } => Metering::Flowing,
+            },
+            Rule::Formula(formula) => formula.metering(),
+        }
     }
 
     /// Whether it costs nothing, whatever is asked.
@@ -105,28 +59,93 @@ impl Rule {
     /// # Errors
     /// When there is neither a price nor a fallback.
     pub fn quote(&self, ask: &Ask<'_>) -> Result<Quote, Unpriced> {
-        let exact = |price: Msat, changed, fallback| Quote {
-            least: price,
-            most: price,
-            metering: Metering::Exact,
-            changed,
-            fallback,
+        self.quote_alone(ask).or_else(|why| match ask.fallback {
+            Some(price) => Ok(Quote { fallback: Some(why), ..Quote::exact(price) }),
+            None => Err(why),
+        })
+    }
+
+    /// The quote without the fallback.
+    fn quote_alone(&self, ask: &Ask<'_>) -> Result<Quote, Unpriced> {
+        let rate_of = |currency: Option<Currency>| -> Result<Option<Rate>, Unpriced> {
+            currency.map(|currency| ask.exchange.rate(currency, ask.now)).transpose().map_err(Unpriced::from)
         };
         match self {
-            Rule::Free => Ok(exact(Msat::ZERO, None, None)),
+            Rule::Free => Ok(Quote::exact(Msat::ZERO)),
             Rule::Fixed(amount) => {
-                let worth = amount.worth(ask.exchange, ask.now).map_err(Unpriced::from);
-                match worth.and_then(|worth| worth.ok_or(Unpriced::Overflow)) {
-                    Ok(worth) => Ok(exact(worth.msat, worth.changed, None)),
-                    Err(why) => match ask.fallback {
-                        Some(price) => Ok(exact(price, None, Some(why))),
-                        None => Err(why),
+                let worth = amount.worth(ask.exchange, ask.now)?.ok_or(Unpriced::Overflow)?;
+                let rate = worth.changed.map(|(_, rate)| rate);
+                Ok(Quote { changed: worth.changed, rate, ..Quote::exact(worth.msat) })
+            }
+            Rule::Tiers(tiers) => {
+                let rate = rate_of(tiers.currency())?;
+                let (cheapest, (dearest, fiat)) = tiers.range(rate.as_ref())?;
+                Ok(match tiers.volume() {
+                    Volume::Requests => Quote {
+                        least: cheapest,
+                        most: dearest,
+                        metering: Metering::AtReserve,
+                        changed: fiat.zip(rate),
+                        rate,
+                        fallback: None,
                     },
-                }
+                    Volume::Bytes { ceiling, .. } => Quote {
+                        least: ONE_MSAT,
+                        most: ceiling,
+                        metering: Metering::Flowing,
+                        changed: None,
+                        rate,
+                        fallback: None,
+                    },
+                })
+            }
+            Rule::Formula(formula) => {
+                let rate = rate_of(formula.reads().rate)?;
+                formula.quote(ask.request, rate)
             }
         }
     }
+
+    /// What `requests` requests such as `ask`'s cost together, when they are sold at once to a token
+    /// that was not used before: by tiers the sum over them, else as many times the price. An amount
+    /// in a currency is changed once, as a whole.
+    ///
+    /// # Errors
+    /// When there is neither a price nor a fallback.
+    pub fn pack_price(&self, requests: u64, ask: &Ask<'_>) -> Result<Worth, Unpriced> {
+        let times = |price: Msat| price.checked_mul(requests).map_err(|_| Unpriced::Overflow);
+        match (self, self.quote(ask)?) {
+            (Rule::Fixed(Amount::Fiat(fiat)), Quote { rate: Some(rate), .. }) => {
+                let amount = fiat.amount.checked_mul(requests.into()).ok_or(Unpriced::Overflow)?;
+                let whole = Fiat { amount, currency: fiat.currency };
+                let msat = rate.worth(whole).ok_or(Unpriced::Overflow)?;
+                Ok(Worth { msat, changed: Some((whole, rate)) })
+            }
+            (Rule::Tiers(tiers), Quote { rate, fallback: None, .. })
+                if tiers.volume() == Volume::Requests =>
+            {
+                Ok(Worth { msat: tiers.sum(requests, rate.as_ref())?, changed: None })
+            }
+            (_, quote) => Ok(Worth { msat: times(quote.most)?, changed: None }),
+        }
+    }
+
+    /// The rule in words, for people who buy.
+    pub fn describe(&self) -> String {
+        match self {
+            Rule::Free => "free".to_owned(),
+            Rule::Fixed(amount) => format!("{amount} for each request"),
+            Rule::Tiers(tiers) => tiers.describe(),
+            Rule::Formula(formula) => formula.describe(),
+        }
+    }
 }
+
+/// The least that anything that is sold costs.
+pub(super) const ONE_MSAT: Msat = match Msat::new(1) {
+    Ok(one) => one,
+    Err(_) => Msat::MAX,
+};
 
 impl fmt::Display for Rule {
     /// The rule as the services file has it; two rules that read alike price alike.
@@ -134,6 +153,8 @@ impl fmt::Display for Rule {
         match self {
             Rule::Free => f.write_str("free"),
             Rule::Fixed(amount) => amount.fmt(f),
+            Rule::Tiers(tiers) => tiers.fmt(f),
+            Rule::Formula(formula) => formula.fmt(f),
         }
     }
 }
