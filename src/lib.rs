@@ -15,6 +15,7 @@
 //! | 1 | [`event`] | the closed list of what happened |
 //! | 2 | [`catalog`] | services, routes, their terms and offers, and the table that finds them |
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
+//! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
@@ -39,6 +40,7 @@ pub mod checkout;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod egress;
 pub mod event;
 pub mod gate;
 pub mod l402;

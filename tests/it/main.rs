@@ -15,6 +15,7 @@ mod check;
 mod config;
 mod e2e_demo;
 mod e2e_run;
+mod egress;
 mod esplora;
 mod fetch_killed;
 mod fetch_pays;
