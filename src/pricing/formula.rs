@@ -112,11 +112,12 @@ impl Formula {
         Ok(Quote { rate, ..Quote::exact(self.price(request, None, rate.as_ref())?) })
     }
 
-    /// Its value for a request and, when it is known, the answer; at most the ceiling.
+    /// Its value for a request and, when it is known, the answer. Of a request at most the ceiling; of
+    /// an answer what it is, so that whoever hands it down knows when to stop.
     pub(super) fn price(
         &self,
         _request: &RequestFacts,
-        _answer: Option<&ResponseFacts>,
+        answer: Option<&ResponseFacts>,
         _rate: Option<&Rate>,
     ) -> Result<Msat, Unpriced> {
         let value = u64::try_from(self.0.value).map_err(|_| Unpriced::Negative)?;
@@ -124,7 +125,7 @@ impl Formula {
         if price == Msat::ZERO && self.0.zero == Zero::Refuse {
             return Err(Unpriced::Zero);
         }
-        Ok(self.0.ceiling.map_or(price, |ceiling| price.min(ceiling)))
+        Ok(self.0.ceiling.filter(|_| answer.is_none()).map_or(price, |ceiling| price.min(ceiling)))
     }
 
     /// In words.

@@ -60,18 +60,18 @@ impl Meter {
         self.most
     }
 
-    /// What the request costs if its answer is `answer`; at most what was quoted. Never falls while a
-    /// [`Metering::Flowing`] answer grows.
+    /// What the request costs if its answer is `answer`. It may be more than was quoted at most: then
+    /// the answer is longer than is sold, and whoever hands it down stops before that. Never falls
+    /// while a [`Metering::Flowing`] answer grows.
     ///
     /// # Errors
     /// When the rule gives no price for it.
     pub fn cost(&self, answer: &ResponseFacts) -> Result<Msat, Unpriced> {
-        let cost = match &self.kind {
-            Kind::Known(price) => *price,
-            Kind::Tiers(tiers, used, rate) => tiers.cost(*used, answer.bytes, rate.as_ref())?,
-            Kind::Formula(formula, request, rate) => formula.price(request, Some(answer), rate.as_ref())?,
-        };
-        Ok(cost.min(self.most))
+        match &self.kind {
+            Kind::Known(price) => Ok(*price),
+            Kind::Tiers(tiers, used, rate) => tiers.cost(*used, answer.bytes, rate.as_ref()),
+            Kind::Formula(formula, request, rate) => formula.price(request, Some(answer), rate.as_ref()),
+        }
     }
 
     /// What to charge for an answer that has ended: the cost, else `fallback`, at most what was
@@ -79,7 +79,7 @@ impl Meter {
     /// most: the answer is delivered and its price cannot be told any more.
     pub fn charge(&self, answer: &ResponseFacts, fallback: Option<Msat>) -> Charge {
         match self.cost(answer) {
-            Ok(msat) => Charge { msat, unpriced: None },
+            Ok(msat) => Charge { msat: msat.min(self.most), unpriced: None },
             Err(why) => {
                 let least = matches!(why, Unpriced::Zero).then_some(self.least);
                 let msat = fallback.or(least).unwrap_or(self.most).min(self.most);

@@ -140,19 +140,19 @@ impl Tiers {
     }
 
     /// What the next request costs after `used`, of whose answer `bytes` are handed down; by
-    /// requests, `bytes` count for nothing.
+    /// requests, `bytes` count for nothing. May be more than the ceiling.
     pub(super) fn cost(&self, used: Used, bytes: u64, rate: Option<&Rate>) -> Result<Msat, Unpriced> {
         match self.volume {
             Volume::Requests => {
                 let number = used.requests.saturating_add(1);
                 msat(self.tier_of(number).price, rate)
             }
-            Volume::Bytes { per, ceiling } => {
+            Volume::Bytes { per, .. } => {
                 let until = used.bytes.saturating_add(bytes);
                 let cost = self.total(until, rate)?.div_ceil(u128::from(per.bytes()))
                     - self.total(used.bytes, rate)?.div_ceil(u128::from(per.bytes()));
                 // Rounding was paid for by an earlier request, or there was no byte: still not free.
-                Ok(price(cost.max(1))?.min(ceiling))
+                price(cost.max(1))
             }
         }
     }
