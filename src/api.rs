@@ -15,6 +15,7 @@ use crate::web::{Operator, Problem};
 
 mod control;
 mod events;
+mod keys;
 mod payments;
 mod send;
 mod status;
@@ -27,6 +28,8 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payments/send", post(send::pay))
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/keys", get(keys::list).post(keys::add))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/onchain/address", post(control::new_address))
         .route("/api/v1/channels", post(control::open_channel))
         .route("/api/v1/channels/{channel_id}", delete(control::close_channel))
@@ -44,4 +47,18 @@ fn bad_body(rejection: JsonRejection) -> Problem {
 
 fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::bad_request("bad_query", rejection.body_text())
+}
+
+/// The longest label of a key or a token, in bytes.
+const LONGEST_LABEL: usize = 100;
+
+/// What the operator calls something: one line of text.
+fn label(text: &str) -> Result<&str, Problem> {
+    let text = text.trim();
+    if (1..=LONGEST_LABEL).contains(&text.len()) && !text.chars().any(char::is_control) {
+        Ok(text)
+    } else {
+        let detail = format!("A label is one line of 1 to {LONGEST_LABEL} bytes.");
+        Err(Problem::bad_request("bad_label", detail))
+    }
 }

@@ -179,12 +179,14 @@ impl Appliance {
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
         let sample_url = sample_path(&blueprint.services).map(|path| format!("{public}{path}"));
-        let gate = gateway_router(blueprint.services, &public, &ground, &node, &recent, &ending, &serving)?;
+        let checkout = checkout(blueprint.services, &ground, &node, &recent, &ending)?;
+        let gate = gateway_router(checkout.clone(), &public, &serving)?;
         let origin = reachable(admin);
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
         let stop_streams = CancellationToken::new();
-        let (desk, claim) = admin_router(web, &dir, &ground, &node, &outbox, &stop_streams, &serving).await?;
+        let shop = Shop { node: Arc::clone(&node), outbox: Arc::clone(&outbox), checkout };
+        let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
             node: Arc::clone(&node),
@@ -290,15 +292,13 @@ impl Appliance {
     }
 }
 
-fn gateway_router(
+fn checkout(
     services: Vec<Service>,
-    public: &str,
     ground: &Ground,
     node: &Arc<LightningNode>,
     recent: &Arc<RecentChallenges>,
     ending: &Ending,
-    tracker: &TaskTracker,
-) -> Result<axum::Router> {
+) -> Result<Checkout> {
     let minter: Arc<dyn Minter> = node.clone();
     let parts = CheckoutParts {
         catalog: Arc::new(Catalog::new(RouteTable::new(services)?)),
@@ -311,27 +311,37 @@ fn gateway_router(
         entropy: ground.entropy.clone(),
         cut: ending.cut.clone(),
     };
-    let checkout = Checkout::new(parts, CheckoutConfig::default());
+    Ok(Checkout::new(parts, CheckoutConfig::default()))
+}
+
+fn gateway_router(checkout: Checkout, public: &str, tracker: &TaskTracker) -> Result<axum::Router> {
     let scheme = if public.starts_with("https:") { "https" } else { "http" };
     let config = ProxyConfig { public_scheme: HeaderValue::from_static(scheme), ..ProxyConfig::default() };
     Ok(proxy::router(ProxyState::new(checkout, config, tracker.clone())?))
+}
+
+/// What the operator's side has of the business.
+struct Shop {
+    node: Arc<LightningNode>,
+    outbox: Arc<Outbox>,
+    checkout: Checkout,
 }
 
 async fn admin_router(
     web: WebConfig,
     dir: &Path,
     ground: &Ground,
-    node: &Arc<LightningNode>,
-    outbox: &Arc<Outbox>,
+    shop: Shop,
     stop: &CancellationToken,
     tracker: &TaskTracker,
 ) -> Result<(axum::Router, Option<String>)> {
-    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (node.clone(), node.clone());
+    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (shop.node.clone(), shop.node);
     let operator = Operator::new(OperatorParts {
         ledger: ground.ledger.clone(),
         node: watch,
         control,
-        outbox: Arc::clone(outbox),
+        checkout: shop.checkout,
+        outbox: shop.outbox,
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),

@@ -6,10 +6,12 @@ mod check;
 mod demo;
 mod fetch;
 mod init;
+mod keys;
 mod logging;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
 mod run;
+mod times;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -37,6 +39,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
+    /// Make, list and revoke keys of the admin API
+    Keys(keys::KeysArgs),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
 }
@@ -57,6 +61,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
+        Command::Keys(args) => keys::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
@@ -34,7 +35,7 @@ mod problem;
 pub mod session;
 
 pub use armour::Nonce;
-pub use caller::{Caller, LoggedIn, MayAdmin, MayPay, MayRead};
+pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead};
 pub use problem::Problem;
 
 /// No request to the admin listener needs a larger body.
@@ -66,6 +67,8 @@ pub struct OperatorParts {
     pub node: Arc<dyn NodeWatch>,
     /// Moves coins and channels.
     pub control: Arc<dyn NodeControl>,
+    /// Quotes, mints, verifies and reserves, for applications that ask.
+    pub checkout: Checkout,
     /// Pays.
     pub outbox: Arc<Outbox>,
     /// The time.

@@ -97,6 +97,7 @@ macro_rules! may {
 may!(MayRead, Scope::Read, "Proof that the caller may read.");
 may!(MayPay, Scope::Pay, "Proof that the caller may pay.");
 may!(MayAdmin, Scope::Admin, "Proof that the caller may move coins and channels.");
+may!(MayIntegrate, Scope::Integrate, "Proof that the caller may sell and settle for an application.");
 
 /// Proof that a person is logged in; who is not is sent to the login page.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -25,22 +26,45 @@ pub enum Scope {
     Pay,
     /// Everything, with channels and on-chain addresses.
     Admin,
+    /// Sell and settle for an application of its own, through the integration API.
+    Integrate,
+    /// Ask the forward-auth listener, for another proxy.
+    ForwardAuth,
 }
 
+/// A word that is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a scope: there are read, pay, admin, integrate and forward_auth")]
+pub struct NoSuchScope(String);
+
 impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Pay, Scope::Admin, Scope::Integrate, Scope::ForwardAuth];
+
     /// Its word in the store and in messages.
     pub const fn word(self) -> &'static str {
         match self {
             Scope::Read => "read",
             Scope::Pay => "pay",
             Scope::Admin => "admin",
+            Scope::Integrate => "integrate",
+            Scope::ForwardAuth => "forward_auth",
         }
     }
 
     /// Whether one of `granted`, words separated by spaces or commas, allows this. `admin` allows
-    /// all; `pay` does not allow reading: what pays need not see what is earned.
+    /// all; no other scope allows what another does: what pays need not see what is earned.
     pub fn allowed_by(self, granted: &str) -> bool {
         granted.split([' ', ',']).any(|word| word == self.word() || word == Scope::Admin.word())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = NoSuchScope;
+
+    fn from_str(text: &str) -> Result<Scope, NoSuchScope> {
+        let found = Scope::ALL.into_iter().find(|scope| scope.word() == text);
+        found.ok_or_else(|| NoSuchScope(text.to_owned()))
     }
 }
 
@@ -64,6 +88,15 @@ impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(redacted)")
     }
+}
+
+/// A key that was just made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its number in the list of keys.
+    pub id: i64,
+    /// The key itself, which is nowhere else.
+    pub key: ApiKey,
 }
 
 /// What the store keeps of a key. Keys are looked up by this hash of 256 random bits, so how long a
@@ -99,14 +132,15 @@ pub async fn create(
     entropy: &dyn Entropy,
     label: &str,
     scopes: &[Scope],
-) -> Result<ApiKey, StoreError> {
+) -> Result<NewKey, StoreError> {
     let key = ApiKey::new(entropy);
-    enter(ledger, &key, label, scopes).await.map(|()| key)
+    let id = enter(ledger, &key, label, scopes).await?;
+    Ok(NewKey { id, key })
 }
 
-async fn enter(ledger: &Ledger, key: &ApiKey, label: &str, scopes: &[Scope]) -> Result<(), StoreError> {
+async fn enter(ledger: &Ledger, key: &ApiKey, label: &str, scopes: &[Scope]) -> Result<i64, StoreError> {
     let words: Vec<&str> = scopes.iter().map(|scope| scope.word()).collect();
-    ledger.add_api_key(label, hash(key.text()), &words.join(" ")).await.map(drop)
+    ledger.add_api_key(label, hash(key.text()), &words.join(" ")).await
 }
 
 /// Makes `<dir>/admin.key` (mode 0600, one line, scope admin) at the first start. Later starts leave
@@ -124,7 +158,8 @@ pub async fn ensure_admin_key(ledger: &Ledger, entropy: &dyn Entropy, dir: &Path
     // replaces it.
     private_file::replace(&path, &format!("{}\n", key.text()))
         .map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
-    Ok(enter(ledger, &key, ADMIN_LABEL, &[Scope::Admin]).await?)
+    enter(ledger, &key, ADMIN_LABEL, &[Scope::Admin]).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -138,5 +173,11 @@ mod tests {
         assert!(!Scope::Read.allowed_by("pay") && !Scope::Pay.allowed_by("read"));
         assert!(!Scope::Admin.allowed_by("read pay") && !Scope::Read.allowed_by(""));
         assert!(!Scope::Read.allowed_by("reader"));
+        for own in Scope::ALL {
+            assert_eq!(own.word().parse(), Ok(own));
+            let reached = Scope::ALL.iter().filter(|scope| scope.allowed_by(own.word())).count();
+            assert_eq!(reached, if own == Scope::Admin { Scope::ALL.len() } else { 1 }, "{own:?}");
+        }
+        assert!("root".parse::<Scope>().is_err());
     }
 }

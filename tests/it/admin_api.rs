@@ -9,7 +9,7 @@ use tollhouse::ports::CloseHow;
 use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::{self, Scope};
 
-use crate::admin_app::{AdminApp, PATIENCE, START, usable_channel};
+use crate::admin_app::{AdminApp, PATIENCE, START, ok, problem, usable_channel};
 
 fn sats(sat: u64) -> Msat {
     Msat::from_sat(sat).expect("in range")
@@ -24,31 +24,6 @@ async fn received(app: &AdminApp, n: u8, sat: u64) -> PaymentHash {
     let hash = PaymentHash::from_bytes([n; 32]);
     app.ledger.receive(hash, sats(sat), bought(sat)).await.expect("recorded");
     hash
-}
-
-async fn problem(response: Response) -> (StatusCode, String) {
-    let status = response.status();
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-    let body: Value = response.json().await.expect("JSON");
-    assert_eq!(body["status"], status.as_u16());
-    (status, body["code"].as_str().expect("a code").to_owned())
-}
-
-async fn ok(response: Response) -> Value {
-    assert_eq!(response.status(), StatusCode::OK);
-    response.json().await.expect("JSON")
-}
-
-impl AdminApp {
-    async fn read(&self, path: &str, key: &str) -> Response {
-        self.get(path).bearer_auth(key).send().await.expect("an answer")
-    }
-
-    async fn change(&self, path: &str, key: &str, body: Value) -> Response {
-        let url = format!("{}{path}", self.origin);
-        let request = self.client.post(url).bearer_auth(key).header(CONTENT_TYPE, "application/json");
-        request.body(body.to_string()).send().await.expect("an answer")
-    }
 }
 
 #[tokio::test]

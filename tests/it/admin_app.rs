@@ -4,22 +4,30 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, SET_COOKIE};
-use reqwest::{Client, RequestBuilder, Response, redirect};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, SET_COOKIE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::clock::{FixedClock, SystemEntropy};
+use tollhouse::catalog::{Catalog, RouteTable, Service};
+use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
+use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
+use tollhouse::l402::MasterKeys;
+use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
     BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer,
     SendFault,
 };
+use tollhouse::pricing::NoExchange;
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::{api, ui};
+
+use crate::gateway::FakeMinter;
 
 /// What the tests set as the operator's password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -41,11 +49,32 @@ pub(crate) struct AdminApp {
 impl AdminApp {
     /// Starts one on a fresh ledger, unclaimed.
     pub(crate) async fn start() -> AdminApp {
+        AdminApp::selling(Vec::new()).await
+    }
+
+    /// The same, of an appliance that sells `services`.
+    pub(crate) async fn selling(services: Vec<Service>) -> AdminApp {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = FixedClock::at(START);
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
         let node = Arc::new(MadeUpNode::default());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
+        let minter = FakeMinter::new(clock.clone());
+        let checkout = Checkout::new(
+            CheckoutParts {
+                catalog: Arc::clone(&catalog),
+                keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+                ledger: ledger.clone(),
+                minter: minter.clone(),
+                exchange: Arc::new(NoExchange),
+                recent: Arc::new(RecentChallenges::new(64)),
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                entropy: SystemEntropy::new(),
+                cut: CancellationToken::new(),
+            },
+            CheckoutConfig::default(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let listen = listener.local_addr().expect("bound");
         let origin = format!("http://{listen}");
@@ -53,6 +82,7 @@ impl AdminApp {
             ledger: ledger.clone(),
             node: node.clone(),
             control: node.clone(),
+            checkout,
             outbox: Arc::new(Outbox::new(
                 ledger.clone(),
                 node.clone(),
@@ -88,6 +118,21 @@ impl AdminApp {
         self.client.post(format!("{}{path}", self.origin)).header("origin", &self.origin)
     }
 
+    pub(crate) async fn read(&self, path: &str, key: &str) -> Response {
+        self.get(path).bearer_auth(key).send().await.expect("an answer")
+    }
+
+    pub(crate) async fn change(&self, path: &str, key: &str, body: Value) -> Response {
+        let url = format!("{}{path}", self.origin);
+        let request = self.client.post(url).bearer_auth(key).header(CONTENT_TYPE, "application/json");
+        request.body(body.to_string()).send().await.expect("an answer")
+    }
+
+    pub(crate) async fn delete(&self, path: &str, key: &str) -> Response {
+        let url = format!("{}{path}", self.origin);
+        self.client.delete(url).bearer_auth(key).send().await.expect("an answer")
+    }
+
     /// The token of the claim link that a start would print.
     pub(crate) async fn claim_token(&self) -> String {
         let link = web::claim::ensure(&self.op, self.dir.path()).await.expect("stored").expect("unclaimed");
@@ -118,7 +163,7 @@ impl AdminApp {
     pub(crate) async fn key(&self, scopes: &[web::keys::Scope]) -> String {
         let entropy = SystemEntropy::new();
         let key = web::keys::create(&self.ledger, entropy.as_ref(), "test", scopes).await.expect("stored");
-        key.text().to_owned()
+        key.key.text().to_owned()
     }
 }
 
@@ -126,6 +171,21 @@ impl Drop for AdminApp {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Status and code of a refusal.
+pub(crate) async fn problem(response: Response) -> (StatusCode, String) {
+    let status = response.status();
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    let body: Value = response.json().await.expect("JSON");
+    assert_eq!(body["status"], status.as_u16());
+    (status, body["code"].as_str().expect("a code").to_owned())
+}
+
+/// The body of an answer that is 200.
+pub(crate) async fn ok(response: Response) -> Value {
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.expect("JSON")
 }
 
 /// The `name=value` of the one cookie that a response sets.

@@ -52,17 +52,27 @@ const RECENT_CHALLENGES: usize = 16_384;
 
 /// Signs real invoices and knows every preimage, as the payers' nodes would after paying.
 #[derive(Debug)]
-struct FakeMinter {
+pub(crate) struct FakeMinter {
     clock: Arc<dyn Clock>,
     minted: AtomicU64,
-    can_receive: AtomicBool,
+    pub(crate) can_receive: AtomicBool,
     /// Whether the payers' nodes are to be played; for ever, so that a flood turns it off.
     remembers: AtomicBool,
     preimages: Mutex<HashMap<PaymentHash, Preimage>>,
 }
 
 impl FakeMinter {
-    fn preimage(&self, hash: &PaymentHash) -> Preimage {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<FakeMinter> {
+        Arc::new(FakeMinter {
+            clock,
+            minted: AtomicU64::new(0),
+            can_receive: AtomicBool::new(true),
+            remembers: AtomicBool::new(true),
+            preimages: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn preimage(&self, hash: &PaymentHash) -> Preimage {
         self.preimages.lock().expect("no test panics here")[hash]
     }
 
@@ -151,13 +161,7 @@ impl TestGate {
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         let (ledger, _) =
             Ledger::open(&folder.path().join("ledger.db"), Arc::clone(&clock)).expect("a ledger");
-        let minter = Arc::new(FakeMinter {
-            clock: Arc::clone(&clock),
-            minted: AtomicU64::new(0),
-            can_receive: AtomicBool::new(true),
-            remembers: AtomicBool::new(true),
-            preimages: Mutex::default(),
-        });
+        let minter = FakeMinter::new(Arc::clone(&clock));
         let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
         let cut = CancellationToken::new();
         let parts = CheckoutParts {

@@ -21,6 +21,7 @@ mod fetch_killed;
 mod fetch_pays;
 mod fetch_world;
 mod gateway;
+mod keys;
 mod kill_ledger;
 mod kill_node;
 mod l402_attacks;
