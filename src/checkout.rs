@@ -15,13 +15,13 @@ use crate::catalog::{Catalog, Matched};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Why};
 use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Sold, Token, UnknownCaveats};
-use crate::ledger::{Bought, RecentChallenges, ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
+use crate::ledger::{Bought, Draw, RecentChallenges, ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
 use crate::metering::{Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
 use crate::pricing::{Ask, Exchange, Quote, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
-use crate::types::Msat;
+use crate::types::{Kind, Msat};
 
 /// How things are sold.
 #[derive(Clone, Debug)]
@@ -225,8 +225,15 @@ impl Checkout {
         permit: Permit,
         request: &CanonicalRequest,
     ) -> Outcome {
-        let key = replay_key(&permit.sale(), request);
-        match Hold::reserve(&self.parts.ledger, permit, self.parts.cut.clone()).await {
+        let sale = permit.sale();
+        let key = replay_key(&sale, request);
+        let route = matched.route.clone();
+        let draw = match sale.kind {
+            Kind::Request | Kind::Pack => Draw::one(route),
+            Kind::Pass => Draw::pass(route),
+            Kind::Balance | Kind::Granted => Draw::money(quote.least, quote.most, route),
+        };
+        match Hold::reserve(&self.parts.ledger, permit, draw, self.parts.cut.clone()).await {
             Ok(mut hold) => {
                 if let Some(key) = key {
                     hold.record(self.replays.record(key));
@@ -287,7 +294,15 @@ impl Checkout {
             .expect("the keys have a master for the epoch that they just gave");
         parts.recent.insert(
             invoice.payment_hash,
-            Bought { service: service.clone(), route: matched.route.clone(), amount: price },
+            Bought {
+                service: service.clone(),
+                route: matched.route.clone(),
+                kind: sold.kind,
+                units: sold.units,
+                amount: price,
+                quote: sold.quote.as_ref().map(ToString::to_string),
+                expires_at: invoice.expires_at,
+            },
         );
         Ok((token, invoice, sold))
     }
@@ -296,5 +311,5 @@ impl Checkout {
 /// Where the answer to `request` is kept, if its client wants that. A token for several requests is
 /// never wholly spent by one, so that only a single one's answer can be asked for again.
 fn replay_key(sale: &Sale, request: &CanonicalRequest) -> Option<ReplayKey> {
-    (sale.units == 1).then(|| ReplayKey::of(&sale.payment_hash, request)).flatten()
+    (sale.kind == Kind::Request).then(|| ReplayKey::of(&sale.payment_hash, request)).flatten()
 }

@@ -73,14 +73,14 @@ pub enum Event {
         /// The grant.
         payment_hash: PaymentHash,
         /// How many.
-        units: u32,
+        units: u64,
     },
     /// The operator took a token back.
     TokenRevoked {
         /// The grant.
         payment_hash: PaymentHash,
         /// How many units were left; 0 for one that was not redeemed yet.
-        units: u32,
+        units: u64,
     },
     /// The node sent a payment that the ledger knew nothing of.
     UnknownPaymentSent {

@@ -3,6 +3,7 @@
 //! Pure: it asks no store. That a unit is left is found out by reserving it (`metering`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use thiserror::Error;
@@ -21,16 +22,24 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The sale as the ledger books it.
+    /// The sale as the ledger books it. A pass says its time where the others say their units; to the
+    /// ledger that time is its one unit.
     pub fn sale(&self) -> Sale {
         let Verified { identifier, sold, .. } = &self.verified;
+        let (units, lasts) = match sold.kind {
+            Kind::Pass => (1, Some(Duration::from_secs(sold.units))),
+            _ => (sold.units, None),
+        };
         Sale {
             payment_hash: identifier.payment_hash,
             token_id: identifier.token_id,
             service: sold.service.clone(),
             route: sold.route.clone(),
-            units: u32::try_from(sold.units).unwrap_or(u32::MAX),
+            kind: sold.kind,
+            units,
+            lasts,
             sold: sold.sold,
+            quote: sold.quote.as_ref().map(ToString::to_string),
             valid_until: sold.valid_until,
         }
     }

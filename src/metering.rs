@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Permit;
-use crate::ledger::{Ending, RestoreReason, Sale};
+use crate::ledger::{Draw, Ending, RestoreReason, Sale};
 use crate::store::{Ledger, Reservation, ReserveError};
 
 mod body;
@@ -24,7 +24,7 @@ pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits,
 /// A unit that is debited and not yet spent: leave to send one request upstream.
 #[must_use = "a hold that is dropped releases or charges its unit"]
 pub struct Hold {
-    sale: Sale,
+    sale: Box<Sale>,
     /// `None` once it ended.
     reservation: Option<Reservation>,
     cut: CancellationToken,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Hold {
 }
 
 impl Hold {
-    /// Takes one unit of what `permit` says. When this returns, the debit is on disk.
+    /// Takes what `draw` asks for of what `permit` says. When this returns, the debit is on disk.
     ///
     /// `cut` says that this process is breaking its connections off: what it drops then was not
     /// cancelled by the client, and the buyer keeps the unit.
@@ -49,11 +49,12 @@ impl Hold {
     pub async fn reserve(
         ledger: &Ledger,
         permit: Permit,
+        draw: Draw,
         cut: CancellationToken,
     ) -> Result<Hold, ReserveError> {
         let sale = permit.sale();
-        let reservation = ledger.reserve(sale.clone()).await?;
-        Ok(Hold { sale, reservation: Some(reservation), cut, recording: None })
+        let reservation = ledger.reserve(sale.clone(), draw).await?;
+        Ok(Hold { sale: Box::new(sale), reservation: Some(reservation), cut, recording: None })
     }
 
     /// What the unit was sold as.

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use crate::types::{Msat, Name, PaymentHash};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// What a challenge offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,23 @@ pub struct Bought {
     pub service: Name,
     /// The route.
     pub route: Name,
+    /// What is sold.
+    pub kind: Kind,
+    /// How many units, as the token says them: of a pass, seconds.
+    pub units: u64,
     /// The price.
     pub amount: Msat,
+    /// The price in another currency, and the rate; as [`super::Sale::quote`].
+    pub quote: Option<String>,
+    /// When the invoice expires: a payment after that is late.
+    pub expires_at: Timestamp,
+}
+
+impl Bought {
+    /// One request at `amount`, quoted in bitcoin.
+    pub const fn request(service: Name, route: Name, amount: Msat, expires_at: Timestamp) -> Bought {
+        Bought { service, route, kind: Kind::Request, units: 1, amount, quote: None, expires_at }
+    }
 }
 
 /// A bounded map from payment hashes to what they buy.
@@ -64,10 +79,10 @@ mod tests {
     #[test]
     fn the_oldest_makes_room() {
         let recent = RecentChallenges::new(2);
-        let bought = |n: u64| Bought {
-            service: "rates".parse().unwrap(),
-            route: "default".parse().unwrap(),
-            amount: Msat::new(n).unwrap(),
+        let (service, route): (Name, Name) = ("rates".parse().unwrap(), "default".parse().unwrap());
+        let bought = |n: u64| {
+            let amount = Msat::new(n).unwrap();
+            Bought::request(service.clone(), route.clone(), amount, Timestamp::from_secs(1_800_000_000))
         };
         let hash = |n: u8| PaymentHash::from_bytes([n; 32]);
         for n in 1..=3u8 {

@@ -111,7 +111,7 @@ impl ProxyState {
 /// Ends `hold` and says what that makes of its unit.
 fn end(hold: Hold, ending: Ending) -> Unit {
     let unit = match ending {
-        Ending::Delivered | Ending::Cancelled => Unit::Spent,
+        Ending::Delivered | Ending::Charged(_) | Ending::Cancelled => Unit::Spent,
         Ending::Restored(reason) if hold.good_after(reason) => Unit::Restored,
         Ending::Restored(_) => Unit::Exhausted,
     };

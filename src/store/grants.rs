@@ -60,12 +60,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn revoke(&self, payment_hash: PaymentHash) -> Result<u32, StoreError> {
+    pub async fn revoke(&self, payment_hash: PaymentHash) -> Result<u64, StoreError> {
         self.0.writer.call(move |page| revoke(page, payment_hash)).await
     }
 }
 
-fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u32, StoreError> {
+fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u64, StoreError> {
     let mut insert = page.connection.prepare_cached(
         "INSERT INTO revocations (payment_hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     )?;

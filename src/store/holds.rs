@@ -17,10 +17,9 @@ use super::rows::{Stored, column};
 use super::writer::Place;
 use super::{Ledger, StoreError, grants, optional};
 use crate::event::Event;
-use crate::ledger::{
-    Ending, Grant, MAX_RESTORES, MAX_RESTORES_IN_ALL, Outcome, ReserveRefused, RestoreReason, Sale,
-};
-use crate::types::PaymentHash;
+use crate::ledger::{Draw, Ending, Grant, Outcome, ReserveRefused, RestoreReason, Sale};
+use crate::pricing::Used;
+use crate::types::{PaymentHash, Timestamp};
 
 /// Why no unit was reserved.
 #[derive(Clone, Debug, Error)]
@@ -33,15 +32,18 @@ pub enum ReserveError {
     Store(#[from] StoreError),
 }
 
-/// A unit that is held for one request.
+/// What is held for one request.
 ///
-/// Dropping it ends the hold: before [`Reservation::dispatched`] the buyer keeps the unit, after it
-/// the client is taken to have left.
+/// Dropping it ends the hold: before [`Reservation::dispatched`] the buyer keeps what is held, after
+/// it the client is taken to have left ([`Ending::Cancelled`]).
 #[must_use = "dropping a reservation ends its hold"]
 pub struct Reservation {
-    hold: i64,
-    restorable: bool,
+    held: Box<Held>,
     dispatched: bool,
+    /// Handed down so far.
+    bytes: u64,
+    /// What it cost so far, when that is known.
+    cost: Option<u64>,
     /// Ours from before the debit, so that ending can neither fail nor wait.
     place: Option<Place>,
 }
@@ -53,9 +55,42 @@ impl Reservation {
     }
 
     /// Whether the token is still good after a failure of the upstream; false once it failed too often
-    /// ([`MAX_RESTORES`]).
+    /// ([`crate::ledger::MAX_RESTORES`]).
     pub fn restorable(&self) -> bool {
-        self.restorable
+        self.held.restorable
+    }
+
+    /// Units that are held: between what was asked for at least and at most. None for a pass that was
+    /// open before.
+    pub fn held(&self) -> u64 {
+        self.held.units
+    }
+
+    /// Units that are left beside them: requests or millisatoshi; of a pass, the seconds that it stays
+    /// open.
+    pub fn left(&self) -> u64 {
+        self.held.left
+    }
+
+    /// What the token was used for before this request.
+    pub fn used(&self) -> Used {
+        self.held.used
+    }
+
+    /// Until when a pass is open.
+    pub fn opens_until(&self) -> Option<Timestamp> {
+        self.held.opens_until
+    }
+
+    /// So many bytes of the answer were handed down in all.
+    pub fn delivered_bytes(&mut self, bytes: u64) {
+        self.bytes = bytes;
+    }
+
+    /// The answer cost so many units so far: what [`Ending::Cancelled`] charges, also when the
+    /// reservation is dropped.
+    pub fn cost_so_far(&mut self, units: u64) {
+        self.cost = Some(units);
     }
 
     /// Ends the hold. It is on disk soon after; [`Ledger::barrier`] waits for that.
@@ -65,14 +100,18 @@ impl Reservation {
 
     fn send(&mut self, ending: Ending) {
         if let Some(place) = self.place.take() {
-            place.send(Box::new(HoldEnd { hold: self.hold, ending }));
+            let ending = match (ending, self.cost) {
+                (Ending::Cancelled, Some(cost)) => Ending::Charged(cost),
+                (ending, _) => ending,
+            };
+            place.send(Box::new(HoldEnd { hold: self.held.hold, ending, bytes: self.bytes }));
         }
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("hold", &self.hold).field("dispatched", &self.dispatched).finish()
+        f.debug_struct("Reservation").field("held", &self.held).field("dispatched", &self.dispatched).finish()
     }
 }
 
@@ -85,28 +124,35 @@ impl Drop for Reservation {
 }
 
 impl Ledger {
-    /// Holds one unit of what `sale` describes; its first redemption makes the grant. When this
-    /// returns, the debit is on disk. The caller has verified the token: the sale is taken at its word.
+    /// Holds what `draw` asks for of what `sale` describes; its first redemption makes the grant. When
+    /// this returns, the debit is on disk. The caller has verified the token: the sale is taken at its
+    /// word, but for a granted token's, which has to be there.
     ///
     /// # Errors
-    /// When no unit can be held, or the disk fails; nothing was debited then.
-    pub async fn reserve(&self, sale: Sale) -> Result<Reservation, ReserveError> {
+    /// When it cannot be held, or the disk fails; nothing was debited then.
+    pub async fn reserve(&self, sale: Sale, draw: Draw) -> Result<Reservation, ReserveError> {
         let place = self.0.writer.place()?;
         let (reply, answer) = oneshot::channel();
-        self.0.writer.send(Box::new(Reserve { sale, place, outcome: None, reply })).await?;
+        self.0.writer.send(Box::new(Reserve { sale, draw, place, outcome: None, reply })).await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 
 struct Reserve {
     sale: Sale,
+    draw: Draw,
     place: Place,
     outcome: Option<Result<Held, ReserveRefused>>,
     reply: oneshot::Sender<Result<Reservation, ReserveError>>,
 }
 
+#[derive(Clone, Copy, Debug)]
 struct Held {
     hold: i64,
+    units: u64,
+    left: u64,
+    used: Used,
+    opens_until: Option<Timestamp>,
     restorable: bool,
 }
 
@@ -117,7 +163,7 @@ impl Job for Reserve {
             return Ok(());
         }
         // A refusal is an outcome, not a failure: what it wrote (a grant that ran out) stays.
-        self.outcome = Some(hold(page, &self.sale)?);
+        self.outcome = Some(hold(page, &self.sale, &self.draw)?);
         Ok(())
     }
 
@@ -127,54 +173,21 @@ impl Job for Reserve {
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Closed.into()),
             (Ok(()), Some(Err(refused))) => Err(refused.into()),
-            (Ok(()), Some(Ok(Held { hold, restorable }))) => {
-                Ok(Reservation { hold, restorable, dispatched: false, place: Some(place) })
-            }
+            (Ok(()), Some(Ok(held))) => Ok(Reservation {
+                held: Box::new(held),
+                dispatched: false,
+                bytes: 0,
+                cost: None,
+                place: Some(place),
+            }),
         };
         // When the caller is gone, or goes before it looks, the reservation is dropped: its hold ends.
         let _ = reply.send(answer);
     }
 }
 
-fn hold(page: &mut Page<'_>, sale: &Sale) -> Result<Result<Held, ReserveRefused>, StoreError> {
+fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, ReserveRefused>, StoreError> {
     grants::redeem(page, sale)?;
-    // The debit: one update, which changes one row or none.
-    let mut debit = page.connection.prepare_cached(
-        "UPDATE grants SET left_ = left_ - 1, held = held + 1
-         WHERE payment_hash = ?1 AND left_ > 0 AND valid_until >= ?2
-           AND loaded < sold * ?3 AND restored < sold * ?4
-           AND token_id = ?5 AND service = ?6 AND route = ?7 AND sold = ?8 AND price_msat = ?9
-           AND valid_until = ?10
-           AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.payment_hash = ?1)",
-    )?;
-    let debited = debit.execute(params![
-        Stored(sale.payment_hash),
-        Stored(page.now),
-        MAX_RESTORES,
-        MAX_RESTORES_IN_ALL,
-        Stored(sale.token_id),
-        Stored(&sale.service),
-        Stored(&sale.route),
-        sale.units,
-        Stored(sale.sold),
-        Stored(sale.valid_until),
-    ])?;
-    if debited == 0 {
-        return refuse(page, sale).map(Err);
-    }
-    page.totals.units_left -= 1;
-    page.totals.units_held += 1;
-    let mut insert =
-        page.connection.prepare_cached("INSERT INTO holds (payment_hash, opened_at) VALUES (?1, ?2)")?;
-    insert.execute(params![Stored(sale.payment_hash), Stored(page.now)])?;
-    let hold = page.connection.last_insert_rowid();
-    let row = grants::find(page.connection, sale.payment_hash)?;
-    let restorable = row.is_some_and(|row| row.grant.restorable());
-    Ok(Ok(Held { hold, restorable }))
-}
-
-/// Says why the debit changed no row, and lets a grant run out whose time is over.
-fn refuse(page: &mut Page<'_>, sale: &Sale) -> Result<ReserveRefused, StoreError> {
     let row = grants::find(page.connection, sale.payment_hash)?;
     let row = row.ok_or(StoreError::Corrupt("a grant vanished while it was reserved"))?;
     if grants::is_revoked(page.connection, sale.payment_hash)? {
@@ -183,35 +196,51 @@ fn refuse(page: &mut Page<'_>, sale: &Sale) -> Result<ReserveRefused, StoreError
         if grant.revoke() > 0 {
             grants::save(page, &row, &grant)?;
         }
-        return Ok(ReserveRefused::Revoked);
+        return Ok(Err(ReserveRefused::Revoked));
     }
     if !row.is_of(sale) {
-        return Ok(ReserveRefused::TermsDiffer);
+        return Ok(Err(ReserveRefused::TermsDiffer));
     }
     if row.grant.left > 0 && row.valid_until < page.now {
         grants::expire(page, &row)?;
-        return Ok(ReserveRefused::Expired);
+        return Ok(Err(ReserveRefused::Expired));
     }
     let mut grant = row.grant;
-    match grant.hold() {
-        Err(refused) => Ok(refused),
-        Ok(()) => Err(StoreError::Corrupt("the debit refused what the arithmetic allows")),
-    }
+    let units = match grant.hold(draw) {
+        Ok(units) => units,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    grants::save(page, &row, &grant)?;
+    let mut insert = page
+        .connection
+        .prepare_cached("INSERT INTO holds (payment_hash, opened_at, units) VALUES (?1, ?2, ?3)")?;
+    insert.execute(params![Stored(sale.payment_hash), Stored(page.now), units])?;
+    Ok(Ok(Held {
+        hold: page.connection.last_insert_rowid(),
+        units,
+        left: grant.left,
+        used: Used { requests: row.grant.spent + row.grant.held, bytes: 0 },
+        opens_until: None,
+        restorable: grant.restorable(),
+    }))
 }
 
 /// How one hold shall end.
 struct HoldEnd {
     hold: i64,
     ending: Ending,
+    /// Handed down.
+    bytes: u64,
 }
 
 impl Owed for HoldEnd {
     fn write(&self, page: &mut Page<'_>) -> Result<(), StoreError> {
-        let Some(payment_hash) = close(page.connection, self.hold)? else {
+        let Some((payment_hash, units)) = close(page.connection, self.hold)? else {
             return Err(StoreError::Corrupt("a hold was to end twice"));
         };
         let ending = self.ending;
-        let (service, outcome) = finish(page, payment_hash, |grant| grant.end(ending).ok())?;
+        tracing::trace!(self.hold, self.bytes, ?ending, "a hold ends");
+        let (service, outcome) = finish(page, payment_hash, |grant| grant.end(units, ending).ok())?;
         if let (Outcome::Restored, Ending::Restored(reason)) = (outcome, ending) {
             let reason = reason.code().to_owned();
             page.log(&Event::UnitRestored { payment_hash, service, reason })?;
@@ -221,9 +250,10 @@ impl Owed for HoldEnd {
 }
 
 /// Removes the hold's row; `None` when it has ended before.
-fn close(connection: &Connection, hold: i64) -> Result<Option<PaymentHash>, StoreError> {
-    let mut delete = connection.prepare_cached("DELETE FROM holds WHERE id = ?1 RETURNING payment_hash")?;
-    optional(delete.query_row([hold], |row| column(row, "payment_hash")))
+fn close(connection: &Connection, hold: i64) -> Result<Option<(PaymentHash, u64)>, StoreError> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM holds WHERE id = ?1 RETURNING payment_hash, units")?;
+    optional(delete.query_row([hold], |row| Ok((column(row, "payment_hash")?, row.get("units")?))))
 }
 
 fn finish(
@@ -252,8 +282,8 @@ pub(super) fn resolve_crashed(page: &mut Page<'_>) -> Result<(u64, u64), StoreEr
     let holds: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let (mut restored, mut charged) = (0, 0);
     for hold in holds {
-        let Some(payment_hash) = close(connection, hold)? else { continue };
-        let (_, outcome) = finish(page, payment_hash, |grant| grant.resolve_crash().ok())?;
+        let Some((payment_hash, units)) = close(connection, hold)? else { continue };
+        let (_, outcome) = finish(page, payment_hash, |grant| grant.resolve_crash(units).ok())?;
         let kept = outcome == Outcome::Restored;
         if kept {
             restored += 1

@@ -181,7 +181,7 @@ fn list(connection: &Connection, limit: u32, before: i64) -> Result<Vec<PaymentR
          WHERE p.id < ?1 ORDER BY p.id DESC LIMIT ?2",
     )?;
     let rows = query.query_map(params![before, limit], |row| {
-        let units = |column: &str| row.get::<_, Option<u32>>(column);
+        let units = |column: &str| row.get::<_, Option<u64>>(column);
         let has = |column: &str| Ok::<bool, rusqlite::Error>(units(column)?.is_some_and(|count| count > 0));
         let state = if units("held")?.is_none() {
             PaymentState::Unredeemed

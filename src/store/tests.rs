@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::{Ledger, Opened};
 use crate::clock::FixedClock;
 use crate::event::Event;
-use crate::ledger::Sale;
-use crate::types::{Msat, PaymentHash, Timestamp, TokenId};
+use crate::ledger::{Draw, Sale};
+use crate::types::{Kind, Msat, PaymentHash, Timestamp, TokenId};
 
 /// A ledger in a folder of its own, at a time that stands still.
 pub(super) struct World {
@@ -50,18 +50,25 @@ impl World {
     }
 
     /// What `seed` sold: so many units for a price that does not divide evenly.
-    pub(super) fn sale(&self, seed: u8, units: u32) -> Sale {
+    pub(super) fn sale(&self, seed: u8, units: u64) -> Sale {
         use crate::clock::Clock;
         Sale {
             payment_hash: hash(seed),
             token_id: TokenId::from_bytes([seed; 32]),
             service: "rates".parse().unwrap(),
             route: "latest".parse().unwrap(),
+            kind: if units == 1 { Kind::Request } else { Kind::Pack },
             units,
+            lasts: None,
             sold: price(),
+            quote: None,
             valid_until: self.clock.now().plus(Duration::from_secs(3_600)),
         }
     }
+}
+
+pub(super) fn draw() -> Draw {
+    Draw::one("latest".parse().unwrap())
 }
 
 pub(super) fn price() -> Msat {
@@ -82,7 +89,7 @@ pub(super) async fn events(ledger: &Ledger) -> Vec<Event> {
 }
 
 /// Left, held, spent.
-pub(super) async fn units(ledger: &Ledger, seed: u8) -> (u32, u32, u32) {
+pub(super) async fn units(ledger: &Ledger, seed: u8) -> (u64, u64, u64) {
     let grant = ledger.grant(hash(seed)).await.unwrap().expect("the grant is there").grant;
     (grant.left, grant.held, grant.spent)
 }

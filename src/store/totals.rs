@@ -58,21 +58,21 @@ totals! {
     /// Grants.
     grants: |_: &Grant| 1,
     /// Units sold.
-    units_sold: |grant: &Grant| i64::from(grant.sold),
+    units_sold: |grant: &Grant| units(grant.sold),
     /// Units that may still be used.
-    units_left: |grant: &Grant| i64::from(grant.left),
+    units_left: |grant: &Grant| units(grant.left),
     /// Units on their way.
-    units_held: |grant: &Grant| i64::from(grant.held),
+    units_held: |grant: &Grant| units(grant.held),
     /// Units delivered or charged.
-    units_spent: |grant: &Grant| i64::from(grant.spent),
+    units_spent: |grant: &Grant| units(grant.spent),
     /// Units whose time ran out.
-    units_expired: |grant: &Grant| i64::from(grant.expired),
+    units_expired: |grant: &Grant| units(grant.expired),
     /// Units that the operator took back.
-    units_revoked: |grant: &Grant| i64::from(grant.revoked),
+    units_revoked: |grant: &Grant| units(grant.revoked),
     /// Times that a failed delivery gave a unit back.
-    restored: |grant: &Grant| i64::from(grant.restored),
+    restored: |grant: &Grant| units(grant.restored),
     /// Units that a crash left unknown and the buyer kept.
-    crash_restored: |grant: &Grant| i64::from(grant.crash_restored),
+    crash_restored: |grant: &Grant| units(grant.crash_restored),
     /// Earned: units delivered or charged, millisatoshi.
     earned_msat: |grant: &Grant| msat(grant.earned()),
     /// What the buyers of redeemed tokens may still use, millisatoshi.
@@ -85,6 +85,11 @@ totals! {
     unredeemed_msat: |_: &Grant| 0,
     /// What may have been paid twice: shown, never revenue, millisatoshi.
     surplus_msat: |_: &Grant| 0,
+}
+
+/// A count as SQLite keeps it.
+fn units(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// An amount as SQLite keeps it; every `Msat` fits.

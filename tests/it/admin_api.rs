@@ -17,7 +17,7 @@ fn sats(sat: u64) -> Msat {
 
 fn bought(sat: u64) -> Option<Bought> {
     let name = |text: &str| text.parse().expect("a name");
-    Some(Bought { service: name("rates"), route: name("exchange-rates"), amount: sats(sat) })
+    Some(Bought::request(name("rates"), name("exchange-rates"), sats(sat), START.plus(PATIENCE)))
 }
 
 async fn received(app: &AdminApp, n: u8, sat: u64) -> PaymentHash {

@@ -135,7 +135,7 @@ impl Credential {
 }
 
 /// A grant's units: left, held, spent.
-type Units = (u32, u32, u32);
+type Units = (u64, u64, u64);
 
 struct TestGate {
     address: SocketAddr,

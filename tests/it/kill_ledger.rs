@@ -125,12 +125,12 @@ async fn check_books(dir: &Path, origin: &Origin, customers: &Customers, restore
         let row = ledger.grant(token.hash).await.expect("it reads").expect("a paid token has its grant");
         let (grant, hits) = (row.grant, origin.hits(&token.hash.to_string()));
         let complete = token.complete.load(Ordering::SeqCst);
-        let ended = u64::from(grant.spent) + u64::from(grant.crash_restored);
+        let ended = grant.spent + grant.crash_restored;
         let seen = format!("{grant:?}, {hits:?}, {complete} whole answers");
         assert_eq!((grant.sold, grant.left, grant.held, grant.spent), (1, 0, 0, 1), "{seen}");
         assert!(token.spent.load(Ordering::SeqCst), "a used token is answered 402: {seen}");
         assert!(hits.served <= ended && complete <= hits.served, "{seen}");
-        assert!(hits.served + hits.failed <= ended + u64::from(grant.restored), "{seen}");
+        assert!(hits.served + hits.failed <= ended + grant.restored, "{seen}");
         // A second crash charges, whether or not the request had left: the one way to pay for nothing.
         assert!(hits.served > 0 || crashed.contains(&token.hash), "a unit was lost: {seen}");
     }

@@ -123,7 +123,7 @@ async fn report(dir: &Path, cycles: u64, shoppers: &Shoppers) {
                 let Some(grant) = grant else { continue };
                 let complete = sale.complete.load(Ordering::SeqCst);
                 assert_eq!((grant.held, grant.left + grant.spent), (0, 1), "{}", sale.hash);
-                assert!(complete <= u64::from(grant.spent + grant.crash_restored), "{grant:?}: {complete}");
+                assert!(complete <= grant.spent + grant.crash_restored, "{grant:?}: {complete}");
                 unseen += u64::from(complete == 0 && grant.spent > 0);
             }
             Stage::Open => open += 1,

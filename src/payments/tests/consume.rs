@@ -4,6 +4,7 @@ use super::{World, hash, msat, preimage};
 use crate::event::Event;
 use crate::ledger::Bought;
 use crate::ports::NodeEvent;
+use crate::types::Timestamp;
 
 fn received(seed: u8) -> NodeEvent {
     NodeEvent::Received { payment_hash: hash(seed), amount: msat(5_000) }
@@ -19,8 +20,12 @@ async fn drained(world: &World) {
 #[tokio::test]
 async fn a_payment_is_credited_once_over_acknowledgements_and_restarts() {
     let world = World::new();
-    let bought =
-        Bought { service: "rates".parse().unwrap(), route: "latest".parse().unwrap(), amount: msat(5_000) };
+    let bought = Bought::request(
+        "rates".parse().unwrap(),
+        "latest".parse().unwrap(),
+        msat(5_000),
+        Timestamp::from_secs(1 << 40),
+    );
     world.recent.insert(hash(1), bought.clone());
     // The event is committed, its acknowledgement fails: it is not told to the ledger again.
     *world.node.refused_acknowledgements.lock().unwrap() = 2;

@@ -1,2 +1,2 @@
 -- Kinds of offer, units of 64 bits, spends by row.
-SELECT 1;
+ALTER TABLE holds ADD COLUMN units INTEGER NOT NULL DEFAULT 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{World, books_are_right, events, hash, price, units};
+use super::{World, books_are_right, draw, events, hash, price, units};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ledger::{Ending, ReserveRefused};
@@ -18,7 +18,7 @@ async fn a_crash_is_forgiven_once_and_charged_the_second_time() {
         let (ledger, opened) = if crash == 1 { (ledger.clone(), opened) } else { world.open() };
         assert_eq!(opened.clean, crash == 1);
         if crash < 3 {
-            let mut held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+            let mut held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
             held.dispatched();
             hits += 1;
             ledger.crash().await;
@@ -26,7 +26,7 @@ async fn a_crash_is_forgiven_once_and_charged_the_second_time() {
             drop(held);
         } else {
             // The two starts before have charged it.
-            let refused = ledger.reserve(world.sale(1, 1)).await.unwrap_err();
+            let refused = ledger.reserve(world.sale(1, 1), draw()).await.unwrap_err();
             assert!(matches!(refused, ReserveError::Refused(ReserveRefused::Spent)));
             ledger.crash().await;
         }
@@ -56,12 +56,12 @@ async fn a_power_cut_keeps_what_was_answered() {
     let world = World::new();
     let (ledger, _) = world.open();
     ledger.receive(hash(1), price(), None).await.unwrap();
-    let _open = ledger.reserve(world.sale(1, 1)).await.unwrap();
-    ledger.reserve(world.sale(2, 1)).await.unwrap().end(Ending::Delivered);
+    let _open = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
+    ledger.reserve(world.sale(2, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     let cut = world.snapshot();
     // The first ledger goes on meanwhile; the copy knows nothing of it.
-    ledger.reserve(world.sale(3, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(3, 1), draw()).await.unwrap().end(Ending::Delivered);
     let (after, opened) = cut.open();
     assert_eq!((opened.clean, opened.crash_restored), (false, 1));
     assert_eq!(units(&after, 1).await, (1, 0, 0));
@@ -74,10 +74,10 @@ async fn a_power_cut_keeps_what_was_answered() {
 async fn a_torn_last_write_is_as_if_it_had_not_begun() {
     let world = World::new();
     let (ledger, _) = world.open();
-    ledger.reserve(world.sale(1, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(1, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     let whole = std::fs::metadata(world.folder.path().join("ledger.db-wal")).unwrap().len();
-    ledger.reserve(world.sale(2, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(2, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     let end = std::fs::metadata(world.folder.path().join("ledger.db-wal")).unwrap().len();
     assert!(end > whole);
@@ -95,9 +95,9 @@ async fn a_torn_last_write_is_as_if_it_had_not_begun() {
 async fn a_clean_stop_leaves_no_hold_and_is_known() {
     let world = World::new();
     let (ledger, _) = world.open();
-    let mut held = ledger.reserve(world.sale(1, 2)).await.unwrap();
+    let mut held = ledger.reserve(world.sale(1, 2), draw()).await.unwrap();
     held.dispatched();
-    let other = ledger.reserve(world.sale(1, 2)).await.unwrap();
+    let other = ledger.reserve(world.sale(1, 2), draw()).await.unwrap();
     // A close waits for what is open, and takes it along.
     let closing = ledger.close();
     let ends = async {

@@ -1,6 +1,6 @@
 //! A disk that is full, a step that fails, a file of somebody else.
 
-use super::{World, books_are_right, events, hash, price, units};
+use super::{World, books_are_right, draw, events, hash, price, units};
 use crate::event::Event;
 use crate::ledger::Ending;
 use crate::store::page::Page;
@@ -21,12 +21,12 @@ async fn room(ledger: &Ledger, pages: Option<i64>) {
 async fn a_full_disk_is_told_and_does_not_poison() {
     let world = World::new();
     let (ledger, _) = world.open();
-    let mut held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+    let mut held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
     held.dispatched();
     room(&ledger, Some(0)).await;
     let mut refused = 0;
     for seed in 10..250u8 {
-        match ledger.reserve(world.sale(seed, 1)).await {
+        match ledger.reserve(world.sale(seed, 1), draw()).await {
             // Nothing is sold that could not be written.
             Err(ReserveError::Store(StoreError::Full)) => refused += 1,
             Ok(_) | Err(ReserveError::Refused(_)) => {}
@@ -48,7 +48,7 @@ async fn a_full_disk_is_told_and_does_not_poison() {
         ledger.barrier().await;
     }
     assert_eq!(units(&ledger, 1).await, (0, 0, 1));
-    ledger.reserve(world.sale(2, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(2, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     books_are_right(&ledger).await;
     ledger.close().await.unwrap();
@@ -70,15 +70,18 @@ async fn a_failed_commit_fails_everything_in_it_and_nothing_after() {
         Ok(())
     };
     let writer = &ledger.0.writer;
-    let (broke, reserved, logged) =
-        tokio::join!(writer.call(broken), ledger.reserve(world.sale(1, 1)), ledger.log(Event::Stopped));
+    let (broke, reserved, logged) = tokio::join!(
+        writer.call(broken),
+        ledger.reserve(world.sale(1, 1), draw()),
+        ledger.log(Event::Stopped)
+    );
     assert!(matches!(broke, Err(StoreError::Database(_))), "{broke:?}");
     // They shared the commit, or came after it; either way the answer is the truth.
     let grant = ledger.grant(hash(1)).await.unwrap();
     assert_eq!(grant.is_some(), reserved.is_ok());
     assert_eq!(events(&ledger).await.len(), usize::from(logged.is_ok()));
     drop(reserved);
-    ledger.reserve(world.sale(2, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(2, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     books_are_right(&ledger).await;
 }
@@ -110,7 +113,7 @@ async fn a_job_that_fails_takes_nobody_with_it() {
 async fn an_end_without_a_hold_is_dropped_and_stops_nothing() {
     let world = World::new();
     let (ledger, _) = world.open();
-    let held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+    let held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
     let lose = |page: &mut Page<'_>| Ok(page.connection.execute("DELETE FROM holds", [])?);
     ledger.0.writer.call(lose).await.unwrap();
     held.end(Ending::Delivered);

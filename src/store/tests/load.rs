@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Barrier;
 use tokio_util::task::TaskTracker;
 
-use super::{World, books_are_right, events, hash, units};
+use super::{World, books_are_right, draw, events, hash, units};
 use crate::event::Event;
 use crate::ledger::{Ending, ReserveRefused};
 use crate::store::{Reservation, ReserveError, StoreError};
@@ -20,7 +20,7 @@ async fn of_64_at_once_one_gets_the_unit() {
         let (ledger, gate, sale) = (ledger.clone(), Arc::clone(&gate), world.sale(1, 1));
         callers.push(tasks.spawn(async move {
             gate.wait().await;
-            ledger.reserve(sale).await
+            ledger.reserve(sale, draw()).await
         }));
     }
     let mut winners: Vec<Reservation> = Vec::new();
@@ -36,7 +36,7 @@ async fn of_64_at_once_one_gets_the_unit() {
     winner.dispatched();
     winner.end(Ending::Delivered);
     ledger.barrier().await;
-    let again = ledger.reserve(world.sale(1, 1)).await.unwrap_err();
+    let again = ledger.reserve(world.sale(1, 1), draw()).await.unwrap_err();
     assert!(matches!(again, ReserveError::Refused(ReserveRefused::Spent)), "{again}");
     assert_eq!(units(&ledger, 1).await, (0, 0, 1));
     books_are_right(&ledger).await;
@@ -53,7 +53,7 @@ async fn many_reserves_share_few_commits() {
         for seed in 0..64u8 {
             let (ledger, sale) = (ledger.clone(), world.sale(seed, 8));
             callers.push(tasks.spawn(async move {
-                let held = ledger.reserve(sale).await.unwrap();
+                let held = ledger.reserve(sale, draw()).await.unwrap();
                 held.end(if round % 2 == 0 {
                     Ending::Delivered
                 } else {
@@ -80,7 +80,7 @@ async fn a_caller_that_leaves_at_any_moment_leaves_no_hold() {
     let (ledger, _) = world.open();
     for polls in 0..40 {
         // Polled so often, then dropped: before the send, before the commit, after it, after the answer.
-        let mut waiting = Box::pin(ledger.reserve(world.sale(1, 1)));
+        let mut waiting = Box::pin(ledger.reserve(world.sale(1, 1), draw()));
         let mut got = None;
         for _ in 0..polls {
             if let std::task::Poll::Ready(done) = futures_util::poll!(&mut waiting) {
@@ -108,7 +108,7 @@ async fn an_answer_that_nobody_reads_is_given_back() {
     let world = World::new();
     let (ledger, _) = world.open();
     // The commit is done and the answer lies in the channel when the future is dropped.
-    let mut waiting = Box::pin(ledger.reserve(world.sale(1, 1)));
+    let mut waiting = Box::pin(ledger.reserve(world.sale(1, 1), draw()));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     ledger.barrier().await;
     assert_eq!(units(&ledger, 1).await, (0, 1, 0));
@@ -130,7 +130,7 @@ async fn open_holds_do_not_stand_in_the_way_of_the_rest() {
     let mut open = Vec::new();
     // More than the jobs' queue has places.
     for _ in 0..1_500 {
-        open.push(ledger.reserve(world.sale(1, 2_000)).await.unwrap());
+        open.push(ledger.reserve(world.sale(1, 2_000), draw()).await.unwrap());
     }
     ledger.log(Event::Stopped).await.unwrap();
     assert_eq!(units(&ledger, 1).await, (500, 1_500, 0));
@@ -146,7 +146,7 @@ async fn readers_see_what_is_committed_and_are_woken_by_it() {
     let (ledger, _) = world.open();
     let mut news = ledger.watch();
     assert_eq!(*news.borrow_and_update(), 0);
-    let held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+    let held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
     assert_eq!(units(&ledger, 1).await, (0, 1, 0), "on disk when the reserve returns");
     held.end(Ending::Delivered);
     news.changed().await.unwrap();
@@ -154,6 +154,9 @@ async fn readers_see_what_is_committed_and_are_woken_by_it() {
     assert!(matches!(events(&ledger).await[..], [Event::UnitSpent { .. }]));
     ledger.close().await.unwrap();
     assert!(matches!(ledger.log(Event::Stopped).await, Err(StoreError::Closed)));
-    assert!(matches!(ledger.reserve(world.sale(2, 1)).await, Err(ReserveError::Store(StoreError::Closed))));
+    assert!(matches!(
+        ledger.reserve(world.sale(2, 1), draw()).await,
+        Err(ReserveError::Store(StoreError::Closed))
+    ));
     assert!(matches!(ledger.totals().await, Err(StoreError::Closed)));
 }

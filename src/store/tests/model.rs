@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use super::{World, books_are_right, hash, price};
+use super::{World, books_are_right, draw, hash, price};
 use crate::ledger::{Ending, Grant, Outcome, ReserveRefused, RestoreReason};
 use crate::store::{Ledger, Reservation, ReserveError};
 use crate::types::Msat;
@@ -52,8 +52,8 @@ struct Model {
 }
 
 impl Model {
-    fn units(seed: u8) -> u32 {
-        u32::from(seed) + 1
+    fn units(seed: u8) -> u64 {
+        u64::from(seed) + 1
     }
 
     fn hold(&mut self, seed: u8) -> Result<(), ReserveRefused> {
@@ -62,7 +62,7 @@ impl Model {
             grant.revoke();
             return Err(ReserveRefused::Revoked);
         }
-        grant.hold()
+        grant.hold(&draw()).map(drop)
     }
 
     fn finish(&mut self, seed: u8, end: impl FnOnce(&mut Grant) -> Outcome) {
@@ -88,7 +88,7 @@ impl Run {
     async fn step(&mut self, command: Command) {
         match command {
             Command::Reserve(seed) => {
-                let got = self.ledger.reserve(self.world.sale(seed, Model::units(seed))).await;
+                let got = self.ledger.reserve(self.world.sale(seed, Model::units(seed)), draw()).await;
                 match (got, self.model.hold(seed)) {
                     (Ok(held), Ok(())) => self.open.push((seed, held)),
                     (Err(ReserveError::Refused(got)), Err(expected)) => assert_eq!(got, expected),
@@ -99,26 +99,26 @@ impl Run {
                 if let Some((seed, mut held)) = self.pick(at) {
                     held.dispatched();
                     held.end(ending);
-                    self.model.finish(seed, |grant| grant.end(ending).unwrap());
+                    self.model.finish(seed, |grant| grant.end(1, ending).unwrap());
                 }
             }
             Command::Drop(at) => {
                 if let Some((seed, held)) = self.pick(at) {
                     drop(held);
                     let ending = Ending::Restored(RestoreReason::NotDispatched);
-                    self.model.finish(seed, |grant| grant.end(ending).unwrap());
+                    self.model.finish(seed, |grant| grant.end(1, ending).unwrap());
                 }
             }
             // Asks and goes away after the commit.
             Command::Leave(seed) => {
                 let sale = self.world.sale(seed, Model::units(seed));
-                let mut waiting = Box::pin(self.ledger.reserve(sale));
+                let mut waiting = Box::pin(self.ledger.reserve(sale, draw()));
                 let _ = futures_util::poll!(&mut waiting);
                 self.ledger.barrier().await;
                 drop(waiting);
                 if self.model.hold(seed).is_ok() {
                     let ending = Ending::Restored(RestoreReason::NotDispatched);
-                    self.model.finish(seed, |grant| grant.end(ending).unwrap());
+                    self.model.finish(seed, |grant| grant.end(1, ending).unwrap());
                 }
             }
             Command::Receive(seed) => {
@@ -141,7 +141,7 @@ impl Run {
                 for (seed, held) in self.open.drain(..) {
                     drop(held);
                     let before = self.model.grants[&seed].crash_restored;
-                    self.model.finish(seed, |grant| grant.resolve_crash().unwrap());
+                    self.model.finish(seed, |grant| grant.resolve_crash(1).unwrap());
                     let kept = self.model.grants[&seed].crash_restored > before;
                     if kept { counts.0 += 1 } else { counts.1 += 1 }
                 }
@@ -153,7 +153,7 @@ impl Run {
             Command::Restart => {
                 for (seed, held) in self.open.drain(..) {
                     held.end(Ending::Cancelled);
-                    self.model.finish(seed, |grant| grant.end(Ending::Cancelled).unwrap());
+                    self.model.finish(seed, |grant| grant.end(1, Ending::Cancelled).unwrap());
                 }
                 self.ledger.close().await.unwrap();
                 let (ledger, opened) = self.world.open();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{World, books_are_right, events, hash, price, units};
+use super::{World, books_are_right, draw, events, hash, price, units};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ledger::{Bought, Ending, MAX_RESTORES, ReserveRefused, RestoreReason};
 use crate::store::{Intended, Intent, Ledger, OutgoingState, PaymentState, Reservation, ReserveError};
-use crate::types::{Msat, Preimage};
+use crate::types::{Msat, Preimage, Timestamp};
 
 fn refusal(outcome: Result<Reservation, ReserveError>) -> ReserveRefused {
     match outcome {
@@ -18,8 +18,8 @@ fn refusal(outcome: Result<Reservation, ReserveError>) -> ReserveRefused {
 
 #[tokio::test]
 async fn payment_and_redemption_meet_in_either_order() {
-    let bought =
-        Bought { service: "rates".parse().unwrap(), route: "latest".parse().unwrap(), amount: price() };
+    let (service, route) = ("rates".parse().unwrap(), "latest".parse().unwrap());
+    let bought = Bought::request(service, route, price(), Timestamp::from_secs(1 << 40));
     for payment_first in [true, false] {
         for known in [None, Some(bought.clone())] {
             let world = World::new();
@@ -31,7 +31,7 @@ async fn payment_and_redemption_meet_in_either_order() {
                 assert_eq!(ledger.audit().await.unwrap().payments_unredeemed, 1);
                 assert_eq!(ledger.revenue(world.clock.now()).await.unwrap().unearned, price());
             }
-            let held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+            let held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
             if !payment_first {
                 let audit = ledger.audit().await.unwrap();
                 assert!(audit.ok, "a payment pending is not an error: {audit:?}");
@@ -59,7 +59,7 @@ async fn payment_and_redemption_meet_in_either_order() {
 async fn revenue_moves_from_today_into_the_week_and_out_of_it() {
     let world = World::new();
     let (ledger, _) = world.open();
-    ledger.reserve(world.sale(1, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(1, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     for (days, today, week) in [(0u32, true, true), (1, false, true), (6, false, true), (7, false, false)] {
         let now = world.clock.now().plus(Duration::from_secs(86_400) * days);
@@ -74,27 +74,27 @@ async fn what_is_revoked_stays_revoked() {
     let world = World::new();
     let (ledger, _) = world.open();
     // With units left, one on its way.
-    let mut held = ledger.reserve(world.sale(1, 3)).await.unwrap();
+    let mut held = ledger.reserve(world.sale(1, 3), draw()).await.unwrap();
     held.dispatched();
     assert_eq!(ledger.revoke(hash(1)).await.unwrap(), 2);
     assert_eq!(ledger.revoke(hash(1)).await.unwrap(), 0);
-    assert_eq!(refusal(ledger.reserve(world.sale(1, 3)).await), ReserveRefused::Revoked);
+    assert_eq!(refusal(ledger.reserve(world.sale(1, 3), draw()).await), ReserveRefused::Revoked);
     held.end(Ending::Restored(RestoreReason::UpstreamError));
     ledger.barrier().await;
     assert_eq!(units(&ledger, 1).await, (0, 0, 0), "the unit does not come back to life");
     // Before its first use.
     ledger.receive(hash(2), price(), None).await.unwrap();
     ledger.revoke(hash(2)).await.unwrap();
-    assert_eq!(refusal(ledger.reserve(world.sale(2, 1)).await), ReserveRefused::Revoked);
-    assert_eq!(refusal(ledger.reserve(world.sale(2, 1)).await), ReserveRefused::Revoked);
+    assert_eq!(refusal(ledger.reserve(world.sale(2, 1), draw()).await), ReserveRefused::Revoked);
+    assert_eq!(refusal(ledger.reserve(world.sale(2, 1), draw()).await), ReserveRefused::Revoked);
     assert_eq!(ledger.payments(1, None).await.unwrap()[0].state, PaymentState::Revoked);
     // Over a crash.
-    let _lost = ledger.reserve(world.sale(3, 1)).await.unwrap();
+    let _lost = ledger.reserve(world.sale(3, 1), draw()).await.unwrap();
     ledger.revoke(hash(3)).await.unwrap();
     ledger.crash().await;
     let (ledger, opened) = world.open();
     assert_eq!(opened.crash_restored, 1);
-    assert_eq!(refusal(ledger.reserve(world.sale(3, 1)).await), ReserveRefused::Revoked);
+    assert_eq!(refusal(ledger.reserve(world.sale(3, 1), draw()).await), ReserveRefused::Revoked);
     assert_eq!(ledger.totals().await.unwrap().units_revoked, 5);
     let revoked = events(&ledger).await;
     assert_eq!(revoked.iter().filter(|event| matches!(event, Event::TokenRevoked { .. })).count(), 3);
@@ -106,18 +106,18 @@ async fn what_ran_out_is_refused_and_counted_once() {
     let world = World::new();
     let (ledger, _) = world.open();
     let (sale, swept) = (world.sale(1, 2), world.sale(2, 2));
-    let held = ledger.reserve(sale.clone()).await.unwrap();
-    drop(ledger.reserve(swept).await.unwrap());
+    let held = ledger.reserve(sale.clone(), draw()).await.unwrap();
+    drop(ledger.reserve(swept, draw()).await.unwrap());
     world.clock.advance(Duration::from_secs(3_600));
-    drop(ledger.reserve(sale.clone()).await.expect("its last instant is in time"));
+    drop(ledger.reserve(sale.clone(), draw()).await.expect("its last instant is in time"));
     ledger.barrier().await;
     world.clock.advance(Duration::from_millis(1));
-    assert_eq!(refusal(ledger.reserve(sale.clone()).await), ReserveRefused::Expired);
+    assert_eq!(refusal(ledger.reserve(sale.clone(), draw()).await), ReserveRefused::Expired);
     assert_eq!(units(&ledger, 1).await, (0, 1, 0));
     drop(held);
     ledger.barrier().await;
-    assert_eq!(refusal(ledger.reserve(sale.clone()).await), ReserveRefused::Expired);
-    assert_eq!(refusal(ledger.reserve(sale).await), ReserveRefused::Expired);
+    assert_eq!(refusal(ledger.reserve(sale.clone(), draw()).await), ReserveRefused::Expired);
+    assert_eq!(refusal(ledger.reserve(sale, draw()).await), ReserveRefused::Expired);
     ledger.close().await.unwrap();
     // A start sweeps what nobody came back for.
     let (ledger, _) = world.open();
@@ -131,7 +131,7 @@ async fn what_ran_out_is_refused_and_counted_once() {
 async fn what_ran_out_is_swept_while_the_ledger_runs() {
     let world = World::new();
     let (ledger, _) = world.open();
-    drop(ledger.reserve(world.sale(1, 5)).await.unwrap());
+    drop(ledger.reserve(world.sale(1, 5), draw()).await.unwrap());
     ledger.barrier().await;
     world.clock.advance(Duration::from_secs(3_700));
     // Readers of the status page are no work for the ledger, and still it notes the time.
@@ -148,13 +148,13 @@ async fn failures_at_the_upstreams_expense_are_given_back_so_often() {
     let world = World::new();
     let (ledger, _) = world.open();
     for n in 1..=MAX_RESTORES {
-        let mut held = ledger.reserve(world.sale(1, 1)).await.unwrap();
+        let mut held = ledger.reserve(world.sale(1, 1), draw()).await.unwrap();
         assert_eq!(held.restorable(), n < MAX_RESTORES);
         held.dispatched();
         held.end(Ending::Restored(RestoreReason::UpstreamError));
         ledger.barrier().await;
     }
-    assert_eq!(refusal(ledger.reserve(world.sale(1, 1)).await), ReserveRefused::RestoresExhausted);
+    assert_eq!(refusal(ledger.reserve(world.sale(1, 1), draw()).await), ReserveRefused::RestoresExhausted);
     // Never charged: it is owed.
     let revenue = ledger.revenue(world.clock.now()).await.unwrap();
     assert_eq!((revenue.total.msat(), revenue.unearned), (0, price()));
@@ -165,14 +165,14 @@ async fn failures_at_the_upstreams_expense_are_given_back_so_often() {
 async fn one_payment_hash_is_one_grant_on_one_set_of_terms() {
     let world = World::new();
     let (ledger, _) = world.open();
-    ledger.reserve(world.sale(1, 1)).await.unwrap().end(Ending::Delivered);
+    ledger.reserve(world.sale(1, 1), draw()).await.unwrap().end(Ending::Delivered);
     ledger.barrier().await;
     let mut more = world.sale(1, 1);
     more.units = 1_000;
-    assert_eq!(refusal(ledger.reserve(more).await), ReserveRefused::TermsDiffer);
+    assert_eq!(refusal(ledger.reserve(more, draw()).await), ReserveRefused::TermsDiffer);
     let mut other = world.sale(1, 1);
     other.token_id = crate::types::TokenId::from_bytes([9; 32]);
-    assert_eq!(refusal(ledger.reserve(other).await), ReserveRefused::TermsDiffer);
+    assert_eq!(refusal(ledger.reserve(other, draw()).await), ReserveRefused::TermsDiffer);
     assert_eq!(units(&ledger, 1).await, (0, 0, 1));
 }
 
@@ -180,10 +180,10 @@ async fn one_payment_hash_is_one_grant_on_one_set_of_terms() {
 async fn dropping_a_hold_ends_it_as_what_it_was() {
     let world = World::new();
     let (ledger, _) = world.open();
-    drop(ledger.reserve(world.sale(1, 2)).await.unwrap());
+    drop(ledger.reserve(world.sale(1, 2), draw()).await.unwrap());
     ledger.barrier().await;
     assert_eq!(units(&ledger, 1).await, (2, 0, 0));
-    let mut held = ledger.reserve(world.sale(1, 2)).await.unwrap();
+    let mut held = ledger.reserve(world.sale(1, 2), draw()).await.unwrap();
     held.dispatched();
     drop(held);
     ledger.barrier().await;

@@ -1,0 +1,107 @@
+//! How holds end, and why none can be had.
+
+use thiserror::Error;
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The whole answer was handed over: all that is held is charged.
+    Delivered,
+    /// The answer cost so many units: these are charged, at most what is held, and the rest is released.
+    /// That is no restore: it is the price.
+    Charged(u64),
+    /// The client left after the upstream had been asked: as [`Ending::Delivered`], unless the cost so
+    /// far was told ([`crate::store::Reservation::cost_so_far`]).
+    Cancelled,
+    /// The buyer gets back what was held.
+    Restored(RestoreReason),
+}
+
+/// Why a unit goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreReason {
+    /// No connection to the upstream.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream answered 5xx, or broke off before its body.
+    UpstreamError,
+    /// The upstream gave an answer that the route's terms give back.
+    Policy,
+    /// The request never left.
+    NotDispatched,
+    /// Nobody settled the hold in time.
+    Unsettled,
+    /// A fault of our own.
+    Internal,
+}
+
+impl RestoreReason {
+    /// Stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            RestoreReason::UpstreamUnreachable => "upstream_unreachable",
+            RestoreReason::UpstreamTimeout => "upstream_timeout",
+            RestoreReason::UpstreamError => "upstream_error",
+            RestoreReason::Policy => "policy",
+            RestoreReason::NotDispatched => "not_dispatched",
+            RestoreReason::Unsettled => "unsettled",
+            RestoreReason::Internal => "internal",
+        }
+    }
+
+    /// Whether the upstream did work for it, so that it counts against [`super::MAX_RESTORES`].
+    pub const fn loads_upstream(self) -> bool {
+        matches!(self, RestoreReason::UpstreamTimeout | RestoreReason::UpstreamError | RestoreReason::Policy)
+    }
+}
+
+/// Why nothing can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReserveRefused {
+    /// What is left is on its way: ask again soon (MONEY rule 5).
+    #[error("the token's request is on its way")]
+    InFlight,
+    /// Everything is spent.
+    #[error("the token is spent")]
+    Spent,
+    /// What is left does not pay for this request.
+    #[error("{left} msat are left of the token, and the request needs {needed} msat")]
+    TooSmall {
+        /// Units left.
+        left: u64,
+        /// Units that the request needs at least.
+        needed: u64,
+    },
+    /// The operator took it back.
+    #[error("the token was revoked")]
+    Revoked,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Its requests failed too often at the upstream's expense ([`super::MAX_RESTORES`]).
+    #[error("the token's requests failed too often")]
+    RestoresExhausted,
+    /// Another token with this payment hash, sold on other terms, was here before.
+    #[error("another token was redeemed for this payment")]
+    TermsDiffer,
+    /// A granted token that the ledger does not know.
+    #[error("the token was not granted by this ledger")]
+    NotGranted,
+}
+
+impl ReserveRefused {
+    /// Stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            ReserveRefused::InFlight => "in_flight",
+            ReserveRefused::Spent => "spent",
+            ReserveRefused::TooSmall { .. } => "balance_too_small",
+            ReserveRefused::Revoked => "revoked",
+            ReserveRefused::Expired => "expired",
+            ReserveRefused::RestoresExhausted => "restores_exhausted",
+            ReserveRefused::TermsDiffer => "terms_differ",
+            ReserveRefused::NotGranted => "not_granted",
+        }
+    }
+}
