@@ -49,7 +49,8 @@ struct Recorded {
 impl Recorded {
     fn of(flaw: Flaw, customers: u64) -> Recorded {
         let folder = tempfile::tempdir().expect("a folder");
-        let dir = folder.path().join("ledger");
+        // The recording has paths as the kernel resolves them.
+        let dir = folder.path().canonicalize().expect("it is there").join("ledger");
         std::fs::create_dir(&dir).expect("a folder");
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command
