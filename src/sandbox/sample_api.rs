@@ -1,4 +1,5 @@
-//! The API that the sandbox sells: exchange rates from a fixed table, and a phrasebook translator.
+//! The API that the sandbox sells: exchange rates from a fixed table, a phrasebook translator, and a chat
+//! that streams.
 //!
 //! It stands in for the operator's own API, so it knows nothing of payments.
 
@@ -11,6 +12,8 @@ use axum::routing::{get, post};
 use axum::{Json as AsJson, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+mod chat;
 
 /// Millionths of a US dollar that one unit is worth: a fixed sample, good for no trade.
 const MICRO_USD: &[(&str, u64)] = &[
@@ -45,6 +48,7 @@ pub fn router() -> Router {
         .route("/v1/health", get(|| async { AsJson(json!({"status": "ok"})) }))
         .route("/v1/exchange-rates", get(exchange_rates))
         .route("/v1/translate", post(translate))
+        .route("/v1/chat", post(chat::chat))
 }
 
 #[derive(Deserialize)]
