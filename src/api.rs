@@ -17,6 +17,7 @@ mod control;
 mod events;
 mod keys;
 mod payments;
+mod rates;
 mod send;
 mod status;
 
@@ -28,6 +29,8 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payments/send", post(send::pay))
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/rates", get(rates::read))
+        .route("/api/v1/rates/refresh", post(rates::refresh))
         .route("/api/v1/keys", get(keys::list).post(keys::add))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/onchain/address", post(control::new_address))

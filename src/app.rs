@@ -2,6 +2,7 @@
 //! order. The only place that knows all of them.
 
 mod listener;
+mod outside;
 mod patience;
 
 use std::net::SocketAddr;
@@ -27,13 +28,15 @@ use crate::node::config::NodeConfig;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
-use crate::pricing::NoExchange;
+use crate::pricing::Exchange;
 use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
+use crate::rates::{Rates, RatesConfig};
 use crate::secrets::{self, Secrets};
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui};
 use listener::Ending;
+use outside::Outside;
 
 /// Challenges whose purpose is remembered until they are paid.
 const RECENT_CHALLENGES: usize = 16_384;
@@ -63,6 +66,8 @@ pub struct Blueprint {
     pub allowed_hosts: Vec<String>,
     /// The gateway's address as customers see it, when something stands in front.
     pub public_url: Option<Url>,
+    /// Where exchange rates come from.
+    pub rates: RatesConfig,
     /// What is sold.
     pub services: Vec<Service>,
 }
@@ -85,6 +90,7 @@ impl Blueprint {
             admin,
             allowed_hosts: settings.admin.allowed_hosts,
             public_url: settings.gateway.public_url,
+            rates: settings.rates,
             services: settings.services,
         })
     }
@@ -179,13 +185,16 @@ impl Appliance {
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
         let sample_url = sample_path(&blueprint.services).map(|path| format!("{public}{path}"));
-        let checkout = checkout(blueprint.services, &ground, &node, &recent, &ending)?;
+        let outside = Outside::new(blueprint.rates, Arc::clone(&ground.clock))?;
+        outside.serve(&blueprint.services);
+        let checkout = checkout(blueprint.services, &ground, &node, &outside, &recent, &ending)?;
         let gate = gateway_router(checkout.clone(), &public, &serving)?;
         let origin = reachable(admin);
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
         let stop_streams = CancellationToken::new();
-        let shop = Shop { node: Arc::clone(&node), outbox: Arc::clone(&outbox), checkout };
+        let (outbox_too, rates) = (Arc::clone(&outbox), Arc::clone(&outside.rates));
+        let shop = Shop { node: Arc::clone(&node), outbox: outbox_too, checkout, rates };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
@@ -209,6 +218,7 @@ impl Appliance {
         serving.spawn(listener::serve(front, ending.clone(), serving.clone(), Framed::new));
         let front = listener::Front { tcp: blueprint.admin, router: desk, connections: ADMIN_CONNECTIONS };
         serving.spawn(listener::serve(front, ending, serving.clone(), std::convert::identity));
+        appliance.node_tasks.spawn(outside.rates.run(appliance.stop_events.clone()));
         appliance.start_node(node, recent);
         Ok(appliance)
     }
@@ -296,16 +306,18 @@ fn checkout(
     services: Vec<Service>,
     ground: &Ground,
     node: &Arc<LightningNode>,
+    outside: &Outside,
     recent: &Arc<RecentChallenges>,
     ending: &Ending,
 ) -> Result<Checkout> {
     let minter: Arc<dyn Minter> = node.clone();
+    let exchange: Arc<dyn Exchange> = outside.rates.clone();
     let parts = CheckoutParts {
         catalog: Arc::new(Catalog::new(RouteTable::new(services)?)),
         keys: Arc::new(ground.secrets.master_keys()?),
         ledger: ground.ledger.clone(),
         minter,
-        exchange: Arc::new(NoExchange),
+        exchange,
         recent: Arc::clone(recent),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
@@ -325,6 +337,7 @@ struct Shop {
     node: Arc<LightningNode>,
     outbox: Arc<Outbox>,
     checkout: Checkout,
+    rates: Arc<Rates>,
 }
 
 async fn admin_router(
@@ -342,6 +355,7 @@ async fn admin_router(
         control,
         checkout: shop.checkout,
         outbox: shop.outbox,
+        rates: shop.rates,
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),

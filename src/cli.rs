@@ -10,6 +10,7 @@ mod keys;
 mod logging;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
+mod rates;
 mod run;
 mod times;
 
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),
+    /// Show what bitcoin costs in other currencies, and who says so
+    Rates(rates::RatesArgs),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
 }
@@ -62,6 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
+        Command::Rates(args) => rates::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),
     }
 }

@@ -9,6 +9,7 @@ mod location;
 mod node;
 mod place;
 mod problem;
+mod rates;
 mod service;
 mod template;
 mod value;
@@ -26,6 +27,7 @@ pub use template::template;
 
 use crate::catalog::{RouteTable, Service};
 use crate::node::config::NodeConfig;
+use crate::rates::RatesConfig;
 use document::{Origin, Section};
 use layer::Layers;
 use problem::Bad;
@@ -45,6 +47,8 @@ pub struct Settings {
     pub node: NodeConfig,
     /// What the log shows: a level, or a filter as `tracing_subscriber::EnvFilter` reads it.
     pub log: String,
+    /// Where exchange rates come from.
+    pub rates: RatesConfig,
     /// What is sold.
     pub services: Vec<Service>,
     /// Every setting that is in use, with its source, in the file's order.
@@ -177,6 +181,7 @@ impl Settings {
         }
 
         let node = node::read(&mut layers, &mut top, network, base);
+        let rates = rates::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
         let services = service::read_all(&mut top, env, &mut problems);
         let shown = layers.shown;
@@ -204,6 +209,7 @@ impl Settings {
                 admin: Admin { listen: admin_listen, allowed_hosts },
                 node,
                 log,
+                rates,
                 services,
                 shown,
                 warnings,

@@ -7,7 +7,6 @@
 //! |---|---|---|
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
-//! | 0 | [`moment`] | the moments at which a crash would matter, for the tests that crash there |
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
 //! | 1 | [`pricing`] | amounts in any unit, rules, formulas, what a request costs and why |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
@@ -19,6 +18,7 @@
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
+//! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
@@ -47,12 +47,12 @@ pub mod gate;
 pub mod l402;
 pub mod ledger;
 pub mod metering;
-pub mod moment;
 pub mod node;
 pub mod payments;
 pub mod ports;
 pub mod pricing;
 pub mod proxy;
+pub mod rates;
 pub mod request;
 pub mod sandbox;
 pub mod secrets;

@@ -20,6 +20,7 @@ use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
+use crate::rates::Rates;
 use crate::store::Ledger;
 
 mod armour;
@@ -71,6 +72,8 @@ pub struct OperatorParts {
     pub checkout: Checkout,
     /// Pays.
     pub outbox: Arc<Outbox>,
+    /// Knows what bitcoin costs in other currencies.
+    pub rates: Arc<Rates>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -74,6 +74,15 @@ pub struct Flags {
     /// The Rapid Gossip Sync server [env: TOLLHOUSE_GOSSIP_URL]
     #[arg(long, value_name = "URL")]
     pub gossip_url: Option<String>,
+    /// How old an exchange rate may be that is sold at [env: TOLLHOUSE_RATES_MAX_AGE]
+    #[arg(long, value_name = "TIME")]
+    pub rates_max_age: Option<String>,
+    /// How far a rate may move without being confirmed [env: TOLLHOUSE_RATES_MAX_STEP_PERCENT]
+    #[arg(long, value_name = "PERCENT")]
+    pub rates_max_step_percent: Option<String>,
+    /// How often the sources of rates are asked [env: TOLLHOUSE_RATES_REFRESH]
+    #[arg(long, value_name = "TIME")]
+    pub rates_refresh: Option<String>,
 }
 
 impl Flags {
@@ -97,6 +106,9 @@ impl Flags {
             "chain.url" => self.chain_url.as_slice(),
             "gossip.source" => self.gossip_source.as_slice(),
             "gossip.url" => self.gossip_url.as_slice(),
+            "rates.max_age" => self.rates_max_age.as_slice(),
+            "rates.max_step_percent" => self.rates_max_step_percent.as_slice(),
+            "rates.refresh" => self.rates_refresh.as_slice(),
             _ => &[],
         }
     }

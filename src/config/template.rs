@@ -77,6 +77,18 @@ listen = ["0.0.0.0:9735"]
 [gossip]
 source = "p2p"
 
+# Exchange rates, for prices in a currency. Nobody is asked while all prices are in sats.
+[rates]
+# A rate is the median of sources that agree; at least two must. Default: three exchanges, for USD.
+# sources = [{ name = "one", url = "https://api.example.com/ticker", pointer = "/data/amount", currency = "EUR" }, { name = "two", url = "https://example.org/btc", pointer = "/last", currency = "EUR" }]
+# Or simply: one bitcoin costs this much. For tests; it asks nobody and never grows old.
+# fixed = { USD = "64000" }
+# How often they are asked, and how old a rate may be that is sold at.
+# refresh = "1m"
+# max_age = "15m"
+# How far sources may differ, and how far a rate may move before more polls must confirm it.
+# max_step_percent = 5
+
 # One API behind the gate. Repeat the block for each.
 [[service]]
 name = "example"

@@ -23,6 +23,7 @@ use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
+use crate::rates::RatesConfig;
 use crate::store::DirLock;
 use crate::types::{Msat, Timestamp};
 
@@ -53,6 +54,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Prices of the sample API.
+/// What a bitcoin costs in the box: prices in dollars can be tried, and nobody is asked.
+const DOLLARS_PER_BTC: u32 = 64_000;
 const RATES_PRICE_SAT: u64 = 5;
 const TRANSLATE_PRICE_SAT: u64 = 15;
 
@@ -381,6 +384,8 @@ fn blueprint(
         admin,
         allowed_hosts: Vec::new(),
         public_url: None,
+        // A world in a box calls nobody.
+        rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         services: Vec::new(),
     })
 }

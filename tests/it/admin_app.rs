@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{Catalog, RouteTable, Service};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
+use tollhouse::egress::{Egress, SystemResolver};
 use tollhouse::l402::MasterKeys;
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
@@ -22,6 +23,7 @@ use tollhouse::ports::{
     SendFault,
 };
 use tollhouse::pricing::NoExchange;
+use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
@@ -52,8 +54,17 @@ impl AdminApp {
         AdminApp::selling(Vec::new()).await
     }
 
+    /// The same, with exchange rates from `rates`.
+    pub(crate) async fn trading(rates: RatesConfig) -> AdminApp {
+        AdminApp::with(Vec::new(), rates).await
+    }
+
     /// The same, of an appliance that sells `services`.
     pub(crate) async fn selling(services: Vec<Service>) -> AdminApp {
+        AdminApp::with(services, RatesConfig::fixed("USD".parse().expect("a code"), 64_000.into())).await
+    }
+
+    async fn with(services: Vec<Service>, rates: RatesConfig) -> AdminApp {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = FixedClock::at(START);
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
@@ -89,6 +100,11 @@ impl AdminApp {
                 clock.clone(),
                 bitcoin::Network::Regtest,
                 tracker.clone(),
+            )),
+            rates: Arc::new(Rates::new(
+                rates,
+                Arc::new(Egress::new(Arc::new(SystemResolver)).expect("a client")),
+                clock.clone(),
             )),
             clock: clock.clone(),
             entropy: SystemEntropy::new(),

@@ -28,4 +28,4 @@ mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
 mod layering;
-mod power_loss;
+mod rates;

@@ -1,0 +1,51 @@
+//! What the appliance asks of the world outside by itself: exchange rates.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::catalog::{Offering, Service, Terms};
+use crate::clock::Clock;
+use crate::egress::{Egress, SystemResolver};
+use crate::pricing::{Amount, Currency};
+use crate::rates::{Rates, RatesConfig};
+
+/// The parts that call out, all through one guarded door.
+#[derive(Clone)]
+pub(super) struct Outside {
+    pub(super) rates: Arc<Rates>,
+}
+
+impl Outside {
+    /// The parts, at rest; nobody is called yet.
+    pub(super) fn new(rates: RatesConfig, clock: Arc<dyn Clock>) -> Result<Outside> {
+        let egress = Egress::new(Arc::new(SystemResolver)).context("no client for outgoing calls")?;
+        Ok(Outside { rates: Arc::new(Rates::new(rates, Arc::new(egress), clock)) })
+    }
+
+    /// Has the rates that these services need fetched at once, not at the first buyer's request.
+    pub(super) fn serve(&self, services: &[Service]) {
+        for service in services {
+            let routes = service.routes.iter().map(|route| &route.terms);
+            routes
+                .chain([&service.terms])
+                .flat_map(|terms| currencies(terms))
+                .for_each(|c| self.rates.want(c));
+        }
+    }
+}
+
+/// The currencies that a price of these terms is written in.
+fn currencies(terms: &Terms) -> impl Iterator<Item = Currency> {
+    let offers = terms.offers.iter().flat_map(|offer| match &offer.what {
+        Offering::Request => [None, None],
+        Offering::Pack { price, .. } => [*price, None],
+        Offering::Pass { price, .. } => [Some(*price), None],
+        Offering::Balance { value, price } => [Some(*value), *price],
+    });
+    let offered = offers.flatten().filter_map(|amount| match amount {
+        Amount::Fiat(fiat) => Some(fiat.currency),
+        Amount::Msat(_) => None,
+    });
+    terms.rule.reads().rate.into_iter().chain(offered)
+}
