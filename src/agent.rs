@@ -11,6 +11,7 @@ mod ask;
 mod desk;
 mod fault;
 mod offer;
+mod purse;
 mod record;
 mod redeem;
 mod wallet;
@@ -31,6 +32,7 @@ pub use wallet::Wallet;
 use crate::clock::{Clock, Entropy};
 use crate::types::Msat;
 use desk::Desk;
+use purse::Purse;
 use record::{Proof, Record, State};
 use redeem::{Redeemed, Shop};
 use wallet::Payment;
@@ -66,7 +68,7 @@ pub struct Agent {
 /// What a request costs.
 pub enum Quoted {
     /// It is for sale.
-    Price(Offer),
+    Price(Box<Offer>),
     /// It was answered without a payment, with this status.
     Answered(StatusCode),
 }
@@ -94,7 +96,7 @@ impl Agent {
     pub async fn quote(&self, ask: &Ask) -> Result<Quoted, Fault> {
         let response = Shop::for_url(&ask.url)?.ask(ask).await?;
         match Offer::of(&response, self.clock.now())? {
-            Some(offer) => Ok(Quoted::Price(offer)),
+            Some(offer) => Ok(Quoted::Price(Box::new(offer))),
             None => Ok(Quoted::Answered(response.status())),
         }
     }
@@ -114,9 +116,12 @@ impl Agent {
                     Left::Unpaid => return self.buy(ask, limits, &shop, desk).await,
                 }
             }
-            return match shop.redeem(ask, &desk, &mut record).await? {
+            return match self.redeem(ask, &shop, &desk, &mut record).await? {
                 Redeemed::Complete => Ok(Fetched::Bought(desk.bought(record)?)),
-                Redeemed::Refused { .. } if limits.pay_again => self.buy(ask, limits, &shop, desk).await,
+                // Nothing was paid for this request yet, or whoever asks says to pay twice.
+                Redeemed::Refused { .. } if record.paid_before || limits.pay_again => {
+                    self.buy(ask, limits, &shop, desk).await
+                }
                 Redeemed::Refused { code } => Err(refused(code, &record)),
             };
         }
@@ -131,21 +136,73 @@ impl Agent {
             return Ok(Fetched::Open(response));
         };
         drop(response);
-        affordable(offer.price, limits)?;
         if ask.headers.contains_key(AUTHORIZATION) {
             return Err(Fault::AuthorizationTaken);
         }
+        if let Some(record) = self.use_kept(ask, &offer, shop, &desk).await? {
+            return Ok(Fetched::Bought(desk.bought(record)?));
+        }
+        affordable(offer.price, limits)?;
         let wallet = self.wallet.as_ref().ok_or(Fault::NoWallet)?;
-        let nonce = hex::encode(&self.entropy.bytes32()[..16]);
-        let mut record = Record::challenged(offer, nonce);
+        let mut record = Record::challenged(offer, self.nonce());
         // Before the payment: whoever runs next asks the wallet what became of this hash.
         desk.save(&record)?;
         let proof = self.pay(wallet, &record, limits).await?;
         desk.advance(&mut record, State::Paid { proof })?;
-        match shop.redeem(ask, &desk, &mut record).await? {
+        match self.redeem(ask, shop, &desk, &mut record).await? {
             Redeemed::Complete => Ok(Fetched::Bought(desk.bought(record)?)),
             Redeemed::Refused { code } => Err(refused(code, &record)),
         }
+    }
+
+    /// Tries the tokens of earlier purchases that the seller may take for this request; gives the
+    /// purchase when one was taken.
+    async fn use_kept(
+        &self,
+        ask: &Ask,
+        offer: &Offer,
+        shop: &Shop,
+        desk: &Desk,
+    ) -> Result<Option<Record>, Fault> {
+        let Some(sold) = &offer.sold else { return Ok(None) };
+        let purse = Purse::open(&self.state_dir)?;
+        let tickets = purse.find(&ask.url, &sold.service, self.clock.now())?;
+        if tickets.is_empty() {
+            return Ok(None);
+        }
+        for ticket in tickets {
+            let mut record = Record::with(ticket, self.nonce());
+            desk.save(&record)?;
+            match self.redeem(ask, shop, desk, &mut record).await? {
+                Redeemed::Complete => return Ok(Some(record)),
+                Redeemed::Refused { code } => {
+                    tracing::info!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
+                }
+            }
+        }
+        desk.clear()?;
+        Ok(None)
+    }
+
+    /// Redeems, with the token safe for later when it is good for more, and thrown away when it is dead.
+    async fn redeem(
+        &self,
+        ask: &Ask,
+        shop: &Shop,
+        desk: &Desk,
+        record: &mut Record,
+    ) -> Result<Redeemed, Fault> {
+        let purse = Purse::open(&self.state_dir)?;
+        purse.keep(&ask.url, record)?;
+        let redeemed = shop.redeem(ask, desk, record).await?;
+        if let Redeemed::Refused { code } = &redeemed {
+            purse.refused(record.payment_hash, code)?;
+        }
+        Ok(redeemed)
+    }
+
+    fn nonce(&self) -> String {
+        hex::encode(&self.entropy.bytes32()[..16])
     }
 
     /// Finds out what became of a payment that an earlier run may have begun. One that the wallet never

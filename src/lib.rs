@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
+//! | 0 | [`moment`] | the moments at which a crash would matter, for the tests that crash there |
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
 //! | 1 | [`pricing`] | amounts in any unit, rules, formulas, what a request costs and why |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
@@ -47,6 +48,7 @@ pub mod gate;
 pub mod l402;
 pub mod ledger;
 pub mod metering;
+pub mod moment;
 pub mod node;
 pub mod payments;
 pub mod ports;

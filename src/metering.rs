@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Permit;
 use crate::ledger::{Draw, Ending, RestoreReason, Sale};
+use crate::moment::Moment;
 use crate::store::{Ledger, Reservation, ReserveError};
 
 mod body;
@@ -54,6 +55,7 @@ impl Hold {
     ) -> Result<Hold, ReserveError> {
         let sale = permit.sale();
         let reservation = ledger.reserve(sale.clone(), draw).await?;
+        Moment::Reserved.reached();
         Ok(Hold { sale: Box::new(sale), reservation: Some(reservation), cut, recording: None })
     }
 
@@ -66,6 +68,7 @@ impl Hold {
     pub fn dispatched(&mut self) {
         if let Some(reservation) = &mut self.reservation {
             reservation.dispatched();
+            Moment::Dispatched.reached();
         }
     }
 
@@ -102,12 +105,14 @@ impl Hold {
 
     /// Ends it.
     pub fn end(mut self, ending: Ending) {
+        Moment::Ended.reached();
         // First the answer, then "spent": who is told that it is spent finds the answer.
         if let (Ending::Delivered, Some(recording)) = (ending, self.recording.take()) {
             recording.keep();
         }
         if let Some(reservation) = self.reservation.take() {
             reservation.end(ending);
+            Moment::Settled.reached();
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::ledger::RecentChallenges;
+use crate::moment::Moment;
 use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
 use crate::store::{Credit, Ledger, OutgoingState, StoreError};
 
@@ -37,6 +38,7 @@ pub async fn consume(
             if !is_of_an_earlier_try(&*payer, &event).await {
                 until_done("a node event", || record(&ledger, &recent, &event)).await;
             }
+            Moment::Recorded.reached();
             // Only the acknowledgement is repeated: the event must not be told to the ledger again.
             until_done("an acknowledgement", || events.acknowledge()).await;
         }

@@ -7,6 +7,7 @@
 mod audit;
 mod bytes;
 mod error;
+mod flaw;
 mod grants;
 mod holds;
 mod incoming;
@@ -34,11 +35,13 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::event::{Event, LoggedEvent};
+use crate::moment::Moment;
 use crate::types::Timestamp;
 
 pub use audit::AuditReport;
 pub use bytes::NodeStore;
 pub use error::StoreError;
+pub use flaw::Flaw;
 pub use grants::GrantRow;
 pub use holds::{Reservation, ReserveError};
 pub use incoming::{Credit, PaymentRow, PaymentState};
@@ -89,19 +92,37 @@ impl Ledger {
     /// # Errors
     /// When the file cannot be used, is another program's, or a newer version wrote it.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<(Ledger, Opened), StoreError> {
+        Ledger::open_flawed(path, clock, Flaw::None)
+    }
+
+    /// [`Ledger::open`] with a fault, for tests that show that they would find it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    #[doc(hidden)]
+    pub fn open_flawed(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        flaw: Flaw,
+    ) -> Result<(Ledger, Opened), StoreError> {
         let mut connection = schema::open(path)?;
+        if flaw.is(Flaw::NeverSyncs) {
+            connection.pragma_update(None, "synchronous", "OFF")?;
+        }
         schema::claim(&connection, path)?;
         schema::migrate(&mut connection)?;
         let opening = connection.transaction()?;
         let clean = schema::take_clean_mark(&opening)?;
         let run = schema::next_run(&opening)?;
         let mut page = Page::new(&opening, clock.now(), run);
-        let (crash_restored, crash_charged) = holds::resolve_crashed(&mut page)?;
+        let (crash_restored, crash_charged) =
+            if flaw.is(Flaw::ForgetsHolds) { (0, 0) } else { holds::resolve_crashed(&mut page)? };
         grants::sweep(&mut page)?;
         page.totals.store(&opening, page.now)?;
+        Moment::Resolved.reached();
         opening.commit()?;
         let (newest, watched) = watch::channel(schema::newest_event(&connection)?);
-        let writer = Writer::start(Start { connection, clock, newest, run, sweep: grants::sweep })?;
+        let writer = Writer::start(Start { connection, clock, newest, run, sweep: grants::sweep, flaw })?;
         let shared = Shared { writer, readers: Readers::of(path), newest: watched };
         Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
     }

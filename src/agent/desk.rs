@@ -81,6 +81,14 @@ impl Desk {
         self.save(record)
     }
 
+    /// Forgets the record, if there is one.
+    pub(super) fn clear(&self) -> Result<(), Fault> {
+        match std::fs::remove_file(&self.record).and_then(|()| self.sync()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.fault(&self.record, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// An empty file for the answer's body.
     pub(super) fn new_body(&self) -> Result<Spool<'_>, Fault> {
         let file = private_file(&self.body).map_err(|error| self.fault(&self.body, error))?;
@@ -98,7 +106,8 @@ impl Desk {
         }
         let fee = proof.fee_msat.and_then(|fee| Msat::new(fee).ok());
         let price = record.price()?;
-        Ok(Bought { status: *status, price, fee, payment_hash: record.payment_hash, desk: self })
+        let paid_before = record.paid_before;
+        Ok(Bought { status: *status, price, fee, payment_hash: record.payment_hash, paid_before, desk: self })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -122,7 +131,7 @@ impl Drop for Desk {
 }
 
 /// An empty file that only its owner can read.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
@@ -173,8 +182,10 @@ impl Spool<'_> {
 pub struct Bought {
     /// The answer's status.
     pub status: u16,
-    /// What was paid for it.
+    /// What was paid for its token.
     pub price: Msat,
+    /// The token was paid for with an earlier request, and nothing was paid for this one.
+    pub paid_before: bool,
     /// What routing cost, where the wallet tells.
     pub fee: Option<Msat>,
     /// The payment.

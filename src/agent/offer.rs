@@ -8,13 +8,15 @@ use http::header::WWW_AUTHENTICATE;
 use lightning_invoice::Bolt11Invoice;
 
 use super::fault::Fault;
-use crate::l402::{NoChallenge, ReceivedChallenge, parse_challenge};
+use crate::l402::{NoChallenge, ReceivedChallenge, Sold, parse_challenge};
 use crate::types::{Msat, PaymentHash, Timestamp};
 
 /// Something for sale, with an invoice that can be paid now.
 #[derive(Debug)]
 pub struct Offer {
     pub(super) challenge: ReceivedChallenge,
+    /// What the token says that it sells, where a Tollhouse made it.
+    pub sold: Option<Sold>,
     /// The invoice's hash; the macaroon's too.
     pub payment_hash: PaymentHash,
     /// The invoice's amount.
@@ -70,6 +72,7 @@ impl Offer {
             price,
             expires_at: Timestamp::from_secs(ends.as_secs()),
             network: invoice.network().to_string(),
+            sold: challenge.sold(),
             challenge,
         })
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use super::offer::Offer;
 use crate::l402;
-use crate::types::{Msat, PaymentHash, Preimage};
+use crate::types::{Msat, Name, PaymentHash, Preimage, Timestamp};
 
 /// One purchase. It holds the token: no `Debug`, and its file is private.
 #[derive(Serialize, Deserialize)]
@@ -16,7 +16,30 @@ pub(super) struct Record {
     pub(super) invoice: String,
     pub(super) payment_hash: PaymentHash,
     pub(super) price_msat: u64,
+    /// When the token is good for more than this purchase.
+    #[serde(default)]
+    pub(super) reusable: Option<Reusable>,
+    /// The token comes from an earlier purchase.
+    #[serde(default)]
+    pub(super) paid_before: bool,
     pub(super) state: State,
+}
+
+/// What a token that lives on is good for.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Reusable {
+    pub(super) service: Name,
+    pub(super) until: Timestamp,
+}
+
+/// A token that was paid for, and its proof.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ticket {
+    pub(super) payment_hash: PaymentHash,
+    macaroon: String,
+    invoice: String,
+    price_msat: u64,
+    proof: Proof,
 }
 
 /// How far a purchase is. Each is on disk before what it announces is begun.
@@ -57,15 +80,44 @@ impl Proof {
 }
 
 impl Record {
+    /// A purchase that begins with a challenge.
     pub(super) fn challenged(offer: Offer, nonce: String) -> Record {
+        let reusable = offer.sold.filter(|sold| sold.kind.reusable());
         Record {
             nonce,
+            reusable: reusable.map(|sold| Reusable { service: sold.service, until: sold.valid_until }),
+            paid_before: false,
             macaroon: offer.challenge.macaroon_b64,
             invoice: offer.challenge.invoice,
             payment_hash: offer.payment_hash,
             price_msat: offer.price.msat(),
             state: State::Challenged,
         }
+    }
+
+    /// A purchase that a token from an earlier one pays for.
+    pub(super) fn with(ticket: Ticket, nonce: String) -> Record {
+        Record {
+            nonce,
+            macaroon: ticket.macaroon,
+            invoice: ticket.invoice,
+            payment_hash: ticket.payment_hash,
+            price_msat: ticket.price_msat,
+            reusable: None,
+            paid_before: true,
+            state: State::Paid { proof: ticket.proof },
+        }
+    }
+
+    /// The token with its proof, once there is one.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        Some(Ticket {
+            payment_hash: self.payment_hash,
+            macaroon: self.macaroon.clone(),
+            invoice: self.invoice.clone(),
+            price_msat: self.price_msat,
+            proof: self.proof()?.clone(),
+        })
     }
 
     pub(super) fn price(&self) -> Result<Msat, Fault> {

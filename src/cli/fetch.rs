@@ -14,10 +14,10 @@ use url::Url;
 
 use super::run::in_runtime;
 use super::{logging, say, warn};
-use crate::agent::{Agent, Ask, Fault, Fetched, Limits, Quoted};
+use crate::agent::{Agent, Ask, Bought, Fault, Fetched, Limits, Quoted};
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::config::{Environment, state_dir};
-use crate::types::{Msat, Timestamp};
+use crate::types::{Msat, Name, Timestamp};
 use output::{Output, Paid};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,9 @@ pub(super) struct FetchArgs {
     /// The most that routing may cost; without it the wallet's own limit holds
     #[arg(long, value_name = "N")]
     max_fee_sats: Option<u64>,
+    /// Which of the seller's offers to buy, such as pack-100; --quote shows them
+    #[arg(long, value_name = "NAME")]
+    offer: Option<String>,
     /// Only show the price
     #[arg(long)]
     quote: bool,
@@ -135,7 +138,8 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
             (status, None)
         }
         Fetched::Bought(bought) => {
-            let paid = Paid { price: bought.price, fee: bought.fee, payment_hash: bought.payment_hash };
+            let Bought { price, fee, payment_hash, paid_before, .. } = bought;
+            let paid = Paid { price, fee, payment_hash, paid_before };
             let status = bought.status;
             output.begin()?;
             output.copy(&mut bought.body()?)?;
@@ -147,7 +151,7 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
     };
     if !args.json {
         if let Some(paid) = paid {
-            warn(format!("paid {paid}"));
+            warn(paid);
         }
         if !(200..300).contains(&status) {
             warn(format!("the server answers {status}"));
@@ -210,6 +214,11 @@ fn ask(args: &FetchArgs) -> Result<Ask, Failure> {
     for line in &args.headers {
         let (name, value) = header(line)?;
         headers.append(name, value);
+    }
+    if let Some(offer) = &args.offer {
+        let offer: Name = offer.parse().map_err(|error| Failure::arguments(format!("--offer: {error}")))?;
+        let preference = format!("l402-offer={offer}");
+        headers.append("prefer", HeaderValue::try_from(preference).expect("a name is header text"));
     }
     if let Some(body) = &body {
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();

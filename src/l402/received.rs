@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::base64;
 use super::identifier::Identifier;
+use super::sold::Sold;
 use super::wire::Unverified;
 use crate::types::Preimage;
 
@@ -30,6 +31,13 @@ impl ReceivedChallenge {
     pub fn identifier(&self) -> Option<Identifier> {
         let macaroon = Unverified::read(&base64::decode(&self.macaroon_b64)?).ok()?;
         Identifier::parse(&macaroon.identifier).ok()
+    }
+
+    /// What the macaroon says that it sells, where it is one of a Tollhouse. The seller's word, which a
+    /// buyer cannot check.
+    pub fn sold(&self) -> Option<Sold> {
+        let macaroon = Unverified::read(&base64::decode(&self.macaroon_b64)?).ok()?;
+        Sold::read(&macaroon.caveats).map(|(sold, _)| sold)
     }
 }
 

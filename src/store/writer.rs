@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::job::{Call, Job, Owed};
 use super::page::{Filled, Page, Step, Unfilled, With};
-use super::{StoreError, schema};
+use super::{Flaw, StoreError, schema};
 use crate::clock::Clock;
+use crate::moment::Moment;
 use crate::types::Timestamp;
 
 /// Jobs that may wait; beyond it senders wait, so memory is bounded.
@@ -61,6 +62,8 @@ pub(super) struct Start {
     pub(super) run: i64,
     /// What to do in the transaction of an idle moment.
     pub(super) sweep: fn(&mut Page<'_>) -> Result<(), StoreError>,
+    /// A fault that a test wants.
+    pub(super) flaw: Flaw,
 }
 
 impl Writer {
@@ -251,11 +254,13 @@ impl Pen {
         if batch.is_empty() && self.owed.is_empty() {
             return;
         }
+        Moment::Gathered.reached();
         match self.transact(&mut batch, |_| Ok(())) {
             Ok(outcomes) => {
                 for (job, outcome) in batch.into_iter().zip(outcomes) {
                     job.answer(outcome);
                 }
+                Moment::Answered.reached();
             }
             Err(error) => {
                 tracing::error!(%error, jobs = batch.len(), owed = self.owed.len(), "a ledger commit failed");
@@ -325,6 +330,10 @@ impl Pen {
         last: L,
     ) -> Result<Filled, Unfilled<L>> {
         let connection = &self.start.connection;
+        let answers_first = self.start.flaw.is(Flaw::AnswersFirst);
+        if answers_first && !connection.is_autocommit() {
+            connection.execute_batch("COMMIT")?;
+        }
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let before = changes(connection)?;
         let mut page = Page::new(connection, self.start.clock.now(), self.start.run);
@@ -363,7 +372,11 @@ impl Pen {
             return Ok(Filled { outcomes, run, written: owed.len() });
         }
         totals.store(connection, now)?;
-        connection.execute_batch("COMMIT")?;
+        Moment::Filled.reached();
+        if !answers_first {
+            connection.execute_batch("COMMIT")?;
+        }
+        Moment::Committed.reached();
         let written = owed.len();
         self.commits.fetch_add(1, Ordering::AcqRel);
         Ok(Filled { outcomes, run, written })

@@ -1,4 +1,5 @@
-//! `scripts/bench`: what a challenge costs beside one that is stored, and how long a sale takes.
+//! `scripts/bench`: what a debit costs beside a transaction of its own, what a challenge costs beside one
+//! that is stored, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
 //!
 //! Machines are noisy, ratios hold: every figure stands beside a reference of the same run. Printed for
 //! people, and as JSON under `target/bench/`.
@@ -12,14 +13,17 @@
 )]
 
 mod challenges;
+mod debits;
 mod load;
 mod sales;
 mod storing;
 
+use std::fmt::Display;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tollhouse::sandbox::world::{World, WorldAsk};
 
@@ -28,31 +32,51 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run())
+    // Cargo adds `--bench`.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(&parts))
 }
 
-async fn run() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let progress = |text: &str| eprintln!("bench: {text}");
-    let ask = WorldAsk {
-        dir: folder.path(),
-        gateway: TcpListener::bind("127.0.0.1:0").await?,
-        admin: TcpListener::bind("127.0.0.1:0").await?,
-        progress: &progress,
-    };
-    let world = World::start(ask).await?;
-    progress("challenges a second: ours, and stored ones");
-    let challenges = challenges::measure(&world, folder.path()).await?;
-    progress("whole sales, one after the other");
-    let sales = sales::measure(&world).await?;
-    world.stop().await;
-
-    println!("{challenges}\n\n{sales}");
-    let report = json!({"challenges": challenges, "sales": sales});
+async fn run(parts: &[String]) -> Result<()> {
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&target)?;
+    // Not the folder for temporary files, which may be memory.
+    let folder = tempfile::tempdir_in(&target)?;
+    let progress = |text: &str| eprintln!("bench: {text}");
+    let mut report = Map::new();
+    if wanted("debits") {
+        progress("durable debits a second: ours, and one transaction each");
+        tell(&mut report, "debits", debits::measure(folder.path()).await?)?;
+    }
+    if wanted("challenges") || wanted("sales") {
+        let ask = WorldAsk {
+            dir: folder.path(),
+            gateway: TcpListener::bind("127.0.0.1:0").await?,
+            admin: TcpListener::bind("127.0.0.1:0").await?,
+            progress: &progress,
+        };
+        let world = World::start(ask).await?;
+        if wanted("challenges") {
+            progress("challenges a second: ours, and stored ones");
+            tell(&mut report, "challenges", challenges::measure(&world, folder.path()).await?)?;
+        }
+        if wanted("sales") {
+            progress("whole sales, one after the other");
+            tell(&mut report, "sales", sales::measure(&world).await?)?;
+        }
+        world.stop().await;
+    }
+    ensure!(!report.is_empty(), "there is no such part: {}", parts.join(" "));
     let file = target.join("bench.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&report)?).context("the report could not be written")?;
-    println!("\nwritten to {}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
+    println!("written to {}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
+    Ok(())
+}
+
+/// Prints a part and keeps it for the report.
+fn tell<T: Display + Serialize>(report: &mut Map<String, Value>, name: &str, part: T) -> Result<()> {
+    println!("{part}\n");
+    report.insert(name.to_owned(), serde_json::to_value(&part)?);
     Ok(())
 }

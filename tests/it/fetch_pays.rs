@@ -271,3 +271,56 @@ async fn a_damaged_record_is_no_licence_to_pay() {
     assert!(refused.stderr.contains(record.to_str().expect("a name")), "{}", refused.stderr);
     assert_eq!(world.paid(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_several_requests_is_kept_and_used_up() {
+    let world = World::start().await;
+    world.inside.units.store(3, Ordering::SeqCst);
+    let first = world.run("/paid", &["--offer", "pack-3"]).await;
+    assert_eq!(first.exit, Some(0), "{}", first.stderr);
+    assert_eq!((world.paid(), world.served()), (1, 1));
+    assert_eq!(locked(&world.inside.prefers).as_slice(), ["l402-offer=pack-3"]);
+    // Any other request to the same seller uses it, and no limit is asked: nothing is paid.
+    let second = world.run("/paid", &["--max-sats", "0", "-X", "PUT"]).await;
+    assert_eq!((second.exit, second.stdout), (Some(0), world.body()), "{}", second.stderr);
+    assert!(second.stderr.contains("paid nothing"), "{}", second.stderr);
+    let third = world.run("/paid", &["--json"]).await.json();
+    assert_eq!((&third["paid_before"], &third["amount_msat"]), (&json!(true), &json!(0)), "{third}");
+    assert_eq!((world.paid(), world.served()), (1, 3));
+    // It is spent: the next is bought, and the dead one is thrown away.
+    let fourth = world.run("/paid", &["--json"]).await.json();
+    assert_eq!((&fourth["paid_before"], &fourth["amount_msat"]), (&json!(false), &json!(5_000)), "{fourth}");
+    assert_eq!((world.paid(), world.served()), (2, 4));
+    let kept = std::fs::read_dir(world.home.path().join("state/tokens")).expect("the purse").count();
+    assert_eq!(kept, 1);
+    let mode = std::fs::metadata(world.home.path().join("state/tokens")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert!(world.left().is_empty(), "{:?}", world.left());
+    // Whoever sells elsewhere does not see it.
+    let other = World::start().await;
+    other.inside.units.store(3, Ordering::SeqCst);
+    let mut elsewhere = other.fetch("/paid", &[]);
+    elsewhere.env("TOLLHOUSE_STATE_DIR", world.home.path().join("state"));
+    let bought = crate::fetch_world::finish(elsewhere.spawn().expect("starts")).await;
+    assert_eq!(bought.exit, Some(0), "{}", bought.stderr);
+    assert_eq!((other.paid(), other.inside.proofs.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_the_payment_keeps_the_rest_of_a_pack() {
+    for point in [Point::AfterPayment, Point::BeforeService, Point::AfterService, Point::MidBody] {
+        let mut world = World::start().await;
+        world.inside.units.store(2, Ordering::SeqCst);
+        world.kill_at(point, &[]).await;
+        for request in 0..2 {
+            let bought = world.run("/paid", &[]).await;
+            assert_eq!(
+                (bought.exit, bought.stdout),
+                (Some(0), world.body()),
+                "{point:?} {request}: {}",
+                bought.stderr
+            );
+        }
+        assert_eq!((world.paid(), world.served()), (1, 2), "{point:?}");
+    }
+}

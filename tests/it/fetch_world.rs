@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tollhouse::clock::{Clock, CountingEntropy, Entropy, SystemClock, SystemEntropy};
 use tollhouse::l402::{Identifier, MasterKeys, Sold, Token, presented};
-use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
+use tollhouse::types::{Kind, Msat, PaymentHash, Preimage, Timestamp};
 
 pub(crate) const KEY: &str = "a-key-that-may-pay";
 
@@ -72,8 +72,10 @@ pub(crate) struct Inside {
     keys: MasterKeys,
     preimages: Mutex<HashMap<PaymentHash, Preimage>>,
     payments: Mutex<HashMap<PaymentHash, Payment>>,
-    /// Who was served: the hash and the idempotency key.
-    served: Mutex<HashMap<PaymentHash, String>>,
+    /// Who was served: the hash and the idempotency keys, each once.
+    served: Mutex<HashMap<PaymentHash, Vec<String>>>,
+    /// How many requests the tokens that are sold are good for.
+    pub(crate) units: AtomicU64,
     stop_at: Mutex<Option<Point>>,
     stopped: mpsc::UnboundedSender<Point>,
     pub(crate) trick: Mutex<Trick>,
@@ -92,6 +94,8 @@ pub(crate) struct Inside {
     pub(crate) wallet_says: Mutex<Option<&'static str>>,
     pub(crate) forgets_answers: Mutex<bool>,
     pub(crate) idempotency_keys: Mutex<HashSet<String>>,
+    /// What clients preferred.
+    pub(crate) prefers: Mutex<Vec<String>>,
     pub(crate) body: Mutex<Vec<u8>>,
 }
 
@@ -128,6 +132,7 @@ impl World {
             preimages: Mutex::default(),
             payments: Mutex::default(),
             served: Mutex::default(),
+            units: AtomicU64::new(1),
             stop_at: Mutex::default(),
             stopped: sender,
             trick: Mutex::default(),
@@ -141,6 +146,7 @@ impl World {
             wallet_says: Mutex::default(),
             forgets_answers: Mutex::default(),
             idempotency_keys: Mutex::default(),
+            prefers: Mutex::default(),
             // More than a pipe holds.
             body: Mutex::new((0..40_000).flat_map(|n: u32| format!("{n:06} ").into_bytes()).collect()),
         });
@@ -254,6 +260,9 @@ async fn serve(router: Router) -> String {
 async fn paywall(State(world): State<Arc<Inside>>, request: Request) -> Response {
     let proof = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let Some(proof) = proof.filter(|value| value.starts_with("L402 ")) else {
+        if let Some(prefer) = request.headers().get("prefer") {
+            locked(&world.prefers).push(prefer.to_str().expect("text").to_owned());
+        }
         return challenge(&world, "payment_required").await;
     };
     assert!(presented(request.headers()).is_ok_and(|all| all.len() == 1), "the gateway can read it");
@@ -268,12 +277,13 @@ async fn paywall(State(world): State<Arc<Inside>>, request: Request) -> Response
         return failing(&world);
     }
     world.reach(Point::BeforeService).await;
-    let before = locked(&world.served).get(&hash).cloned();
-    match before {
-        Some(before) if before == key && !*locked(&world.forgets_answers) => {}
-        Some(_) => return challenge(&world, "spent").await,
-        None => {
-            locked(&world.served).insert(hash, key);
+    let before = locked(&world.served).get(&hash).cloned().unwrap_or_default();
+    let units = usize::try_from(world.units.load(Ordering::SeqCst)).expect("few");
+    match before.len() {
+        _ if before.contains(&key) && !*locked(&world.forgets_answers) => {}
+        served if served >= units => return challenge(&world, "spent").await,
+        _ => {
+            locked(&world.served).entry(hash).or_default().push(key);
             world.served_count.fetch_add(1, Ordering::SeqCst);
             world.reach(Point::AfterService).await;
         }
@@ -322,6 +332,9 @@ async fn challenge(world: &Inside, code: &str) -> Response {
         1,
         Timestamp::from_secs(4_000_000_000),
     );
+    let units = world.units.load(Ordering::SeqCst);
+    let kind = if units == 1 { Kind::Request } else { Kind::Pack };
+    let sold = Sold { kind, units, ..sold };
     let identifier = Identifier { payment_hash: named, token_id };
     let token = Token::mint(&world.keys, "here", &identifier, &sold).expect("a key").base64();
     let said = if trick == Trick::CheapBody { 1 } else { price.div_ceil(1_000) };

@@ -28,4 +28,5 @@ mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
 mod layering;
+mod power_loss;
 mod rates;

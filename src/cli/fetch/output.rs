@@ -19,11 +19,16 @@ pub(super) struct Paid {
     pub(super) price: Msat,
     pub(super) fee: Option<Msat>,
     pub(super) payment_hash: PaymentHash,
+    /// With an earlier request: nothing was paid for this one.
+    pub(super) paid_before: bool,
 }
 
 impl std::fmt::Display for Paid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.price)?;
+        if self.paid_before {
+            return write!(f, "paid nothing: used the token {} that was bought before", self.payment_hash);
+        }
+        write!(f, "paid {}", self.price)?;
         if let Some(fee) = self.fee {
             write!(f, " and {fee} for routing")?;
         }
@@ -102,11 +107,13 @@ impl Output {
 
     /// Sees the whole body where it should be, and tells about it.
     pub(super) fn end(mut self, status: u16, paid: Option<&Paid>) -> Result<(), Failure> {
+        let bought_before = paid.is_some_and(|paid| paid.paid_before);
         let mut told = json!({
             "status": status,
             "paid": paid.is_some(),
-            "amount_msat": paid.map(|paid| paid.price),
-            "fee_msat": paid.and_then(|paid| paid.fee),
+            "amount_msat": paid.map(|paid| if paid.paid_before { Msat::ZERO } else { paid.price }),
+            "fee_msat": paid.and_then(|paid| paid.fee).filter(|_| !bought_before),
+            "paid_before": bought_before,
             "payment_hash": paid.map(|paid| paid.payment_hash),
         });
         match std::mem::replace(&mut self.into, Into::Nothing) {

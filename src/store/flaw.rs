@@ -1,0 +1,47 @@
+//! Faults that a test puts into a ledger on purpose, to show that its harness would find them.
+//!
+//! [`Ledger::open_flawed`](super::Ledger::open_flawed) is the only way in and no command takes it; a
+//! build without debug assertions is without flaw whatever it is asked.
+
+/// A fault of the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flaw {
+    /// As it should be.
+    #[default]
+    None,
+    /// A commit does not wait for the disk.
+    NeverSyncs,
+    /// Callers are answered before their commit, which comes with the next batch.
+    AnswersFirst,
+    /// A start leaves the holds of a crash as they are.
+    ForgetsHolds,
+    /// A delivered request is charged twice when the token has enough left.
+    ChargesTwice,
+}
+
+impl Flaw {
+    /// All of them, [`Flaw::None`] first.
+    pub const ALL: [Flaw; 5] =
+        [Flaw::None, Flaw::NeverSyncs, Flaw::AnswersFirst, Flaw::ForgetsHolds, Flaw::ChargesTwice];
+
+    /// A name to hand to another process.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Flaw::None => "none",
+            Flaw::NeverSyncs => "never_syncs",
+            Flaw::AnswersFirst => "answers_first",
+            Flaw::ForgetsHolds => "forgets_holds",
+            Flaw::ChargesTwice => "charges_twice",
+        }
+    }
+
+    /// The flaw of this name.
+    pub fn of(code: &str) -> Option<Flaw> {
+        Flaw::ALL.into_iter().find(|flaw| flaw.code() == code)
+    }
+
+    /// Whether the ledger has `this` flaw.
+    pub(super) fn is(self, this: Flaw) -> bool {
+        cfg!(debug_assertions) && self == this
+    }
+}
