@@ -5,44 +5,47 @@
 //! that cannot be paid or delivered (money rule 5).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, Matched};
+use crate::catalog::{Catalog, Matched, Mode};
 use crate::clock::{Clock, Entropy};
-use crate::gate::{Decision, Gate, Permit, Why};
-use crate::l402::{Challenge, Identifier, Malformed, MasterKeys, Sold, Token, UnknownCaveats};
-use crate::ledger::{Bought, Draw, RecentChallenges, ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
-use crate::metering::{Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
-use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
-use crate::pricing::{Ask, Exchange, Quote, RequestFacts, Unpriced};
+use crate::gate::{Decision, Gate, Permit, Priced, Wanted};
+use crate::l402::{Malformed, MasterKeys, UnknownCaveats, carries_credential};
+use crate::ledger::{RecentChallenges, ReserveRefused};
+use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
+use crate::ports::{CannotReceive, Minter};
+use crate::pricing::{Exchange, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
-use crate::types::{Kind, Msat};
+use crate::types::{PaymentHash, Timestamp};
+
+mod allowance;
+mod counter;
+mod mint;
+mod offered;
+mod prefer;
+mod pricing;
+mod ware;
+
+pub use offered::Offered;
+pub use prefer::L402_OFFER;
+pub use pricing::BodySeen;
+pub use ware::{NotSold, Ware};
+
+use allowance::Allowances;
+use counter::Counter;
+use pricing::{Pricing, facts};
 
 /// How things are sold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CheckoutConfig {
-    /// How long an invoice may be paid.
-    pub invoice_expiry: Duration,
     /// What to do with a caveat that we do not know.
     pub unknown_caveats: UnknownCaveats,
     /// How many answers are kept for clients that lost theirs.
     pub replays: ReplayLimits,
-}
-
-impl Default for CheckoutConfig {
-    /// 15 minutes, unknown caveats are refused, and the usual limits of replays.
-    fn default() -> CheckoutConfig {
-        CheckoutConfig {
-            invoice_expiry: Duration::from_secs(15 * 60),
-            unknown_caveats: UnknownCaveats::default(),
-            replays: ReplayLimits::default(),
-        }
-    }
 }
 
 /// What the checkout works with.
@@ -74,23 +77,21 @@ pub struct Checkout {
     parts: CheckoutParts,
     gate: Gate,
     replays: Arc<Replays>,
-    config: CheckoutConfig,
+    allowances: Arc<Allowances>,
 }
 
 impl std::fmt::Debug for Checkout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Checkout").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Checkout").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Nothing is sold there.
-    NoRoute,
-    /// It is free: forward it.
+    /// It costs nothing, or nothing more: forward it.
     Open(Matched),
-    /// It is paid for and a unit is held: forward it, and end the hold.
+    /// It is paid for and what it costs is held: forward it, and end the hold.
     Admitted(Matched, Hold),
     /// It was paid for and answered before, and the client asks for that answer again.
     Replayed(KeptAnswer),
@@ -100,54 +101,21 @@ pub enum Outcome {
     Refused(Refused),
 }
 
-/// A ready offer: the data of a 402.
-#[derive(Debug)]
-pub struct Offered {
-    token: Token,
-    invoice: MintedInvoice,
-    sold: Sold,
-    code: &'static str,
-    detail: String,
-}
-
-impl Offered {
-    /// The offer as the protocol shows it.
-    pub fn challenge(&self) -> Challenge<'_> {
-        Challenge {
-            token: &self.token,
-            bolt11: &self.invoice.bolt11,
-            payment_hash: self.invoice.payment_hash,
-            amount: self.sold.sold,
-            expires_at: self.invoice.expires_at,
-            valid_until: self.sold.valid_until,
-            kind: self.sold.kind,
-            units: self.sold.units,
-        }
-    }
-
-    /// Stable code of the reason.
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// The reason in words.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-}
-
 /// Why a request is neither served nor sold.
 #[derive(Debug, Error)]
 pub enum Refused {
     /// The credential cannot be read: 400.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The token's unit is held by a request that is under way: 409, and again in a second.
+    /// What is left of the token is held by requests that are under way: 409, and again in a second.
     #[error("this token is in use by another request that is still under way")]
     InFlight,
     /// Nobody can say what the request costs: 503, never for nothing.
     #[error(transparent)]
     Unpriced(#[from] Unpriced),
+    /// Nothing that is on offer pays for this request: 403.
+    #[error("no offer pays for this request: {0}")]
+    NotForSale(NotSold),
     /// Nobody could pay an invoice now: 503.
     #[error(transparent)]
     CannotReceive(#[from] CannotReceive),
@@ -161,155 +129,145 @@ impl Checkout {
     pub fn new(parts: CheckoutParts, config: CheckoutConfig) -> Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
-        Checkout { parts, gate, replays, config }
+        Checkout { parts, gate, replays, allowances: Arc::default() }
     }
 
-    /// Whether anything is served at the request's host and path, whatever the method.
-    pub fn knows(&self, request: &CanonicalRequest) -> bool {
-        self.matched(request).is_some()
+    /// What the request is for; `None` when nothing is served there.
+    pub fn find(&self, request: &CanonicalRequest) -> Option<Matched> {
+        let table = self.parts.catalog.current();
+        table.lookup(request.method(), request.host(), request.path()).filter(|m| m.service.mode != Mode::Off)
     }
 
-    /// Decides about `request`, which came with the headers `credentials`.
+    /// Decides about `request`, which is for `matched`, came with the headers `headers` and has the
+    /// body `body`.
     ///
-    /// May be dropped at any point: a unit that was reserved for it goes back to its buyer.
-    pub async fn check(&self, request: &CanonicalRequest, credentials: &HeaderMap) -> Outcome {
-        let Some(matched) = self.matched(request) else {
-            return Outcome::NoRoute;
-        };
-        if matched.terms.rule.is_free() {
+    /// May be dropped at any point: what was reserved for it goes back to its buyer.
+    pub async fn check(
+        &self,
+        matched: Matched,
+        request: &CanonicalRequest,
+        headers: &HeaderMap,
+        body: BodySeen,
+    ) -> Outcome {
+        let (terms, now) = (Arc::clone(&matched.terms), self.parts.clock.now());
+        if terms.rule.is_free() {
             return Outcome::Open(matched);
         }
-        let quote = match self.quote(&matched, request) {
-            Ok(quote) => quote,
-            Err(unpriced) => return Outcome::Refused(unpriced.into()),
+        let facts = facts(request, body, &terms.rule.reads());
+        if matched.service.mode == Mode::Shadow {
+            return self.shadow(matched, facts, now);
+        }
+        let paying = headers.iter().any(|(name, value)| carries_credential(name, value));
+        if !paying && self.allowances.take(&matched, request.peer(), now) {
+            return Outcome::Open(matched);
+        }
+        let pricing = Pricing::new(&terms, &facts, self.parts.exchange.as_ref(), now);
+        if pricing.today().is_ok_and(|quote| quote.is_free()) {
+            return Outcome::Open(matched);
+        }
+        let counter = Counter { parts: &self.parts, matched: &matched, pricing: &pricing, request, headers };
+        let wanted = Wanted {
+            service: &matched.service.name,
+            route: &matched.route,
+            terms: &terms,
+            method: request.method().as_str(),
+            path: request.path(),
+            price: &pricing,
         };
-        match self.gate.decide(&matched, &quote, request, credentials, self.parts.clock.now()) {
-            Decision::Admit(permit) => self.reserve(matched, &quote, permit, request).await,
-            Decision::Challenge(why) => {
-                // What was answered at the old price stays answered.
-                if let Why::PriceChanged { payment_hash, .. } = &why
-                    && let Some(kept) = self.kept(ReplayKey::of(payment_hash, request))
-                {
-                    return Outcome::Replayed(kept);
-                }
-                self.offer(&matched, &quote, request, why.code(), why.to_string())
-            }
+        match self.gate.decide(&wanted, headers, now) {
             Decision::Malformed(malformed) => Outcome::Refused(malformed.into()),
+            Decision::Admit(permit) => {
+                let bill = Bill {
+                    terms: Arc::clone(&terms),
+                    request: facts.clone(),
+                    quote: permit.quote().cloned(),
+                };
+                match self.reserve(*permit, bill, request).await {
+                    Ok(hold) => Outcome::Admitted(matched, hold),
+                    Err(Unreserved::Kept(kept)) => Outcome::Replayed(kept),
+                    Err(Unreserved::Ledger(error)) => Outcome::Refused(Refused::Ledger(error)),
+                    Err(Unreserved::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
+                    Err(Unreserved::Refused(why)) => counter.offer(why.code(), why.to_string()),
+                }
+            }
+            Decision::Unpriced { why, payment_hash } => match self.kept(&payment_hash, request) {
+                Some(kept) => Outcome::Replayed(kept),
+                None => Outcome::Refused(why.into()),
+            },
+            // What was answered at the old price stays answered.
+            Decision::Challenge(why) => {
+                match why.payment_hash().and_then(|payment_hash| self.kept(payment_hash, request)) {
+                    Some(kept) => Outcome::Replayed(kept),
+                    None => counter.offer(why.code(), why.to_string()),
+                }
+            }
         }
     }
 
-    fn matched(&self, request: &CanonicalRequest) -> Option<Matched> {
-        self.parts.catalog.current().lookup(request.method(), request.host(), request.path())
+    /// A fresh offer for a request that was admitted and turned out dearer than what is left of its
+    /// token, as the answer's head says. `code` and `detail` say why.
+    pub fn offer_again(
+        &self,
+        matched: &Matched,
+        request: &CanonicalRequest,
+        headers: &HeaderMap,
+        facts: &RequestFacts,
+        (code, detail): (&'static str, String),
+    ) -> Outcome {
+        let now = self.parts.clock.now();
+        let pricing = Pricing::new(&matched.terms, facts, self.parts.exchange.as_ref(), now);
+        let counter = Counter { parts: &self.parts, matched, pricing: &pricing, request, headers };
+        counter.offer(code, detail)
     }
 
-    fn quote(&self, matched: &Matched, request: &CanonicalRequest) -> Result<Quote, Unpriced> {
-        let facts = RequestFacts {
-            method: request.method().to_string(),
-            path: request.path().to_owned(),
-            query: request.query().map(str::to_owned),
-            ..RequestFacts::default()
-        };
-        let terms = &matched.terms;
-        terms.rule.quote(&Ask {
-            request: &facts,
-            exchange: self.parts.exchange.as_ref(),
-            now: self.parts.clock.now(),
-            fallback: terms.fallback,
-        })
+    /// Lets everything through and counts what it would have cost: at most, where the answer decides.
+    fn shadow(&self, matched: Matched, facts: RequestFacts, now: Timestamp) -> Outcome {
+        let pricing = Pricing::new(&matched.terms, &facts, self.parts.exchange.as_ref(), now);
+        match pricing.today() {
+            Ok(_quote) => {}
+            Err(why) => tracing::warn!(
+                service = %matched.service.name, route = %matched.route, %why, code = why.code(),
+                "a request in shadow mode has no price"
+            ),
+        }
+        Outcome::Open(matched)
     }
 
     async fn reserve(
         &self,
-        matched: Matched,
-        quote: &Quote,
         permit: Permit,
+        bill: Bill,
         request: &CanonicalRequest,
-    ) -> Outcome {
-        let sale = permit.sale();
-        let key = replay_key(&sale, request);
-        let route = matched.route.clone();
-        let draw = match sale.kind {
-            Kind::Request | Kind::Pack => Draw::one(route),
-            Kind::Pass => Draw::pass(route),
-            Kind::Balance | Kind::Granted => Draw::money(quote.least, quote.most, route),
-        };
-        match Hold::reserve(&self.parts.ledger, permit, draw, self.parts.cut.clone()).await {
+    ) -> Result<Hold, Unreserved> {
+        // Asked first: whoever comes again for an answer that was paid for must not pay for another.
+        let key = ReplayKey::of(&permit.sale().payment_hash, request);
+        if let Some(kept) = key.and_then(|key| self.replays.get(&key)) {
+            return Err(Unreserved::Kept(kept));
+        }
+        match Hold::reserve(&self.parts.ledger, permit, bill, self.parts.cut.clone()).await {
             Ok(mut hold) => {
                 if let Some(key) = key {
                     hold.record(self.replays.record(key));
                 }
-                Outcome::Admitted(matched, hold)
+                Ok(hold)
             }
-            Err(ReserveError::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
-            Err(ReserveError::Refused(refused)) => {
-                let key = key.filter(|_| refused == ReserveRefused::Spent);
-                self.kept(key).map_or_else(
-                    || self.offer(&matched, quote, request, refused.code(), refused.to_string()),
-                    Outcome::Replayed,
-                )
-            }
-            Err(ReserveError::Store(error)) => Outcome::Refused(Refused::Ledger(error)),
-        }
-    }
-
-    fn kept(&self, key: Option<ReplayKey>) -> Option<KeptAnswer> {
-        self.replays.get(&key?)
-    }
-
-    /// Makes an offer. Stores nothing.
-    fn offer(
-        &self,
-        matched: &Matched,
-        quote: &Quote,
-        request: &CanonicalRequest,
-        code: &'static str,
-        detail: String,
-    ) -> Outcome {
-        match self.mint(matched, quote.most, request.host()) {
-            Ok((token, invoice, sold)) => {
-                Outcome::Challenge(Box::new(Offered { token, invoice, sold, code, detail }))
-            }
-            Err(error) => Outcome::Refused(error.into()),
-        }
-    }
-
-    fn mint(
-        &self,
-        matched: &Matched,
-        price: Msat,
-        host: &str,
-    ) -> Result<(Token, MintedInvoice, Sold), CannotReceive> {
-        let parts = &self.parts;
-        let service = &matched.service.name;
-        let invoice = parts.minter.mint(&InvoiceAsk {
-            amount: price,
-            description: format!("One request to {service}/{} at {host}", matched.route),
-            expiry: self.config.invoice_expiry,
-        })?;
-        let until = invoice.expires_at.plus(TOKEN_LIFE_AFTER_INVOICE);
-        let sold = Sold::request(service.clone(), matched.route.clone(), price, matched.revision, until);
-        let token_id = parts.keys.new_token_id(parts.entropy.as_ref());
-        let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };
-        let token = Token::mint(&parts.keys, host, &identifier, &sold)
-            .expect("the keys have a master for the epoch that they just gave");
-        parts.recent.insert(
-            invoice.payment_hash,
-            Bought {
-                service: service.clone(),
-                route: matched.route.clone(),
-                kind: sold.kind,
-                units: sold.units,
-                amount: price,
-                quote: sold.quote.as_ref().map(ToString::to_string),
-                expires_at: invoice.expires_at,
+            // Again: the answer may have been kept meanwhile.
+            Err(ReserveError::Refused(refused)) => match key.and_then(|key| self.replays.get(&key)) {
+                Some(kept) if refused == ReserveRefused::Spent => Err(Unreserved::Kept(kept)),
+                _ => Err(Unreserved::Refused(refused)),
             },
-        );
-        Ok((token, invoice, sold))
+            Err(ReserveError::Store(error)) => Err(Unreserved::Ledger(error)),
+        }
+    }
+
+    fn kept(&self, payment_hash: &PaymentHash, request: &CanonicalRequest) -> Option<KeptAnswer> {
+        self.replays.get(&ReplayKey::of(payment_hash, request)?)
     }
 }
 
-/// Where the answer to `request` is kept, if its client wants that. A token for several requests is
-/// never wholly spent by one, so that only a single one's answer can be asked for again.
-fn replay_key(sale: &Sale, request: &CanonicalRequest) -> Option<ReplayKey> {
-    (sale.kind == Kind::Request).then(|| ReplayKey::of(&sale.payment_hash, request)).flatten()
+/// Why a good token holds nothing.
+enum Unreserved {
+    Kept(KeptAnswer),
+    Refused(ReserveRefused),
+    Ledger(StoreError),
 }

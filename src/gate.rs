@@ -1,6 +1,10 @@
 //! Decides about a credential, and is the only maker of a [`Permit`].
 //!
 //! Pure: it asks no store. That a unit is left is found out by reserving it (`metering`).
+//!
+//! Invariant: nothing dearer is served than what was sold (MONEY rule 2). A unit of a request or pack
+//! opens what costs at most what it covers, at today's rate or at the one that the token was sold at; a
+//! pass opens what shares its scope; a balance pays each request's price.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +12,18 @@ use std::time::Duration;
 use http::HeaderMap;
 use thiserror::Error;
 
-use crate::catalog::Matched;
+use crate::catalog::Terms;
 use crate::l402::{Malformed, MasterKeys, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
-use crate::ledger::Sale;
-use crate::pricing::{Fiat, Quote};
-use crate::request::CanonicalRequest;
-use crate::types::{Kind, Msat, PaymentHash, Timestamp};
+use crate::ledger::{Draw, Sale};
+use crate::pricing::{Quote, Unpriced};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
 #[derive(Debug)]
 pub struct Permit {
     verified: Verified,
+    draw: Draw,
+    quote: Option<Quote>,
 }
 
 impl Permit {
@@ -43,40 +48,79 @@ impl Permit {
             valid_until: sold.valid_until,
         }
     }
+
+    /// What the request draws of it.
+    pub fn draw(&self) -> &Draw {
+        &self.draw
+    }
+
+    /// What the request costs, as the token is charged; `None` under a pass.
+    pub fn quote(&self) -> Option<&Quote> {
+        self.quote.as_ref()
+    }
+
+    fn admit(verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
+        Decision::Admit(Box::new(Permit { verified, draw, quote }))
+    }
+}
+
+/// What a request costs, as far as the gate has to know it.
+pub trait Priced: Sync {
+    /// At today's rates.
+    ///
+    /// # Errors
+    /// When nobody can say.
+    fn today(&self) -> Result<Quote, Unpriced>;
+
+    /// At the rate that a token was sold at, when its quote names one.
+    ///
+    /// # Errors
+    /// When nobody can say.
+    fn as_sold(&self, sold: &Sold) -> Option<Result<Quote, Unpriced>>;
 }
 
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Decision {
-    /// It comes with a good token: reserve a unit, then forward it.
-    Admit(Permit),
+    /// It comes with a good token: reserve what the permit draws, then forward it.
+    Admit(Box<Permit>),
     /// It has to be paid for.
     Challenge(Why),
+    /// The token would have to pay a price that nobody can tell.
+    Unpriced {
+        /// Why not.
+        why: Unpriced,
+        /// The payment of the token, which is good in all else.
+        payment_hash: PaymentHash,
+    },
     /// A header that means to be a credential cannot be read.
     Malformed(Malformed),
 }
 
 /// Why a request has to be paid for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Why {
     /// No credential came.
-    #[error(
-        "this request costs {price}: pay the invoice and repeat the request with the token and the preimage"
-    )]
-    Unpaid {
-        /// The price.
-        price: Msat,
-    },
+    #[error("pay the invoice and repeat the request with the token and the preimage")]
+    Unpaid,
     /// The credentials are not good; this is what is wrong with the first.
     #[error("{0}")]
     Refused(Refusal),
     /// The token was sold for less than the request costs (MONEY rule 2).
-    #[error("the token was sold for {sold} and this request costs {price}")]
+    #[error("each request of the token was sold for {sold} and this one costs {price}")]
     PriceChanged {
         /// What a unit of the token was sold for.
         sold: Msat,
         /// The price now.
         price: Msat,
+        /// The payment of the token, which is good in all else.
+        payment_hash: PaymentHash,
+    },
+    /// The pass opens other routes of the service.
+    #[error("the pass opens the routes of `{scope}`, and this request is not one of them")]
+    OtherScope {
+        /// What it opens.
+        scope: Name,
         /// The payment of the token, which is good in all else.
         payment_hash: PaymentHash,
     },
@@ -86,9 +130,20 @@ impl Why {
     /// The stable code that the 402 carries.
     pub const fn code(&self) -> &'static str {
         match self {
-            Why::Unpaid { .. } => "payment_required",
+            Why::Unpaid => "payment_required",
             Why::Refused(refusal) => refusal.code(),
             Why::PriceChanged { .. } => "price_changed",
+            Why::OtherScope { .. } => "wrong_route",
+        }
+    }
+
+    /// The payment of a token that was good for another request.
+    pub const fn payment_hash(&self) -> Option<&PaymentHash> {
+        match self {
+            Why::Unpaid | Why::Refused(_) => None,
+            Why::PriceChanged { payment_hash, .. } | Why::OtherScope { payment_hash, .. } => {
+                Some(payment_hash)
+            }
         }
     }
 }
@@ -100,37 +155,41 @@ pub struct Gate {
     unknown: UnknownCaveats,
 }
 
+/// What a credential is to be used for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The service.
+    pub service: &'a Name,
+    /// The request's route.
+    pub route: &'a Name,
+    /// The terms of the request's route.
+    pub terms: &'a Terms,
+    /// The method, upper case.
+    pub method: &'a str,
+    /// The canonical path.
+    pub path: &'a str,
+    /// What it costs.
+    pub price: &'a dyn Priced,
+}
+
 impl Gate {
     /// A gate that believes tokens of `keys`.
     pub fn new(keys: Arc<MasterKeys>, unknown: UnknownCaveats) -> Gate {
         Gate { keys, unknown }
     }
 
-    /// Decides about `request`, which is for `matched`, costs what `quote` says and came with
-    /// `credentials`, the headers as the client sent them. The first credential that verifies decides
-    /// (PROTOCOLS §1).
-    pub fn decide(
-        &self,
-        matched: &Matched,
-        quote: &Quote,
-        request: &CanonicalRequest,
-        credentials: &HeaderMap,
-        now: Timestamp,
-    ) -> Decision {
+    /// Decides about a request that came with `credentials`, the headers as the client sent them. The
+    /// first credential that verifies decides (PROTOCOLS §1).
+    pub fn decide(&self, wanted: &Wanted<'_>, credentials: &HeaderMap, now: Timestamp) -> Decision {
         let presented = match presented(credentials) {
             Ok(presented) => presented,
             Err(malformed) => return Decision::Malformed(malformed),
         };
-        let how = Use {
-            service: &matched.service.name,
-            method: request.method().as_str(),
-            path: request.path(),
-            now,
-        };
-        let mut why = Why::Unpaid { price: quote.most };
+        let how = Use { service: wanted.service, method: wanted.method, path: wanted.path, now };
+        let mut why = Why::Unpaid;
         for (index, credential) in presented.iter().enumerate() {
             match verify(&self.keys, credential, &how, self.unknown) {
-                Ok(verified) => return opens(verified, matched, quote),
+                Ok(verified) => return opens(verified, wanted),
                 Err(refusal) if index == 0 => why = Why::Refused(refusal),
                 Err(_) => {}
             }
@@ -139,33 +198,47 @@ impl Gate {
     }
 }
 
-/// Serves nothing but what was sold (MONEY rule 2).
-fn opens(verified: Verified, matched: &Matched, quote: &Quote) -> Decision {
-    let sold = &verified.sold;
-    let opens = match sold.kind {
-        Kind::Request | Kind::Pack => covers(sold, quote),
-        Kind::Pass => sold.route == matched.terms.scope,
-        // The ledger says whether enough is left.
-        Kind::Balance | Kind::Granted => true,
-    };
-    if opens {
-        return Decision::Admit(Permit { verified });
+/// Serves nothing but what was sold.
+fn opens(verified: Verified, wanted: &Wanted<'_>) -> Decision {
+    match verified.sold.kind {
+        Kind::Request | Kind::Pack => opens_one(verified, wanted),
+        Kind::Pass => opens_all(verified, wanted),
+        Kind::Balance | Kind::Granted => match wanted.price.today() {
+            // The ledger says whether enough is left.
+            Ok(quote) => {
+                let draw = Draw::money(quote.least, quote.most, wanted.route.clone());
+                Permit::admit(verified, draw, Some(quote))
+            }
+            Err(why) => Decision::Unpriced { why, payment_hash: verified.identifier.payment_hash },
+        },
     }
-    Decision::Challenge(Why::PriceChanged {
-        sold: sold.covers,
-        price: quote.most,
-        payment_hash: verified.identifier.payment_hash,
-    })
 }
 
-/// Whether a unit of `sold` is worth a request at `quote`. A price in a currency stays what it was
-/// in that currency, whatever bitcoin costs by now.
-fn covers(sold: &Sold, quote: &Quote) -> bool {
-    let same_money = || {
-        let (then, _) = sold.quote.as_ref()?.as_str().split_once('@')?;
-        let then: Fiat = then.parse().ok()?;
-        let (now, _) = quote.changed?;
-        Some(then.currency == now.currency && now.amount <= then.amount)
+fn opens_all(verified: Verified, wanted: &Wanted<'_>) -> Decision {
+    let scope = &verified.sold.route;
+    if *scope == wanted.terms.scope {
+        let draw = Draw::pass(wanted.route.clone());
+        return Permit::admit(verified, draw, None);
+    }
+    let payment_hash = verified.identifier.payment_hash;
+    Decision::Challenge(Why::OtherScope { scope: scope.clone(), payment_hash })
+}
+
+fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
+    let (sold, payment_hash) = (verified.sold.covers, verified.identifier.payment_hash);
+    let covered = |quote: &Quote| quote.most <= sold;
+    let today = wanted.price.today();
+    let good = match &today {
+        Ok(quote) if covered(quote) => Some(quote.clone()),
+        // A price in another currency stays what it was in that currency, whatever bitcoin costs by now.
+        _ => wanted.price.as_sold(&verified.sold).and_then(Result::ok).filter(covered),
     };
-    quote.most <= sold.covers || same_money().unwrap_or(false)
+    match (good, today) {
+        (Some(quote), _) => {
+            let draw = Draw::one(wanted.route.clone());
+            Permit::admit(verified, draw, Some(quote))
+        }
+        (None, Ok(quote)) => Decision::Challenge(Why::PriceChanged { sold, price: quote.most, payment_hash }),
+        (None, Err(why)) => Decision::Unpriced { why, payment_hash },
+    }
 }

@@ -8,12 +8,16 @@
 //!
 //! An answer that its client may ask for again is kept by [`Replays`].
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Terms;
 use crate::gate::Permit;
-use crate::ledger::{Draw, Ending, RestoreReason, Sale};
+use crate::ledger::{Ending, ReserveRefused, RestoreReason, Sale};
 use crate::moment::Moment;
+use crate::pricing::{Meter, Metering, Quote, RequestFacts, ResponseFacts};
 use crate::store::{Ledger, Reservation, ReserveError};
 
 mod body;
@@ -22,10 +26,22 @@ mod replay;
 pub use body::{MeteredBody, StreamFault};
 pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits, Replays};
 
+/// What a request was priced by, for whoever charges it.
+#[derive(Clone, Debug)]
+pub struct Bill {
+    /// The terms of its route.
+    pub terms: Arc<Terms>,
+    /// What the rule reads of it.
+    pub request: RequestFacts,
+    /// What it costs; `None` under a pass.
+    pub quote: Option<Quote>,
+}
+
 /// A unit that is debited and not yet spent: leave to send one request upstream.
 #[must_use = "a hold that is dropped releases or charges its unit"]
 pub struct Hold {
     sale: Box<Sale>,
+    bill: Box<Bill>,
     /// `None` once it ended.
     reservation: Option<Reservation>,
     cut: CancellationToken,
@@ -40,7 +56,7 @@ impl std::fmt::Debug for Hold {
 }
 
 impl Hold {
-    /// Takes what `draw` asks for of what `permit` says. When this returns, the debit is on disk.
+    /// Takes what `permit` draws for a request that is priced as `bill` says. When this returns, the debit is on disk.
     ///
     /// `cut` says that this process is breaking its connections off: what it drops then was not
     /// cancelled by the client, and the buyer keeps the unit.
@@ -50,13 +66,44 @@ impl Hold {
     pub async fn reserve(
         ledger: &Ledger,
         permit: Permit,
-        draw: Draw,
+        bill: Bill,
         cut: CancellationToken,
     ) -> Result<Hold, ReserveError> {
         let sale = permit.sale();
-        let reservation = ledger.reserve(sale.clone(), draw).await?;
+        let reservation = ledger.reserve(sale.clone(), permit.draw().clone()).await?;
         Moment::Reserved.reached();
-        Ok(Hold { sale: Box::new(sale), reservation: Some(reservation), cut, recording: None })
+        let hold = Hold {
+            sale: Box::new(sale),
+            bill: Box::new(bill),
+            reservation: Some(reservation),
+            cut,
+            recording: None,
+        };
+        hold.affords()
+    }
+
+    /// A price that the token's use before decides may be above what is held: then nothing is.
+    fn affords(self) -> Result<Hold, ReserveError> {
+        let (Some(quote), Some(reservation)) = (&self.bill.quote, &self.reservation) else {
+            return Ok(self);
+        };
+        if quote.metering != Metering::AtReserve || !self.sale.kind.draws_money() {
+            return Ok(self);
+        }
+        let meter = Meter::new(&self.bill.terms.rule, self.bill.request.clone(), quote, reservation.used());
+        let cost = meter.cost(&ResponseFacts::default()).unwrap_or(quote.most).msat();
+        let held = reservation.held();
+        if cost <= held {
+            return Ok(self);
+        }
+        let left = held.saturating_add(reservation.left());
+        self.end(Ending::Restored(RestoreReason::NotDispatched));
+        Err(ReserveRefused::TooSmall { left, needed: cost }.into())
+    }
+
+    /// What the request was priced by.
+    pub fn bill(&self) -> &Bill {
+        &self.bill
     }
 
     /// What the unit was sold as.

@@ -27,6 +27,10 @@
 //! exchange outlives it, and its spent token, with the same key and request, gets the same answer
 //! once more (`metering::Replays`), marked `X-Tollhouse-Replayed: true`.
 //!
+//! A rule that reads the request's JSON gets to see a body of at most 64 KiB; what was looked at is what
+//! is sent on. A longer body, or one that is not JSON without doubt (a key that comes twice, an encoding),
+//! passes unread: the rule then has no price, and the fallback holds or nothing is sold.
+//!
 //! Connections should be read through [`Framed`]: hyper alone takes chunked where a Content-Length
 //! stands beside it (the length is then not forwarded).
 
@@ -48,6 +52,7 @@ use crate::request::admit;
 mod answer;
 mod answer_headers;
 mod body;
+mod entity;
 mod forward;
 mod framing;
 mod outlive;
@@ -59,6 +64,7 @@ pub use framing::Framed;
 pub use upstream::TlsFault;
 
 use answer::{Problem, is_preflight, payment_required, preflight, replayed};
+use entity::look;
 use upstream::Upstreams;
 
 /// Whose certificates an HTTPS upstream may show.
@@ -153,13 +159,17 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         Ok(request) => request,
         Err(refused) => return Problem::from(refused).render(),
     };
-    if is_preflight(request.method(), &parts.headers) && state.checkout.knows(&request) {
+    let Some(matched) = state.checkout.find(&request) else {
+        return Problem::new(StatusCode::NOT_FOUND, "no_such_route", "Nothing is served here.").render();
+    };
+    if is_preflight(request.method(), &parts.headers) {
         return preflight(&parts.headers);
     }
-    match state.checkout.check(&request, &parts.headers).await {
-        Outcome::NoRoute => {
-            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "Nothing is served here.").render()
-        }
+    let (body, seen) = match look(body, &matched, state.config.idle_timeout).await {
+        Ok(looked) => looked,
+        Err(fault) => return fault.problem().render(),
+    };
+    match state.checkout.check(matched, &request, &parts.headers, seen).await {
         Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
         Outcome::Admitted(matched, hold) => match hold.light() {
             None => state.forward_paid(&request, &matched.service, body, hold).await,

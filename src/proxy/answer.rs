@@ -7,17 +7,18 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::answer_headers::X_TOLLHOUSE_REPLAYED;
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
-use crate::checkout::{Offered, Refused};
+use crate::checkout::{L402_OFFER, Offered, Refused};
 use crate::metering::KeptAnswer;
 use crate::request::{Inadmissible, METHODS};
 use crate::store::StoreError;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -91,6 +92,11 @@ impl From<Refused> for Problem {
                 tracing::warn!(%why, code = why.code(), "no challenge: the request has no price");
                 unavailable(why.code(), "What this request costs cannot be told now, so it is not sold.")
             }
+            Refused::NotForSale(why) => Problem::new(
+                StatusCode::FORBIDDEN,
+                "not_for_sale",
+                format!("No offer pays for this request: {why}."),
+            ),
             Refused::CannotReceive(why) => {
                 tracing::warn!(%why, "no challenge: the price cannot be received");
                 unavailable(
@@ -112,10 +118,14 @@ impl From<Refused> for Problem {
 
 /// The 402 of PROTOCOLS §1.
 pub(super) fn payment_required(offered: &Offered) -> Response {
-    let challenge = offered.challenge();
-    let body = challenge.body(offered.code(), offered.detail());
-    let mut response = own(StatusCode::PAYMENT_REQUIRED, body.to_string());
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge.header_value());
+    let mut response = own(StatusCode::PAYMENT_REQUIRED, offered.body().to_string());
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, offered.challenge().header_value());
+    if let Some(offer) = offered.applied() {
+        let applied = HeaderValue::try_from(format!("{L402_OFFER}={offer}"))
+            .expect("a name is small letters, digits, `-` and `_`");
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
     response
 }
 
@@ -141,7 +151,7 @@ fn own(status: StatusCode, body: String) -> Response {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Tollhouse-Unit"),
+        HeaderValue::from_static("WWW-Authenticate, Retry-After, Preference-Applied, X-Tollhouse-Unit"),
     );
     response
 }

@@ -1,0 +1,88 @@
+//! Where one request is sold: picks an offer, mints its invoice and its token.
+//!
+//! Invariant: it stores nothing but one place in the bounded map of recent challenges (money rule 1).
+
+use http::HeaderMap;
+
+use super::mint::Minted;
+use super::offered::Offered;
+use super::prefer::preferred;
+use super::pricing::Pricing;
+use super::ware::{NotSold, Ware};
+use super::{CheckoutParts, Outcome, Refused};
+use crate::catalog::Matched;
+use crate::gate::Priced;
+use crate::ports::CannotReceive;
+use crate::pricing::{Ask, Quote};
+use crate::request::CanonicalRequest;
+use crate::types::Name;
+
+/// Where one request is sold.
+pub(super) struct Counter<'a> {
+    pub(super) parts: &'a CheckoutParts,
+    pub(super) matched: &'a Matched,
+    pub(super) pricing: &'a Pricing<'a>,
+    pub(super) request: &'a CanonicalRequest,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl Counter<'_> {
+    /// Makes an offer, because of `code`, which `detail` says in words.
+    pub(super) fn offer(&self, code: &'static str, detail: String) -> Outcome {
+        match self.try_offer(code, detail) {
+            Ok(offered) => Outcome::Challenge(Box::new(offered)),
+            Err(refused) => Outcome::Refused(refused),
+        }
+    }
+
+    fn try_offer(&self, code: &'static str, detail: String) -> Result<Offered, Refused> {
+        let quote = self.pricing.today()?;
+        let wares = shelf(self.matched, &quote, &self.pricing.ask())?;
+        let wanted = preferred(self.headers);
+        let minted = self.mint(&wares, wanted.as_ref())?;
+        Ok(Offered {
+            preferred: wanted.as_ref() == Some(&minted.ware.name),
+            minted,
+            wares,
+            quote,
+            restore: self.matched.terms.restore.clone(),
+            code,
+            detail,
+        })
+    }
+
+    /// Mints the one of `wares` that is `wanted`, or the first. One whose price the channels cannot
+    /// carry, for it is below or above what they take, gives way to the next.
+    fn mint(&self, wares: &[Ware], wanted: Option<&Name>) -> Result<Minted, CannotReceive> {
+        let named = wares.iter().filter(|ware| Some(&ware.name) == wanted);
+        let mut fault = None;
+        for ware in named.chain(wares) {
+            match self.parts.mint(ware.clone(), self.matched, self.request.host()) {
+                Ok(minted) => return Ok(minted),
+                Err(why @ (CannotReceive::TooSmall { .. } | CannotReceive::TooLarge { .. })) => {
+                    fault.get_or_insert(why);
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        Err(fault.unwrap_or(CannotReceive::NoUsableChannel))
+    }
+}
+
+/// What is sold for a request that costs `quote`, in the operator's order.
+pub(super) fn shelf(matched: &Matched, quote: &Quote, ask: &Ask<'_>) -> Result<Vec<Ware>, Refused> {
+    let (mut wares, mut fault) = (Vec::new(), None);
+    for offer in &matched.terms.offers {
+        match Ware::of(offer, matched, quote, ask) {
+            Ok(ware) => wares.push(ware),
+            Err(why) => {
+                fault.get_or_insert(why);
+            }
+        }
+    }
+    match fault {
+        _ if !wares.is_empty() => Ok(wares),
+        Some(NotSold::Unpriced(why)) => Err(why.into()),
+        why => Err(Refused::NotForSale(why.unwrap_or(NotSold::NothingOffered))),
+    }
+}

@@ -1,0 +1,114 @@
+//! A ready offer: everything that a 402 says.
+
+use serde_json::{Value, json};
+
+use super::mint::Minted;
+use super::ware::{Ware, span};
+use crate::catalog::RestorePolicy;
+use crate::l402::{Challenge, Quoted, Sold};
+use crate::pricing::{Metering, Quote};
+use crate::types::Name;
+
+/// A ready offer: the data of a 402.
+#[derive(Debug)]
+pub struct Offered {
+    pub(super) minted: Minted,
+    /// Everything that may be asked for instead, itself included, in the operator's order.
+    pub(super) wares: Vec<Ware>,
+    /// It is what the client asked for by name.
+    pub(super) preferred: bool,
+    /// What the request costs.
+    pub(super) quote: Quote,
+    pub(super) restore: RestorePolicy,
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+impl Offered {
+    /// The offer as the protocol shows it.
+    pub fn challenge(&self) -> Challenge<'_> {
+        let Minted { sold, token, invoice, .. } = &self.minted;
+        Challenge {
+            token,
+            bolt11: &invoice.bolt11,
+            payment_hash: invoice.payment_hash,
+            amount: sold.sold,
+            expires_at: invoice.expires_at,
+            valid_until: sold.valid_until,
+            kind: sold.kind,
+            units: sold.units,
+        }
+    }
+
+    /// Stable code of the reason.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The reason in words.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What the token sells.
+    pub fn sold(&self) -> &Sold {
+        &self.minted.sold
+    }
+
+    /// The offer's name, when it is what the client asked for (`Preference-Applied`).
+    pub fn applied(&self) -> Option<&Name> {
+        self.preferred.then_some(&self.minted.ware.name)
+    }
+
+    /// The body of the 402: the challenge's fields, the offers, what this request costs, what gives a
+    /// unit back, and the lifetimes in words.
+    pub fn body(&self) -> Value {
+        let mut body = self.challenge().body(self.code, &self.detail);
+        let ware @ Ware { invoice_expiry, life, .. } = &self.minted.ware;
+        body["offer"] = json!(ware.name);
+        body["description"] = json!(ware.words());
+        body["amount"] = json!(ware.price.to_string());
+        body["quote"] = json!(ware.quote.as_ref().map(Quoted::as_str));
+        body["offers"] = self.wares.iter().map(Ware::json).collect();
+        body["request"] = json!({
+            "leastMsat": self.quote.least,
+            "mostMsat": self.quote.most,
+            "price": price_words(&self.quote),
+        });
+        body["restore_on"] = json!(restore_words(&self.restore, &self.quote));
+        body["lifetimes"] = json!(format!(
+            "The invoice can be paid for {}; the token is good for {} after that.",
+            span(invoice_expiry.as_secs()),
+            span(life.as_secs()),
+        ));
+        body
+    }
+}
+
+/// What the request costs, in words.
+pub(super) fn price_words(quote: &Quote) -> String {
+    let Quote { least, most, .. } = quote;
+    match quote.metering {
+        Metering::Exact => most.to_string(),
+        Metering::AtReserve => format!("{least} to {most}, by what the token was used for before"),
+        Metering::Flowing => format!("{least} to {most}, metered while the answer flows"),
+        Metering::AtEnd => format!("at most {most}: the answer says how much"),
+    }
+}
+
+/// Which ends of a request are not charged, in words.
+pub(super) fn restore_words(restore: &RestorePolicy, quote: &Quote) -> String {
+    let statuses = restore.to_string();
+    let answers =
+        if statuses.is_empty() { String::new() } else { format!(", and when it answers {statuses}") };
+    let broken = match quote.metering {
+        Metering::Exact | Metering::AtReserve => "or breaks its answer off",
+        Metering::Flowing | Metering::AtEnd => {
+            "or breaks off before its answer (an answer that breaks off later costs what was delivered)"
+        }
+    };
+    format!(
+        "Nothing is charged when the upstream cannot be reached, does not answer in time, {broken}{answers}. \
+         Every other answer is charged."
+    )
+}

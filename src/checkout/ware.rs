@@ -1,0 +1,243 @@
+//! What can be bought for a request, and for how much.
+//!
+//! Pure. Invariants: everything in a [`Ware`] is a price that may be sold at, never zero; a unit of a
+//! request or pack covers what the request at hand costs and nothing dearer; a balance is offered only
+//! where it pays for the request at hand.
+
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::catalog::{Matched, Offer, Offering, REUSABLE_LIFE};
+use crate::l402::{Quoted, Sold};
+use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Rule, Unpriced, Worth};
+use crate::types::{Kind, Msat, Name, Timestamp};
+
+/// In which LDK still accepts the payment of an invoice that is over, counted in block time.
+const LATE_PAYMENT: Duration = Duration::from_secs(2 * 3_600);
+
+/// How long the token of a single request lives beyond that, unless the terms say otherwise.
+const REQUEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// An offer with its price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ware {
+    /// The offer's name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: Kind,
+    /// How many units: requests, millisatoshi of a balance, seconds of a pass.
+    pub units: u64,
+    /// The price of the whole.
+    pub price: Msat,
+    /// The dearest request that one unit of a request or pack opens; zero for the other kinds.
+    pub covers: Msat,
+    /// What it was changed from, at which rate.
+    pub quote: Option<Quoted>,
+    /// The route that is sold; of a pass, the scope.
+    pub route: Name,
+    /// How long the invoice may be paid.
+    pub invoice_expiry: Duration,
+    /// How long the token lives after that.
+    pub life: Duration,
+}
+
+/// Why an offer of the terms is not sold for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotSold {
+    /// Its price cannot be told.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
+    /// What the request costs is known only afterwards, and a unit has one price.
+    #[error("what the request costs is known only afterwards: it is paid from a balance")]
+    Metered,
+    /// The balance would not pay for the request.
+    #[error("it is less than the {needed} that this request needs")]
+    TooSmall {
+        /// What the request needs.
+        needed: Msat,
+    },
+    /// The terms have no offers: only tokens that the operator grants are good there.
+    #[error("nothing is on offer there")]
+    NothingOffered,
+    /// The pack has a price of its own, which was made for requests at another price.
+    #[error("its price was not made for this request")]
+    PricedApart,
+}
+
+impl Ware {
+    /// `offer` for the request that `ask` shows and that costs `quote`.
+    pub(super) fn of(
+        offer: &Offer,
+        matched: &Matched,
+        quote: &Quote,
+        ask: &Ask<'_>,
+    ) -> Result<Ware, NotSold> {
+        let terms = &matched.terms;
+        let worth = |amount: Amount| -> Result<Worth, Unpriced> {
+            let worth = amount.worth(ask.exchange, ask.now)?.ok_or(Unpriced::Overflow)?;
+            if worth.msat == Msat::ZERO { Err(Unpriced::Zero) } else { Ok(worth) }
+        };
+        let of_quote = || quoted_of(quote);
+        let (units, price, covers, quoted) = match &offer.what {
+            Offering::Request | Offering::Pack { .. } if !one_price(quote) => return Err(NotSold::Metered),
+            Offering::Request => (1, quote.most, quote.most, of_quote()),
+            Offering::Pack { requests, price: None } => {
+                let whole = terms.rule.pack_price(*requests, ask)?;
+                (*requests, whole.msat, quote.most, of_quote().or_else(|| quoted(whole.changed)))
+            }
+            Offering::Pack { requests, price: Some(price) } => {
+                if !fits(matched) {
+                    return Err(NotSold::PricedApart);
+                }
+                let whole = worth(*price)?;
+                (*requests, whole.msat, quote.most, of_quote().or_else(|| quoted(whole.changed)))
+            }
+            Offering::Pass { lasts, price } => {
+                let whole = worth(*price)?;
+                (lasts.as_secs(), whole.msat, Msat::ZERO, quoted(whole.changed))
+            }
+            Offering::Balance { value, price } => {
+                let value = worth(*value)?;
+                if value.msat < quote.least {
+                    return Err(NotSold::TooSmall { needed: quote.least });
+                }
+                let whole = price.map_or(Ok(value), worth)?;
+                (value.msat.msat(), whole.msat, Msat::ZERO, quoted(whole.changed))
+            }
+        };
+        if price == Msat::ZERO || units == 0 {
+            return Err(Unpriced::Zero.into());
+        }
+        let kind = offer.what.kind();
+        Ok(Ware {
+            name: offer.name.clone(),
+            kind,
+            units,
+            price,
+            covers,
+            quote: quoted,
+            route: if kind == Kind::Pass { terms.scope.clone() } else { matched.route.clone() },
+            invoice_expiry: terms.invoice_expiry,
+            life: terms.token_life.unwrap_or_else(|| usual_life(kind)).saturating_add(LATE_PAYMENT),
+        })
+    }
+
+    /// What the token says, of an invoice that is over at `expires_at`.
+    pub(super) fn sold(&self, service: &Name, revision: u32, expires_at: Timestamp) -> Sold {
+        Sold {
+            service: service.clone(),
+            route: self.route.clone(),
+            kind: self.kind,
+            units: self.units,
+            sold: self.price,
+            revision,
+            covers: self.covers,
+            quote: self.quote.clone(),
+            valid_until: expires_at.plus(self.life),
+        }
+    }
+
+    /// What is bought, in words, such as `100 requests`.
+    pub fn words(&self) -> String {
+        match self.kind {
+            Kind::Request => "One request".to_owned(),
+            Kind::Pack => format!("{} requests", self.units),
+            Kind::Pass => format!("A pass for {}", span(self.units)),
+            Kind::Balance | Kind::Granted => match Msat::new(self.units) {
+                Ok(value) => format!("A balance of {value}"),
+                Err(_) => format!("A balance of {} msat", self.units),
+            },
+        }
+    }
+
+    /// As the 402's `offers` shows it.
+    pub fn json(&self) -> Value {
+        json!({
+            "offer": self.name,
+            "description": self.words(),
+            "kind": self.kind,
+            "units": self.units,
+            "unit": match self.kind {
+                Kind::Request | Kind::Pack => "request",
+                Kind::Pass => "second",
+                Kind::Balance | Kind::Granted => "msat",
+            },
+            "amountMsat": self.price,
+            "amountSats": self.price.sats_ceil(),
+            "amount": self.price.to_string(),
+            "quote": self.quote.as_ref().map(Quoted::as_str),
+            "reusable": self.kind.reusable(),
+            "invoiceSeconds": self.invoice_expiry.as_secs(),
+            "tokenSeconds": self.life.as_secs(),
+        })
+    }
+}
+
+/// Whether a unit has one price, known before the request.
+fn one_price(quote: &Quote) -> bool {
+    matches!(quote.metering, Metering::Exact | Metering::AtReserve)
+}
+
+/// Whether a pack with a price of its own was priced for the request at hand: its route has the offers
+/// and the rule from one place, and the rule asks the same of every request. Otherwise the dearest
+/// request would be bought at the price of the cheapest.
+fn fits(matched: &Matched) -> bool {
+    let Matched { service, terms, .. } = matched;
+    let inherited = terms.scope == service.terms.scope;
+    (!inherited || terms.rule == service.terms.rule) && !varies(&terms.rule)
+}
+
+/// Whether the price depends on the request.
+fn varies(rule: &Rule) -> bool {
+    let reads = rule.reads();
+    reads.method || reads.path || reads.query || reads.headers || reads.size_bytes || reads.request_json
+}
+
+const fn usual_life(kind: Kind) -> Duration {
+    match kind {
+        Kind::Request => REQUEST_LIFE,
+        Kind::Pack | Kind::Pass | Kind::Balance | Kind::Granted => REUSABLE_LIFE,
+    }
+}
+
+/// A span of seconds in the largest unit that it is a multiple of.
+pub(super) fn span(seconds: u64) -> String {
+    let (size, unit) = [(86_400, "day"), (3_600, "hour"), (60, "minute")]
+        .into_iter()
+        .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size))
+        .unwrap_or((1, "second"));
+    let count = seconds / size;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The quote as a token carries it.
+fn quoted(changed: Option<(Fiat, Rate)>) -> Option<Quoted> {
+    let (fiat, rate) = changed?;
+    let text = |per_btc: Decimal| format!("{fiat}@{}", per_btc.normalize()).parse().ok();
+    text(rate.per_btc).or_else(|| text(rate.per_btc.round_dp(2)))
+}
+
+/// The rate that `quote` was made at, with what it is in that currency.
+fn quoted_of(quote: &Quote) -> Option<Quoted> {
+    let whole = || {
+        let rate = quote.rate?;
+        let amount = Decimal::from(quote.most.msat()).checked_mul(rate.per_btc)?;
+        let amount = amount.checked_div(Decimal::from(MSAT_PER_BTC))?.round_dp(8).normalize();
+        Some((Fiat { amount, currency: rate.currency }, rate))
+    };
+    quoted(quote.changed.or_else(whole))
+}
+
+/// Millisatoshi in a bitcoin.
+const MSAT_PER_BTC: u64 = 100_000_000_000;
+
+/// The rate that a token was sold at, when its quote names one.
+pub(super) fn rate_of(quoted: &Quoted, now: Timestamp) -> Option<Rate> {
+    let (fiat, per_btc) = quoted.as_str().split_once('@')?;
+    let fiat: Fiat = fiat.parse().ok()?;
+    let per_btc: Decimal = per_btc.parse().ok().filter(|rate| *rate > Decimal::ZERO)?;
+    Some(Rate { currency: fiat.currency, per_btc, at: now })
+}
