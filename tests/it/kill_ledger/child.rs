@@ -1,8 +1,8 @@
 //! The process that is killed: the gateway's router on a socket, over a ledger that stays.
 //!
-//! It is the test binary, started anew with [`DIR`] and [`ORIGIN`] set. It speaks to its parent in lines:
+//! It is the test binary, started anew with [`DIR`], [`ORIGIN`] and [`FLAW`] set. It speaks to its parent in lines:
 //! one JSON object when it is up, one for each payment that it noted; it reads the hashes of payments.
-//! When its input ends it closes the ledger in order and exits.
+//! When its input ends it closes the ledger in order and exits; with [`DEADLINE`] set it dies by itself.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -26,15 +26,21 @@ use tollhouse::ports::{
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::proxy::{ProxyConfig, ProxyState, router};
-use tollhouse::store::{DirLock, Ledger};
+use tollhouse::store::{DirLock, Flaw, Ledger};
 use tollhouse::types::{Msat, PaymentHash, Preimage};
 
+use super::deadline::Deadline;
 use crate::gateway::{serve, signed_invoice};
 
 /// The folder with the ledger; set for the child only.
 pub(super) const DIR: &str = "TOLLHOUSE_KILL_DIR";
 /// The upstream's address.
 pub(super) const ORIGIN: &str = "TOLLHOUSE_KILL_ORIGIN";
+
+/// A fault of the ledger, put in on purpose.
+pub(super) const FLAW: &str = "TOLLHOUSE_KILL_FLAW";
+/// At which moment it dies; may be missing.
+pub(super) const DEADLINE: &str = "TOLLHOUSE_KILL_DEADLINE";
 
 /// What one request costs.
 pub(super) fn price() -> Msat {
@@ -52,6 +58,9 @@ pub(super) fn preimage(payment_secret: &[u8; 32]) -> Preimage {
 #[expect(clippy::disallowed_methods, reason = "the child must not come back to the harness")]
 pub(super) fn run(dir: &Path) -> ! {
     let origin = std::env::var(ORIGIN).expect("the upstream's address");
+    if let Ok(text) = std::env::var(DEADLINE) {
+        Deadline::set(&text);
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(live(dir, &origin));
     std::process::exit(0)
@@ -60,8 +69,9 @@ pub(super) fn run(dir: &Path) -> ! {
 async fn live(dir: &Path, origin: &str) {
     let _lock = DirLock::take(dir).expect("the one before is dead");
     let path = dir.join("ledger.db");
+    let flaw = Flaw::of(&std::env::var(FLAW).expect("a flaw")).expect("a flaw");
     let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&path).expect("a time"));
-    let (ledger, opened) = Ledger::open(&path, Arc::clone(&clock)).expect("the ledger opens");
+    let (ledger, opened) = Ledger::open_flawed(&path, Arc::clone(&clock), flaw).expect("the ledger opens");
     let audit = ledger.audit().await.expect("the ledger reads");
     let (cut, tracker, entropy) = (CancellationToken::new(), TaskTracker::new(), SystemEntropy::new());
     let recent = Arc::new(RecentChallenges::new(4_096));

@@ -3,16 +3,22 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tollhouse::types::PaymentHash;
 
-use super::{PATIENCE, child};
+use super::deadline::Deadline;
+use super::{PATIENCE, Place, child};
+
+/// The signals that end a child.
+const KILLED: i32 = 9;
+const ABORTED: i32 = 6;
 
 /// Payments that arrived and that no gate has noted yet: told again after every start, as LDK does.
 #[derive(Debug, Default)]
@@ -45,15 +51,20 @@ pub(super) struct Gate {
     input: Mutex<Option<ChildStdin>>,
     payments: Arc<Payments>,
     reader: Mutex<Option<JoinHandle<()>>>,
+    died: CancellationToken,
 }
 
 impl Gate {
-    /// Starts one on the ledger in `dir` and tells it of the payments that are not noted yet.
-    pub(super) async fn start(dir: &Path, origin: SocketAddr, payments: &Arc<Payments>) -> Gate {
+    /// Starts one and tells it of the payments that are not noted yet; `None` when its deadline came
+    /// before it was up.
+    pub(super) async fn start(place: &Place, deadline: Option<Deadline>) -> Option<Gate> {
+        let payments = &place.payments;
         let mut process = Command::new(std::env::current_exe().expect("this binary"))
             .args(["--exact", super::NAME, "--nocapture"])
-            .env(child::DIR, dir)
-            .env(child::ORIGIN, origin.to_string())
+            .env(child::DIR, place.dir.path())
+            .env(child::ORIGIN, place.origin.address.to_string())
+            .env(child::FLAW, place.flaw.code())
+            .envs(deadline.map(|deadline| (child::DEADLINE, deadline.told())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -61,7 +72,8 @@ impl Gate {
         let input = process.stdin.take().expect("piped");
         let output = BufReader::new(process.stdout.take().expect("piped"));
         let (up, is_up) = oneshot::channel();
-        let hears = Arc::clone(payments);
+        let (hears, died) = (Arc::clone(payments), CancellationToken::new());
+        let over = died.clone();
         let reader = std::thread::spawn(move || {
             let mut up = Some(up);
             for line in output.lines().map_while(Result::ok) {
@@ -76,9 +88,15 @@ impl Gate {
                     let _ = up.send(said);
                 }
             }
+            over.cancel();
         });
         let report = tokio::time::timeout(PATIENCE, is_up).await.expect("the child is up in time");
-        let report = report.expect("the child came up instead of dying: see its words above");
+        let Ok(report) = report else {
+            let status = process.wait().expect("it ends");
+            let at_its_deadline = deadline.is_some() && status.signal() == Some(ABORTED);
+            assert!(at_its_deadline, "the child died before it was up: {status}; see its words above");
+            return None;
+        };
         let address = report["gate"].as_str().and_then(|at| at.parse().ok()).expect("an address");
         let gate = Gate {
             address,
@@ -87,10 +105,16 @@ impl Gate {
             input: Mutex::new(Some(input)),
             payments: Arc::clone(payments),
             reader: Mutex::new(Some(reader)),
+            died,
         };
         let waiting = payments.waiting.lock().expect("no test panics here").clone();
         waiting.iter().for_each(|hash| gate.write(hash));
-        gate
+        Some(gate)
+    }
+
+    /// It died at its deadline.
+    pub(super) async fn died(&self) {
+        self.died.cancelled().await;
     }
 
     /// A payment arrived.
@@ -108,12 +132,13 @@ impl Gate {
         }
     }
 
-    /// kill -9.
+    /// kill -9, if it has not died.
     pub(super) fn kill(&self) {
         let mut process = self.process.lock().expect("no test panics here");
         process.kill().expect("it was running");
         let status = process.wait().expect("it ends");
-        assert!(status.code().is_none(), "the child ended by itself: {status}");
+        let killed = matches!(status.signal(), Some(KILLED | ABORTED));
+        assert!(killed, "the child ended by itself: {status}");
         self.drained();
     }
 
