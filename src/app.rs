@@ -22,7 +22,9 @@ use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::Settings;
+use crate::custody::{Custody, CustodyLimits};
 use crate::event::Event;
+use crate::forward_auth::{self, ForwardAuth};
 use crate::ledger::RecentChallenges;
 use crate::node::config::NodeConfig;
 use crate::node::{LightningNode, NodeSeed, NodeState};
@@ -50,6 +52,9 @@ const LAST_GRACE: Duration = Duration::from_secs(5);
 /// The operator's page needs few connections.
 const ADMIN_CONNECTIONS: usize = 256;
 
+/// Another proxy keeps its connections; more customers at once wait for one of them.
+const ASKING_CONNECTIONS: usize = 256;
+
 /// Everything that an appliance is told at its start.
 pub struct Blueprint {
     /// Where keys, channels and the ledger live; each network has a directory in it.
@@ -62,6 +67,8 @@ pub struct Blueprint {
     pub gateway: TcpListener,
     /// The admin socket, bound.
     pub admin: TcpListener,
+    /// The socket where other proxies ask, bound, if there is one.
+    pub forward_auth: Option<TcpListener>,
     /// Host names that the admin side answers to besides its own address.
     pub allowed_hosts: Vec<String>,
     /// The gateway's address as customers see it, when something stands in front.
@@ -82,12 +89,17 @@ impl Blueprint {
         let lock = take_dir(&settings.data_dir)?;
         let gateway = bind("gateway.listen", settings.gateway.listen).await?;
         let admin = bind("admin.listen", settings.admin.listen).await?;
+        let forward_auth = match settings.forward_auth {
+            Some(listen) => Some(bind("forward_auth.listen", listen).await?),
+            None => None,
+        };
         Ok(Blueprint {
             data_dir: settings.data_dir,
             lock,
             node: settings.node,
             gateway,
             admin,
+            forward_auth,
             allowed_hosts: settings.admin.allowed_hosts,
             public_url: settings.gateway.public_url,
             rates: settings.rates,
@@ -122,6 +134,7 @@ pub struct Appliance {
     admin_key: PathBuf,
     ending: Ending,
     stop_streams: CancellationToken,
+    stop_custody: CancellationToken,
     stop_node: CancellationToken,
     stop_events: CancellationToken,
     serving: TaskTracker,
@@ -193,8 +206,15 @@ impl Appliance {
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
         let stop_streams = CancellationToken::new();
-        let (outbox_too, rates) = (Arc::clone(&outbox), Arc::clone(&outside.rates));
-        let shop = Shop { node: Arc::clone(&node), outbox: outbox_too, checkout, rates };
+        let asked = ForwardAuth { checkout: checkout.clone(), ledger: ground.ledger.clone() };
+        let custody = custody(&ground);
+        let shop = Shop {
+            node: Arc::clone(&node),
+            outbox: Arc::clone(&outbox),
+            checkout,
+            custody: Arc::clone(&custody),
+            rates: Arc::clone(&outside.rates),
+        };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
@@ -207,6 +227,7 @@ impl Appliance {
             admin_key: dir.join("admin.key"),
             ending: ending.clone(),
             stop_streams,
+            stop_custody: CancellationToken::new(),
             stop_node: CancellationToken::new(),
             stop_events: CancellationToken::new(),
             serving: serving.clone(),
@@ -217,7 +238,13 @@ impl Appliance {
         let front = listener::Front { tcp: blueprint.gateway, router: gate, connections: limit };
         serving.spawn(listener::serve(front, ending.clone(), serving.clone(), Framed::new));
         let front = listener::Front { tcp: blueprint.admin, router: desk, connections: ADMIN_CONNECTIONS };
-        serving.spawn(listener::serve(front, ending, serving.clone(), std::convert::identity));
+        serving.spawn(listener::serve(front, ending.clone(), serving.clone(), std::convert::identity));
+        if let Some(tcp) = blueprint.forward_auth {
+            let front =
+                listener::Front { tcp, router: forward_auth::router(asked), connections: ASKING_CONNECTIONS };
+            serving.spawn(listener::serve(front, ending, serving.clone(), Framed::new));
+        }
+        appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         appliance.node_tasks.spawn(outside.rates.run(appliance.stop_events.clone()));
         appliance.start_node(node, recent);
         Ok(appliance)
@@ -288,6 +315,8 @@ impl Appliance {
                 tracing::warn!(open = self.serving.len(), "some connections did not end");
             }
         }
+        // Nobody can settle any more: what applications hold goes back before the ledger closes.
+        self.stop_custody.cancel();
         // Events first: what the node tells from here on it tells again at the next start.
         self.stop_events.cancel();
         self.stop_node.cancel();
@@ -338,6 +367,12 @@ struct Shop {
     outbox: Arc<Outbox>,
     checkout: Checkout,
     rates: Arc<Rates>,
+    custody: Arc<Custody>,
+}
+
+/// Where applications' holds wait for their end.
+fn custody(ground: &Ground) -> Arc<Custody> {
+    Custody::new(CustodyLimits::default(), Arc::clone(&ground.clock), ground.entropy.clone())
 }
 
 async fn admin_router(
@@ -354,6 +389,7 @@ async fn admin_router(
         node: watch,
         control,
         checkout: shop.checkout,
+        custody: shop.custody,
         outbox: shop.outbox,
         rates: shop.rates,
         clock: Arc::clone(&ground.clock),

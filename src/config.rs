@@ -43,6 +43,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// The listener that the operator uses.
     pub admin: Admin,
+    /// The listener that other proxies ask, if there is one.
+    pub forward_auth: Option<SocketAddr>,
     /// The Lightning node.
     pub node: NodeConfig,
     /// What the log shows: a level, or a filter as `tracing_subscriber::EnvFilter` reads it.
@@ -180,6 +182,28 @@ impl Settings {
             warnings.push(origin.problem_from(admin_source, "admin.listen", Bad::new(what, help)));
         }
 
+        let mut section = top.section("forward_auth");
+        let asked = layers.one(&mut section, "listen", value::listen);
+        layers.problems.extend(section.finish());
+        let forward_auth = asked.map(|(listen, source)| {
+            layers.show("forward_auth.listen", listen.to_string(), source.clone());
+            if same_listener(listen, gateway_listen) || same_listener(listen, admin_listen) {
+                let what = format!("{listen} is another listener's");
+                let help = "Other proxies ask on a listener of their own: give it another port.";
+                layers.problems.push(origin.problem_from(
+                    source,
+                    "forward_auth.listen",
+                    Bad::new(what, help),
+                ));
+            } else if !listen.ip().is_loopback() {
+                let what =
+                    format!("{listen} can be reached from other machines, and keys go there unencrypted");
+                let help = "Prefer 127.0.0.1, or a network that only the proxy is in.";
+                warnings.push(origin.problem_from(source, "forward_auth.listen", Bad::new(what, help)));
+            }
+            listen
+        });
+
         let node = node::read(&mut layers, &mut top, network, base);
         let rates = rates::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
@@ -207,6 +231,7 @@ impl Settings {
                 data_dir,
                 gateway: Gateway { listen: gateway_listen, public_url },
                 admin: Admin { listen: admin_listen, allowed_hosts },
+                forward_auth,
                 node,
                 log,
                 rates,

@@ -24,11 +24,13 @@
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
+//! | 6 | [`custody`] | holds that applications took and have not ended |
 //! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
 //! | 7 | [`proxy`] | the gateway: route, charge, forward |
 //! | 7 | [`agent`] | the paying client: 402, one payment, the proof, the answer |
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
+//! | 8 | [`forward_auth`] | decides and debits for another proxy that forwards |
 //! | 9 | [`config`] | the settings, each with its source |
 //! | 10 | [`app`] | composition root: builds the parts, serves the listeners, ends in order |
 //! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
@@ -42,8 +44,10 @@ pub mod checkout;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod custody;
 pub mod egress;
 pub mod event;
+pub mod forward_auth;
 pub mod gate;
 pub mod l402;
 pub mod ledger;

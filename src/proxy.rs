@@ -51,6 +51,7 @@ use crate::request::admit;
 
 mod answer;
 mod answer_headers;
+pub mod answers;
 mod body;
 mod entity;
 mod forward;

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
+use crate::custody::Custody;
 use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rates::Rates;
@@ -70,6 +71,8 @@ pub struct OperatorParts {
     pub control: Arc<dyn NodeControl>,
     /// Quotes, mints, verifies and reserves, for applications that ask.
     pub checkout: Checkout,
+    /// Holds that applications took.
+    pub custody: Arc<Custody>,
     /// Pays.
     pub outbox: Arc<Outbox>,
     /// Knows what bitcoin costs in other currencies.

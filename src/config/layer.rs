@@ -41,6 +41,9 @@ pub struct Flags {
     /// A further host name that the admin listener answers to [env: TOLLHOUSE_ADMIN_ALLOWED_HOSTS]
     #[arg(long, value_name = "HOST")]
     pub admin_allowed_hosts: Vec<String>,
+    /// Where other proxies ask (Caddy's forward_auth and the like) [env: TOLLHOUSE_FORWARD_AUTH_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub forward_auth_listen: Option<String>,
     /// Where Lightning peers connect [env: TOLLHOUSE_LIGHTNING_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub lightning_listen: Vec<String>,
@@ -95,6 +98,7 @@ impl Flags {
             "gateway.public_url" => self.gateway_public_url.as_slice(),
             "admin.listen" => self.admin_listen.as_slice(),
             "admin.allowed_hosts" => &self.admin_allowed_hosts,
+            "forward_auth.listen" => self.forward_auth_listen.as_slice(),
             "lightning.listen" => &self.lightning_listen,
             "lightning.alias" => self.lightning_alias.as_slice(),
             "lightning.trusted_peers_no_reserve" => &self.lightning_trusted_peers_no_reserve,

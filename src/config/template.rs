@@ -61,6 +61,11 @@ listen = "127.0.0.1:8403"
 # Further host names that it answers to, for a proxy or a tunnel in front.
 # allowed_hosts = ["tollhouse.internal"]
 
+# Where another proxy asks whether to let a request through (Caddy's forward_auth, Traefik's
+# ForwardAuth, Envoy's ext_authz). It shows a key: tollhouse keys add --label caddy --scope forward_auth
+# [forward_auth]
+# listen = "127.0.0.1:8404"
+
 [lightning]
 # Where other nodes connect.
 listen = ["0.0.0.0:9735"]

@@ -30,6 +30,8 @@ pub enum RestoreReason {
     Policy,
     /// The request never left.
     NotDispatched,
+    /// The application that held it gave it back.
+    Released,
     /// Nobody settled the hold in time.
     Unsettled,
     /// A fault of our own.
@@ -45,6 +47,7 @@ impl RestoreReason {
             RestoreReason::UpstreamError => "upstream_error",
             RestoreReason::Policy => "policy",
             RestoreReason::NotDispatched => "not_dispatched",
+            RestoreReason::Released => "released",
             RestoreReason::Unsettled => "unsettled",
             RestoreReason::Internal => "internal",
         }
@@ -52,7 +55,13 @@ impl RestoreReason {
 
     /// Whether the upstream did work for it, so that it counts against [`super::MAX_RESTORES`].
     pub const fn loads_upstream(self) -> bool {
-        matches!(self, RestoreReason::UpstreamTimeout | RestoreReason::UpstreamError | RestoreReason::Policy)
+        matches!(
+            self,
+            RestoreReason::UpstreamTimeout
+                | RestoreReason::UpstreamError
+                | RestoreReason::Policy
+                | RestoreReason::Released
+        )
     }
 }
 

@@ -382,6 +382,7 @@ fn blueprint(
         },
         gateway,
         admin,
+        forward_auth: None,
         allowed_hosts: Vec::new(),
         public_url: None,
         // A world in a box calls nobody.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{Catalog, RouteTable, Service};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
+use tollhouse::custody::{Custody, CustodyLimits};
 use tollhouse::egress::{Egress, SystemResolver};
 use tollhouse::l402::MasterKeys;
 use tollhouse::ledger::RecentChallenges;
@@ -42,6 +43,7 @@ pub(crate) struct AdminApp {
     pub(crate) ledger: Ledger,
     pub(crate) op: Arc<Operator>,
     pub(crate) node: Arc<MadeUpNode>,
+    pub(crate) minter: Arc<FakeMinter>,
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) client: Client,
     pub(crate) dir: TempDir,
@@ -94,6 +96,7 @@ impl AdminApp {
             node: node.clone(),
             control: node.clone(),
             checkout,
+            custody: Custody::new(CustodyLimits::default(), clock.clone(), SystemEntropy::new()),
             outbox: Arc::new(Outbox::new(
                 ledger.clone(),
                 node.clone(),
@@ -122,7 +125,7 @@ impl AdminApp {
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        AdminApp { origin, ledger, op, node, clock, client, dir, stop }
+        AdminApp { origin, ledger, op, node, minter, clock, client, dir, stop }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

@@ -76,7 +76,7 @@ impl FakeMinter {
         self.preimages.lock().expect("no test panics here")[hash]
     }
 
-    fn minted(&self) -> u64 {
+    pub(crate) fn minted(&self) -> u64 {
         self.minted.load(Ordering::SeqCst)
     }
 }

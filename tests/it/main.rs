@@ -20,6 +20,7 @@ mod esplora;
 mod fetch_killed;
 mod fetch_pays;
 mod fetch_world;
+mod forward_auth;
 mod gateway;
 mod keys;
 mod kill_ledger;

@@ -1,0 +1,28 @@
+//! The gateway's own answers, for a door that answers as the gateway would.
+
+use axum::response::Response;
+use http::StatusCode;
+
+use super::answer::{Problem, payment_required};
+use crate::checkout::{Offered, Refused};
+use crate::request::Inadmissible;
+
+/// Problem details with a stable code.
+pub fn problem(status: StatusCode, code: &'static str, detail: &str) -> Response {
+    Problem::new(status, code, detail).render()
+}
+
+/// The request was not let in.
+pub fn inadmissible(refused: Inadmissible) -> Response {
+    Problem::from(refused).render()
+}
+
+/// The 402.
+pub fn challenge(offered: &Offered) -> Response {
+    payment_required(offered)
+}
+
+/// It is neither served nor sold.
+pub fn refused(refused: Refused) -> Response {
+    Problem::from(refused).render()
+}
