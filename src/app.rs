@@ -406,12 +406,13 @@ async fn admin_router(
 
 /// A path that costs something, for the curl line of an empty page.
 fn sample_path(services: &[Service]) -> Option<String> {
-    use crate::catalog::PathPattern;
     let priced = |terms: &Terms| !terms.rule.is_free();
     services.iter().find_map(|service| {
-        let route = service.routes.iter().find(|route| priced(&route.terms)).map(|route| match &route.path {
-            PathPattern::Exact(path) | PathPattern::Under(path) => path.clone(),
-        });
+        let route = service
+            .routes
+            .iter()
+            .find(|route| priced(&route.terms))
+            .map(|route| route.path.front().to_owned());
         route.or_else(|| priced(&service.terms).then(|| service.path.clone()))
     })
 }

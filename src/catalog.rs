@@ -10,10 +10,13 @@ use url::Url;
 
 use crate::types::Name;
 
+mod pattern;
+pub mod spec;
 mod table;
 mod terms;
 
-pub use table::{Catalog, CatalogError, DEFAULT_ROUTE, Matched, RouteTable};
+pub use pattern::PathPattern;
+pub use table::{Candidate, Catalog, CatalogError, DEFAULT_ROUTE, Explanation, Fate, Matched, RouteTable};
 pub use terms::{
     Allowance, AllowanceBy, INVOICE_EXPIRY, Offer, Offering, REUSABLE_LIFE, RestorePolicy, Terms,
 };
@@ -75,15 +78,6 @@ pub struct Route {
     pub terms: Arc<Terms>,
     /// What it does, in words.
     pub description: Option<String>,
-}
-
-/// Which paths a route covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathPattern {
-    /// This path only.
-    Exact(String),
-    /// Everything under this prefix, at segment borders (`/v1/files/*` in the configuration).
-    Under(String),
 }
 
 /// Where a service's requests are sent.

@@ -23,6 +23,7 @@ pub use layer::{Environment, Flags, Shown};
 pub use location::{config_file, state_dir};
 pub use place::AdminPlace;
 pub use problem::{Problem, Problems, Source};
+pub use service::FileServices;
 pub use template::template;
 
 use crate::catalog::{RouteTable, Service};
@@ -51,8 +52,10 @@ pub struct Settings {
     pub log: String,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
-    /// What is sold.
+    /// What is sold, as it was compiled.
     pub services: Vec<Service>,
+    /// The same as the files say it: this file's own, and those of `services_file`.
+    pub service_files: Vec<FileServices>,
     /// Every setting that is in use, with its source, in the file's order.
     pub shown: Vec<Shown>,
     /// What is allowed but doubtful.
@@ -152,6 +155,13 @@ impl Settings {
         let (log, source) = or_default(layers.one(&mut top, "log", value::log), || "info".to_owned());
         layers.show("log", &log, source);
 
+        let services_file = layers.one(&mut top, "services_file", value::filled).map(|(text, source)| {
+            let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
+            let path = location::expand(&text, base, layers.env);
+            layers.show("services_file", path.display().to_string(), source);
+            path
+        });
+
         let mut section = top.section("gateway");
         let listen = layers.one(&mut section, "listen", value::listen);
         let (gateway_listen, gateway_source) = or_default(listen, || SocketAddr::from(([0, 0, 0, 0], 8402)));
@@ -207,7 +217,8 @@ impl Settings {
         let node = node::read(&mut layers, &mut top, network, base);
         let rates = rates::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
-        let services = service::read_all(&mut top, env, &mut problems);
+        let path = services_file.as_deref();
+        let (service_files, services) = service::read_all(&mut top, &origin, path, env, &mut problems);
         let shown = layers.shown;
         if problems.is_empty() {
             // The table has the last word; what it refuses should have been found above, with its line.
@@ -236,6 +247,7 @@ impl Settings {
                 log,
                 rates,
                 services,
+                service_files,
                 shown,
                 warnings,
             }),

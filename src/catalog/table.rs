@@ -1,14 +1,26 @@
 //! The table that finds a request's service, route and price.
 //!
-//! Invariants: every path and host in it is canonical, so a comparison of bytes decides; for every
-//! request there is at most one answer, whatever the order of the services.
+//! The order, by which one answer is found whatever the order of the services:
+//! 1. a service with the request's host before one for any host;
+//! 2. the service with the longer path;
+//! 3. the route whose path says more, from the left: a named segment before `{any}`, that before `*`,
+//!    and an end before `*`; a service's default is last;
+//! 4. a route for the method before one for any (HEAD has GET's, unless it has its own).
+//!
+//! A path that differs from another answer's only in letter case or a trailing slash is not cheaper
+//! than that, across services too: upstreams commonly answer both alike. An operator who spells both
+//! out has both. What is off takes part, so that nothing broader is sold in its place.
+//!
+//! Invariants: every path and host in it is canonical, so a comparison of bytes decides.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Method;
 use ring::digest;
 use thiserror::Error;
 
+use super::pattern::{Segments, Shape, Spelling};
 use super::{Mode, PathPattern, Route, Service, Terms};
 use crate::pricing::{Amount, Rule};
 use crate::types::Name;
@@ -87,10 +99,28 @@ pub enum CatalogError {
     },
 }
 
+mod explain;
+
+pub use explain::{Candidate, Explanation, Fate};
+
 /// Finds the service and route of a request.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     services: Vec<Arc<Service>>,
+    places: Vec<Place>,
+}
+
+/// One thing that a request may be for: a route of a service, or what its routes leave.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Of [`RouteTable::services`].
+    service: usize,
+    /// Of its routes; `None` is the default.
+    route: Option<usize>,
+    /// The service's path and the route's, as they are written.
+    exact: (Shape, Shape),
+    /// The same, in any letter case.
+    loose: (Shape, Shape),
 }
 
 /// What a request is for, and what it costs.
@@ -129,7 +159,9 @@ impl RouteTable {
                 }
             }
         }
-        Ok(RouteTable { services })
+        let places =
+            services.iter().enumerate().flat_map(|(index, service)| places_of(index, service)).collect();
+        Ok(RouteTable { services, places })
     }
 
     /// The services, as they were canonicalised.
@@ -137,31 +169,116 @@ impl RouteTable {
         &self.services
     }
 
-    /// What a request with this canonical `host` and `path` is for. A named host wins over any
-    /// host, then the longer path prefix wins.
+    /// What a request with this canonical `host` and `path` is for; `None` where nothing is sold.
     pub fn lookup(&self, method: &Method, host: &str, path: &str) -> Option<Matched> {
-        let service = self
-            .services
-            .iter()
-            .filter(|s| s.mode != Mode::Off)
-            .filter(|s| s.host.as_deref().is_none_or(|own| own == host) && lies_under(path, &s.path))
-            .max_by_key(|s| (s.host.is_some(), s.path.len()))?;
-        let exact = route_of(service, method, path, Spelling::Exact);
-        let (mut route, mut terms) =
-            exact.map_or_else(|| (default_route(), &service.terms), |r| (r.name.clone(), &r.terms));
-        // A path that differs from a dearer route's only in letter case or a trailing slash is not
-        // cheaper: upstreams commonly answer both alike.
-        let similar = route_of(service, method, &loose(path), Spelling::Loose);
-        if let Some(similar) = similar.filter(|r| may_be_dearer(&r.terms.rule, &terms.rule)) {
-            (route, terms) = (similar.name.clone(), &similar.terms);
+        let found = self.find(method, host, path)?;
+        (self.services[found.service].mode != Mode::Off).then(|| self.matched(found))
+    }
+
+    /// The place that decides, an off one too.
+    fn find(&self, method: &Method, host: &str, path: &str) -> Option<&Place> {
+        let exact = self.best(method, host, path, Spelling::Exact)?;
+        let like = self.best(method, host, path, Spelling::Loose)?;
+        let guarded = self.order(like, exact, method, Spelling::Loose).is_gt() && self.dearer(like, exact);
+        Some(if guarded { like } else { exact })
+    }
+
+    fn best(&self, method: &Method, host: &str, path: &str, spelling: Spelling) -> Option<&Place> {
+        let path = Segments::of(path, spelling);
+        let fits = |place: &&Place| {
+            let (service, route) = place.shapes(spelling);
+            self.answers(place, host)
+                && self.takes(place, method)
+                && service.covers(&path)
+                && route.covers(&path)
+        };
+        self.places.iter().filter(fits).max_by(|one, other| {
+            // Of two that differ in spelling alone, the dearer.
+            let order = self.order(one, other, method, spelling);
+            order.then_with(|| self.dearer(one, other).cmp(&self.dearer(other, one)))
+        })
+    }
+
+    fn answers(&self, place: &Place, host: &str) -> bool {
+        self.services[place.service].host.as_deref().is_none_or(|own| own == host)
+    }
+
+    fn takes(&self, place: &Place, method: &Method) -> bool {
+        let asked = if method == Method::HEAD { &Method::GET } else { method };
+        self.method_of(place).is_none_or(|own| own == method || own == asked)
+    }
+
+    fn method_of(&self, place: &Place) -> Option<&Method> {
+        self.route_of(place)?.method.as_ref()
+    }
+
+    fn route_of(&self, place: &Place) -> Option<&Route> {
+        place.route.map(|index| &self.services[place.service].routes[index])
+    }
+
+    fn terms_of(&self, place: &Place) -> &Arc<Terms> {
+        self.route_of(place).map_or(&self.services[place.service].terms, |route| &route.terms)
+    }
+
+    /// Which of two places that cover one path comes first; the greater does.
+    fn order(&self, one: &Place, other: &Place, method: &Method, spelling: Spelling) -> Ordering {
+        let named = |place: &Place| self.services[place.service].host.is_some();
+        let own = |place: &Place| {
+            let own = self.method_of(place);
+            (own.is_some(), own == Some(method))
+        };
+        let ((service, route), (other_service, other_route)) = (one.shapes(spelling), other.shapes(spelling));
+        named(one)
+            .cmp(&named(other))
+            .then_with(|| service.specificity(other_service))
+            .then_with(|| one.route.is_some().cmp(&other.route.is_some()))
+            .then_with(|| route.specificity(other_route))
+            .then_with(|| own(one).cmp(&own(other)))
+    }
+
+    /// Whether a request could cost more at `one` than at `other`; nothing is dearer than what is off.
+    fn dearer(&self, one: &Place, other: &Place) -> bool {
+        match (self.services[one.service].mode, self.services[other.service].mode) {
+            (_, Mode::Off) | (Mode::Shadow, _) => false,
+            (Mode::Off, _) => true,
+            (Mode::On, Mode::Shadow) => !self.terms_of(one).rule.is_free(),
+            (Mode::On, Mode::On) => may_be_dearer(&self.terms_of(one).rule, &self.terms_of(other).rule),
         }
-        Some(Matched {
+    }
+
+    fn matched(&self, place: &Place) -> Matched {
+        let service = &self.services[place.service];
+        let terms = self.terms_of(place);
+        let route = self.route_of(place).map_or_else(default_route, |route| route.name.clone());
+        Matched {
             revision: revision(service, &route, terms),
             service: Arc::clone(service),
             route,
             terms: Arc::clone(terms),
-        })
+        }
     }
+}
+
+impl Place {
+    fn shapes(&self, spelling: Spelling) -> (&Shape, &Shape) {
+        let (service, route) = match spelling {
+            Spelling::Exact => &self.exact,
+            Spelling::Loose => &self.loose,
+        };
+        (service, route)
+    }
+}
+
+fn places_of(index: usize, service: &Service) -> Vec<Place> {
+    let own = PathPattern::Under(service.path.clone());
+    let place = |route: Option<usize>, path: &PathPattern| Place {
+        service: index,
+        route,
+        exact: (Shape::of(&own, Spelling::Exact), Shape::of(path, Spelling::Exact)),
+        loose: (Shape::of(&own, Spelling::Loose), Shape::of(path, Spelling::Loose)),
+    };
+    let routes = service.routes.iter().enumerate().map(|(number, route)| place(Some(number), &route.path));
+    routes.chain([place(None, &own)]).collect()
 }
 
 /// The table now in force. It is swapped whole: a request keeps the one that it began with.
@@ -187,45 +304,6 @@ impl Catalog {
 
 fn default_route() -> Name {
     DEFAULT_ROUTE.parse().expect("the default route's name is a name")
-}
-
-/// How a request's path is compared with a route's.
-#[derive(Clone, Copy)]
-enum Spelling {
-    Exact,
-    /// Letter case and a trailing slash count for nothing, as in many frameworks.
-    Loose,
-}
-
-/// The most specific route: an exact path before a prefix, a longer prefix before a shorter, a
-/// named method before any.
-fn route_of<'a>(service: &'a Service, method: &Method, path: &str, spelling: Spelling) -> Option<&'a Route> {
-    // HEAD asks for GET's headers, so it has GET's price.
-    let asked = if method == Method::HEAD { &Method::GET } else { method };
-    let spelled = |own: &str| match spelling {
-        Spelling::Exact => own.to_owned(),
-        Spelling::Loose => loose(own),
-    };
-    service
-        .routes
-        .iter()
-        .filter(|r| r.method.as_ref().is_none_or(|own| own == method || own == asked))
-        .filter(|r| match &r.path {
-            PathPattern::Exact(own) => spelled(own) == path,
-            PathPattern::Under(own) => lies_under(path, &spelled(own)),
-        })
-        .max_by_key(|r| {
-            let (exact, length) = match &r.path {
-                PathPattern::Exact(own) => (true, own.len()),
-                PathPattern::Under(own) => (false, own.len()),
-            };
-            // HEAD's own price, if there is one, before GET's.
-            (exact, length, r.method.is_some(), r.method.as_ref() == Some(method))
-        })
-}
-
-fn loose(path: &str) -> String {
-    path.trim_end_matches('/').to_ascii_lowercase()
 }
 
 /// Whether `one` could cost more than `other`; where that cannot be known it could.
@@ -274,6 +352,11 @@ fn canonical(mut service: Service) -> Result<Service, CatalogError> {
         route.path = match &route.path {
             PathPattern::Exact(own) => PathPattern::Exact(path(own)?),
             PathPattern::Under(own) => PathPattern::Under(prefix(own)?),
+            PathPattern::Template(own) => {
+                // Its braces are ours; the rest of it is a path.
+                path(&own.replace(['{', '}', '*'], "x"))?;
+                PathPattern::Template(own.clone())
+            }
         };
     }
     routes_fit(&service)?;
@@ -288,15 +371,14 @@ fn routes_fit(service: &Service) -> Result<(), CatalogError> {
         return Err(CatalogError::ZeroPrice { service: name() });
     }
     for (index, second) in service.routes.iter().enumerate() {
-        let (PathPattern::Exact(own) | PathPattern::Under(own)) = &second.path;
-        if !lies_under(own, &service.path) {
+        if !lies_under(second.path.front(), &service.path) {
             return Err(CatalogError::RouteOutside { service: name(), route: second.name.clone() });
         }
         let same_name = |first: &&Route| first.name == second.name;
         if second.name.as_str() == DEFAULT_ROUTE || service.routes[..index].iter().any(|r| same_name(&r)) {
             return Err(CatalogError::DuplicateRoute { service: name(), route: second.name.clone() });
         }
-        let same = |first: &&Route| first.path == second.path && first.method == second.method;
+        let same = |first: &&Route| first.path.same_paths(&second.path) && first.method == second.method;
         if let Some(first) = service.routes[..index].iter().find(same) {
             return Err(CatalogError::RouteOverlap {
                 service: name(),

@@ -62,7 +62,7 @@ fn as_text(settings: &Settings) -> String {
         let host = service.host.as_deref().unwrap_or("*");
         for route in &service.routes {
             let method = route.method.as_ref().map_or("any", |m| m.as_str());
-            let requests = format!("{method} {host}{}", pattern(&route.path));
+            let requests = format!("{method} {host}{}", route.path);
             table.add_row([
                 service.name.as_str(),
                 route.name.as_str(),
@@ -71,7 +71,7 @@ fn as_text(settings: &Settings) -> String {
                 "",
             ]);
         }
-        let rest = format!("any {host}{}", pattern(&PathPattern::Under(service.path.clone())));
+        let rest = format!("any {host}{}", PathPattern::Under(service.path.clone()));
         let upstream = service.upstream.base.as_str();
         table.add_row([
             service.name.as_str(),
@@ -91,13 +91,6 @@ fn as_text(settings: &Settings) -> String {
 /// The table without the spaces at its lines' ends.
 fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-fn pattern(path: &PathPattern) -> String {
-    match path {
-        PathPattern::Exact(path) => path.clone(),
-        PathPattern::Under(path) => format!("{}/*", path.trim_end_matches('/')),
-    }
 }
 
 fn as_json(settings: &Settings) -> Value {
@@ -125,7 +118,7 @@ fn service(service: &Service) -> Value {
         "routes": service.routes.iter().map(|route| json!({
             "name": route.name,
             "method": route.method.as_ref().map(|m| m.as_str()),
-            "path": pattern(&route.path),
+            "path": route.path.to_string(),
             "price": route.terms.rule.to_string(),
         })).collect::<Vec<_>>(),
     })

@@ -99,16 +99,22 @@ impl<'d, 't> Section<'d, 't> {
         self.origin.source(span)
     }
 
+    /// The table itself, for who reads it otherwise.
+    pub(crate) fn raw(&self) -> Option<&'d DeTable<'t>> {
+        self.table
+    }
+
+    /// Notes a problem with `key` where it stands, if it does.
+    pub(crate) fn complain_at(&mut self, key: &'static str, bad: Bad) {
+        let at = self.value(key).map(Spanned::span);
+        self.complain(key, at, bad);
+    }
+
     /// Notes a problem with `key`, at `span` or where the table begins.
     pub(crate) fn complain(&mut self, key: &str, span: Option<Range<usize>>, bad: Bad) {
         let name = self.name_of(key);
         let problem = self.origin.problem(&span.unwrap_or(self.span.clone()), &name, bad);
         self.problems.push(problem);
-    }
-
-    /// How many problems were noted so far.
-    pub(crate) fn problem_count(&self) -> usize {
-        self.problems.len()
     }
 
     /// The value under `key`, if the file has it; the key counts as known from now on.

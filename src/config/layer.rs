@@ -29,6 +29,9 @@ pub struct Flags {
     /// What the log shows, such as info or debug [env: TOLLHOUSE_LOG]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
+    /// A file of [[service]] blocks, read again on SIGHUP [env: TOLLHOUSE_SERVICES_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub services_file: Option<String>,
     /// Where customers' requests arrive [env: TOLLHOUSE_GATEWAY_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub gateway_listen: Option<String>,
@@ -94,6 +97,7 @@ impl Flags {
             "data_dir" => self.data_dir.as_slice(),
             "network" => self.network.as_slice(),
             "log" => self.log.as_slice(),
+            "services_file" => self.services_file.as_slice(),
             "gateway.listen" => self.gateway_listen.as_slice(),
             "gateway.public_url" => self.gateway_public_url.as_slice(),
             "admin.listen" => self.admin_listen.as_slice(),

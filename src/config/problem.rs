@@ -80,22 +80,4 @@ impl fmt::Display for Problems {
     }
 }
 
-/// What a parser of one value says: what is wrong, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bad {
-    pub(crate) what: String,
-    pub(crate) help: String,
-}
-
-impl Bad {
-    pub(crate) fn new(what: impl Into<String>, help: impl Into<String>) -> Bad {
-        Bad { what: what.into(), help: help.into() }
-    }
-}
-
-/// The known word that was probably meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = if word.chars().count() <= 4 { 1 } else { 3 };
-    let ranked = known.into_iter().map(|k| (strsim::damerau_levenshtein(word, k), k));
-    ranked.filter(|(distance, _)| *distance <= allowed).min().map(|(_, k)| k)
-}
+pub(crate) use crate::catalog::spec::{Wrong as Bad, nearest};

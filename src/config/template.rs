@@ -49,6 +49,10 @@ network = "{network}"
 # error, warn, info, debug, or a filter such as "info,tollhouse::proxy=debug".
 # log = "info"
 
+# Services may stand in a file of their own: [[service]] blocks as below. It is read again
+# on SIGHUP, and the services that it names are edited there alone.
+# services_file = "services.toml"
+
 [gateway]
 # Where customers' requests arrive. Put a TLS proxy in front of it.
 listen = "0.0.0.0:8402"
@@ -108,10 +112,21 @@ upstream = "http://127.0.0.1:9000"
 # upstream_host = "internal.example.com"
 # Headers that the upstream gets, such as its own API key.
 # upstream_headers = { Authorization = { env = "UPSTREAM_KEY", prefix = "Bearer " }, X-Plan = "gold" }
-# "50 sat", "250 msat" or "free".
+# "50 sat", "250 msat", "0.002 USD" or "free".
 price = "50 sat"
+# What to sell at when there is no exchange rate; without it nothing is sold meanwhile.
+# fallback = "60 sat"
+# What a buyer may choose; the first is the default.
+# offers = ["request", { pack = 100, price = "4000 sat" }, { pass = "1 day", price = "9000 sat" }]
+# Requests that cost nothing: so many in a time, by "ip" or for "everyone" together.
+# free = { requests = 20, per = "day", by = "ip" }
+# Answers that give the unit back.
+# restore_on = ["5xx", "404"]
+# on, off, or shadow: everything passes, and what it would have cost is counted.
+# mode = "on"
 
-# Exceptions to the price. The path is as the client sends it; /v1/files/* is all below /v1/files.
+# Exceptions. What a route leaves out it has from its service. The path is as the client sends it:
+# /v1/files/* is all below /v1/files, and in /v1/users/{id} the braces are any one segment.
 [[service.route]]
 path = "/v1/health"
 price = "free"

@@ -1,0 +1,155 @@
+//! What compiles, what is refused and where, and that nothing secret is shown.
+
+use serde_json::json;
+
+use super::*;
+use crate::catalog::{Mode, Offering};
+use crate::pricing::Rule;
+
+fn env(name: &str) -> Option<String> {
+    (name == "UPSTREAM_KEY").then(|| "sesame".to_owned())
+}
+
+fn compiled(value: Value) -> Result<crate::catalog::Service, Vec<SpecFault>> {
+    let (spec, shape) = Spec::read(&value);
+    spec.compile_after(shape, &env)
+}
+
+/// A whole service with `more` in it.
+fn with(more: Value) -> Value {
+    let mut value =
+        json!({ "name": "llm", "path": "/llm", "upstream": "http://127.0.0.1:9000", "price": "50 sat" });
+    for (key, setting) in more.as_object().expect("a table") {
+        value[key] = setting.clone();
+    }
+    value
+}
+
+/// Asserts that `more` is refused for `field` alone, with words that hold `says`.
+#[track_caller]
+fn refused(more: Value, field: &str, says: &str) {
+    let faults = compiled(with(more.clone())).expect_err("it is wrong");
+    let [fault] = faults.as_slice() else { panic!("not one fault: {faults:?}\nin {more}") };
+    assert_eq!(fault.field, field, "{fault}\nin {more}");
+    assert!(fault.to_string().contains(says), "{fault}: does not say {says:?}");
+}
+
+#[test]
+fn everything_that_can_be_said_compiles_and_reads_back() {
+    let value = with(json!({
+        "title": "A model", "description": "Answers", "mode": "shadow", "host": "api.example",
+        "strip_prefix": "/llm", "upstream_host": "inner:81", "openapi": "/openapi.json",
+        "upstream_headers": { "Authorization": { "env": "UPSTREAM_KEY", "prefix": "Bearer " }, "X-Plan": "gold" },
+        "price": "0.002 USD", "fallback": "60 sat",
+        "offers": ["request", { "pack": 100, "price": "4000 sat", "name": "hundred" },
+            { "pass": "1 day", "price": "0.50 USD" }, { "balance": "10000 sat" }],
+        "free": { "requests": 20, "per": "day", "by": "ip" },
+        "restore_on": ["5xx", 404], "invoice_expiry": "15m", "token_life": "24h",
+        "route": [
+            { "path": "/llm/tiers", "tiers": [{ "up_to": 100, "price": "2 sat" }, { "price": "1 sat" }],
+              "offers": [{ "pack": 10 }] },
+            { "path": "/llm/files/{id}/*", "method": "GET", "name": "files", "description": "Files",
+              "tiers": [{ "up_to": "10 MB", "price": "5 sat" }, { "price": "1 sat" }], "per": "1 MB",
+              "ceiling": "500 sat", "offers": [{ "balance": "1000 sat" }] },
+            { "path": "/llm/health", "price": "free" },
+            { "path": "/llm/same" },
+        ],
+    }));
+    let service = compiled(value.clone()).expect("in order");
+    assert_eq!(service.mode, Mode::Shadow);
+    let offers: Vec<&str> = service.terms.offers.iter().map(|offer| offer.name.as_str()).collect();
+    assert_eq!(offers, ["request", "hundred", "pass-1-day", "balance-10000-sat"]);
+    assert_eq!(service.terms.restore.to_string(), "5xx, 404");
+    assert_eq!(service.terms.free.expect("an allowance").per.as_secs(), 86_400);
+    let [tiers, files, health, same] = service.routes.as_slice() else { panic!("four routes") };
+    assert!(matches!(tiers.terms.rule, Rule::Tiers(_)) && tiers.terms.fallback.is_none());
+    assert_eq!(tiers.terms.scope.as_str(), "llm-tiers", "offers of its own are a scope of its own");
+    assert!(matches!(files.terms.offers[0].what, Offering::Balance { .. }));
+    assert!(health.terms.rule.is_free() && health.terms.offers.is_empty());
+    assert_eq!(same.terms.rule.to_string(), "0.002 USD");
+    assert_eq!((same.terms.fallback, same.terms.scope.as_str()), (service.terms.fallback, "default"));
+
+    let (spec, _) = Spec::read(&value);
+    let again: Spec = serde_json::from_value(spec.to_json()).expect("it reads back");
+    assert_eq!(again, spec);
+    let file: toml::Value = toml::from_str(&spec.to_toml()).expect("it is TOML");
+    let written = serde_json::to_value(&file["service"][0]).expect("JSON");
+    assert_eq!(Spec::read(&written), (spec, Vec::new()), "{file}");
+}
+
+#[test]
+fn keys_are_shown_to_nobody_and_kept_by_who_writes_back() {
+    let headers = json!({ "X-Key": "hunter2", "Authorization": { "env": "UPSTREAM_KEY" } });
+    let (stored, _) = Spec::read(&with(json!({ "upstream_headers": headers })));
+    let shown = stored.redacted();
+    assert!(!shown.to_json().to_string().contains("hunter2") && !format!("{stored:?}").contains("hunter2"));
+    assert!(shown.to_json().to_string().contains("UPSTREAM_KEY"));
+    let (back, faults) = Spec::read(&shown.to_json());
+    assert_eq!((back.with_secrets_of(Some(&stored)), faults), (stored.clone(), Vec::new()));
+    let (alone, _) = Spec::read(&shown.to_json());
+    let faults = alone.with_secrets_of(None).compile(&env).expect_err("there is nothing to keep");
+    assert_eq!(faults[0].field, "upstream_headers.X-Key");
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_name() {
+    refused(json!({ "pirce": 5 }), "pirce", "Did you mean `price`?");
+    refused(json!({ "price": 5 }), "price", "Put it in quotes");
+    refused(json!({ "price": "0 sat" }), "price", "Write \"free\"");
+    refused(json!({ "price": null }), "price", "it is missing");
+    refused(json!({ "mode": "of" }), "mode", "Did you mean \"off\"?");
+    refused(json!({ "fallback": "1 USD" }), "fallback", "needs an exchange rate");
+    refused(json!({ "per": "1 MB" }), "per", "belongs to tiers");
+    refused(json!({ "offers": [] }), "offers", "nothing is offered");
+    refused(json!({ "offers": ["reqest"] }), "offers[0]", "not an offer by itself");
+    refused(json!({ "offers": [{ "pack": 1 }] }), "offers[0].pack", "2 to");
+    refused(json!({ "offers": [{ "pass": "1 day" }] }), "offers[0].price", "it is missing");
+    refused(json!({ "offers": [{ "pass": "soon", "price": "1 sat" }] }), "offers[0].pass", "not a span");
+    refused(
+        json!({ "offers": [{ "pack": 2, "pass": "1h", "price": "1 sat" }] }),
+        "offers[0]",
+        "several things",
+    );
+    refused(json!({ "offers": ["request", { "pack": 2, "name": "request" }] }), "offers[1].name", "the name");
+    refused(json!({ "offers": [{ "balance": "49 sat" }] }), "offers[0]", "opens no request");
+    refused(json!({ "free": { "requests": 5 } }), "free.per", "it is missing");
+    refused(json!({ "free": { "requests": 5, "per": "day", "by": "you" } }), "free.by", "everyone");
+    refused(json!({ "restore_on": ["6xx"] }), "restore_on[0]", "not a status");
+    refused(json!({ "token_life": "1m" }), "token_life", "not between");
+    refused(json!({ "invoice_expiry": "30s" }), "invoice_expiry", "not between 1m and 7days");
+    refused(json!({ "price": { "formula": "1 +" } }), "price.formula", "");
+    refused(json!({ "price": { "formula": "1000", "zero": "maybe" } }), "price.zero", "allow");
+    refused(json!({ "price": { "formla": "1000" } }), "price.formla", "Did you mean `formula`?");
+    refused(
+        json!({ "route": [{ "path": "/llm/{a}/x" }, { "path": "/llm/{b}/x" }] }),
+        "route[1].path",
+        "the same requests",
+    );
+    refused(
+        json!({ "route": [{ "path": "/llm/x" , "fallback": "1 sat", "price": "1 USD", "restore_on": [404] }, { "path": "/v" }] }),
+        "route[1].path",
+        "outside",
+    );
+    let tiers = json!([{ "up_to": 100, "price": "2 sat" }, { "price": "1 sat" }]);
+    refused(json!({ "price": null, "tiers": tiers }), "offers", "single requests cannot be sold");
+    refused(json!({ "price": null, "tiers": tiers, "offers": ["request"] }), "offers[0]", "earlier use");
+    refused(json!({ "tiers": tiers }), "tiers", "there is a price too");
+    refused(
+        json!({ "price": null, "tiers": [{ "up_to": "1 MB", "price": "2 sat" }, { "price": "1 sat" }], "per": "1 MB", "offers": [{ "balance": "10 sat" }] }),
+        "ceiling",
+        "it is missing",
+    );
+    refused(
+        json!({ "offers": ["request"], "route": [{ "path": "/llm/x", "tiers": tiers }] }),
+        "route[0].offers",
+        "`request` does not fit",
+    );
+}
+
+#[test]
+fn one_fault_is_told_once_and_all_are_told() {
+    let faults =
+        compiled(json!({ "name": "A", "price": 5, "upstrem": "x", "route": [{ "price": "1 sat" }] }));
+    let fields: Vec<String> = faults.expect_err("it is wrong").into_iter().map(|fault| fault.field).collect();
+    assert_eq!(fields, ["price", "upstrem", "name", "upstream", "route[0].path"]);
+}
