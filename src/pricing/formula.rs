@@ -1,4 +1,12 @@
 //! Price formulas in CEL: compiled when saved, evaluated over a request and its answer.
+//!
+//! The `cel` crate reads the text; what it read is put through an allow-list (`compiler`) into a small
+//! tree of our own, and that is evaluated (`evaluation`) over the facts where they stand. The crate's own
+//! interpreter is not used: it copies what it is shown, and has bounds for neither time nor memory.
+//!
+//! Invariants: a formula is at most 1 KiB of text and 200 nodes, without any repetition; whatever it is
+//! shown, its evaluation ends soon. Where CEL has floating point, a formula has exact decimals, and its
+//! result is a whole number of millisatoshi. A failure is never a price of zero.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +14,25 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::quote::{Metering, Quote, Unpriced};
+use super::rule::ONE_MSAT;
 use super::{Rate, Reads, RequestFacts, ResponseFacts};
 use crate::types::Msat;
 
-/// Most bytes of a formula's text.
-const MOST_BYTES: usize = 1_024;
+mod compiler;
+mod evaluation;
+mod number;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod trend;
+
+pub use evaluation::Failure;
+
+use evaluation::{Facts, evaluate};
+use number::NoNumber;
+use tree::{Fact, Node};
+use trend::{Trend, trend};
 
 /// Whether a formula may give zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -31,13 +53,14 @@ struct Inner {
     text: String,
     ceiling: Option<Msat>,
     zero: Zero,
-    value: i64,
+    root: Node,
+    reads: Reads,
+    metering: Metering,
 }
 
 impl PartialEq for Formula {
     fn eq(&self, other: &Formula) -> bool {
-        let key = |f: &Formula| (f.0.text.clone(), f.0.ceiling, f.0.zero);
-        key(self) == key(other)
+        self.0.text == other.0.text && self.0.ceiling == other.0.ceiling && self.0.zero == other.0.zero
     }
 }
 
@@ -55,11 +78,6 @@ pub struct FormulaFault {
     pub column: Option<usize>,
 }
 
-/// Why a formula gives no number for a request.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Failure(pub(super) String);
-
 impl Formula {
     /// Compiles `text`. A formula that reads the answer needs a `ceiling`: what is reserved before.
     ///
@@ -67,19 +85,33 @@ impl Formula {
     /// With what is wrong and what to do about it.
     pub fn compile(text: &str, ceiling: Option<Msat>, zero: Zero) -> Result<Formula, FormulaFault> {
         let text = text.trim();
-        if text.len() > MOST_BYTES {
-            return Err(FormulaFault {
-                message: format!("the formula has {} bytes", text.len()),
-                help: format!("use at most {MOST_BYTES}"),
-                column: None,
-            });
+        let (syntax, info) = source::parse(text)?;
+        let root = compiler::compile(&syntax, &info)?;
+        let reads = reads(&root);
+        let metering = match trend(&root).0 {
+            _ if !reads.response() => Metering::Exact,
+            _ if reads.response_json => Metering::AtEnd,
+            Trend::Steady | Trend::Rising => Metering::Flowing,
+            Trend::Falling | Trend::Wild => Metering::AtEnd,
+        };
+        let fault =
+            |message: String, help: &str| FormulaFault { message, help: help.to_owned(), column: None };
+        if ceiling.is_none() && reads.response() {
+            let help =
+                "add ceiling = \"100 sat\": so much is held before the request, and never more is charged";
+            return Err(fault("the formula reads the answer and has no ceiling".to_owned(), help));
         }
-        let value = text.parse().map_err(|_| FormulaFault {
-            message: format!("`{text}` is not a formula"),
-            help: "write a whole number of millisatoshi".to_owned(),
-            column: None,
-        })?;
-        Ok(Formula(Arc::new(Inner { text: text.to_owned(), ceiling, zero, value })))
+        if ceiling == Some(Msat::ZERO) {
+            return Err(fault("the ceiling is zero".to_owned(), "use `price = \"free\"` for what is free"));
+        }
+        let formula =
+            Formula(Arc::new(Inner { text: text.to_owned(), ceiling, zero, root, reads, metering }));
+        if reads == Reads::NOTHING
+            && let Err(why) = formula.price(&RequestFacts::default(), None, None)
+        {
+            return Err(fault(format!("the formula never gives a price: {why}"), "correct it"));
+        }
+        Ok(formula)
     }
 
     /// Its text, as it was written.
@@ -99,33 +131,63 @@ impl Formula {
 
     /// What it has to be shown.
     pub fn reads(&self) -> Reads {
-        Reads::NOTHING
+        self.0.reads
     }
 
     /// When its price is known.
     pub fn metering(&self) -> Metering {
-        Metering::Exact
+        self.0.metering
     }
 
     /// What a request costs by it, at `rate`.
     pub(super) fn quote(&self, request: &RequestFacts, rate: Option<Rate>) -> Result<Quote, Unpriced> {
-        Ok(Quote { rate, ..Quote::exact(self.price(request, None, rate.as_ref())?) })
+        let (metering, ceiling) = (self.0.metering, self.0.ceiling);
+        let (least, most) = match (metering, ceiling) {
+            (Metering::Exact | Metering::AtReserve, _) | (_, None) => {
+                let price = self.price(request, None, rate.as_ref())?;
+                let price = ceiling.map_or(price, |ceiling| price.min(ceiling));
+                (price, price)
+            }
+            (Metering::AtEnd, Some(ceiling)) => (ceiling, ceiling),
+            (Metering::Flowing, Some(ceiling)) => {
+                // What cannot be told before the answer's head is there may be as dear as anything.
+                let nothing_yet = ResponseFacts { status: 200, ..ResponseFacts::default() };
+                let least = match self.price(request, Some(&nothing_yet), rate.as_ref()) {
+                    Ok(least) => least.max(ONE_MSAT).min(ceiling),
+                    Err(Unpriced::Zero) => ONE_MSAT,
+                    Err(_) => ceiling,
+                };
+                (least, ceiling)
+            }
+        };
+        let changed = rate.and_then(|rate| Some((rate.back(most)?, rate)));
+        Ok(Quote { least, most, metering, changed, rate, fallback: None })
     }
 
-    /// Its value for a request and, when it is known, the answer. Of a request at most the ceiling; of
-    /// an answer what it is, so that whoever hands it down knows when to stop.
+    /// Its value for a request and, when it is known, the answer. It may be above the ceiling, so that
+    /// whoever hands an answer down knows when to stop.
     pub(super) fn price(
         &self,
-        _request: &RequestFacts,
+        request: &RequestFacts,
         answer: Option<&ResponseFacts>,
-        _rate: Option<&Rate>,
+        rate: Option<&Rate>,
     ) -> Result<Msat, Unpriced> {
-        let value = u64::try_from(self.0.value).map_err(|_| Unpriced::Negative)?;
-        let price = Msat::new(value).map_err(|_| Unpriced::Overflow)?;
-        if price == Msat::ZERO && self.0.zero == Zero::Refuse {
+        let unknown = ResponseFacts::default();
+        let facts = Facts { request, answer: answer.unwrap_or(&unknown), rate };
+        let (result, _) = evaluate(&self.0.root, facts);
+        let number = result?;
+        if number.is_negative() {
+            return Err(Unpriced::Negative);
+        }
+        let msat = match number.whole() {
+            None => return Err(Failure::NotWhole.into()),
+            Some(Err(NoNumber::Overflow | NoNumber::ByZero)) => return Err(Unpriced::Overflow),
+            Some(Ok(whole)) => u64::try_from(whole).map_err(|_| Unpriced::Negative)?,
+        };
+        if msat == 0 && self.0.zero == Zero::Refuse {
             return Err(Unpriced::Zero);
         }
-        Ok(self.0.ceiling.filter(|_| answer.is_none()).map_or(price, |ceiling| price.min(ceiling)))
+        Msat::new(msat).map_err(|_| Unpriced::Overflow)
     }
 
     /// In words.
@@ -135,6 +197,32 @@ impl Formula {
             None => format!("by a formula in millisatoshi: {}", self.0.text),
         }
     }
+}
+
+/// What `root` has to be shown.
+fn reads(root: &Node) -> Reads {
+    let mut reads = Reads::NOTHING;
+    root.visit(&mut |node| match node {
+        Node::Fact(fact) => {
+            *(match fact {
+                Fact::Method => &mut reads.method,
+                Fact::Path => &mut reads.path,
+                Fact::Query => &mut reads.query,
+                Fact::Headers => &mut reads.headers,
+                Fact::SizeBytes => &mut reads.size_bytes,
+                Fact::RequestJson => &mut reads.request_json,
+                Fact::Status => &mut reads.status,
+                Fact::ResponseHeaders => &mut reads.response_headers,
+                Fact::Bytes => &mut reads.bytes,
+                Fact::Ms => &mut reads.ms,
+                Fact::Chunks => &mut reads.chunks,
+                Fact::ResponseJson => &mut reads.response_json,
+            }) = true;
+        }
+        Node::Fiat(fiat) => reads.rate = Some(fiat.currency),
+        _ => {}
+    });
+    reads
 }
 
 impl fmt::Display for Formula {

@@ -2,6 +2,7 @@
 
 use super::formula::Formula;
 use super::quote::{Metering, Quote, Unpriced};
+use super::rule::ONE_MSAT;
 use super::{Rate, RequestFacts, ResponseFacts, Rule, Tiers, Used};
 use crate::types::Msat;
 
@@ -61,8 +62,9 @@ impl Meter {
     }
 
     /// What the request costs if its answer is `answer`. It may be more than was quoted at most: then
-    /// the answer is longer than is sold, and whoever hands it down stops before that. Never falls
-    /// while a [`Metering::Flowing`] answer grows.
+    /// the answer is longer than is sold, and whoever hands it down stops before that. While a
+    /// [`Metering::Flowing`] answer grows it never falls, and it is a millisatoshi at least unless the
+    /// rule allows zero.
     ///
     /// # Errors
     /// When the rule gives no price for it.
@@ -70,7 +72,13 @@ impl Meter {
         match &self.kind {
             Kind::Known(price) => Ok(*price),
             Kind::Tiers(tiers, used, rate) => tiers.cost(*used, answer.bytes, rate.as_ref()),
-            Kind::Formula(formula, request, rate) => formula.price(request, Some(answer), rate.as_ref()),
+            Kind::Formula(formula, request, rate) => {
+                match formula.price(request, Some(answer), rate.as_ref()) {
+                    // Nothing was handed down yet, or almost nothing.
+                    Err(Unpriced::Zero) if self.metering == Metering::Flowing => Ok(ONE_MSAT),
+                    cost => cost,
+                }
+            }
         }
     }
 

@@ -82,6 +82,15 @@ impl Rate {
         let up = exact.round_dp_with_strategy(0, RoundingStrategy::AwayFromZero);
         up.to_u64().and_then(|msat| Msat::new(msat).ok())
     }
+
+    /// What `amount` is in the currency, to 8 digits after the point, rounded up; `None` when it is
+    /// more than can be said. To be read by people: changed back, it may be a little more.
+    pub fn back(&self, amount: Msat) -> Option<Fiat> {
+        let whole = Decimal::from(amount.msat()).checked_mul(self.per_btc)?;
+        let exact = whole.checked_div(Decimal::from(MSAT_PER_BTC))?;
+        let amount = exact.round_dp_with_strategy(8, RoundingStrategy::AwayFromZero).normalize();
+        Some(Fiat { amount, currency: self.currency })
+    }
 }
 
 impl Amount {

@@ -42,7 +42,8 @@ impl Rule {
             }
             Ok(quote) => {
                 let meter = Meter::new(self, sample.request.clone(), &quote, Used::default());
-                SampleOutcome { price: meter.cost(&sample.answer), held: Some((quote.least, quote.most)) }
+                let price = meter.cost(&sample.answer).map(|cost| cost.min(quote.most));
+                SampleOutcome { price, held: Some((quote.least, quote.most)) }
             }
             Err(why) => SampleOutcome { price: Err(why), held: None },
         }
