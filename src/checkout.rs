@@ -244,7 +244,8 @@ impl Checkout {
         if let Some(kept) = key.and_then(|key| self.replays.get(&key)) {
             return Err(Unreserved::Kept(kept));
         }
-        match Hold::reserve(&self.parts.ledger, permit, bill, self.parts.cut.clone()).await {
+        match Hold::reserve(&self.parts.ledger, permit, bill, &self.parts.clock, self.parts.cut.clone()).await
+        {
             Ok(mut hold) => {
                 if let Some(key) = key {
                     hold.record(self.replays.record(key));

@@ -66,6 +66,7 @@ pub use upstream::TlsFault;
 
 use answer::{Problem, is_preflight, payment_required, preflight, replayed};
 use entity::look;
+use forward::Asked;
 use upstream::Upstreams;
 
 /// Whose certificates an HTTPS upstream may show.
@@ -172,10 +173,13 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
     };
     match state.checkout.check(matched, &request, &parts.headers, seen).await {
         Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
-        Outcome::Admitted(matched, hold) => match hold.light() {
-            None => state.forward_paid(&request, &matched.service, body, hold).await,
-            Some(light) => state.forward_kept(request, matched.service, body, hold, light).await,
-        },
+        Outcome::Admitted(matched, hold) => {
+            let asked = Asked { request, headers: parts.headers, matched };
+            match hold.light() {
+                None => state.forward_paid(&asked, body, hold).await,
+                Some(light) => state.forward_kept(asked, body, hold, light).await,
+            }
+        }
         Outcome::Replayed(kept) => replayed(kept),
         Outcome::Challenge(offered) => payment_required(&offered),
         Outcome::Refused(refused) => Problem::from(refused).render(),

@@ -17,6 +17,7 @@ mod operator;
 mod outgoing;
 mod page;
 mod pool;
+mod recall;
 mod reports;
 mod rows;
 mod schema;
@@ -53,6 +54,7 @@ pub use totals::Totals;
 
 use page::Page;
 use pool::Readers;
+use recall::Recalls;
 use writer::{Start, Writer};
 
 /// What was found when the ledger was opened.
@@ -77,6 +79,7 @@ struct Shared {
     writer: Writer,
     readers: Readers,
     newest: watch::Receiver<i64>,
+    recalls: Arc<Recalls>,
 }
 
 impl fmt::Debug for Ledger {
@@ -123,7 +126,7 @@ impl Ledger {
         opening.commit()?;
         let (newest, watched) = watch::channel(schema::newest_event(&connection)?);
         let writer = Writer::start(Start { connection, clock, newest, run, sweep: grants::sweep, flaw })?;
-        let shared = Shared { writer, readers: Readers::of(path), newest: watched };
+        let shared = Shared { writer, readers: Readers::of(path), newest: watched, recalls: Arc::default() };
         Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
     }
 

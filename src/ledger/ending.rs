@@ -32,6 +32,8 @@ pub enum RestoreReason {
     NotDispatched,
     /// The application that held it gave it back.
     Released,
+    /// The token was taken back while its answer was on its way.
+    Revoked,
     /// Nobody settled the hold in time.
     Unsettled,
     /// A fault of our own.
@@ -48,6 +50,7 @@ impl RestoreReason {
             RestoreReason::Policy => "policy",
             RestoreReason::NotDispatched => "not_dispatched",
             RestoreReason::Released => "released",
+            RestoreReason::Revoked => "revoked",
             RestoreReason::Unsettled => "unsettled",
             RestoreReason::Internal => "internal",
         }

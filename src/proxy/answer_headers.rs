@@ -1,5 +1,6 @@
 //! Which of the upstream's response headers pass, and what is said about the payment.
 
+use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
     ORIGIN, VARY, WWW_AUTHENTICATE,
@@ -7,11 +8,11 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
-use crate::ledger::Sale;
+use crate::metering::{Hold, Receipt, X_TOLLHOUSE_LEFT};
 
 /// The payment hash of the token that was used.
 const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
-/// What the token was sold for.
+/// What the request costs at most; under a pass nothing more.
 const X_TOLLHOUSE_AMOUNT_MSAT: HeaderName = HeaderName::from_static("x-tollhouse-amount-msat");
 
 /// Marks an answer that was sent before (`true`).
@@ -68,16 +69,22 @@ fn is_payment_challenge(value: &HeaderValue) -> bool {
     })
 }
 
-/// Marks a response as paid for: no shared cache may keep it, and a browser may read it.
-pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, sale: &Sale, unit: Unit) {
+/// Marks a response as paid for: no shared cache may keep it, and a browser may read it. What it comes
+/// to is what `hold` says as long as it has not ended.
+pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, hold: &Hold, unit: Unit) {
     for name in CACHING {
         headers.remove(name);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.append(VARY, HeaderValue::from_static("Authorization"));
     headers.insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit.as_str()));
-    headers.insert(X_TOLLHOUSE_AMOUNT_MSAT, HeaderValue::from(sale.sold.msat()));
-    if let Ok(hash) = HeaderValue::try_from(sale.payment_hash.to_hex()) {
+    let (amount, left) = match unit {
+        Unit::Held | Unit::Spent => (hold.most(), hold.left_if_charged()),
+        Unit::Restored | Unit::Exhausted => (0, hold.left_if_restored()),
+    };
+    headers.insert(X_TOLLHOUSE_AMOUNT_MSAT, HeaderValue::from(amount));
+    headers.insert(X_TOLLHOUSE_LEFT, HeaderValue::from(left));
+    if let Ok(hash) = HeaderValue::try_from(hold.sale().payment_hash.to_hex()) {
         headers.insert(X_TOLLHOUSE_PAYMENT_HASH, hash);
     }
     // The preflight let the page send its token; it may read what it paid for. An upstream that
@@ -87,10 +94,25 @@ pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, sale: &Sale, uni
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(
-                "X-Tollhouse-Unit, X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat, X-Tollhouse-Replayed",
+                "X-Tollhouse-Unit, X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat, X-Tollhouse-Left, \
+                 X-Tollhouse-Replayed",
             ),
         );
     }
+}
+
+/// Says what a request without an answer's body came to, when it was metered.
+pub(super) fn settled(headers: &mut HeaderMap, receipt: Option<Receipt>) {
+    if let Some(Receipt { charged, left }) = receipt {
+        headers.insert(X_TOLLHOUSE_AMOUNT_MSAT, HeaderValue::from(charged));
+        headers.insert(X_TOLLHOUSE_LEFT, HeaderValue::from(left));
+    }
+}
+
+/// Says what became of the unit.
+pub(super) fn told(mut response: Response, unit: Unit) -> Response {
+    response.headers_mut().insert(X_TOLLHOUSE_UNIT, HeaderValue::from_static(unit.as_str()));
+    response
 }
 
 #[cfg(test)]

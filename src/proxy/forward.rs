@@ -2,23 +2,42 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, StatusCode, response};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TE, TRAILER};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::ProxyState;
-use super::answer::Problem;
-use super::answer_headers::{paid, passing};
+use super::answer::{Problem, payment_required};
+use super::answer_headers::{paid, passing, settled, told};
 use super::body::{ClientBody, UpstreamBody};
 use super::target;
 use super::unit::Unit;
 use super::upstream::SendFault;
-use crate::catalog::Service;
-use crate::ledger::{Ending, RestoreReason};
-use crate::metering::{Hold, MeteredBody};
+use crate::catalog::{Matched, RestorePolicy, Service};
+use crate::checkout::Outcome;
+use crate::ledger::{Ending, ReserveRefused, RestoreReason};
+use crate::metering::{Behind, Hold, MeteredBody, TRAILERS, TooDear};
 use crate::request::CanonicalRequest;
+
+/// A paid request, and what it is for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: CanonicalRequest,
+    /// As the client sent them.
+    pub(super) headers: HeaderMap,
+    pub(super) matched: Matched,
+}
+
+/// How the upstream may encode its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    /// As the client allows.
+    Any,
+    /// Not at all: it is to be read on its way.
+    Plain,
+}
 
 impl ProxyState {
     /// Forwards a request that costs nothing.
@@ -28,21 +47,17 @@ impl ProxyState {
         service: &Service,
         body: Body,
     ) -> Response {
-        match self.send(request, service, body, || {}).await {
+        match self.send(request, service, body, Coding::Any, || {}).await {
             Ok((parts, body)) => Response::from_parts(parts, Body::new(body)),
             Err(fault) => fault.problem(None).render(),
         }
     }
 
     /// Forwards a request that a unit is held for, and ends the hold by what comes back.
-    pub(super) async fn forward_paid(
-        &self,
-        request: &CanonicalRequest,
-        service: &Service,
-        body: Body,
-        mut hold: Hold,
-    ) -> Response {
-        let sent = self.send(request, service, body, || hold.dispatched()).await;
+    pub(super) async fn forward_paid(&self, asked: &Asked, body: Body, mut hold: Hold) -> Response {
+        let Asked { request, matched, .. } = asked;
+        let coding = if hold.reads_json() { Coding::Plain } else { Coding::Any };
+        let sent = self.send(request, &matched.service, body, coding, || hold.dispatched()).await;
         let (mut parts, body) = match sent {
             Ok(response) => response,
             Err(fault) => {
@@ -50,21 +65,55 @@ impl ProxyState {
                 return fault.problem(Some(unit)).render();
             }
         };
-        let sale = hold.sale().clone();
-        if parts.status.is_server_error() {
-            let unit = end(hold, Ending::Restored(RestoreReason::UpstreamError));
-            paid(&mut parts.headers, request.headers(), &sale, unit);
+        if let Some(reason) = restored(&matched.terms.restore, parts.status) {
+            paid(&mut parts.headers, request.headers(), &hold, unit_after(&hold, Ending::Restored(reason)));
+            hold.end(Ending::Restored(reason));
             return Response::from_parts(parts, Body::new(body));
         }
-        if request.method() == Method::HEAD || has_no_body(parts.status) {
-            paid(&mut parts.headers, request.headers(), &sale, Unit::Spent);
+        let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
+        let length = if bodiless { Some(0) } else { body.size_hint().exact() };
+        if let Err(dear) = hold.head(parts.status, &parts.headers, length) {
+            return self.too_dear(asked, hold, dear);
+        }
+        if bodiless {
+            paid(&mut parts.headers, request.headers(), &hold, Unit::Spent);
             hold.record_head(parts.status, &parts.headers, 0);
-            hold.end(Ending::Delivered);
+            let metered = hold.is_metered();
+            settled(&mut parts.headers, Some(hold.end(Ending::Delivered)).filter(|_| metered));
             return Response::from_parts(parts, Body::empty());
         }
-        paid(&mut parts.headers, request.headers(), &sale, Unit::Held);
+        paid(&mut parts.headers, request.headers(), &hold, Unit::Held);
         hold.record_head(parts.status, &parts.headers, body.size_hint().lower());
-        Response::from_parts(parts, Body::new(MeteredBody::new(body, hold)))
+        let behind = if hold.is_metered() && length.is_none() && takes_trailers(&asked.headers) {
+            parts.headers.insert(TRAILER, TRAILERS);
+            Behind::Trailers
+        } else {
+            Behind::Nothing
+        };
+        Response::from_parts(parts, Body::new(MeteredBody::new(body, hold, behind)))
+    }
+
+    /// Refuses an answer that would cost more than what is held, before anything of it passes.
+    fn too_dear(&self, asked: &Asked, hold: Hold, dear: TooDear) -> Response {
+        let (left, facts) = (hold.left_if_restored(), hold.bill().request.clone());
+        let unit = end(hold, Ending::Restored(RestoreReason::Policy));
+        let refused =
+            |status, code, detail| Problem { unit: Some(unit), ..Problem::new(status, code, detail) };
+        let cost = dear.cost;
+        if dear.beyond_ceiling {
+            let detail = format!(
+                "This answer would cost {cost} or more, and one request costs at most {} msat: ask for less at a time.",
+                dear.held
+            );
+            return refused(StatusCode::FORBIDDEN, "ceiling_reached", detail).render();
+        }
+        let too_small = ReserveRefused::TooSmall { left, needed: cost.msat() };
+        let why = (too_small.code(), too_small.to_string());
+        match self.checkout.offer_again(&asked.matched, &asked.request, &asked.headers, &facts, why) {
+            Outcome::Challenge(offered) => told(payment_required(&offered), unit),
+            Outcome::Refused(refused) => Problem { unit: Some(unit), ..Problem::from(refused) }.render(),
+            _ => refused(StatusCode::PAYMENT_REQUIRED, too_small.code(), too_small.to_string()).render(),
+        }
     }
 
     /// Sends once; the response comes with only the headers that pass.
@@ -73,6 +122,7 @@ impl ProxyState {
         request: &CanonicalRequest,
         service: &Service,
         body: Body,
+        coding: Coding,
         sent: impl FnMut() + Send,
     ) -> Result<(response::Parts, UpstreamBody), Fault> {
         let upstream = &service.upstream;
@@ -82,6 +132,9 @@ impl ProxyState {
         *outgoing.uri_mut() = target::uri(upstream, request).map_err(Fault::Target)?;
         *outgoing.headers_mut() =
             target::headers(upstream, request, &body.size_hint(), &self.config.public_scheme);
+        if coding == Coding::Plain {
+            outgoing.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let answer = self.upstreams.send(outgoing.map(|()| body), &upload, sent).await;
         let (parts, body) = answer.map_err(Fault::Send)?.into_parts();
         if parts.status == StatusCode::PAYMENT_REQUIRED || parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -110,13 +163,30 @@ impl ProxyState {
 
 /// Ends `hold` and says what that makes of its unit.
 fn end(hold: Hold, ending: Ending) -> Unit {
-    let unit = match ending {
+    let unit = unit_after(&hold, ending);
+    hold.end(ending);
+    unit
+}
+
+/// What `ending` makes of the unit that is held.
+fn unit_after(hold: &Hold, ending: Ending) -> Unit {
+    match ending {
         Ending::Delivered | Ending::Charged(_) | Ending::Cancelled => Unit::Spent,
         Ending::Restored(reason) if hold.good_after(reason) => Unit::Restored,
         Ending::Restored(_) => Unit::Exhausted,
-    };
-    hold.end(ending);
-    unit
+    }
+}
+
+/// Why an answer with this status gives the unit back, if it does.
+fn restored(policy: &RestorePolicy, status: StatusCode) -> Option<RestoreReason> {
+    let reason = if status.is_server_error() { RestoreReason::UpstreamError } else { RestoreReason::Policy };
+    policy.restores(status).then_some(reason)
+}
+
+/// Whether the client said that it reads trailers (RFC 9110 §6.5.1).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Statuses whose responses never have a body (RFC 9110 §6.4.1).

@@ -6,7 +6,6 @@
 //! without a key. A body that the exchange did not finish reaches the client broken, never as whole.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -20,9 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ProxyState;
 use super::answer::Problem;
-use crate::catalog::Service;
+use super::forward::Asked;
 use crate::metering::{Hold, RecordingLight};
-use crate::request::CanonicalRequest;
 
 /// Frames that wait for a slow client.
 const FRAMES: usize = 2;
@@ -34,8 +32,7 @@ impl ProxyState {
     /// Forwards a request that a unit is held for and whose answer is recorded while `light` is on.
     pub(super) async fn forward_kept(
         &self,
-        request: CanonicalRequest,
-        service: Arc<Service>,
+        asked: Asked,
         body: Body,
         hold: Hold,
         light: RecordingLight,
@@ -43,7 +40,7 @@ impl ProxyState {
         let (reply, answer) = oneshot::channel();
         let (state, cut) = (self.clone(), hold.cut().clone());
         self.tracker.spawn(async move {
-            let exchange = state.forward_paid(&request, &service, body, hold);
+            let exchange = state.forward_paid(&asked, body, hold);
             state.run(exchange, reply, light, cut).await;
         });
         answer.await.unwrap_or_else(|_| {

@@ -54,18 +54,10 @@ impl Ledger {
     pub async fn grant(&self, payment_hash: PaymentHash) -> Result<Option<GrantRow>, StoreError> {
         self.0.readers.read(move |connection| find(connection, payment_hash)).await
     }
-
-    /// Takes a token back for good, redeemed or not; gives how many units were left. A unit on its way
-    /// ends as it ends, and is not given back to `left`.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn revoke(&self, payment_hash: PaymentHash) -> Result<u64, StoreError> {
-        self.0.writer.call(move |page| revoke(page, payment_hash)).await
-    }
 }
 
-fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u64, StoreError> {
+/// Takes a token back; gives how many units were left.
+pub(super) fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u64, StoreError> {
     let mut insert = page.connection.prepare_cached(
         "INSERT INTO revocations (payment_hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     )?;

@@ -10,9 +10,11 @@ use std::fmt;
 use rusqlite::{Connection, params};
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::job::{Job, Owed};
 use super::page::Page;
+use super::recall::Recall;
 use super::rows::{Stored, column};
 use super::writer::Place;
 use super::{Ledger, StoreError, grants, optional};
@@ -46,6 +48,7 @@ pub struct Reservation {
     cost: Option<u64>,
     /// Ours from before the debit, so that ending can neither fail nor wait.
     place: Option<Place>,
+    recall: Recall,
 }
 
 impl Reservation {
@@ -80,6 +83,11 @@ impl Reservation {
     /// Until when a pass is open.
     pub fn opens_until(&self) -> Option<Timestamp> {
         self.held.opens_until
+    }
+
+    /// Cancelled when the operator takes the token back.
+    pub fn taken_back(&self) -> &CancellationToken {
+        self.recall.taken_back()
     }
 
     /// So many bytes of the answer were handed down in all.
@@ -132,8 +140,9 @@ impl Ledger {
     /// When it cannot be held, or the disk fails; nothing was debited then.
     pub async fn reserve(&self, sale: Sale, draw: Draw) -> Result<Reservation, ReserveError> {
         let place = self.0.writer.place()?;
+        let recall = self.0.recalls.join(sale.payment_hash);
         let (reply, answer) = oneshot::channel();
-        self.0.writer.send(Box::new(Reserve { sale, draw, place, outcome: None, reply })).await?;
+        self.0.writer.send(Box::new(Reserve { sale, draw, place, recall, outcome: None, reply })).await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -142,6 +151,7 @@ struct Reserve {
     sale: Sale,
     draw: Draw,
     place: Place,
+    recall: Recall,
     outcome: Option<Result<Held, ReserveRefused>>,
     reply: oneshot::Sender<Result<Reservation, ReserveError>>,
 }
@@ -168,7 +178,7 @@ impl Job for Reserve {
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Reserve { place, outcome, reply, .. } = *self;
+        let Reserve { place, recall, outcome, reply, .. } = *self;
         let answer = match (committed, outcome) {
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Closed.into()),
@@ -179,6 +189,7 @@ impl Job for Reserve {
                 bytes: 0,
                 cost: None,
                 place: Some(place),
+                recall,
             }),
         };
         // When the caller is gone, or goes before it looks, the reservation is dropped: its hold ends.
