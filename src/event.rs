@@ -4,6 +4,7 @@
 //! An event never holds a secret: no preimage, no macaroon, no key.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::types::{Msat, Name, PaymentHash, Timestamp};
 
@@ -127,6 +128,15 @@ pub enum Event {
         peer: String,
         /// Why.
         reason: String,
+    },
+    /// A service was added, changed or removed.
+    ServiceChanged {
+        /// Which.
+        service: Name,
+        /// What it was, without what may be a key; nothing when it is new.
+        before: Option<Value>,
+        /// What it is, likewise; nothing when it was removed.
+        after: Option<Value>,
     },
     /// The appliance came up.
     Started {

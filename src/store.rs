@@ -21,6 +21,7 @@ mod recall;
 mod reports;
 mod rows;
 mod schema;
+mod services;
 mod totals;
 mod writer;
 
@@ -50,6 +51,7 @@ pub use lock::{DirLock, Locked};
 pub use operator::ApiKeyRow;
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
 pub use reports::Revenue;
+pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use totals::Totals;
 
 use page::Page;
