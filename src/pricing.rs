@@ -19,7 +19,7 @@ mod tiers;
 
 pub use amount::{Amount, Currency, Fiat, NotAnAmount};
 pub use facts::{Reads, RequestFacts, ResponseFacts, Used};
-pub use formula::{Failure, Formula, FormulaFault, Zero};
+pub use formula::{FORMULA_GUIDE, Failure, Formula, FormulaFault, Zero};
 pub use meter::{Charge, Meter};
 pub use quote::{Ask, Metering, Quote, Unpriced};
 pub use rate::{Exchange, LockedRate, NoExchange, Rate, RateFault, Worth};

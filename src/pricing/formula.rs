@@ -19,7 +19,10 @@ use super::{Rate, Reads, RequestFacts, ResponseFacts};
 use crate::types::Msat;
 
 mod compiler;
+mod datum;
 mod evaluation;
+mod failure;
+mod guide;
 mod number;
 mod source;
 #[cfg(test)]
@@ -27,7 +30,8 @@ mod tests;
 mod tree;
 mod trend;
 
-pub use evaluation::Failure;
+pub use failure::Failure;
+pub use guide::FORMULA_GUIDE;
 
 use evaluation::{Facts, evaluate};
 use number::NoNumber;

@@ -117,7 +117,7 @@ impl Rule {
         match (self, self.quote(ask)?) {
             (Rule::Fixed(Amount::Fiat(fiat)), Quote { rate: Some(rate), .. }) => {
                 let amount = fiat.amount.checked_mul(requests.into()).ok_or(Unpriced::Overflow)?;
-                let whole = Fiat { amount, currency: fiat.currency };
+                let whole = Fiat { amount: amount.normalize(), currency: fiat.currency };
                 let msat = rate.worth(whole).ok_or(Unpriced::Overflow)?;
                 Ok(Worth { msat, changed: Some((whole, rate)) })
             }
@@ -158,3 +158,6 @@ impl fmt::Display for Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

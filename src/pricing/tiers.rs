@@ -254,3 +254,172 @@ impl fmt::Display for Tiers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::Timestamp;
+
+    fn tiers(volume: Volume, tiers: &[(Option<u64>, &str)]) -> Result<Tiers, TiersFault> {
+        let tier =
+            |(up_to, price): &(Option<u64>, &str)| Tier { up_to: *up_to, price: price.parse().unwrap() };
+        Tiers::new(volume, tiers.iter().map(tier).collect())
+    }
+
+    fn bytes(per: u64) -> Volume {
+        Volume::Bytes { per: Size::new(per), ceiling: Msat::MAX }
+    }
+
+    fn used(requests: u64, bytes: u64) -> Used {
+        Used { requests, bytes }
+    }
+
+    #[test]
+    fn each_request_has_its_tiers_price() {
+        let tiers =
+            tiers(Volume::Requests, &[(Some(100), "2 sat"), (Some(101), "1500 msat"), (None, "1 sat")]);
+        let tiers = tiers.unwrap();
+        for (before, price) in [(0, 2_000), (99, 2_000), (100, 1_500), (101, 1_000), (u64::MAX, 1_000)] {
+            assert_eq!(tiers.cost(used(before, 0), 77, None).map(Msat::msat), Ok(price), "{before}");
+        }
+        assert_eq!(tiers.sum(102, None).map(Msat::msat), Ok(202_500));
+        assert_eq!(tiers.sum(u64::MAX, None), Err(Unpriced::Overflow));
+    }
+
+    #[test]
+    fn bytes_are_paid_in_proportion() {
+        let tiers = tiers(bytes(1_000_000), &[(Some(10_000_000), "5 sat"), (None, "1 sat")]).unwrap();
+        for (before, size, price) in [
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 1_000_000, 5_000),
+            (0, 1_000_001, 5_001),
+            (0, 11_000_000, 51_000),
+            (9_000_000, 2_000_000, 6_000),
+            (10_000_000, 500_000, 500),
+            (u64::MAX, 1_000_000, 1),
+        ] {
+            assert_eq!(tiers.cost(used(0, before), size, None).map(Msat::msat), Ok(price), "{before} {size}");
+        }
+        assert!(tiers.cost(used(0, 0), u64::MAX, None).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        let requests = |list: &[(Option<u64>, &str)]| tiers(Volume::Requests, list).unwrap_err();
+        assert_eq!(requests(&[]), TiersFault::Count);
+        assert_eq!(requests(&[(None, "1 sat"); 33]), TiersFault::Count);
+        assert_eq!(requests(&[(Some(1), "1 sat")]), TiersFault::Open);
+        assert_eq!(requests(&[(None, "2 sat"), (None, "1 sat")]), TiersFault::Open);
+        assert_eq!(requests(&[(Some(0), "2 sat"), (None, "1 sat")]), TiersFault::Order(1));
+        assert_eq!(
+            requests(&[(Some(5), "2 sat"), (Some(5), "2 sat"), (None, "1 sat")]),
+            TiersFault::Order(2)
+        );
+        assert_eq!(requests(&[(Some(5), "0 sat"), (None, "1 sat")]), TiersFault::Zero(1));
+        assert_eq!(requests(&[(Some(5), "1 sat"), (None, "0 USD")]), TiersFault::Zero(2));
+        let two = requests(&[(Some(5), "1 USD"), (Some(6), "1 sat"), (None, "1 EUR")]);
+        assert_eq!(two, TiersFault::Currencies("USD".parse().unwrap(), "EUR".parse().unwrap()));
+        assert_eq!(tiers(bytes(0), &[(None, "1 sat")]), Err(TiersFault::Per));
+        let nothing = Volume::Bytes { per: Size::new(1), ceiling: Msat::ZERO };
+        assert_eq!(tiers(nothing, &[(None, "1 sat")]), Err(TiersFault::Ceiling));
+    }
+
+    #[test]
+    fn tiers_in_words() {
+        let by =
+            |volume| tiers(volume, &[(Some(1_000_000), "0.01 USD"), (None, "1 sat")]).unwrap().describe();
+        assert_eq!(
+            by(Volume::Requests),
+            "0.01 USD for each request up to the token's request 1000000, then 1 sat"
+        );
+        let ceiling = Msat::from_sat(500).unwrap();
+        assert_eq!(
+            by(Volume::Bytes { per: Size::new(1_000), ceiling }),
+            "0.01 USD for each 1 kB of answer up to the token's first 1 MB, then 1 sat; at most 500 sat for one request"
+        );
+    }
+
+    /// Any tiers over `volume` whose sums fit.
+    fn any_tiers(volume: impl Strategy<Value = Volume>) -> impl Strategy<Value = Tiers> {
+        let steps = proptest::collection::vec((1u64..10_000, 1u64..1_000_000_000), 0..6);
+        (volume, steps, 1u64..1_000_000_000).prop_map(|(volume, steps, last)| {
+            let mut below = 0;
+            let mut tiers: Vec<Tier> = steps
+                .into_iter()
+                .map(|(more, price)| {
+                    below += more;
+                    Tier { up_to: Some(below), price: Msat::new(price).unwrap().into() }
+                })
+                .collect();
+            tiers.push(Tier { up_to: None, price: Msat::new(last).unwrap().into() });
+            Tiers::new(volume, tiers).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_pack_costs_what_its_requests_cost(tiers in any_tiers(Just(Volume::Requests)), requests in 0u64..300) {
+            let each = |before| tiers.cost(used(before, 0), 0, None).unwrap().msat();
+            let sum: u64 = (0..requests).map(each).sum();
+            prop_assert_eq!(tiers.sum(requests, None).unwrap().msat(), sum);
+            let (least, (most, _)) = tiers.range(None).unwrap();
+            for before in 0..requests {
+                prop_assert!((least.msat()..=most.msat()).contains(&each(before)));
+            }
+        }
+
+        #[test]
+        fn parts_cost_what_the_whole_costs(
+            tiers in any_tiers((1u64..2_000).prop_map(bytes)),
+            start in 0u64..50_000,
+            parts in proptest::collection::vec(0u64..5_000, 1..12),
+        ) {
+            let whole = tiers.cost(used(0, start), parts.iter().sum(), None).unwrap().msat();
+            let mut before = start;
+            let (mut sum, mut lifted) = (0, 0);
+            for part in parts {
+                let cost = tiers.cost(used(0, before), part, None).unwrap().msat();
+                // A part that adds nothing costs a millisatoshi all the same.
+                lifted += u64::from(cost == 1);
+                sum += cost;
+                before += part;
+            }
+            prop_assert!(whole <= sum && sum <= whole + lifted, "{whole} {sum} {lifted}");
+        }
+
+        #[test]
+        fn more_bytes_never_cost_less(
+            tiers in any_tiers((1u64..2_000).prop_map(bytes)),
+            before in 0u64..1 << 32,
+            size in 0u64..1 << 32,
+            more in 0u64..1 << 20,
+        ) {
+            let cost = |size| tiers.cost(used(0, before), size, None).unwrap();
+            prop_assert!(cost(size) <= cost(size + more));
+            prop_assert!(cost(size) > Msat::ZERO);
+        }
+
+        #[test]
+        fn more_requests_never_cost_less_together(tiers in any_tiers(Just(Volume::Requests)), n in 0u64..1 << 30) {
+            prop_assert!(tiers.sum(n, None).unwrap() < tiers.sum(n + 1, None).unwrap());
+        }
+
+        #[test]
+        fn fiat_tiers_are_rounded_up(cents in 1u64..100_000, per_btc in 1u64..10_000_000) {
+            let price = format!("{}.{:02} USD", cents / 100, cents % 100);
+            let tiers = tiers(Volume::Requests, &[(None, price.as_str())]).unwrap();
+            let rate = Rate {
+                currency: "USD".parse().unwrap(),
+                per_btc: per_btc.into(),
+                at: Timestamp::default(),
+            };
+            let exact = u128::from(cents) * 1_000_000_000;
+            let msat = u128::from(tiers.cost(used(0, 0), 0, Some(&rate)).unwrap().msat());
+            prop_assert_eq!(msat, exact.div_ceil(u128::from(per_btc)));
+            prop_assert!(tiers.cost(used(0, 0), 0, None).is_err());
+        }
+    }
+}

@@ -8,49 +8,18 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use http::HeaderMap;
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
-use thiserror::Error;
+use serde_json::Value;
 use url::form_urlencoded;
 
+use super::datum::{Datum, Outcome, Stop, not, shown};
+use super::failure::Failure;
 use super::number::{self, NoNumber, Number};
 use super::tree::{Call, Compare, Fact, Find, Node, Sum};
 use crate::pricing::{Rate, RateFault, RequestFacts, ResponseFacts, Unpriced};
 
 /// What one evaluation may look at: about as many bytes.
 pub(super) const FUEL: usize = 128 * 1_024;
-
-/// Why a formula gives no number for a request. Says what is amiss and shows no value.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// Something that it reads is not there.
-    #[error("{0} is not there")]
-    Missing(String),
-    /// Something that it reads is there more than once.
-    #[error("{0} is there more than once")]
-    Twice(String),
-    /// A body is too large, or not JSON, or ambiguous.
-    #[error("{0} cannot be read")]
-    Unreadable(&'static str),
-    /// Something is not what it has to be.
-    #[error("{place} is not {wanted}")]
-    Kind {
-        /// What.
-        place: String,
-        /// What it has to be.
-        wanted: &'static str,
-    },
-    /// Something is divided by zero.
-    #[error("a division by zero")]
-    ByZero,
-    /// The result has a fraction.
-    #[error("the result is not a whole number of millisatoshi")]
-    NotWhole,
-    /// There is too much to look at.
-    #[error("there is too much text to look at")]
-    TooMuch,
-}
 
 /// What is looked at.
 #[derive(Clone, Copy)]
@@ -81,41 +50,6 @@ struct Evaluation<'a> {
     facts: Facts<'a>,
     effort: Effort,
 }
-
-/// Why there is no value.
-enum Stop<'a> {
-    /// A place holds nothing; `get` and `has` forgive that and nothing else.
-    Missing(&'a Node),
-    Unpriced(Unpriced),
-}
-
-impl From<Failure> for Stop<'_> {
-    fn from(failure: Failure) -> Self {
-        Stop::Unpriced(failure.into())
-    }
-}
-
-impl From<NoNumber> for Stop<'_> {
-    fn from(why: NoNumber) -> Self {
-        Stop::Unpriced(match why {
-            NoNumber::Overflow => Unpriced::Overflow,
-            NoNumber::ByZero => Failure::ByZero.into(),
-        })
-    }
-}
-
-enum Datum<'a> {
-    Number(Number),
-    Text(Cow<'a, str>),
-    Truth(bool),
-    Null,
-    List(&'a [Value]),
-    Map(&'a Map<String, Value>),
-    Query(&'a str),
-    Headers(&'a HeaderMap),
-}
-
-type Outcome<'a, T> = Result<T, Stop<'a>>;
 
 impl<'a> Evaluation<'a> {
     /// Takes fuel for looking at `bytes`.
@@ -199,7 +133,7 @@ impl<'a> Evaluation<'a> {
         };
         // A body that is there and cannot be read is not an empty one.
         let body = |json: &'a Option<Value>, empty: bool| match json {
-            Some(json) => json_datum(json, node),
+            Some(json) => Datum::of(json, node),
             None if empty => Err(Stop::Missing(node)),
             None => Err(Failure::Unreadable(fact.name()).into()),
         };
@@ -241,12 +175,12 @@ impl<'a> Evaluation<'a> {
             }
             (Datum::Map(map), Datum::Text(key)) => {
                 self.look(key.len())?;
-                json_datum(map.get(key.as_ref()).ok_or(Stop::Missing(node))?, node)
+                Datum::of(map.get(key.as_ref()).ok_or(Stop::Missing(node))?, node)
             }
             (Datum::List(list), Datum::Number(number)) => {
                 let place = number.whole().ok_or_else(|| not(node, "a place in a list"))??;
                 let value = usize::try_from(place).ok().and_then(|place| list.get(place));
-                json_datum(value.ok_or(Stop::Missing(node))?, node)
+                Datum::of(value.ok_or(Stop::Missing(node))?, node)
             }
             (Datum::Map(_), _) => Err(not(node, "a field of a JSON object")),
             (Datum::List(_), _) => Err(not(node, "a place in a list")),
@@ -270,7 +204,7 @@ impl<'a> Evaluation<'a> {
             (Datum::List(list), _) => {
                 for value in list {
                     self.look(16)?;
-                    let value = json_datum(value, place)?;
+                    let value = Datum::of(value, place)?;
                     let single = !matches!(value, Datum::List(_) | Datum::Map(_));
                     if single && self.equal(one, &needle, &value)? {
                         return Ok(true);
@@ -411,31 +345,5 @@ impl<'a> Evaluation<'a> {
             Datum::Text(text) => Ok(text),
             _ => Err(not(node, "text")),
         }
-    }
-}
-
-fn json_datum<'a>(json: &'a Value, place: &Node) -> Outcome<'a, Datum<'a>> {
-    Ok(match json {
-        Value::Null => Datum::Null,
-        Value::Bool(truth) => Datum::Truth(*truth),
-        Value::Number(number) => {
-            Datum::Number(number::of_json(number).ok_or_else(|| not(place, "a number of 28 digits at most"))?)
-        }
-        Value::String(text) => Datum::Text(Cow::Borrowed(text)),
-        Value::Array(list) => Datum::List(list),
-        Value::Object(map) => Datum::Map(map),
-    })
-}
-
-fn not<'a>(place: &Node, wanted: &'static str) -> Stop<'a> {
-    Failure::Kind { place: shown(place), wanted }.into()
-}
-
-/// How a message names `place`.
-fn shown(place: &Node) -> String {
-    match place {
-        Node::Fact(_) | Node::At(..) => place.to_string().chars().take(100).collect(),
-        Node::Get(place, _) | Node::Call(_, place) | Node::Negative(place) => shown(place),
-        _ => "a value".to_owned(),
     }
 }

@@ -70,7 +70,7 @@ fn readable(error: &ParseError) -> FormulaFault {
     let message: String = message.replace("<EOF>", "the end").chars().take(160).collect();
     FormulaFault {
         message: format!("the formula is not CEL: {message}"),
-        help: "see the formulas' page for what can be written".to_owned(),
+        help: "write an expression such as `1000 + request.size_bytes / 1024 * 10`".to_owned(),
         column: usize::try_from(error.pos.1).ok().filter(|column| *column > 0),
     }
 }
