@@ -176,7 +176,8 @@ From another terminal:
   {exe} fetch {url}
   {exe} demo traffic --rate 2      (customers, so that the page has something to show)
 
-and open {admin} in a browser. Prices: exchange rates 5 sat, POST /v1/translate 15 sat, /v1/health free.
+and open {admin} in a browser. Exchange rates cost 5 sat a call, or a pack of 100 or a day's pass
+(`fetch --offer pack-100`); POST /v1/translate costs by its size, POST /v1/chat by its answer, /v1/health nothing.
 Ctrl-C ends it.",
         gateway = place.gateway,
         admin = place.admin,

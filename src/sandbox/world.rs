@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::chain::Chain;
 use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
-use crate::catalog::{PathPattern, Route, Service, Terms, Upstream};
+use crate::catalog::Service;
+use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
@@ -53,11 +55,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The set-up gives up after this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Prices of the sample API.
 /// What a bitcoin costs in the box: prices in dollars can be tried, and nobody is asked.
 const DOLLARS_PER_BTC: u32 = 64_000;
-const RATES_PRICE_SAT: u64 = 5;
-const TRANSLATE_PRICE_SAT: u64 = 15;
+/// The dearest thing that the sample API sells costs less.
+const LARGEST_PRICE_SAT: u64 = 2_000;
 
 /// What the sandbox is asked for.
 pub struct WorldAsk<'a> {
@@ -181,7 +182,7 @@ impl World {
         progress("waiting until the channel can carry payments");
         seen(payer, |view| view.channels.iter().any(|channel| channel.usable)).await?;
         let price = InvoiceAsk {
-            amount: Msat::from_sat(TRANSLATE_PRICE_SAT)?,
+            amount: Msat::from_sat(LARGEST_PRICE_SAT)?,
             description: "a first look".to_owned(),
             expiry: Duration::from_secs(60),
         };
@@ -391,16 +392,15 @@ fn blueprint(
     })
 }
 
+/// What the sandbox sells, as an operator would write it.
+const SAMPLE_SERVICE: &str = include_str!("../../templates/sample_service.toml");
+
 fn sample_service(upstream: SocketAddr) -> Result<Service> {
-    let price = |sat: u64| -> Result<Terms> { Ok(Terms::fixed(Msat::from_sat(sat)?)) };
-    let route = |name: &str, method, path: &str, terms| -> Result<Route> {
-        Ok(Route::new(name.parse()?, method, PathPattern::Exact(path.to_owned()), terms))
-    };
-    let upstream = Upstream::at(format!("http://{upstream}/").parse()?);
-    let routes = vec![
-        route("exchange-rates", Some(http::Method::GET), "/v1/exchange-rates", price(RATES_PRICE_SAT)?)?,
-        route("translate", Some(http::Method::POST), "/v1/translate", price(TRANSLATE_PRICE_SAT)?)?,
-        route("health", Some(http::Method::GET), "/v1/health", Terms::free())?,
-    ];
-    Ok(Service { routes, ..Service::new("sample".parse()?, "/v1", price(TRANSLATE_PRICE_SAT)?, upstream) })
+    let mut file: Value = toml::from_str(SAMPLE_SERVICE)?;
+    let (mut spec, shape) = Spec::read(&file["service"][0].take());
+    spec.upstream = Some(format!("http://{upstream}/"));
+    spec.compile_after(shape, &|_| None).map_err(|faults| {
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow!("the sample service: {}", told.join("; "))
+    })
 }
