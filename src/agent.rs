@@ -26,7 +26,7 @@ use http::header::AUTHORIZATION;
 pub use ask::Ask;
 pub use desk::Bought;
 pub use fault::Fault;
-pub use offer::Offer;
+pub use offer::{Choice, Offer};
 pub use wallet::Wallet;
 
 use crate::clock::{Clock, Entropy};
@@ -94,9 +94,12 @@ impl Agent {
     /// # Errors
     /// When there is no answer, or its challenge is not one that may be paid.
     pub async fn quote(&self, ask: &Ask) -> Result<Quoted, Fault> {
-        let response = Shop::for_url(&ask.url)?.ask(ask).await?;
+        let mut response = Shop::for_url(&ask.url)?.ask(ask).await?;
         match Offer::of(&response, self.clock.now())? {
-            Some(offer) => Ok(Quoted::Price(Box::new(offer))),
+            Some(offer) => {
+                let body = redeem::start_of(&mut response).await.unwrap_or_default();
+                Ok(Quoted::Price(Box::new(offer.with_choices(&body))))
+            }
             None => Ok(Quoted::Answered(response.status())),
         }
     }

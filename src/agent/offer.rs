@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 use lightning_invoice::Bolt11Invoice;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::fault::Fault;
 use crate::l402::{NoChallenge, ReceivedChallenge, Sold, parse_challenge};
@@ -25,7 +27,23 @@ pub struct Offer {
     pub expires_at: Timestamp,
     /// The invoice's network: `bitcoin`, `testnet`, `signet` or `regtest`.
     pub network: String,
+    /// What else the seller says that it sells here; empty until [`Offer::with_choices`].
+    pub choices: Vec<Choice>,
 }
+
+/// An offer as the 402's body tells of it: to choose from, and not to be believed about money.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Choice {
+    /// Its name, for `Prefer: l402-offer=`.
+    pub offer: String,
+    /// What it costs, in words.
+    pub amount: String,
+    /// What it is, in words.
+    pub description: String,
+}
+
+/// Choices that are shown at most.
+const MAX_CHOICES: usize = 32;
 
 impl Offer {
     /// Reads the first L402 challenge of a 402; `None` for other answers, and for a 402 without one.
@@ -46,6 +64,19 @@ impl Offer {
             }
         }
         Ok(None)
+    }
+
+    /// Reads what else there is to choose, where the body tells.
+    pub(super) fn with_choices(mut self, body: &[u8]) -> Offer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let told = body["offers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let printable = |choice: &Choice| {
+            let texts = [&choice.offer, &choice.amount, &choice.description];
+            texts.into_iter().all(|text| text.len() <= 200 && !text.contains(char::is_control))
+        };
+        let read = told.iter().filter_map(|choice| Choice::deserialize(choice).ok());
+        self.choices = read.filter(printable).take(MAX_CHOICES).collect();
+        self
     }
 
     fn read(challenge: ReceivedChallenge, now: Timestamp) -> Result<Offer, &'static str> {
@@ -72,6 +103,7 @@ impl Offer {
             price,
             expires_at: Timestamp::from_secs(ends.as_secs()),
             network: invoice.network().to_string(),
+            choices: Vec::new(),
             sold: challenge.sold(),
             challenge,
         })

@@ -143,14 +143,10 @@ impl Shop {
         };
         let (status, headers) = (response.status(), response.headers().clone());
         if is_looked_into(status) {
-            let mut start = Vec::new();
-            while start.len() < PROBLEM_BYTES {
-                match response.chunk().await {
-                    Ok(Some(chunk)) => start.extend_from_slice(&chunk),
-                    Ok(None) => break,
-                    Err(error) => return Ok(broken(error)),
-                }
-            }
+            let start = match start_of(&mut response).await {
+                Ok(start) => start,
+                Err(error) => return Ok(broken(error)),
+            };
             if let Some(attempt) = no_answer(status, &headers, &start) {
                 return Ok(attempt);
             }
@@ -158,6 +154,18 @@ impl Shop {
         }
         spool(response, desk, &[]).await.map(|spooled| spooled.unwrap_or_else(broken))
     }
+}
+
+/// As much of the body as is looked into.
+pub(super) async fn start_of(response: &mut reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut start = Vec::new();
+    while start.len() < PROBLEM_BYTES {
+        match response.chunk().await? {
+            Some(chunk) => start.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    Ok(start)
 }
 
 /// Brings the rest of the answer to the disk, after its `start`.

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use comfy_table::{Table, presets};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::json;
@@ -14,7 +15,7 @@ use url::Url;
 
 use super::run::in_runtime;
 use super::{logging, say, warn};
-use crate::agent::{Agent, Ask, Bought, Fault, Fetched, Limits, Quoted};
+use crate::agent::{Agent, Ask, Bought, Fault, Fetched, Limits, Offer, Quoted};
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::config::{Environment, state_dir};
 use crate::types::{Msat, Name, Timestamp};
@@ -168,11 +169,13 @@ fn broke_off(error: &reqwest::Error) -> Failure {
 fn quoted(quoted: Quoted, as_json: bool) -> Result<u8, Failure> {
     let (text, value, exit) = match quoted {
         Quoted::Price(offer) => (
-            offer.price.to_string(),
+            priced(&offer),
             json!({
                 "status": 402, "paid": false, "amount_msat": offer.price, "fee_msat": null,
                 "payment_hash": offer.payment_hash, "network": offer.network,
-                "expires_at": offer.expires_at.secs(),
+                "expires_at": offer.expires_at.secs(), "offers": offer.choices,
+                "kind": offer.sold.as_ref().map(|sold| sold.kind),
+                "units": offer.sold.as_ref().map(|sold| sold.units),
             }),
             0,
         ),
@@ -191,6 +194,21 @@ fn quoted(quoted: Quoted, as_json: bool) -> Result<u8, Failure> {
     let shown = if as_json { say(value) } else { say(text) };
     shown.map_err(output::unprinted)?;
     Ok(exit)
+}
+
+/// The price, and where there is something to choose, what.
+fn priced(offer: &Offer) -> String {
+    let price = offer.price.to_string();
+    if offer.choices.len() < 2 {
+        return price;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["OFFER", "PRICE", "WHAT"]);
+    for choice in &offer.choices {
+        table.add_row([&choice.offer, &choice.amount, &choice.description]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    format!("{price}\n\n{}", lines.join("\n"))
 }
 
 fn ask(args: &FetchArgs) -> Result<Ask, Failure> {

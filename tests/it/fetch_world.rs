@@ -341,6 +341,11 @@ async fn challenge(world: &Inside, code: &str) -> Response {
     let body = json!({
         "code": code, "amountSats": said, "priceSats": said, "amountMsat": said * 1_000,
         "invoice": invoice, "macaroon": token,
+        "offers": (units > 1).then(|| json!([
+            { "offer": "request", "amount": "5 sat", "description": "One request" },
+            { "offer": "pack-3", "amount": "12 sat", "description": "3 requests" },
+            { "offer": "evil", "amount": "\u{1b}[2J", "description": "clears the screen" },
+        ])),
     });
     world.reach(Point::BeforeChallenge).await;
     let line = format!(r#"L402 macaroon="{token}", invoice="{invoice}", version="0", token="{token}""#);
