@@ -277,7 +277,8 @@ async fn a_token_for_several_requests_is_kept_and_used_up() {
     let world = World::start().await;
     world.inside.units.store(3, Ordering::SeqCst);
     let quote = world.run("/paid", &["--quote"]).await.text();
-    let shown = "5 sat\n\n OFFER     PRICE    WHAT\n request   5 sat    One request\n pack-3    12 sat   3 requests\n";
+    let shown =
+        "5 sat\n\n OFFER    PRICE   WHAT\n request  5 sat   One request\n pack-3   12 sat  3 requests\n";
     assert_eq!(quote, shown);
     let first = world.run("/paid", &["--offer", "pack-3"]).await;
     assert_eq!(first.exit, Some(0), "{}", first.stderr);
