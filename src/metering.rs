@@ -15,6 +15,7 @@
 
 mod body;
 mod capture;
+mod due;
 mod flow;
 mod hold;
 mod replay;
@@ -22,6 +23,7 @@ mod sse;
 mod tally;
 
 pub use body::{Behind, MeteredBody, StreamFault, TRAILERS, X_TOLLHOUSE_LEFT};
-pub use hold::{Bill, Hold, Receipt};
+pub use due::Bill;
+pub use hold::{Hold, Receipt};
 pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits, Replays};
 pub use tally::TooDear;

@@ -8,19 +8,31 @@
 //!
 //! | the upstream | the client gets | the unit |
 //! |---|---|---|
-//! | answers 1xx, 2xx, 3xx or 4xx | that answer | spent when the body is complete |
-//! | answers 5xx | that answer, `X-Tollhouse-Unit: restored` | restored before the body |
+//! | answers with a status that the terms do not give back | that answer | spent when the body is complete |
+//! | answers with one that they do (`restore_on`, 5xx by default) | that answer, `X-Tollhouse-Unit: restored` | restored before the body |
 //! | answers 402, or switches protocols | 502 `upstream_misbehaved` | restored |
 //! | cannot be connected to | 502 `upstream_unreachable` | restored |
 //! | breaks off before its head, or is no HTTP | 502 `upstream_failed` | restored |
 //! | is too slow to connect or to answer | 504 `upstream_timeout` | restored |
-//! | breaks off or stalls in its body | a broken body | restored |
+//! | breaks off or stalls in its body | a broken body | restored; what is metered: charged as far as it was delivered |
+//!
+//! A balance whose request is priced by its answer (`metering`) is charged what the answer costs when it
+//! ended, and what was held beyond that is left. What is held is all that may pass: an answer that says
+//! its length and would be dearer is refused before its body (402 `balance_too_small`, or 403
+//! `ceiling_reached` when no balance would help); any other ends where the next event or byte is not paid
+//! for. It ends as a whole body does, and an event stream with an event `tollhouse` whose data says why
+//! (`balance_exhausted`, `ceiling_reached`, `revoked`); a client that sends `TE: trailers` reads
+//! `X-Tollhouse-Cost-Msat`, `-Left` and `-End` behind every metered answer of unannounced length. A rule
+//! that reads the answer's JSON has the upstream asked for plain text (`Accept-Encoding: identity`); an
+//! answer that comes compressed all the same, or is longer than 1 MiB, costs what is held. A token that
+//! the operator takes back ends its open answers.
 //!
 //! A token whose requests the upstream fails too often is not charged either, but not accepted any
 //! more: `X-Tollhouse-Unit: exhausted`, for provoked failures would be free load.
 //!
 //! A client that leaves after the request was sent, or that breaks off or stalls its own body, has
-//! used its unit; before that it keeps it. There is no retry here: the client's next request with
+//! used its unit, and pays a metered answer as far as it took it (all that is held, or the fallback,
+//! when only the answer's end would say what it costs); before that it keeps it. There is no retry here: the client's next request with
 //! the same token is one.
 //!
 //! A client that names its paid request by an `Idempotency-Key` may leave and come back: the

@@ -1,34 +1,20 @@
 //! What is held for one request, from its debit to its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::flow::{Flow, Passed};
-use super::tally::{Tally, TooDear};
-use super::{Recording, RecordingLight};
-use crate::catalog::Terms;
+use super::due::{Due, Metered};
+use super::flow::Passed;
+use super::{Bill, Recording, RecordingLight, TooDear};
 use crate::clock::Clock;
 use crate::gate::Permit;
 use crate::ledger::{Ending, ReserveRefused, RestoreReason, Sale};
 use crate::moment::Moment;
-use crate::pricing::{Meter, Metering, Quote, RequestFacts, ResponseFacts};
 use crate::store::{Ledger, Reservation, ReserveError};
 use crate::types::Kind;
-
-/// What a request was priced by, for whoever charges it.
-#[derive(Clone, Debug)]
-pub struct Bill {
-    /// The terms of its route.
-    pub terms: Arc<Terms>,
-    /// What the rule reads of it.
-    pub request: RequestFacts,
-    /// What it costs; `None` under a pass.
-    pub quote: Option<Quote>,
-}
 
 /// What is debited and not yet spent: leave to send one request upstream.
 #[must_use = "a hold that is dropped releases or charges its unit"]
@@ -44,31 +30,6 @@ pub struct Hold {
     bytes: u64,
     /// A copy of the answer, while one is made.
     recording: Option<Recording>,
-}
-
-/// What is due for a delivered answer.
-enum Due {
-    /// All that is held.
-    Whole,
-    /// So many millisatoshi of it.
-    Price(u64),
-    /// What the answer costs.
-    Metered(Box<Metered>),
-}
-
-struct Metered {
-    tally: Tally,
-    flow: Flow,
-    clock: Arc<dyn Clock>,
-    /// When the request left, by the clock's steady count.
-    since: Duration,
-}
-
-impl Metered {
-    fn ms(&self) -> u64 {
-        let span = self.clock.steady().saturating_sub(self.since);
-        u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 /// What a request came to.
@@ -108,7 +69,7 @@ impl Hold {
         let sale = permit.sale();
         let reservation = ledger.reserve(sale.clone(), permit.draw().clone()).await?;
         Moment::Reserved.reached();
-        let due = due(&sale, &bill, &reservation, clock);
+        let due = Due::of(&sale, &bill, &reservation, clock);
         let hold = Hold {
             sale: Box::new(sale),
             reservation: Some(reservation),
@@ -152,8 +113,8 @@ impl Hold {
             reservation.dispatched();
             Moment::Dispatched.reached();
         }
-        if let Due::Metered(metered) = &mut self.due {
-            metered.since = metered.clock.steady();
+        if let Some(metered) = self.due.metered_mut() {
+            metered.dispatched();
         }
     }
 
@@ -185,12 +146,12 @@ impl Hold {
 
     /// Whether the answer says what it costs.
     pub fn is_metered(&self) -> bool {
-        matches!(self.due, Due::Metered(_))
+        self.due.metered().is_some()
     }
 
     /// Whether the price may depend on the answer's JSON, which a compressed answer does not show.
     pub fn reads_json(&self) -> bool {
-        matches!(&self.due, Due::Metered(metered) if metered.tally.reads_json())
+        self.due.metered().is_some_and(Metered::reads_json)
     }
 
     /// What this request costs at most, in millisatoshi. Under a pass it costs nothing more.
@@ -238,11 +199,7 @@ impl Hold {
         headers: &HeaderMap,
         length: Option<u64>,
     ) -> Result<(), TooDear> {
-        if let Due::Metered(metered) = &mut self.due {
-            let ms = metered.ms();
-            metered.flow = metered.tally.head(status, headers, length, ms)?;
-        }
-        Ok(())
+        self.due.metered_mut().map_or(Ok(()), |metered| metered.head(status, headers, length))
     }
 
     /// The head that the client gets, and how long the body is at least.
@@ -252,12 +209,9 @@ impl Hold {
 
     /// How much of `data`, which comes next, may pass: it is handed down.
     pub(super) fn pass(&mut self, data: Bytes) -> Passed {
-        let passed = match &mut self.due {
-            Due::Metered(metered) => {
-                let ms = metered.ms();
-                metered.tally.pass(&mut metered.flow, data, ms)
-            }
-            Due::Whole | Due::Price(_) => Passed { data, chunks: 1, cut: false },
+        let passed = match self.due.metered_mut() {
+            Some(metered) => metered.pass(data),
+            None => Passed { data, chunks: 1, cut: false },
         };
         self.handed(&passed.data);
         passed
@@ -265,13 +219,7 @@ impl Hold {
 
     /// The answer is whole: how much may pass of what was held back.
     pub(super) fn finish(&mut self) -> Passed {
-        let passed = match &mut self.due {
-            Due::Metered(metered) => {
-                let ms = metered.ms();
-                metered.tally.finish(&mut metered.flow, ms)
-            }
-            Due::Whole | Due::Price(_) => Passed::default(),
-        };
+        let passed = self.due.metered_mut().map(Metered::finish).unwrap_or_default();
         self.handed(&passed.data);
         passed
     }
@@ -283,24 +231,22 @@ impl Hold {
 
     /// Whether time alone uses up what is held.
     pub(super) fn ticks(&self) -> bool {
-        matches!(&self.due, Due::Metered(metered) if metered.tally.ticks())
+        self.due.metered().is_some_and(Metered::ticks)
     }
 
     /// Whether what was handed down is paid for by now.
     pub(super) fn affords_now(&mut self) -> bool {
-        let Due::Metered(metered) = &mut self.due else { return true };
-        let ms = metered.ms();
-        metered.tally.affords(0, 0, ms)
+        self.due.metered_mut().is_none_or(Metered::affords_now)
     }
 
     /// Whether what is held is all that the request may cost.
     pub(super) fn holds_ceiling(&self) -> bool {
-        matches!(&self.due, Due::Metered(metered) if metered.tally.holds_ceiling())
+        self.due.metered().is_some_and(Metered::holds_ceiling)
     }
 
     /// Whether an event of our own may follow what was handed down.
     pub(super) fn takes_event(&self) -> bool {
-        matches!(&self.due, Due::Metered(metered) if metered.flow.takes_event())
+        self.due.metered().is_some_and(Metered::takes_event)
     }
 
     /// Ends it.
@@ -308,7 +254,7 @@ impl Hold {
         if ending != Ending::Delivered {
             self.recording = None;
         }
-        let ending = self.settled(ending);
+        let ending = self.due.settled(ending);
         self.close(ending)
     }
 
@@ -322,33 +268,13 @@ impl Hold {
     /// charged as far as it was delivered, all else goes back.
     pub fn end_broken(mut self, reason: RestoreReason) -> Receipt {
         self.recording = None;
-        let ending = self.broken(reason);
+        let ending = self.due.broken(reason);
         self.close(ending)
-    }
-
-    fn broken(&mut self, reason: RestoreReason) -> Ending {
-        let Due::Metered(metered) = &mut self.due else { return Ending::Restored(reason) };
-        let ms = metered.ms();
-        metered.tally.broken(ms).map_or(Ending::Restored(reason), Ending::Charged)
-    }
-
-    /// What `ending` comes to when less is due than is held.
-    fn settled(&mut self, ending: Ending) -> Ending {
-        match (ending, &mut self.due) {
-            (Ending::Delivered | Ending::Cancelled, Due::Price(price)) => Ending::Charged(*price),
-            (Ending::Delivered | Ending::Cancelled, Due::Metered(metered)) => {
-                let ms = metered.ms();
-                Ending::Charged(metered.tally.ended(ms))
-            }
-            (ending, _) => ending,
-        }
     }
 
     fn close(&mut self, ending: Ending) -> Receipt {
         Moment::Ended.reached();
-        if let Due::Metered(metered) = &mut self.due
-            && let Some(fault) = metered.tally.take_fault()
-        {
+        if let Some(fault) = self.due.metered_mut().and_then(Metered::take_fault) {
             let Sale { service, payment_hash, .. } = &*self.sale;
             tracing::warn!(%service, %payment_hash, ?ending, code = fault.code(), why = %fault,
                 "an answer's price cannot be told");
@@ -373,25 +299,6 @@ impl Hold {
     }
 }
 
-/// What will be due for the answer.
-fn due(sale: &Sale, bill: &Bill, reservation: &Reservation, clock: &Arc<dyn Clock>) -> Due {
-    let Some(quote) = bill.quote.as_ref().filter(|_| sale.kind.draws_money()) else { return Due::Whole };
-    let meter = || Meter::new(&bill.terms.rule, bill.request.clone(), quote, reservation.used());
-    match quote.metering {
-        Metering::Exact => Due::Whole,
-        Metering::AtReserve => {
-            Due::Price(meter().charge(&ResponseFacts::default(), bill.terms.fallback).msat.msat())
-        }
-        Metering::Flowing | Metering::AtEnd => {
-            let (reads, fallback) = (bill.terms.rule.reads(), bill.terms.fallback);
-            let tally = Tally::new(meter(), reads, fallback, reservation.held());
-            let clock = Arc::clone(clock);
-            let since = clock.steady();
-            Due::Metered(Box::new(Metered { tally, flow: Flow::Bytes, clock, since }))
-        }
-    }
-}
-
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.reservation.is_none() {
@@ -399,8 +306,8 @@ impl Drop for Hold {
         }
         self.recording = None;
         let ending = match (self.cut.is_cancelled(), self.dispatched) {
-            (true, _) => self.broken(RestoreReason::Internal),
-            (false, true) => self.settled(Ending::Cancelled),
+            (true, _) => self.due.broken(RestoreReason::Internal),
+            (false, true) => self.due.settled(Ending::Cancelled),
             (false, false) => Ending::Restored(RestoreReason::NotDispatched),
         };
         self.close(ending);

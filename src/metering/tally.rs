@@ -254,3 +254,133 @@ impl Tally {
 fn size(data: &Bytes) -> u64 {
     u64::try_from(data.len()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pricing::{Ask, Formula, NoExchange, RequestFacts, Rule, Used, Zero};
+    use crate::types::Timestamp;
+
+    fn msat(amount: u64) -> Msat {
+        Msat::new(amount).unwrap()
+    }
+
+    /// A tally of what costs as `formula` says, at most 1,000, of which `held` are held.
+    fn tally(formula: &str, fallback: Option<u64>, held: u64) -> Tally {
+        let rule = Rule::Formula(Formula::compile(formula, Some(msat(1_000)), Zero::Refuse).unwrap());
+        let request = RequestFacts::default();
+        let now = Timestamp::from_secs(1_800_000_000);
+        let ask = Ask { request: &request, exchange: &NoExchange, now, fallback: None };
+        let quote = rule.quote(&ask).unwrap();
+        let meter = Meter::new(&rule, request, &quote, Used::default());
+        Tally::new(meter, rule.reads(), fallback.map(msat), held)
+    }
+
+    fn begin(tally: &mut Tally, length: Option<u64>) -> Result<Flow, TooDear> {
+        tally.head(StatusCode::OK, &HeaderMap::new(), length, 0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_cost_rises_to_what_is_held_and_no_further(
+            frames in proptest::collection::vec((0usize..200, 0u64..40), 0..20),
+            held in 1u64..1_000,
+        ) {
+            let mut tally = tally("response.bytes * 3 + response.ms", None, held);
+            let mut flow = begin(&mut tally, None).unwrap();
+            let (mut before, mut bytes, mut ms, mut cut) = (0, 0, 0, false);
+            for (length, pause) in frames {
+                ms += pause;
+                let passed = tally.pass(&mut flow, Bytes::from(vec![b'x'; length]), ms);
+                bytes += size(&passed.data);
+                prop_assert!(tally.cost >= before && tally.cost <= held);
+                prop_assert!(passed.data.is_empty() || bytes * 3 + ms <= held);
+                before = tally.cost;
+                if passed.cut {
+                    // One more byte was not paid for.
+                    prop_assert!((bytes + 1) * 3 + ms > held);
+                    cut = true;
+                    break;
+                }
+            }
+            let due = tally.ended(ms);
+            prop_assert!(due >= before && due <= held);
+            prop_assert!(cut || due == (bytes * 3 + ms).clamp(1, held));
+        }
+    }
+
+    #[test]
+    fn what_is_too_dear_is_found_before_it_passes() {
+        for (held, length, dear) in
+            [(500, 500, None), (500, 501, Some(false)), (1_000, 1_000, None), (1_000, 1_001, Some(true))]
+        {
+            let told = begin(&mut tally("response.bytes", None, held), Some(length));
+            assert_eq!(told.err().map(|dear| dear.beyond_ceiling), dear, "{held} {length}");
+        }
+    }
+
+    /// What was announced passes whole, also when it takes longer than was thought.
+    #[test]
+    fn a_promised_length_is_kept() {
+        let mut tally = tally("response.bytes + response.ms", None, 100);
+        let mut flow = begin(&mut tally, Some(50)).unwrap();
+        let passed = tally.pass(&mut flow, Bytes::from(vec![0; 50]), 900);
+        assert_eq!((passed.data.len(), passed.cut), (50, false));
+        assert_eq!(tally.ended(900), 100);
+    }
+
+    #[test]
+    fn what_cannot_be_told_has_a_price_all_the_same() {
+        let fails = "int(response.headers['x-tokens']) * 10";
+        for (formula, fallback, held, due) in [
+            (fails, None, 1_000, 1_000),
+            (fails, Some(70), 1_000, 70),
+            (fails, Some(70), 30, 30),
+            ("response.json.n", None, 1_000, 1_000),
+            ("response.json.n", Some(70), 1_000, 70),
+            ("response.bytes / (response.bytes - 4)", Some(70), 1_000, 70),
+        ] {
+            let mut tally = tally(formula, fallback, held);
+            let mut flow = begin(&mut tally, None).unwrap();
+            let passed = tally.pass(&mut flow, Bytes::from_static(b"none"), 1);
+            assert_eq!(passed.data.len(), 4, "{formula}");
+            assert_eq!(tally.ended(2), due, "{formula} {fallback:?} {held}");
+            assert!(tally.take_fault().is_some() && tally.take_fault().is_none(), "told once");
+            assert_eq!(tally.ended(3), due, "again");
+        }
+    }
+
+    #[test]
+    fn a_broken_answer_costs_what_can_be_told() {
+        for (formula, data, due) in [
+            ("response.bytes * 2", "", None),
+            ("response.bytes * 2", "four", Some(8)),
+            ("response.json.n", "{\"n\": 9", None),
+            ("response.json.n", "{\"n\": 9}", Some(9)),
+        ] {
+            let mut tally = tally(formula, Some(70), 1_000);
+            let mut flow = begin(&mut tally, None).unwrap();
+            tally.pass(&mut flow, Bytes::copy_from_slice(data.as_bytes()), 1);
+            assert_eq!(tally.broken(2), due, "{formula} {data}");
+        }
+    }
+
+    #[test]
+    fn events_are_counted_whether_or_not_they_may_be_cut() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        for formula in ["response.chunks * 10", "response.chunks * 10 + int(response.json.n) * 0"] {
+            let mut tally = tally(formula, None, 1_000);
+            let mut flow = tally.head(StatusCode::OK, &headers, None, 0).unwrap();
+            for frame in ["data: {\"n\"", ": 1}\n\nda", "ta: {\"n\": 2}\n\ndata"] {
+                tally.pass(&mut flow, Bytes::from_static(frame.as_bytes()), 1);
+            }
+            tally.finish(&mut flow, 2);
+            assert_eq!(tally.ended(2), 20, "{formula}");
+        }
+    }
+}
