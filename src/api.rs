@@ -15,6 +15,7 @@ use crate::web::{Operator, Problem};
 
 mod control;
 mod events;
+mod integration;
 mod keys;
 mod payments;
 mod rates;
@@ -31,6 +32,11 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/rates", get(rates::read))
         .route("/api/v1/rates/refresh", post(rates::refresh))
+        .route("/api/v1/integration/challenges", post(integration::challenge))
+        .route("/api/v1/integration/verify", post(integration::verify))
+        .route("/api/v1/integration/holds/{id}", get(integration::look))
+        .route("/api/v1/integration/holds/{id}/settle", post(integration::settle))
+        .route("/api/v1/integration/holds/{id}/release", post(integration::release))
         .route("/api/v1/keys", get(keys::list).post(keys::add))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/onchain/address", post(control::new_address))

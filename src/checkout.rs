@@ -23,6 +23,7 @@ use crate::store::{Ledger, ReserveError, StoreError};
 use crate::types::{PaymentHash, Timestamp};
 
 mod allowance;
+mod application;
 mod counter;
 mod mint;
 mod offered;
@@ -30,6 +31,7 @@ mod prefer;
 mod pricing;
 mod ware;
 
+pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
 pub use offered::Offered;
 pub use prefer::L402_OFFER;
 pub use pricing::BodySeen;

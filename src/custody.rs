@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Entropy};
 use crate::ledger::{Ending, RestoreReason};
 use crate::metering::Hold;
-use crate::types::{Kind, Timestamp};
+
+mod kept;
+
+pub use kept::{HoldId, Kept, NotAHoldId, State};
 
 /// How often holds are looked through for those whose time is over.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,31 +70,6 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// Names a hold to its application: 16 random bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HoldId([u8; 16]);
-
-/// A text that names no hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a hold's id is 32 hexadecimal digits")]
-pub struct NotAHoldId;
-
-impl fmt::Display for HoldId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl FromStr for HoldId {
-    type Err = NotAHoldId;
-
-    fn from_str(text: &str) -> Result<HoldId, NotAHoldId> {
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotAHoldId)?;
-        Ok(HoldId(bytes))
-    }
-}
-
 /// Too many holds are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoRoom {
@@ -105,46 +82,6 @@ pub enum NoRoom {
     /// The appliance is about to stop.
     #[error("the appliance is stopping")]
     Stopping,
-}
-
-/// A hold as its application may see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its name.
-    pub id: HoldId,
-    /// What is held: millisatoshi of a balance, requests of a request or pack, nothing of a pass.
-    pub units: u64,
-    /// What kind of token they are of.
-    pub kind: Kind,
-    /// When it is released if nobody ends it.
-    pub expires_at: Timestamp,
-    /// How it stands.
-    pub state: State,
-}
-
-/// How a hold stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It waits to be ended.
-    Open,
-    /// So many units of it were charged.
-    Settled(u64),
-    /// All of it went back, as the application said.
-    Released,
-    /// All of it went back, for nobody ended it in time.
-    Expired,
-}
-
-impl State {
-    /// Stable word.
-    pub const fn code(self) -> &'static str {
-        match self {
-            State::Open => "open",
-            State::Settled(_) => "settled",
-            State::Released => "released",
-            State::Expired => "expired",
-        }
-    }
 }
 
 /// Why a hold was not ended as asked. It stands as it stood.
@@ -246,24 +183,30 @@ impl Custody {
     pub fn look(&self, owner: Owner, id: HoldId) -> Option<Kept> {
         let mut inside = self.inside();
         self.release_overdue(&mut inside);
-        let open = inside.open.get(&id).filter(|open| open.owner == owner).map(|open| open.kept);
-        open.or_else(|| inside.ended.get(&id).filter(|(by, _)| *by == owner).map(|(_, kept)| *kept))
+        inside.kept(owner, id)
     }
 
-    /// Charges `actual` units of a hold of `owner`, all of it when none are named; the rest goes back. A
-    /// unit of a request or pack is charged whole. Told again it says the same.
+    /// Charges `actual` units of a hold of `owner`, what is due of it when none are named; the rest goes
+    /// back. A unit of a request or pack is charged whole. Told again it says the same.
     ///
     /// # Errors
     /// When it cannot be; nothing was charged then.
     pub fn settle(&self, owner: Owner, id: HoldId, actual: Option<u64>) -> Result<Kept, EndRefused> {
-        self.end(owner, id, |kept| {
-            let money = kept.kind.draws_money();
-            match actual.filter(|_| money) {
-                Some(asked) if asked > kept.units => Err(EndRefused::TooMuch { asked, held: kept.units }),
-                Some(units) => Ok((State::Settled(units), Ending::Charged(units))),
-                None => Ok((State::Settled(kept.units), Ending::Delivered)),
+        let mut inside = self.inside();
+        self.release_overdue(&mut inside);
+        let kept = inside.kept(owner, id).ok_or(EndRefused::Unknown)?;
+        let actual = actual.filter(|_| kept.kind.draws_money());
+        match (kept.state, actual) {
+            (State::Open, Some(asked)) if asked > kept.units => {
+                Err(EndRefused::TooMuch { asked, held: kept.units })
             }
-        })
+            (State::Open, _) => {
+                let ending = actual.map_or(Ending::Delivered, Ending::Charged);
+                self.end(&mut inside, id, ending, State::Settled).ok_or(EndRefused::Unknown)
+            }
+            (State::Settled(charged), actual) if actual.is_none_or(|actual| actual == charged) => Ok(kept),
+            (state, _) => Err(EndRefused::Ended(state)),
+        }
     }
 
     /// Gives a hold of `owner` back to the buyer. Told again it says the same.
@@ -271,32 +214,33 @@ impl Custody {
     /// # Errors
     /// When it cannot be.
     pub fn release(&self, owner: Owner, id: HoldId) -> Result<Kept, EndRefused> {
-        self.end(owner, id, |_| Ok((State::Released, Ending::Restored(RestoreReason::Released))))
-    }
-
-    fn end(
-        &self,
-        owner: Owner,
-        id: HoldId,
-        how: impl FnOnce(&Kept) -> Result<(State, Ending), EndRefused>,
-    ) -> Result<Kept, EndRefused> {
         let mut inside = self.inside();
         self.release_overdue(&mut inside);
-        if let Some((_, kept)) = inside.ended.get(&id).filter(|(by, _)| *by == owner) {
-            let (wanted, _) = how(kept)?;
-            return if wanted == kept.state { Ok(*kept) } else { Err(EndRefused::Ended(kept.state)) };
+        let kept = inside.kept(owner, id).ok_or(EndRefused::Unknown)?;
+        match kept.state {
+            State::Open => {
+                let ending = Ending::Restored(RestoreReason::Released);
+                self.end(&mut inside, id, ending, |_| State::Released).ok_or(EndRefused::Unknown)
+            }
+            State::Released => Ok(kept),
+            state => Err(EndRefused::Ended(state)),
         }
-        let open = inside.open.get(&id).filter(|open| open.owner == owner).ok_or(EndRefused::Unknown)?;
-        let (state, ending) = how(&open.kept)?;
-        self.close(&mut inside, id, state, ending).ok_or(EndRefused::Unknown)
     }
 
-    fn close(&self, inside: &mut Inside, id: HoldId, state: State, ending: Ending) -> Option<Kept> {
+    /// Ends an open hold and remembers it in the state that the units which were charged make.
+    fn end(
+        &self,
+        inside: &mut Inside,
+        id: HoldId,
+        ending: Ending,
+        state: impl FnOnce(u64) -> State,
+    ) -> Option<Kept> {
         let Open { owner, hold, mut kept, due } = inside.open.remove(&id)?;
         inside.due.remove(&(due, id));
         inside.free(owner);
-        kept.state = state;
-        hold.end(ending);
+        let receipt = hold.end(ending);
+        kept.state = state(receipt.charged);
+        kept.left = receipt.left;
         inside.ended.insert(id, (owner, kept));
         inside.order.push_back(id);
         while inside.order.len() > self.limits.remembered {
@@ -307,13 +251,16 @@ impl Custody {
         Some(kept)
     }
 
+    fn expire(&self, inside: &mut Inside, id: HoldId) -> Option<Kept> {
+        self.end(inside, id, Ending::Restored(RestoreReason::Unsettled), |_| State::Expired)
+    }
+
     fn release_overdue(&self, inside: &mut Inside) {
         let now = self.clock.steady();
         while let Some((due, id)) = inside.due.first().copied()
             && due <= now
         {
-            let unsettled = Ending::Restored(RestoreReason::Unsettled);
-            if self.close(inside, id, State::Expired, unsettled).is_none() {
+            if self.expire(inside, id).is_none() {
                 inside.due.remove(&(due, id));
             }
         }
@@ -341,7 +288,7 @@ impl Custody {
             tracing::warn!(holds = open.len(), "holds that applications had not settled were released");
         }
         for id in open {
-            self.close(&mut inside, id, State::Expired, Ending::Restored(RestoreReason::Unsettled));
+            self.expire(&mut inside, id);
         }
     }
 
@@ -351,6 +298,12 @@ impl Custody {
 }
 
 impl Inside {
+    /// A hold of `owner`, open or ended.
+    fn kept(&self, owner: Owner, id: HoldId) -> Option<Kept> {
+        let open = self.open.get(&id).filter(|open| open.owner == owner).map(|open| open.kept);
+        open.or_else(|| self.ended.get(&id).filter(|(by, _)| *by == owner).map(|(_, kept)| *kept))
+    }
+
     fn free(&mut self, owner: Owner) {
         self.taken_in_all = self.taken_in_all.saturating_sub(1);
         if let Some(own) = self.taken.get_mut(&owner) {
@@ -363,24 +316,30 @@ impl Inside {
 }
 
 impl Room<'_> {
-    /// Keeps `hold`, of `units` of a token of `kind`, until it is ended or `lasts` is over.
-    pub fn keep(mut self, hold: Hold, units: u64, lasts: Duration) -> Kept {
+    /// Keeps `hold` until it is ended or `lasts` is over.
+    pub fn keep(mut self, hold: Hold, lasts: Duration) -> Kept {
         let custody = self.custody;
         let mut bytes = [0; 16];
         custody.entropy.fill(&mut bytes);
-        let id = HoldId(bytes);
+        let id = HoldId::from_bytes(bytes);
         let lasts = lasts.min(custody.limits.longest);
         let due = custody.clock.steady() + lasts;
         let expires_at = custody.clock.now().plus(lasts);
-        let kept = Kept { id, units, kind: hold.sale().kind, expires_at, state: State::Open };
+        let kept = Kept {
+            id,
+            units: hold.held(),
+            left: hold.left_if_charged(),
+            kind: hold.sale().kind,
+            expires_at,
+            state: State::Open,
+        };
         let mut inside = custody.inside();
         inside.due.insert((due, id));
         inside.open.insert(id, Open { owner: self.owner, hold, kept, due });
         self.used = true;
         // It came while everything was being released.
         if inside.stopping {
-            let unsettled = Ending::Restored(RestoreReason::Unsettled);
-            return custody.close(&mut inside, id, State::Expired, unsettled).unwrap_or(kept);
+            return custody.expire(&mut inside, id).unwrap_or(kept);
         }
         kept
     }

@@ -186,9 +186,9 @@ fn unsellable(matched: &Matched) -> Option<Response> {
 fn charged(hold: Hold, route: &str) -> Response {
     let sale = hold.sale();
     let (hash, service) = (sale.payment_hash.to_hex(), sale.service.to_string());
-    let amount = sale.sold.msat().to_string();
-    hold.end(Ending::Delivered);
-    verdict([Some("spent"), Some(&hash), Some(&amount), None, Some(&service), Some(route)])
+    let amount = hold.most().to_string();
+    let left = hold.end(Ending::Delivered).left.to_string();
+    verdict([Some("spent"), Some(&hash), Some(&amount), Some(&left), Some(&service), Some(route)])
 }
 
 /// Yes, with all that the service behind may want to know.

@@ -16,7 +16,7 @@ use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Rule, Unpriced, W
 use crate::types::{Kind, Msat, Name, Timestamp};
 
 /// In which LDK still accepts the payment of an invoice that is over, counted in block time.
-const LATE_PAYMENT: Duration = Duration::from_secs(2 * 3_600);
+pub(super) const LATE_PAYMENT: Duration = Duration::from_secs(2 * 3_600);
 
 /// How long the token of a single request lives beyond that, unless the terms say otherwise.
 const REQUEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -214,7 +214,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// The quote as a token carries it.
-fn quoted(changed: Option<(Fiat, Rate)>) -> Option<Quoted> {
+pub(super) fn quoted(changed: Option<(Fiat, Rate)>) -> Option<Quoted> {
     let (fiat, rate) = changed?;
     let text = |per_btc: Decimal| format!("{fiat}@{}", per_btc.normalize()).parse().ok();
     text(rate.per_btc).or_else(|| text(rate.per_btc.round_dp(2)))

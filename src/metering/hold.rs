@@ -106,6 +106,12 @@ impl Hold {
         &self.sale
     }
 
+    /// Units that are held: millisatoshi of a balance, one of a request or pack, none of a pass that was
+    /// open before.
+    pub fn held(&self) -> u64 {
+        self.reservation.as_ref().map_or(0, Reservation::held)
+    }
+
     /// From now on the upstream may have seen the request: a client that leaves has used its unit.
     pub fn dispatched(&mut self) {
         self.dispatched = true;

@@ -146,7 +146,7 @@ async fn a_decision_is_a_debit() {
     assert_eq!(asked.units(hash).await, (0, 0, 0), "a challenge is no row");
 
     let yes = send(asked.ask("GET", "/a?b=c").header("authorization", &token)).await;
-    assert_eq!(verdict(&yes), ["spent", &hash.to_hex(), "10000", "none", "api", "default"]);
+    assert_eq!(verdict(&yes), ["spent", &hash.to_hex(), "10000", "0", "api", "default"]);
     assert_eq!(yes.headers()["cache-control"], "no-store");
     assert_eq!(asked.units(hash).await, (0, 0, 1), "the unit counts as delivered on the decision");
 

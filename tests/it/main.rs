@@ -22,6 +22,7 @@ mod fetch_pays;
 mod fetch_world;
 mod forward_auth;
 mod gateway;
+mod integration;
 mod keys;
 mod kill_ledger;
 mod kill_node;

@@ -102,7 +102,7 @@ async fn caddy_forwards_what_was_paid_and_nothing_else() {
         |name: &str| headers.get_all(name).iter().map(|v| v.to_str().expect("text")).collect::<Vec<_>>();
     assert_eq!(said("x-tollhouse-unit"), ["spent"]);
     assert_eq!(said("x-tollhouse-payment-hash"), [hash.to_hex()]);
-    assert_eq!(said("x-tollhouse-left"), ["none"]);
+    assert_eq!(said("x-tollhouse-left"), ["0"]);
     assert!(said("authorization").is_empty(), "the credential ends at the proxy");
     assert_eq!(asked.units(hash).await, (0, 0, 1));
 
