@@ -24,6 +24,8 @@ mod evaluation;
 mod failure;
 mod guide;
 mod number;
+mod query;
+mod settled;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ mod trend;
 
 pub use failure::Failure;
 pub use guide::FORMULA_GUIDE;
+pub(super) use settled::Settled;
 
 use evaluation::{Facts, evaluate};
 use number::NoNumber;
@@ -178,20 +181,12 @@ impl Formula {
     ) -> Result<Msat, Unpriced> {
         let unknown = ResponseFacts::default();
         let facts = Facts { request, answer: answer.unwrap_or(&unknown), rate };
-        let (result, _) = evaluate(&self.0.root, facts);
-        let number = result?;
-        if number.is_negative() {
-            return Err(Unpriced::Negative);
-        }
-        let msat = match number.whole() {
-            None => return Err(Failure::NotWhole.into()),
-            Some(Err(NoNumber::Overflow | NoNumber::ByZero)) => return Err(Unpriced::Overflow),
-            Some(Ok(whole)) => u64::try_from(whole).map_err(|_| Unpriced::Negative)?,
-        };
-        if msat == 0 && self.0.zero == Zero::Refuse {
-            return Err(Unpriced::Zero);
-        }
-        Msat::new(msat).map_err(|_| Unpriced::Overflow)
+        price(&self.0.root, facts, self.0.zero)
+    }
+
+    /// The formula with all that `request` and `rate` decide worked out.
+    pub(super) fn settle(&self, request: RequestFacts, rate: Option<Rate>) -> Settled {
+        Settled::new(&self.0.root, self.0.zero, request, rate)
     }
 
     /// In words.
@@ -201,6 +196,24 @@ impl Formula {
             None => format!("by a formula in millisatoshi: {}", self.0.text),
         }
     }
+}
+
+/// The price that `root` says.
+fn price(root: &Node, facts: Facts<'_>, zero: Zero) -> Result<Msat, Unpriced> {
+    let (result, _) = evaluate(root, facts);
+    let number = result?;
+    if number.is_negative() {
+        return Err(Unpriced::Negative);
+    }
+    let msat = match number.whole() {
+        None => return Err(Failure::NotWhole.into()),
+        Some(Err(NoNumber::Overflow | NoNumber::ByZero)) => return Err(Unpriced::Overflow),
+        Some(Ok(whole)) => u64::try_from(whole).map_err(|_| Unpriced::Negative)?,
+    };
+    if msat == 0 && zero == Zero::Refuse {
+        return Err(Unpriced::Zero);
+    }
+    Msat::new(msat).map_err(|_| Unpriced::Overflow)
 }
 
 /// What `root` has to be shown.

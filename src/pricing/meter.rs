@@ -1,6 +1,6 @@
 //! Meters: what a request has cost so far, told from its answer.
 
-use super::formula::Formula;
+use super::formula::Settled;
 use super::quote::{Metering, Quote, Unpriced};
 use super::rule::ONE_MSAT;
 use super::{Rate, RequestFacts, ResponseFacts, Rule, Tiers, Used};
@@ -21,7 +21,7 @@ enum Kind {
     /// Known before.
     Known(Msat),
     Tiers(Tiers, Used, Option<Rate>),
-    Formula(Formula, Box<RequestFacts>, Option<Rate>),
+    Formula(Settled),
 }
 
 /// What to charge, and why it is not what the rule says, if it is not.
@@ -41,7 +41,7 @@ impl Meter {
             _ if quote.metering == Metering::Exact => Kind::Known(quote.most),
             Rule::Free | Rule::Fixed(_) => Kind::Known(quote.most),
             Rule::Tiers(tiers) => Kind::Tiers(tiers.clone(), used, quote.rate),
-            Rule::Formula(formula) => Kind::Formula(formula.clone(), Box::new(request), quote.rate),
+            Rule::Formula(formula) => Kind::Formula(formula.settle(request, quote.rate)),
         };
         Meter { kind, least: quote.least, most: quote.most, metering: quote.metering }
     }
@@ -72,8 +72,8 @@ impl Meter {
         match &self.kind {
             Kind::Known(price) => Ok(*price),
             Kind::Tiers(tiers, used, rate) => tiers.cost(*used, answer.bytes, rate.as_ref()),
-            Kind::Formula(formula, request, rate) => {
-                match formula.price(request, Some(answer), rate.as_ref()) {
+            Kind::Formula(formula) => {
+                match formula.price(answer) {
                     // Nothing was handed down yet, or almost nothing.
                     Err(Unpriced::Zero) if self.metering == Metering::Flowing => Ok(ONE_MSAT),
                     cost => cost,

@@ -10,11 +10,11 @@ use std::cmp::Ordering;
 
 use rust_decimal::Decimal;
 use serde_json::Value;
-use url::form_urlencoded;
 
 use super::datum::{Datum, Outcome, Stop, not, shown};
 use super::failure::Failure;
 use super::number::{self, NoNumber, Number};
+use super::query;
 use super::tree::{Call, Compare, Fact, Find, Node, Sum};
 use crate::pricing::{Rate, RateFault, RequestFacts, ResponseFacts, Unpriced};
 
@@ -31,7 +31,7 @@ pub(super) struct Facts<'a> {
 
 /// What `root` is, and how many nodes and how much fuel that took.
 pub(super) fn evaluate(root: &Node, facts: Facts<'_>) -> (Result<Number, Unpriced>, Effort) {
-    let mut evaluation = Evaluation { facts, effort: Effort::default() };
+    let mut evaluation = Evaluation::new(facts);
     let result = evaluation.number(root).map_err(|stop| match stop {
         Stop::Missing(place) => Failure::Missing(shown(place)).into(),
         Stop::Unpriced(why) => why,
@@ -46,19 +46,26 @@ pub(super) struct Effort {
     pub(super) fuel: usize,
 }
 
-struct Evaluation<'a> {
+/// An evaluation under way.
+pub(super) struct Evaluation<'a> {
     facts: Facts<'a>,
     effort: Effort,
 }
 
 impl<'a> Evaluation<'a> {
+    /// One that has used no fuel.
+    pub(super) fn new(facts: Facts<'a>) -> Evaluation<'a> {
+        Evaluation { facts, effort: Effort::default() }
+    }
+
     /// Takes fuel for looking at `bytes`.
     fn look(&mut self, bytes: usize) -> Outcome<'a, ()> {
         self.effort.fuel = self.effort.fuel.saturating_add(bytes);
         if self.effort.fuel > FUEL { Err(Failure::TooMuch.into()) } else { Ok(()) }
     }
 
-    fn datum(&mut self, node: &'a Node) -> Outcome<'a, Datum<'a>> {
+    /// What `node` is.
+    pub(super) fn datum(&mut self, node: &'a Node) -> Outcome<'a, Datum<'a>> {
         self.effort.nodes += 1;
         Ok(match node {
             Node::Number(number) => Datum::Number(*number),
@@ -190,11 +197,11 @@ impl<'a> Evaluation<'a> {
 
     /// The parameter `key` of `query`, decoded as servers decode forms.
     fn parameter(&mut self, node: &Node, query: &'a str, key: &str) -> Outcome<'a, Option<Cow<'a, str>>> {
-        self.look(query.len() + key.len())?;
-        let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == key);
+        self.look(2 * query.len() + key.len())?;
+        let mut values = query::values(query, key);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Failure::Twice(shown(node)).into()),
-            (first, None) => Ok(first.map(|(_, value)| value)),
+            (first, None) => Ok(first),
         }
     }
 
@@ -203,7 +210,8 @@ impl<'a> Evaluation<'a> {
         match (self.datum(place)?, &needle) {
             (Datum::List(list), _) => {
                 for value in list {
-                    self.look(16)?;
+                    // A fraction is read from its digits, which takes longer than any other value.
+                    self.look(if value.is_f64() { 512 } else { 32 })?;
                     let value = Datum::of(value, place)?;
                     let single = !matches!(value, Datum::List(_) | Datum::Map(_));
                     if single && self.equal(one, &needle, &value)? {
@@ -221,8 +229,8 @@ impl<'a> Evaluation<'a> {
                 Ok(headers.contains_key(key.as_ref()))
             }
             (Datum::Query(query), Datum::Text(key)) => {
-                self.look(query.len() + key.len())?;
-                Ok(form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == key.as_ref()))
+                self.look(2 * query.len() + key.len())?;
+                Ok(query::values(query, key).next().is_some())
             }
             (Datum::Map(_) | Datum::Headers(_) | Datum::Query(_), _) => Err(not(one, "text")),
             _ => Err(not(place, "a JSON object or list")),

@@ -75,6 +75,21 @@ impl Fact {
         Fact::ResponseJson,
     ];
 
+    /// Whether it is the answer's.
+    pub(super) const fn is_of_answer(self) -> bool {
+        match self {
+            Fact::Method | Fact::Path | Fact::Query | Fact::Headers | Fact::SizeBytes | Fact::RequestJson => {
+                false
+            }
+            Fact::Status
+            | Fact::ResponseHeaders
+            | Fact::Bytes
+            | Fact::Ms
+            | Fact::Chunks
+            | Fact::ResponseJson => true,
+        }
+    }
+
     /// Its name in a formula.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -154,6 +169,26 @@ impl Node {
             Node::If(three) => three.iter().collect(),
             Node::Least(all) | Node::Most(all) => all.iter().collect(),
             Node::OneOf(one, all) => std::iter::once(one.as_ref()).chain(all).collect(),
+        }
+    }
+
+    /// The same, in the same order, to be changed.
+    pub(super) fn children_mut(&mut self) -> Vec<&mut Node> {
+        match self {
+            Node::Number(_) | Node::Text(_) | Node::Truth(_) | Node::Null => Vec::new(),
+            Node::Fact(_) | Node::Fiat(_) => Vec::new(),
+            Node::Has(one) | Node::Not(one) | Node::Negative(one) | Node::Call(_, one) => vec![one],
+            Node::At(one, two)
+            | Node::Get(one, two)
+            | Node::And(one, two)
+            | Node::Or(one, two)
+            | Node::Sum(_, one, two)
+            | Node::Compare(_, one, two)
+            | Node::In(one, two)
+            | Node::Find(_, one, two) => vec![one, two],
+            Node::If(three) => three.iter_mut().collect(),
+            Node::Least(all) | Node::Most(all) => all.iter_mut().collect(),
+            Node::OneOf(one, all) => std::iter::once(one.as_mut()).chain(all).collect(),
         }
     }
 

@@ -182,6 +182,12 @@ proptest! {
             formula.price(&facts, Some(&reply), Some(&rate)),
             formula.price(&blind, Some(&reply), Some(&rate))
         );
+        // What is worked out before the answer is the same after it.
+        let settled = formula.settle(facts.clone(), Some(rate));
+        prop_assert_eq!(
+            formula.price(&facts, Some(&reply), Some(&rate)).map_err(|why| why.code()),
+            settled.price(&reply).map_err(|why| why.code())
+        );
         // Its own text means the same again.
         prop_assert_eq!(compile(formula.text()).map(|again| again.0.root.clone()), Ok(formula.0.root.clone()));
     }
