@@ -23,6 +23,7 @@
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
+//! | 4 | [`webhooks`] | the log's events, signed and delivered to the operator's endpoints, until taken or parked |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
 //! | 6 | [`custody`] | holds that applications took and have not ended |
@@ -68,3 +69,4 @@ pub mod storefront;
 pub mod types;
 pub mod ui;
 pub mod web;
+pub mod webhooks;

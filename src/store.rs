@@ -6,6 +6,7 @@
 
 mod audit;
 mod bytes;
+mod deliveries;
 mod error;
 mod flaw;
 mod grants;
@@ -23,6 +24,7 @@ mod rows;
 mod schema;
 mod services;
 mod totals;
+mod webhooks;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +44,7 @@ use crate::types::Timestamp;
 
 pub use audit::AuditReport;
 pub use bytes::NodeStore;
+pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
 pub use error::StoreError;
 pub use flaw::Flaw;
 pub use grants::GrantRow;
@@ -53,6 +56,7 @@ pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
 pub use reports::Revenue;
 pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use totals::Totals;
+pub use webhooks::{Choose, NewWebhook, WebhookRow};
 
 use page::Page;
 use pool::Readers;
