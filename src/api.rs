@@ -21,6 +21,7 @@ mod payments;
 mod rates;
 mod send;
 mod status;
+mod webhooks;
 
 /// The API's addresses.
 pub fn router() -> Router<Arc<Operator>> {
@@ -37,6 +38,13 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/integration/holds/{id}", get(integration::look))
         .route("/api/v1/integration/holds/{id}/settle", post(integration::settle))
         .route("/api/v1/integration/holds/{id}/release", post(integration::release))
+        .route("/api/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/api/v1/webhooks/{id}", delete(webhooks::remove))
+        .route("/api/v1/webhooks/{id}/enable", post(webhooks::enable))
+        .route("/api/v1/webhooks/{id}/disable", post(webhooks::disable))
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/api/v1/deliveries", get(webhooks::deliveries))
+        .route("/api/v1/deliveries/{id}/redeliver", post(webhooks::redeliver))
         .route("/api/v1/keys", get(keys::list).post(keys::add))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/onchain/address", post(control::new_address))

@@ -32,7 +32,7 @@ use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
-use crate::rates::{Rates, RatesConfig};
+use crate::rates::RatesConfig;
 use crate::secrets::{self, Secrets};
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
@@ -198,7 +198,8 @@ impl Appliance {
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
         let sample_url = sample_path(&blueprint.services).map(|path| format!("{public}{path}"));
-        let outside = Outside::new(blueprint.rates, Arc::clone(&ground.clock))?;
+        let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
+        let outside = Outside::new(blueprint.rates, ground.ledger.clone(), clock, entropy)?;
         outside.serve(&blueprint.services);
         let checkout = checkout(blueprint.services, &ground, &node, &outside, &recent, &ending)?;
         let gate = gateway_router(checkout.clone(), &public, &serving)?;
@@ -213,7 +214,7 @@ impl Appliance {
             outbox: Arc::clone(&outbox),
             checkout,
             custody: Arc::clone(&custody),
-            rates: Arc::clone(&outside.rates),
+            outside: outside.clone(),
         };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
@@ -245,7 +246,7 @@ impl Appliance {
             serving.spawn(listener::serve(front, ending, serving.clone(), Framed::new));
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
-        appliance.node_tasks.spawn(outside.rates.run(appliance.stop_events.clone()));
+        outside.start(&appliance.node_tasks, &appliance.stop_events);
         appliance.start_node(node, recent);
         Ok(appliance)
     }
@@ -366,7 +367,7 @@ struct Shop {
     node: Arc<LightningNode>,
     outbox: Arc<Outbox>,
     checkout: Checkout,
-    rates: Arc<Rates>,
+    outside: Outside,
     custody: Arc<Custody>,
 }
 
@@ -391,7 +392,8 @@ async fn admin_router(
         checkout: shop.checkout,
         custody: shop.custody,
         outbox: shop.outbox,
-        rates: shop.rates,
+        rates: shop.outside.rates,
+        webhooks: shop.outside.webhooks,
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),

@@ -13,6 +13,7 @@ mod operator;
 mod rates;
 mod run;
 mod times;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,6 +45,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
     Rates(rates::RatesArgs),
+    /// Have what happens sent to other programs, signed
+    Webhooks(webhooks::WebhooksArgs),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
 }
@@ -66,6 +69,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
+        Command::Webhooks(args) => webhooks::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),
     }
 }

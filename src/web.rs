@@ -23,6 +23,7 @@ use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rates::Rates;
 use crate::store::Ledger;
+use crate::webhooks::Webhooks;
 
 mod armour;
 mod caller;
@@ -77,6 +78,8 @@ pub struct OperatorParts {
     pub outbox: Arc<Outbox>,
     /// Knows what bitcoin costs in other currencies.
     pub rates: Arc<Rates>,
+    /// Sends events to the operator's endpoints.
+    pub webhooks: Arc<Webhooks>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

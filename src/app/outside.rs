@@ -1,26 +1,46 @@
-//! What the appliance asks of the world outside by itself: exchange rates.
+//! What the appliance says to the world outside by itself, and asks of it: webhooks, exchange rates.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Offering, Service, Terms};
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::egress::{Egress, SystemResolver};
 use crate::pricing::{Amount, Currency};
 use crate::rates::{Rates, RatesConfig};
+use crate::store::Ledger;
+use crate::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 
 /// The parts that call out, all through one guarded door.
 #[derive(Clone)]
 pub(super) struct Outside {
     pub(super) rates: Arc<Rates>,
+    pub(super) webhooks: Arc<Webhooks>,
 }
 
 impl Outside {
     /// The parts, at rest; nobody is called yet.
-    pub(super) fn new(rates: RatesConfig, clock: Arc<dyn Clock>) -> Result<Outside> {
+    pub(super) fn new(
+        rates: RatesConfig,
+        ledger: Ledger,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Outside> {
         let egress = Egress::new(Arc::new(SystemResolver)).context("no client for outgoing calls")?;
-        Ok(Outside { rates: Arc::new(Rates::new(rates, Arc::new(egress), clock)) })
+        let egress = Arc::new(egress);
+        let rates = Rates::new(rates, Arc::clone(&egress), Arc::clone(&clock));
+        let webhooks =
+            Webhooks::new(WebhooksParts { ledger, egress, clock, entropy }, WebhooksConfig::default());
+        Ok(Outside { rates: Arc::new(rates), webhooks: Arc::new(webhooks) })
+    }
+
+    /// Sets both going until `stop`.
+    pub(super) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        tasks.spawn(self.rates.run(stop.clone()));
+        tasks.spawn(self.webhooks.run(stop.clone()));
     }
 
     /// Has the rates that these services need fetched at once, not at the first buyer's request.

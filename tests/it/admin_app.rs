@@ -28,6 +28,7 @@ use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
+use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 use tollhouse::{api, ui};
 
 use crate::gateway::FakeMinter;
@@ -91,6 +92,15 @@ impl AdminApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let listen = listener.local_addr().expect("bound");
         let origin = format!("http://{listen}");
+        let egress = Arc::new(Egress::new(Arc::new(SystemResolver)).expect("a client"));
+        let parts = WebhooksParts {
+            ledger: ledger.clone(),
+            egress: Arc::clone(&egress),
+            clock: clock.clone(),
+            entropy: SystemEntropy::new(),
+        };
+        let webhooks = Arc::new(Webhooks::new(parts, WebhooksConfig::default()));
+        tracker.spawn(Arc::clone(&webhooks).run(stop.clone()));
         let op = Operator::new(OperatorParts {
             ledger: ledger.clone(),
             node: node.clone(),
@@ -104,11 +114,8 @@ impl AdminApp {
                 bitcoin::Network::Regtest,
                 tracker.clone(),
             )),
-            rates: Arc::new(Rates::new(
-                rates,
-                Arc::new(Egress::new(Arc::new(SystemResolver)).expect("a client")),
-                clock.clone(),
-            )),
+            rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
+            webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),
             entropy: SystemEntropy::new(),
             tracker: tracker.clone(),

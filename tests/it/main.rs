@@ -32,3 +32,5 @@ mod l402_world;
 mod layering;
 mod power_loss;
 mod rates;
+mod webhooks;
+mod webhooks_killed;
