@@ -18,8 +18,10 @@ mod events;
 mod integration;
 mod keys;
 mod payments;
+mod price;
 mod rates;
 mod send;
+mod services;
 mod status;
 mod webhooks;
 
@@ -30,6 +32,13 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payments", get(payments::list))
         .route("/api/v1/payments/send", post(send::pay))
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/apply", post(services::apply).layer(services::large_bodies()))
+        .route(
+            "/api/v1/services/{name}",
+            get(services::show).put(services::put).delete(services::remove).layer(services::large_bodies()),
+        )
+        .route("/api/v1/price", post(price::ask))
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/rates", get(rates::read))
         .route("/api/v1/rates/refresh", post(rates::refresh))

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::catalog::spec::Spec;
 use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
@@ -35,6 +36,7 @@ use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
 use crate::rates::RatesConfig;
 use crate::secrets::{self, Secrets};
 use crate::store::{DirLock, Ledger, NodeStore};
+use crate::storefront::{OwnedServices, Run, Storefront, Variables};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui};
 use listener::Ending;
@@ -75,8 +77,12 @@ pub struct Blueprint {
     pub public_url: Option<Url>,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
-    /// What is sold.
-    pub services: Vec<Service>,
+    /// What files say is sold.
+    pub services: Vec<OwnedServices>,
+    /// What is put on sale at every start and belongs to no file.
+    pub stock: Vec<Spec>,
+    /// Gives the variables that services name.
+    pub variables: Variables,
 }
 
 impl Blueprint {
@@ -93,6 +99,7 @@ impl Blueprint {
             Some(listen) => Some(bind("forward_auth.listen", listen).await?),
             None => None,
         };
+        let (services, variables) = (settings.owned_services(), settings.variables());
         Ok(Blueprint {
             data_dir: settings.data_dir,
             lock,
@@ -103,7 +110,9 @@ impl Blueprint {
             allowed_hosts: settings.admin.allowed_hosts,
             public_url: settings.gateway.public_url,
             rates: settings.rates,
-            services: settings.services,
+            services,
+            stock: Vec::new(),
+            variables,
         })
     }
 }
@@ -127,6 +136,7 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
 pub struct Appliance {
     node: Arc<LightningNode>,
     ledger: Ledger,
+    storefront: Arc<Storefront>,
     outbox: Arc<Outbox>,
     gateway: SocketAddr,
     admin: SocketAddr,
@@ -197,11 +207,20 @@ impl Appliance {
         let outbox = Arc::new(Outbox::new(ledger, payer, clock, network, node_tasks.clone()));
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
-        let sample_url = sample_path(&blueprint.services).map(|path| format!("{public}{path}"));
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
         let outside = Outside::new(blueprint.rates, ground.ledger.clone(), clock, entropy)?;
-        outside.serve(&blueprint.services);
-        let checkout = checkout(blueprint.services, &ground, &node, &outside, &recent, &ending)?;
+        let caller = outside.clone();
+        let listener = Box::new(move |table: &RouteTable| {
+            caller.serve(table.services().iter().map(AsRef::as_ref));
+        });
+        let storefront = Storefront::open(ground.ledger.clone(), blueprint.variables, listener).await?;
+        storefront.own(blueprint.services).await?;
+        let stock = blueprint.stock.into_iter().map(|spec| (spec, Vec::new())).collect();
+        storefront.put(stock, Run::Real).await?;
+        let table = storefront.catalog().current();
+        let sample_url = sample_path(table.services()).map(|path| format!("{public}{path}"));
+        let catalog = Arc::clone(storefront.catalog());
+        let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending)?;
         let gate = gateway_router(checkout.clone(), &public, &serving)?;
         let origin = reachable(admin);
         let web =
@@ -215,12 +234,14 @@ impl Appliance {
             checkout,
             custody: Arc::clone(&custody),
             outside: outside.clone(),
+            storefront: Arc::clone(&storefront),
         };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
             node: Arc::clone(&node),
             ledger: ground.ledger.clone(),
+            storefront,
             outbox,
             gateway,
             admin,
@@ -275,6 +296,11 @@ impl Appliance {
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What is sold.
+    pub fn storefront(&self) -> &Arc<Storefront> {
+        &self.storefront
     }
 
     /// Where the node stands, now and as it changes.
@@ -333,7 +359,7 @@ impl Appliance {
 }
 
 fn checkout(
-    services: Vec<Service>,
+    catalog: Arc<Catalog>,
     ground: &Ground,
     node: &Arc<LightningNode>,
     outside: &Outside,
@@ -343,7 +369,7 @@ fn checkout(
     let minter: Arc<dyn Minter> = node.clone();
     let exchange: Arc<dyn Exchange> = outside.rates.clone();
     let parts = CheckoutParts {
-        catalog: Arc::new(Catalog::new(RouteTable::new(services)?)),
+        catalog,
         keys: Arc::new(ground.secrets.master_keys()?),
         ledger: ground.ledger.clone(),
         minter,
@@ -369,6 +395,7 @@ struct Shop {
     checkout: Checkout,
     outside: Outside,
     custody: Arc<Custody>,
+    storefront: Arc<Storefront>,
 }
 
 /// Where applications' holds wait for their end.
@@ -394,6 +421,7 @@ async fn admin_router(
         outbox: shop.outbox,
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
+        storefront: shop.storefront,
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),
@@ -407,7 +435,7 @@ async fn admin_router(
 }
 
 /// A path that costs something, for the curl line of an empty page.
-fn sample_path(services: &[Service]) -> Option<String> {
+fn sample_path(services: &[Arc<Service>]) -> Option<String> {
     let priced = |terms: &Terms| !terms.rule.is_free();
     services.iter().find_map(|service| {
         let route = service

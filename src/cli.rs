@@ -10,8 +10,10 @@ mod keys;
 mod logging;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
+mod price;
 mod rates;
 mod run;
+mod services;
 mod times;
 mod webhooks;
 
@@ -47,6 +49,10 @@ enum Command {
     Rates(rates::RatesArgs),
     /// Have what happens sent to other programs, signed
     Webhooks(webhooks::WebhooksArgs),
+    /// See and change what is sold
+    Services(Box<services::ServicesArgs>),
+    /// Say what a request would cost, and why
+    Price(Box<price::PriceArgs>),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
 }
@@ -70,6 +76,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
         Command::Webhooks(args) => webhooks::run(&args, &env),
+        Command::Services(args) => services::run(&args, &env),
+        Command::Price(args) => price::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),
     }
 }

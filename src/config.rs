@@ -29,6 +29,7 @@ pub use template::template;
 use crate::catalog::{RouteTable, Service};
 use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
+use crate::storefront::{OwnedServices, Variables};
 use document::{Origin, Section};
 use layer::Layers;
 use problem::Bad;
@@ -60,6 +61,7 @@ pub struct Settings {
     pub shown: Vec<Shown>,
     /// What is allowed but doubtful.
     pub warnings: Vec<Problem>,
+    env: Environment,
 }
 
 /// The listener that customers use.
@@ -84,6 +86,22 @@ impl Settings {
     /// Where this network's keys, channels and ledger live.
     pub fn network_dir(&self) -> PathBuf {
         self.data_dir.join(self.node.network.to_string())
+    }
+
+    /// What each file that names services owns.
+    pub fn owned_services(&self) -> Vec<OwnedServices> {
+        let named = self.service_files.iter().filter(|file| !file.file.as_os_str().is_empty());
+        let owned = |file: &FileServices| OwnedServices {
+            file: std::path::absolute(&file.file).unwrap_or_else(|_| file.file.clone()),
+            specs: file.specs.clone(),
+        };
+        named.map(owned).collect()
+    }
+
+    /// The environment that services name variables of.
+    pub fn variables(&self) -> Variables {
+        let env = self.env.clone();
+        Box::new(move |name| env.get(name).map(str::to_owned))
     }
 
     /// Reads and checks everything.
@@ -232,7 +250,8 @@ impl Settings {
         }
         problems.extend(top.finish());
         if services.is_empty() && problems.is_empty() {
-            let bad = Bad::new("no service is configured: every request gets 404", "Add a [[service]].");
+            let what = "no file names a service: what is sold is what `tollhouse services` put there";
+            let bad = Bad::new(what, "Add a [[service]], or see `tollhouse services list`.");
             warnings
                 .push(Problem { file: origin.path.clone(), ..origin.problem_from(Source::Default, "", bad) });
         }
@@ -250,6 +269,7 @@ impl Settings {
                 service_files,
                 shown,
                 warnings,
+                env: env.clone(),
             }),
             _ => {
                 problems.sort_by_key(|p| match p.source {

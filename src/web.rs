@@ -23,6 +23,7 @@ use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rates::Rates;
 use crate::store::Ledger;
+use crate::storefront::Storefront;
 use crate::webhooks::Webhooks;
 
 mod armour;
@@ -78,6 +79,8 @@ pub struct OperatorParts {
     pub outbox: Arc<Outbox>,
     /// Knows what bitcoin costs in other currencies.
     pub rates: Arc<Rates>,
+    /// What is sold.
+    pub storefront: Arc<Storefront>,
     /// Sends events to the operator's endpoints.
     pub webhooks: Arc<Webhooks>,
     /// The time.

@@ -44,7 +44,7 @@ impl Outside {
     }
 
     /// Has the rates that these services need fetched at once, not at the first buyer's request.
-    pub(super) fn serve(&self, services: &[Service]) {
+    pub(super) fn serve<'s>(&self, services: impl IntoIterator<Item = &'s Service>) {
         for service in services {
             let routes = service.routes.iter().map(|route| &route.terms);
             routes

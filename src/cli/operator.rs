@@ -245,8 +245,27 @@ impl Admin {
         self.send(Method::DELETE, path, None).await
     }
 
-    /// An answer without a body is `null`.
+    /// `POST` with a JSON body; a refusal comes with the whole of the problem document.
+    pub(super) async fn post_or_problem(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Box<(Failure, Value)>> {
+        self.exchange(Method::POST, path, Some(body)).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.exchange(method, path, body).await.map_err(|refused| refused.0)
+    }
+
+    /// An answer without a body is `null`.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Box<(Failure, Value)>> {
+        let alone = |failure| Box::new((failure, Value::Null));
         let lost = |error: reqwest::Error| {
             let why = if error.is_connect() {
                 "nothing answers there: is the appliance running?".to_owned()
@@ -255,7 +274,7 @@ impl Admin {
             } else {
                 error.without_url().to_string()
             };
-            Failure::unreachable(format!("{}: {why}", self.url))
+            alone(Failure::unreachable(format!("{}: {why}", self.url)))
         };
         let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&*self.key);
         if let Some(body) = body {
@@ -265,18 +284,24 @@ impl Admin {
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(lost)?;
         if !status.is_success() {
-            return Err(refusal(status, &bytes));
+            let problem = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Err(Box::new((refusal(status, &bytes), problem)));
         }
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         let foreign =
-            |_| Failure::unreachable(format!("{}: it does not answer as a Tollhouse does", self.url));
+            |_| alone(Failure::unreachable(format!("{}: it does not answer as a Tollhouse does", self.url)));
         serde_json::from_slice(&bytes).map_err(foreign)
     }
 }
 
 impl OperatorArgs {
+    /// Whether one JSON object is to be printed.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
     /// The key that was given for `url`. The one in the environment stands beside the address there, when
     /// there is one, and goes to no other.
     fn key(&self, url: &str, usual: Option<&str>, env: &Environment) -> Result<Option<String>, Failure> {

@@ -29,7 +29,7 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
     for doubtful in &settings.warnings {
         tracing::warn!("{doubtful}");
     }
-    match in_runtime(serve(settings)) {
+    match in_runtime(serve(settings, &args.flags, env)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             warn(format!("error: {error:#}"));
@@ -44,12 +44,13 @@ pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
     runtime.context("the runtime did not start")?.block_on(work)
 }
 
-async fn serve(settings: Settings) -> Result<()> {
+async fn serve(settings: Settings, flags: &Flags, env: &Environment) -> Result<()> {
     // Installed first: a signal during the start is not lost.
     let told = told_to_stop()?;
-    let services = settings.services.len();
+    let mut reread = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
     let appliance = Appliance::start(Blueprint::of(settings).await?).await?;
     let gateway = appliance.gateway_url();
+    let services = appliance.storefront().stock().len();
     tell(format!("gateway   {gateway}   ({services} service{})", if services == 1 { "" } else { "s" }));
     tell(format!(
         "operator  {}   (key for scripts: {})",
@@ -65,6 +66,7 @@ async fn serve(settings: Settings) -> Result<()> {
     loop {
         tokio::select! {
             () = &mut told => break,
+            Some(()) = reread.recv() => sell_again(&appliance, flags, env).await,
             changed = state.changed() => {
                 if changed.is_err() { break }
                 let now = state.borrow_and_update().clone();
@@ -82,6 +84,30 @@ async fn serve(settings: Settings) -> Result<()> {
     appliance.stop().await;
     tell("stopped");
     Ok(())
+}
+
+/// Reads the files again, and sells what they say. What is broken changes nothing.
+async fn sell_again(appliance: &Appliance, flags: &Flags, env: &Environment) {
+    let kept = "What is in force stays in force.";
+    let settings = match Settings::load(flags, env) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            tracing::error!(%problems, "SIGHUP: the files are not in order; what is in force stays");
+            return warn(format!("SIGHUP: {problems}\n{kept}"));
+        }
+    };
+    match appliance.storefront().own(settings.owned_services()).await {
+        Ok(plan) if plan.changes.is_empty() => tell("SIGHUP: what is sold is what the files say already"),
+        Ok(plan) => {
+            for change in &plan.changes {
+                tell(format!("SIGHUP: the service {} was {}", change.service, change.what));
+            }
+        }
+        Err(refused) => {
+            tracing::error!(%refused, "SIGHUP: the services cannot be sold; what is in force stays");
+            warn(format!("SIGHUP: {refused}\n{kept}"));
+        }
+    }
 }
 
 /// Ends when the process is asked to stop.

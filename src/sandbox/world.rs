@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use super::chain::Chain;
 use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
-use crate::catalog::Service;
 use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
@@ -109,7 +108,7 @@ impl World {
         let shop_port = kept_port(&ask.dir.join("shop.port"))?;
         let payer_port = free_port()?;
         let shop_plan = Blueprint {
-            services: vec![sample_service(upstream)?],
+            stock: vec![sample_service(upstream)?],
             ..blueprint(
                 ask.dir.join("shop"),
                 chain_source.clone(),
@@ -389,18 +388,20 @@ fn blueprint(
         // A world in a box calls nobody.
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         services: Vec::new(),
+        stock: Vec::new(),
+        variables: Box::new(|_| None),
     })
 }
 
 /// What the sandbox sells, as an operator would write it.
 const SAMPLE_SERVICE: &str = include_str!("../../templates/sample_service.toml");
 
-fn sample_service(upstream: SocketAddr) -> Result<Service> {
+fn sample_service(upstream: SocketAddr) -> Result<Spec> {
     let mut file: Value = toml::from_str(SAMPLE_SERVICE)?;
     let (mut spec, shape) = Spec::read(&file["service"][0].take());
     spec.upstream = Some(format!("http://{upstream}/"));
-    spec.compile_after(shape, &|_| None).map_err(|faults| {
-        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        anyhow!("the sample service: {}", told.join("; "))
-    })
+    match shape.first() {
+        None => Ok(spec),
+        Some(fault) => Err(anyhow!("the sample service: {fault}")),
+    }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{Catalog, RouteTable, Service};
+use tollhouse::catalog::{RouteTable, Service};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
 use tollhouse::custody::{Custody, CustodyLimits};
@@ -26,6 +26,7 @@ use tollhouse::ports::{
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::store::Ledger;
+use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
@@ -73,7 +74,11 @@ impl AdminApp {
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
         let node = Arc::new(MadeUpNode::default());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
+        let variables = Box::new(|name: &str| (name == "UPSTREAM_KEY").then(|| "sesame".to_owned()));
+        let opened = Storefront::open(ledger.clone(), variables, Box::new(|_| {})).await;
+        let storefront = opened.expect("a storefront");
+        let catalog = Arc::clone(storefront.catalog());
+        catalog.swap(RouteTable::new(services).expect("a table"));
         let minter = FakeMinter::new(clock.clone());
         let checkout = Checkout::new(
             CheckoutParts {
@@ -114,6 +119,7 @@ impl AdminApp {
                 bitcoin::Network::Regtest,
                 tracker.clone(),
             )),
+            storefront: storefront.clone(),
             rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
             webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),

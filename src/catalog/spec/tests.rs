@@ -25,6 +25,8 @@ fn with(more: Value) -> Value {
     value
 }
 
+const METERED: &str = "1000 + response.bytes / 1024 * 10";
+
 /// Asserts that `more` is refused for `field` alone, with words that hold `says`.
 #[track_caller]
 fn refused(more: Value, field: &str, says: &str) {
@@ -144,6 +146,36 @@ fn what_cannot_work_is_refused_by_name() {
         "route[0].offers",
         "`request` does not fit",
     );
+}
+
+#[test]
+fn what_is_metered_by_its_answer_is_sold_as_balance_or_pass() {
+    let price = json!({ "formula": METERED, "ceiling": "100 sat" });
+    refused(json!({ "price": price, "offers": ["request"] }), "offers[0]", "depends on the answer");
+    refused(json!({ "price": price, "offers": [{ "pack": 5 }] }), "offers[0]", "depends on the answer");
+    refused(json!({ "price": price }), "offers", "single requests cannot be sold");
+    let offers = json!([{ "balance": "1000 sat" }, { "pass": "1h", "price": "500 sat" }]);
+    assert!(compiled(with(json!({ "price": price, "offers": offers }))).is_ok());
+}
+
+#[test]
+fn a_formula_is_tried_on_the_samples() {
+    let price = json!({ "formula": "1000 * request.json.n" });
+    let sample = |body: &str| {
+        json!([
+            { "method": "POST", "path": "/llm/chat", "body": "{\"n\":3}" },
+            { "method": "POST", "path": "/llm/chat?x=1", "body": body },
+        ])
+    };
+    assert!(compiled(with(json!({ "price": price, "samples": sample("{\"n\":1}") }))).is_ok());
+    refused(
+        json!({ "price": price, "samples": sample("{}") }),
+        "samples[1]",
+        "sample 2 (POST /llm/chat?x=1) has no price",
+    );
+    refused(json!({ "price": price, "samples": sample("{\"n\":-1}") }), "samples[1]", "below zero");
+    refused(json!({ "price": price, "samples": sample("{\"n\":0}") }), "samples[1]", "zero");
+    refused(json!({ "samples": [{ "path": "/elsewhere" }] }), "samples[0].path", "sample 1 is for a path");
 }
 
 #[test]

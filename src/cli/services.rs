@@ -1,0 +1,223 @@
+//! `tollhouse services`: what is sold, and how it is changed.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
+use super::tell;
+use crate::catalog::spec::{Spec, SpecFault};
+use crate::config::{Environment, FileServices, Problems};
+
+/// What `services` is told.
+#[derive(Args, Debug)]
+pub(super) struct ServicesArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Every service, one a line
+    List,
+    /// One service, as a services file has it
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Add or change the services that a file names
+    Apply {
+        /// A TOML file of [[service]] blocks, or JSON
+        file: PathBuf,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Everything that is sold, as a services file
+    Export,
+    /// Take a service off sale
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+pub(super) fn run(args: &ServicesArgs, env: &Environment) -> ExitCode {
+    let json = args.operator.json();
+    ask(&args.operator, env, async |admin| match &args.what {
+        What::List => list(admin).await,
+        What::Show { name } => show(admin, name).await,
+        What::Apply { file, dry_run } => apply(admin, file, *dry_run, json).await,
+        What::Export => export(admin).await,
+        What::Remove { name } => {
+            let done = admin.delete(&format!("/api/v1/services/{}", segment(name)?)).await?;
+            Ok(Shown::new(done, format!("{name} is off sale")))
+        }
+    })
+}
+
+/// A name as a path's segment: what is no name is no service either.
+fn segment(name: &str) -> Result<&str, Failure> {
+    let parsed = name.parse::<crate::types::Name>();
+    parsed.map(|_| name).map_err(|error| Failure::arguments(error.to_string()))
+}
+
+async fn list(admin: &Admin) -> Result<Shown, Failure> {
+    let answer = admin.get("/api/v1/services").await?;
+    let rows: Vec<[String; 6]> = items(&answer["services"]).iter().map(row).collect();
+    let text = if rows.is_empty() {
+        "nothing is sold: `tollhouse services apply FILE` puts something there".to_owned()
+    } else {
+        table(["SERVICE", "MODE", "REQUESTS", "PRICE", "ROUTES", "EDITED IN"], rows)
+    };
+    Ok(Shown::new(answer, text))
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn row(service: &Value) -> [String; 6] {
+    let spec = &service["spec"];
+    let text = |key: &str, default: &str| spec[key].as_str().unwrap_or(default).to_owned();
+    let closed = !items(&service["faults"]).is_empty();
+    let price = match &spec["price"] {
+        Value::String(price) => price.clone(),
+        Value::Null => "tiers".to_owned(),
+        _ => "formula".to_owned(),
+    };
+    [
+        text("name", ""),
+        if closed { "closed: see show".to_owned() } else { text("mode", "on") },
+        format!("{}{}", text("host", "*"), text("path", "/")),
+        price,
+        items(&spec["route"]).len().to_string(),
+        service["owner"].as_str().unwrap_or("here").to_owned(),
+    ]
+}
+
+async fn show(admin: &Admin, name: &str) -> Result<Shown, Failure> {
+    let answer = admin.get(&format!("/api/v1/services/{}", segment(name)?)).await?;
+    let mut text = String::new();
+    if let Some(owner) = answer["owner"].as_str() {
+        text.push_str(&format!("# edited in {owner}\n"));
+    }
+    for fault in items(&answer["faults"]) {
+        let word = |key: &str| fault[key].as_str().unwrap_or_default();
+        text.push_str(&format!("# closed: {}: {}\n", word("field"), word("what")));
+    }
+    text.push_str(toml_of(&answer["spec"])?.trim_end());
+    Ok(Shown::new(answer, text))
+}
+
+fn toml_of(spec: &Value) -> Result<String, Failure> {
+    let foreign = |_| Failure {
+        code: "foreign_answer".to_owned(),
+        exit: 1,
+        text: "the appliance has settings that this command does not know: use the same version".to_owned(),
+    };
+    serde_json::from_value::<Spec>(spec.clone()).map(|spec| spec.to_toml()).map_err(foreign)
+}
+
+async fn export(admin: &Admin) -> Result<Shown, Failure> {
+    let answer = admin.get("/api/v1/services").await?;
+    let mut text =
+        "# What is sold. Values of upstream_headers are left out: who applies this keeps the stored ones.\n"
+            .to_owned();
+    let mut specs = Vec::new();
+    for service in items(&answer["services"]) {
+        text.push('\n');
+        text.push_str(&toml_of(&service["spec"])?);
+        specs.push(service["spec"].clone());
+    }
+    Ok(Shown::new(json!({ "services": specs }), text.trim_end()))
+}
+
+/// Services to apply, and the lines that they stand on when the file is TOML.
+struct Given {
+    services: Vec<Value>,
+    lines: Option<FileServices>,
+}
+
+fn read(file: &Path) -> Result<Given, Failure> {
+    let wrong = |text: String| Failure { code: "bad_file".to_owned(), exit: 1, text };
+    let problems = |problems: Problems| wrong(problems.to_string());
+    if file.extension().is_some_and(|extension| extension == "json") {
+        let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("{}: {e}", file.display())))?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|e| wrong(format!("{}: this is not JSON: {e}", file.display())))?;
+        let services = match value {
+            Value::Array(list) => list,
+            Value::Object(mut table) if table.get("services").is_some_and(Value::is_array) => {
+                items(&table["services"].take()).to_vec()
+            }
+            one => vec![one],
+        };
+        return Ok(Given { services, lines: None });
+    }
+    let read = FileServices::load(file).map_err(problems)?;
+    let services = read.specs.iter().map(Spec::to_json).collect();
+    Ok(Given { services, lines: Some(read) })
+}
+
+async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<Shown, Failure> {
+    let given = read(file)?;
+    let body = |dry_run: bool| json!({ "services": given.services, "dry_run": dry_run });
+    let planned = send(admin, &given, &body(true)).await?;
+    let difference = difference(&planned);
+    let changes = items(&planned["changes"]).len();
+    if dry_run || changes == 0 {
+        let end = if changes == 0 { "no difference" } else { "dry run: nothing was changed" };
+        let text = if changes == 0 { end.to_owned() } else { format!("{difference}\n{end}") };
+        return Ok(Shown::new(planned, text));
+    }
+    if !json {
+        tell(&difference);
+    }
+    let done = send(admin, &given, &body(false)).await?;
+    Ok(Shown::new(done, "applied"))
+}
+
+async fn send(admin: &Admin, given: &Given, body: &Value) -> Result<Value, Failure> {
+    let (failure, problem) = match admin.post_or_problem("/api/v1/services/apply", body).await {
+        Ok(answer) => return Ok(answer),
+        Err(refused) => *refused,
+    };
+    let errors = items(&problem["errors"]);
+    let Some(lines) = given.lines.as_ref().filter(|_| !errors.is_empty()) else { return Err(failure) };
+    let placed = errors.iter().map(|error| {
+        let word = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        let index =
+            error["index"].as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(usize::MAX);
+        let fault = SpecFault { field: word("field"), what: word("what"), help: word("help") };
+        lines.problem(index, &fault)
+    });
+    Err(Failure { text: Problems(placed.collect()).to_string(), ..failure })
+}
+
+/// What changes, a service a line, and below it each setting that differs.
+fn difference(plan: &Value) -> String {
+    let mut lines = Vec::new();
+    for change in items(&plan["changes"]) {
+        let word = |key: &str| change[key].as_str().unwrap_or_default();
+        let sign = match word("what") {
+            "added" => '+',
+            "removed" => '-',
+            _ => '~',
+        };
+        lines.push(format!("{sign} {}", word("service")));
+        for one in items(&change["differences"]) {
+            let side = |key: &str| match &one[key] {
+                Value::Null => "(nothing)".to_owned(),
+                value => value.to_string(),
+            };
+            let field = one["field"].as_str().unwrap_or_default();
+            lines.push(format!("    {field}: {} -> {}", side("before"), side("after")));
+        }
+    }
+    lines.join("\n")
+}
