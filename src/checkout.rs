@@ -28,12 +28,14 @@ mod counter;
 mod mint;
 mod offered;
 mod prefer;
+mod price_tag;
 mod pricing;
 mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
 pub use offered::Offered;
 pub use prefer::L402_OFFER;
+pub use price_tag::PriceTag;
 pub use pricing::BodySeen;
 pub use ware::{NotSold, Ware};
 

@@ -14,7 +14,7 @@ use super::counter::Counter;
 use super::pricing::{BodySeen, Pricing, facts};
 use super::ware::{Ware, quoted, rate_of};
 use super::{Checkout, Offered, Outcome, Refused};
-use crate::catalog::{Matched, Mode};
+use crate::catalog::{Matched, Mode, Terms};
 use crate::gate::{Decision, Priced, Wanted};
 use crate::l402::{Malformed, Sold};
 use crate::ledger::{ReserveRefused, TOKEN_LIFE_AFTER_INVOICE};
@@ -153,10 +153,12 @@ impl Checkout {
             }
             None => &by_terms,
         };
+        // A pass opens what the price list has, not what an application asks beside it.
+        let beside = Terms { scope: word("application"), ..Terms::clone(&matched.terms) };
         let wanted = Wanted {
             service: &matched.service.name,
             route: &matched.route,
-            terms: &matched.terms,
+            terms: if asked.price.is_some() { &beside } else { &matched.terms },
             method: asked.request.method().as_str(),
             path: asked.request.path(),
             price,
@@ -262,7 +264,7 @@ fn one_at(
         return Err(Unpriced::Zero);
     }
     Ok(Ware {
-        name: "request".parse().expect("a lower-case word is a name"),
+        name: word("request"),
         kind: Kind::Request,
         units: 1,
         price: worth.msat,
@@ -272,6 +274,10 @@ fn one_at(
         invoice_expiry: matched.terms.invoice_expiry,
         life: life(matched),
     })
+}
+
+fn word(text: &str) -> Name {
+    text.parse().expect("a lower-case word is a name")
 }
 
 fn life(matched: &Matched) -> Duration {

@@ -1,12 +1,11 @@
 //! Looks at a request's body before it is priced, and puts it together again.
 //!
-//! Invariants: what is priced is what is sent on, byte for byte; at most [`MAX_BYTES`] and one frame are
+//! Invariants: what is priced is what is sent on, byte for byte; at most [`MAX_JSON_BYTES`] and one frame are
 //! kept, only for a rule that reads the body, and only until the request is answered or sent on; a body
 //! that could be read in two ways is not JSON (THREATS 8: who sends `{"n":1,"n":1000}` must not pay for
 //! the one and get the other).
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,15 +15,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::answer::Problem;
 use crate::catalog::Matched;
 use crate::checkout::BodySeen;
-
-/// The longest body that a rule is shown, in bytes.
-const MAX_BYTES: usize = 64 * 1024;
+use crate::request::{MAX_JSON_BYTES, plain_json};
 
 /// A body that could not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +54,7 @@ pub(super) async fn look(
     patience: Duration,
 ) -> Result<(Body, BodySeen), Unreadable> {
     let announced = body.size_hint().exact();
-    let fits = announced.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= MAX_BYTES));
+    let fits = announced.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= MAX_JSON_BYTES));
     if body.is_end_stream() || !fits || !matched.terms.rule.reads().request_json {
         return Ok((body, BodySeen { size_bytes: announced, json: None }));
     }
@@ -66,7 +62,7 @@ pub(super) async fn look(
         tokio::time::timeout(patience, collect(body)).await.map_err(|_| Unreadable::Stalled)??;
     let body = Looked { front, rest };
     let json = match &body.rest {
-        None => strict(&body.front),
+        None => document(&body.front),
         Some(_) => None,
     };
     let size_bytes = body.size_hint().exact().or(announced);
@@ -81,7 +77,7 @@ async fn collect(mut body: Body) -> Result<(VecDeque<Frame<Bytes>>, Option<Body>
         read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
         front.push_back(frame);
         // Frames without data cost memory too.
-        if read > MAX_BYTES || front.len() > MAX_BYTES {
+        if read > MAX_JSON_BYTES || front.len() > MAX_JSON_BYTES {
             return Ok((front, Some(body)));
         }
     }
@@ -130,122 +126,17 @@ impl http_body::Body for Looked {
 }
 
 /// The JSON document that `frames` hold, when no reader could take it for another.
-fn strict(frames: &VecDeque<Frame<Bytes>>) -> Option<Value> {
+fn document(frames: &VecDeque<Frame<Bytes>>) -> Option<Value> {
     let mut text = Vec::new();
     for data in frames.iter().filter_map(Frame::data_ref) {
         text.extend_from_slice(data);
     }
-    serde_json::from_slice::<Strict>(&text).ok().map(|strict| strict.0)
-}
-
-/// A JSON value in which no object has a key twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without a key that comes twice")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        serde_json::Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("no JSON number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut values = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let Strict(value) = map.next_value()?;
-            if values.insert(key, value).is_some() {
-                return Err(A::Error::custom("a key comes twice"));
-            }
-        }
-        Ok(Value::Object(values))
-    }
+    plain_json(&text)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn read(parts: &[&str]) -> Option<Value> {
-        let frame = |part: &&str| Frame::data(Bytes::copy_from_slice(part.as_bytes()));
-        strict(&parts.iter().map(frame).collect())
-    }
-
-    #[test]
-    fn only_what_every_reader_reads_alike_is_json() {
-        assert_eq!(read(&["{\"n\"", ":3}"]), Some(serde_json::json!({ "n": 3 })));
-        assert_eq!(
-            read(&["[1, 2.5, -1, \"a\", null, {\"b\": [true]}]"]).map(|v| v[5]["b"][0].clone()),
-            Some(true.into())
-        );
-        for bad in [
-            "",
-            "{",
-            "{\"n\":1}x",
-            "\u{feff}{\"n\":1}",
-            "{\"n\":1,\"n\":1000}",
-            "{\"a\":{\"n\":1,\"n\":1000}}",
-            "{\"n\":1,\"\\u006e\":1000}",
-            "{\"n\":1e999}",
-            "{n:1}",
-            "{\"n\":01}",
-            "NaN",
-        ] {
-            assert_eq!(read(&[bad]), None, "{bad}");
-        }
-        assert_eq!(read(&[&"[".repeat(100_000)]), None, "deep");
-    }
-
-    proptest! {
-        #[test]
-        fn what_serde_reads_without_doubt_is_read_alike(text in "\\PC{0,40}", near in "[\\[\\]{}\"a:,0-9e.-]{0,40}") {
-            for text in [text, near] {
-                if let Some(value) = read(&[&text]) {
-                    prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
-                }
-            }
-        }
-    }
 
     fn body(frames: &[&'static str], exact: bool) -> Body {
         let whole = frames.concat();
@@ -259,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_looked_at_is_sent_on() {
-        let long: &'static str = "x".repeat(MAX_BYTES).leak();
+        let long: &'static str = "x".repeat(MAX_JSON_BYTES).leak();
         for (frames, whole) in [
             (&["{\"a\"", ":1}"] as &[_], true),
             (&["", "{}", ""], true),

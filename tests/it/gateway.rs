@@ -24,7 +24,7 @@ use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::l402::{MasterKeys, authorization, parse_challenge};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
-use tollhouse::pricing::NoExchange;
+use tollhouse::pricing::{Currency as Fiat, Exchange, Rate, RateFault};
 use tollhouse::proxy::{Framed, ProxyConfig, ProxyState, router};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
@@ -34,12 +34,16 @@ use client::{Reply, ask};
 use upstream::Origin;
 
 mod abuse;
+mod allowance;
 mod client;
 mod credentials;
 mod flood;
 mod headers;
 mod money;
+mod offers;
+mod priced;
 mod replays;
+mod shadow;
 mod streams;
 mod tls;
 mod upstream;
@@ -56,6 +60,8 @@ pub(crate) struct FakeMinter {
     clock: Arc<dyn Clock>,
     minted: AtomicU64,
     pub(crate) can_receive: AtomicBool,
+    /// What the channels take at least.
+    smallest: Mutex<Option<Msat>>,
     /// Whether the payers' nodes are to be played; for ever, so that a flood turns it off.
     remembers: AtomicBool,
     preimages: Mutex<HashMap<PaymentHash, Preimage>>,
@@ -67,6 +73,7 @@ impl FakeMinter {
             clock,
             minted: AtomicU64::new(0),
             can_receive: AtomicBool::new(true),
+            smallest: Mutex::default(),
             remembers: AtomicBool::new(true),
             preimages: Mutex::default(),
         })
@@ -85,6 +92,11 @@ impl Minter for FakeMinter {
     fn mint(&self, ask: &InvoiceAsk) -> Result<MintedInvoice, CannotReceive> {
         if !self.can_receive.load(Ordering::SeqCst) {
             return Err(CannotReceive::NoUsableChannel);
+        }
+        if let Some(smallest) = *self.smallest.lock().expect("no test panics here")
+            && ask.amount < smallest
+        {
+            return Err(CannotReceive::TooSmall { smallest });
         }
         let number = self.minted.fetch_add(1, Ordering::SeqCst);
         let mut bytes = [9u8; 32];
@@ -120,6 +132,29 @@ pub(crate) fn signed_invoice(
     MintedInvoice { bolt11: invoice.to_string(), payment_hash, expires_at }
 }
 
+/// Knows the rates that a test sets.
+#[derive(Debug, Default)]
+struct Market(Mutex<HashMap<String, String>>);
+
+impl Market {
+    /// From now on a bitcoin costs so many dollars; nobody knows any more when `None`.
+    fn set_usd(&self, per_btc: Option<&str>) {
+        let mut rates = self.0.lock().expect("no test panics here");
+        match per_btc {
+            Some(rate) => rates.insert("USD".to_owned(), rate.to_owned()),
+            None => rates.remove("USD"),
+        };
+    }
+}
+
+impl Exchange for Market {
+    fn rate(&self, currency: Fiat, now: Timestamp) -> Result<Rate, RateFault> {
+        let rates = self.0.lock().expect("no test panics here");
+        let per_btc = rates.get(currency.as_str()).ok_or(RateFault::Stale(currency))?;
+        Ok(Rate { currency, per_btc: per_btc.parse().expect("a rate"), at: now })
+    }
+}
+
 /// A paid token.
 #[derive(Clone, Debug)]
 struct Credential {
@@ -142,6 +177,9 @@ struct TestGate {
     minter: Arc<FakeMinter>,
     ledger: Ledger,
     catalog: Arc<Catalog>,
+    checkout: Checkout,
+    market: Arc<Market>,
+    recent: Arc<RecentChallenges>,
     cut: CancellationToken,
     folder: tempfile::TempDir,
 }
@@ -163,25 +201,26 @@ impl TestGate {
             Ledger::open(&folder.path().join("ledger.db"), Arc::clone(&clock)).expect("a ledger");
         let minter = FakeMinter::new(Arc::clone(&clock));
         let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
-        let cut = CancellationToken::new();
+        let (cut, market) = (CancellationToken::new(), Arc::<Market>::default());
+        let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let parts = CheckoutParts {
             catalog: Arc::clone(&catalog),
             keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
             ledger: ledger.clone(),
             minter: Arc::clone(&minter) as Arc<dyn Minter>,
-            exchange: Arc::new(NoExchange),
-            recent: Arc::new(RecentChallenges::new(RECENT_CHALLENGES)),
+            exchange: Arc::clone(&market) as Arc<dyn Exchange>,
+            recent: Arc::clone(&recent),
             clock,
             entropy: SystemEntropy::new(),
             cut: cut.clone(),
         };
         let checkout = Checkout::new(parts, terms);
         let tracker = TaskTracker::new();
-        let state = ProxyState::new(checkout, config, tracker.clone()).expect("TLS settings");
+        let state = ProxyState::new(checkout.clone(), config, tracker.clone()).expect("TLS settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tracker.spawn(serve(listener, router(state), tracker.clone(), cut.clone()));
-        TestGate { address, minter, ledger, catalog, cut, folder }
+        TestGate { address, minter, ledger, catalog, checkout, market, recent, cut, folder }
     }
 
     async fn ask(&self, request: &str) -> Reply {
@@ -191,6 +230,25 @@ impl TestGate {
     /// `METHOD path` with more header lines, each ended by CRLF.
     async fn get(&self, path: &str, lines: &str) -> Reply {
         self.ask(&head("GET", path, lines)).await
+    }
+
+    /// Asks for `path` and for an offer by its name, and pays it.
+    async fn buy_offer(&self, path: &str, offer: &str) -> Credential {
+        let reply = self.get(path, &format!("Prefer: l402-offer={offer}\r\n")).await;
+        assert_eq!((reply.status, reply.json()["offer"].as_str()), (402, Some(offer)), "{reply:?}");
+        self.pay(&reply)
+    }
+
+    /// Puts `services` in the place of all before.
+    fn sell(&self, services: Vec<Service>) {
+        self.catalog.swap(RouteTable::new(services).expect("a table"));
+    }
+
+    /// Nothing was created or lost.
+    async fn audited(&self) {
+        self.ledger.barrier().await;
+        let audit = self.ledger.audit().await.expect("the ledger reads");
+        assert!(audit.ok, "{audit:?}");
     }
 
     /// Asks for `path`, takes the challenge and pays it.

@@ -225,6 +225,18 @@ async fn a_price_that_the_application_names_is_what_is_sold() {
     shop.books_balance().await;
 }
 
+/// A pass pays what the price list has, and not whatever an application asks beside it.
+#[tokio::test]
+async fn a_pass_does_not_pay_an_applications_own_price() {
+    let shop = Shop::open().await;
+    let (token, _) = shop.buy(json!({ "offer": "pass" })).await;
+    for price in [json!({ "amount": "5000 sat" }), json!({ "ceiling": "1 sat" })] {
+        assert_eq!(shop.refused(&token, price).await, is(402, "wrong_route"));
+    }
+    let hold = shop.hold(&token, json!({})).await;
+    assert_eq!(hold["kind"], "pass");
+}
+
 #[tokio::test]
 async fn one_unit_verified_by_many_at_once_is_one_hold() {
     let shop = Shop::open().await;
