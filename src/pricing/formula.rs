@@ -81,7 +81,7 @@ pub struct FormulaFault {
     pub message: String,
     /// What to do about it.
     pub help: String,
-    /// Where, in characters from 1, when one place is to blame.
+    /// Where, in characters of the trimmed text from 1, when one place is to blame.
     pub column: Option<usize>,
 }
 

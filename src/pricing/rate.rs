@@ -71,7 +71,7 @@ pub struct Worth {
 }
 
 impl Rate {
-    /// What `fiat` is worth, rounded up to the millisatoshi; `None` when it is more than there is, or
+    /// What `fiat` is worth, rounded up to the millisatoshi, so that only nothing is worth nothing; `None` when it is more than there is, or
     /// another currency.
     pub fn worth(&self, fiat: Fiat) -> Option<Msat> {
         if fiat.currency != self.currency || self.per_btc <= Decimal::ZERO {
@@ -80,7 +80,8 @@ impl Rate {
         let btc_msat = fiat.amount.checked_mul(Decimal::from(MSAT_PER_BTC))?;
         let exact = btc_msat.checked_div(self.per_btc)?;
         let up = exact.round_dp_with_strategy(0, RoundingStrategy::AwayFromZero);
-        up.to_u64().and_then(|msat| Msat::new(msat).ok())
+        let something = u64::from(!fiat.amount.is_zero());
+        up.to_u64().and_then(|msat| Msat::new(msat.max(something)).ok())
     }
 
     /// What `amount` is in the currency, to 8 digits after the point, rounded up; `None` when it is
@@ -125,6 +126,10 @@ mod tests {
         assert_eq!(rate("30000").worth(usd("0.01")).map(Msat::msat), Some(33_334));
         assert_eq!(rate("100000").worth(usd("0.0000000001")).map(Msat::msat), Some(1));
         assert_eq!(rate("0.0001").worth(usd("9999999999999")), None);
+        assert_eq!(
+            rate("79228162514264337593543950335").worth(usd("0.000000000001")).map(Msat::msat),
+            Some(1)
+        );
         assert_eq!(rate("100000").worth("1 EUR".parse().unwrap()), None);
     }
 }

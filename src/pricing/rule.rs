@@ -111,23 +111,24 @@ impl Rule {
     /// in a currency is changed once, as a whole.
     ///
     /// # Errors
-    /// When there is neither a price nor a fallback.
+    /// When there is neither a price nor a fallback, or it is zero: nothing is sold for nothing.
     pub fn pack_price(&self, requests: u64, ask: &Ask<'_>) -> Result<Worth, Unpriced> {
         let times = |price: Msat| price.checked_mul(requests).map_err(|_| Unpriced::Overflow);
-        match (self, self.quote(ask)?) {
+        let worth = match (self, self.quote(ask)?) {
             (Rule::Fixed(Amount::Fiat(fiat)), Quote { rate: Some(rate), .. }) => {
                 let amount = fiat.amount.checked_mul(requests.into()).ok_or(Unpriced::Overflow)?;
                 let whole = Fiat { amount: amount.normalize(), currency: fiat.currency };
                 let msat = rate.worth(whole).ok_or(Unpriced::Overflow)?;
-                Ok(Worth { msat, changed: Some((whole, rate)) })
+                Worth { msat, changed: Some((whole, rate)) }
             }
             (Rule::Tiers(tiers), Quote { rate, fallback: None, .. })
                 if tiers.volume() == Volume::Requests =>
             {
-                Ok(Worth { msat: tiers.sum(requests, rate.as_ref())?, changed: None })
+                Worth { msat: tiers.sum(requests, rate.as_ref())?, changed: None }
             }
-            (_, quote) => Ok(Worth { msat: times(quote.most)?, changed: None }),
-        }
+            (_, quote) => Worth { msat: times(quote.most)?, changed: None },
+        };
+        if worth.msat == Msat::ZERO { Err(Unpriced::Zero) } else { Ok(worth) }
     }
 
     /// The rule in words, for people who buy.

@@ -1,5 +1,5 @@
 //! `scripts/bench`: what a debit costs beside a transaction of its own, what a challenge costs beside one
-//! that is stored, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
+//! that is stored, what a quote costs, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
 //!
 //! Machines are noisy, ratios hold: every figure stands beside a reference of the same run. Printed for
 //! people, and as JSON under `target/bench/`.
@@ -15,6 +15,7 @@
 mod challenges;
 mod debits;
 mod load;
+mod prices;
 mod sales;
 mod storing;
 
@@ -48,6 +49,10 @@ async fn run(parts: &[String]) -> Result<()> {
     if wanted("debits") {
         progress("durable debits a second: ours, and one transaction each");
         tell(&mut report, "debits", debits::measure(folder.path()).await?)?;
+    }
+    if wanted("prices") {
+        progress("quotes: fixed, tiers, formulas");
+        tell(&mut report, "prices", prices::measure()?)?;
     }
     if wanted("challenges") || wanted("sales") {
         let ask = WorldAsk {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::datum::{Datum, Outcome, Stop, not, shown};
 use super::failure::Failure;
@@ -181,8 +181,7 @@ impl<'a> Evaluation<'a> {
                 }
             }
             (Datum::Map(map), Datum::Text(key)) => {
-                self.look(key.len())?;
-                Datum::of(map.get(key.as_ref()).ok_or(Stop::Missing(node))?, node)
+                Datum::of(self.field(node, map, &key)?.ok_or(Stop::Missing(node))?, node)
             }
             (Datum::List(list), Datum::Number(number)) => {
                 let place = number.whole().ok_or_else(|| not(node, "a place in a list"))??;
@@ -198,11 +197,31 @@ impl<'a> Evaluation<'a> {
     /// The parameter `key` of `query`, decoded as servers decode forms.
     fn parameter(&mut self, node: &Node, query: &'a str, key: &str) -> Outcome<'a, Option<Cow<'a, str>>> {
         self.look(2 * query.len() + key.len())?;
-        let mut values = query::values(query, key);
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Failure::Twice(shown(node)).into()),
-            (first, None) => Ok(first),
+        let mut found = query::parameters(query, key);
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some((name, value)), None) if name == key => Ok(Some(value)),
+            _ => Err(Failure::Twice(shown(node)).into()),
         }
+    }
+
+    /// The field `key` of `map`. In what a client sent, a field that differs from it in letter case
+    /// only makes both doubtful: there are servers that read either.
+    fn field(
+        &mut self,
+        node: &Node,
+        map: &'a Map<String, Value>,
+        key: &str,
+    ) -> Outcome<'a, Option<&'a Value>> {
+        self.look(key.len())?;
+        if node.is_of_request() {
+            self.look(map.len().saturating_mul(4))?;
+            let alike = |name: &&String| name.eq_ignore_ascii_case(key) && name.as_str() != key;
+            if map.keys().any(|name| alike(&name)) {
+                return Err(Failure::Twice(shown(node)).into());
+            }
+        }
+        Ok(map.get(key))
     }
 
     fn is_in(&mut self, one: &'a Node, place: &'a Node) -> Outcome<'a, bool> {
@@ -220,17 +239,14 @@ impl<'a> Evaluation<'a> {
                 }
                 Ok(false)
             }
-            (Datum::Map(map), Datum::Text(key)) => {
-                self.look(key.len())?;
-                Ok(map.contains_key(key.as_ref()))
-            }
+            (Datum::Map(map), Datum::Text(key)) => Ok(self.field(place, map, key)?.is_some()),
             (Datum::Headers(headers), Datum::Text(key)) => {
                 self.look(key.len())?;
                 Ok(headers.contains_key(key.as_ref()))
             }
             (Datum::Query(query), Datum::Text(key)) => {
                 self.look(2 * query.len() + key.len())?;
-                Ok(query::values(query, key).next().is_some())
+                Ok(query::parameters(query, key).next().is_some())
             }
             (Datum::Map(_) | Datum::Headers(_) | Datum::Query(_), _) => Err(not(one, "text")),
             _ => Err(not(place, "a JSON object or list")),

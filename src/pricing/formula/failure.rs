@@ -8,8 +8,8 @@ pub enum Failure {
     /// Something that it reads is not there.
     #[error("{0} is not there")]
     Missing(String),
-    /// Something that it reads is there more than once.
-    #[error("{0} is there more than once")]
+    /// Something that it reads is there more than once, or in another spelling.
+    #[error("{0} is there more than once, or with other letter case")]
     Twice(String),
     /// A body is too large, or not JSON, or ambiguous.
     #[error("{0} cannot be read")]

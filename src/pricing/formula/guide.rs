@@ -29,9 +29,11 @@ What repeats (map, filter, all, exists), matches patterns or joins text is not a
 A formula that reads the answer needs a ceiling: so much is held before the request, the cost is taken, the rest is
 let go. One that only rises with bytes, ms and chunks is charged while the answer flows; any other at its end.
 
-There is no price when something that is read is missing, is there twice or is of the wrong kind, when the result is
-below zero or has a fraction, and when it is zero without `zero = "allow"`. Then the fallback is the price, or the
-request is refused. Whoever can make the formula fail chooses the fallback: let it be no bargain.
+There is no price when something that is read is missing, is there twice (also in other letter case) or is of the
+wrong kind, when the result is below zero or has a fraction, and when it is zero without `zero = "allow"`. Then the
+fallback is the price, or the request is refused. Whoever can make the formula fail chooses the fallback: let it be no
+bargain. Give different paths different routes rather than comparing request.path: routes know that servers may answer
+/Chat and /chat/ alike.
 "#;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), FormulaFault> 
     // Identifiers in backticks and optional fields stay off, as the parser has them by default.
     Parser::new().parse_with_source_info(text).map_err(|faults| {
         let first = faults.errors.iter().min_by_key(|fault| fault.pos);
-        first.map_or_else(|| fault("it cannot be read", "look for a missing bracket"), readable)
+        first.map_or_else(|| fault("it cannot be read", "look for a missing bracket"), |f| readable(text, f))
     })
 }
 
@@ -64,13 +64,16 @@ fn fault(message: &str, help: &str) -> FormulaFault {
 }
 
 /// The parser's complaint without its list of every token there is.
-fn readable(error: &ParseError) -> FormulaFault {
+fn readable(text: &str, error: &ParseError) -> FormulaFault {
     let message = error.msg.strip_prefix("Syntax error: ").unwrap_or(&error.msg);
     let message = message.split(" expecting ").next().unwrap_or(message);
     let message: String = message.replace("<EOF>", "the end").chars().take(160).collect();
+    let (line, column) = error.pos;
+    let whole = |number: isize| usize::try_from(number).ok().filter(|number| *number > 0);
+    let before = |line: usize| text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count());
     FormulaFault {
         message: format!("the formula is not CEL: {message}"),
         help: "write an expression such as `1000 + request.size_bytes / 1024 * 10`".to_owned(),
-        column: usize::try_from(error.pos.1).ok().filter(|column| *column > 0),
+        column: whole(line).zip(whole(column)).map(|(line, column)| before(line).sum::<usize>() + column),
     }
 }

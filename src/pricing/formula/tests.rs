@@ -121,6 +121,8 @@ fn formulas_reckon() {
         ("fiat(\"0.002 USD\")", 2_000),
         ("fiat(\"0.002 USD\") * request.json.n", 8_000),
         ("response.json.usage.total_tokens * 10", 3_210),
+        // Nobody forges the upstream's answer.
+        ("get(response.json.Usage, 7)", 7),
         ("response.bytes / 1000 + response.ms + response.chunks + response.status", 1_722),
         ("// a comment\n1 + // another\n 2", 3),
     ] {
@@ -163,6 +165,12 @@ fn what_gives_no_price_says_so_with_its_own_code() {
         ("int(request.query.minus)", "price_negative"),
         ("int(request.query.missing)", "formula_failed"),
         ("int(request.headers[\"x-odd\"])", "formula_failed"),
+        // There are servers that read these fields and parameters in any letter case.
+        ("request.json.Flag ? 1 : 2", "formula_failed"),
+        ("get(request.json.Missing.N, 7) + get(request.json.N, 1)", "formula_failed"),
+        ("has(request.json.deep.ER) ? 1 : 2", "formula_failed"),
+        ("\"MODEL\" in request.json ? 1 : 2", "formula_failed"),
+        ("int(get(request.query.N, \"1\"))", "formula_failed"),
         // The upstream may read the other one: neither is a price, and no default either.
         ("int(request.query.d)", "formula_failed"),
         ("int(get(request.query.d, \"1\"))", "formula_failed"),
@@ -177,7 +185,7 @@ fn what_gives_no_price_says_so_with_its_own_code() {
     );
     assert_eq!(
         failure("int(request.query.d)"),
-        "the price formula fails: request.query.d is there more than once"
+        "the price formula fails: request.query.d is there more than once, or with other letter case"
     );
     assert_eq!(
         failure("request.json[\"a b\"][3]"),
@@ -264,6 +272,7 @@ fn what_is_not_allowed_is_refused_with_help() {
         ("null", "this is null"),
         ("request.query.n * 10", "this is text, and a number is needed here"),
         ("request.query.n == 10 ? 1 : 2", "text cannot be compared with a number"),
+        ("request.size_bytes == null ? 1 : 2", "a number cannot be compared with null"),
         ("request.size_bytes ? 1 : 2", "this is a number, and true or false is needed here"),
         ("request.method.x", "this is text, which has no parts"),
         ("true ? 1 : \"a\"", "one branch is a number and the other text"),
@@ -296,6 +305,8 @@ fn what_is_not_allowed_is_refused_with_help() {
     }
     let fault = compile("1000 + request.jsom.n").unwrap_err();
     assert_eq!((fault.help.as_str(), fault.column), ("did you mean `request.json`?", Some(15)));
+    let fault = compile("1000 +\n  2 3").unwrap_err();
+    assert_eq!(fault.column, Some(12), "{fault}");
     let ceiling = Formula::compile("response.bytes", None, Zero::Refuse).unwrap_err();
     assert!(ceiling.help.contains("ceiling"));
 }

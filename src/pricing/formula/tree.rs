@@ -192,6 +192,15 @@ impl Node {
         }
     }
 
+    /// Whether it is a place in what the client sent.
+    pub(super) fn is_of_request(&self) -> bool {
+        match self {
+            Node::At(base, _) => base.is_of_request(),
+            Node::Fact(fact) => !fact.is_of_answer(),
+            _ => true,
+        }
+    }
+
     /// Shows `see` this node and all below it.
     pub(super) fn visit(&self, see: &mut impl FnMut(&Node)) {
         see(self);

@@ -194,6 +194,9 @@ fn packs_cost_what_their_requests_cost() {
         fixed("1 EUR").pack_price(3, &ask(None)),
         Err(RateFault::Stale("EUR".parse().unwrap()).into())
     );
+    assert_eq!(fixed("50 sat").pack_price(0, &ask(None)), Err(Unpriced::Zero));
+    let free = Rule::Formula(Formula::compile("request.size_bytes - 700", None, Zero::Allow).unwrap());
+    assert_eq!(free.pack_price(5, &ask(None)), Err(Unpriced::Zero));
     assert_eq!(fixed("50 sat").pack_price(u64::MAX, &ask(None)), Err(Unpriced::Overflow));
 }
 

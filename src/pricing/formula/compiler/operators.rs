@@ -71,9 +71,7 @@ impl Compiler<'_> {
     ) -> Result<Known, FormulaFault> {
         let (one, left) = self.node(one, depth)?;
         let (two, right) = self.node(two, depth)?;
-        let alike = left == right
-            || [left, right].contains(&Kind::Json)
-            || [left, right].contains(&Kind::Null) && left != Kind::Number;
+        let alike = left == right || [left, right].contains(&Kind::Json);
         let ordered = |kind| matches!(kind, Kind::Number | Kind::Text | Kind::Json);
         let orders = !matches!(compare, Compare::Equal | Compare::NotEqual);
         if !(left.is_single() && right.is_single() && alike) || (orders && !(ordered(left) && ordered(right)))
