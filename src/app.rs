@@ -221,7 +221,8 @@ impl Appliance {
         let sample_url = sample_path(table.services()).map(|path| format!("{public}{path}"));
         let catalog = Arc::clone(storefront.catalog());
         let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending)?;
-        let gate = gateway_router(checkout.clone(), &public, &serving)?;
+        let told = blueprint.public_url.as_ref().map(trimmed);
+        let gate = gateway_router(checkout.clone(), &public, told, &serving)?;
         let origin = reachable(admin);
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
@@ -382,9 +383,15 @@ fn checkout(
     Ok(Checkout::new(parts, CheckoutConfig::default()))
 }
 
-fn gateway_router(checkout: Checkout, public: &str, tracker: &TaskTracker) -> Result<axum::Router> {
+fn gateway_router(
+    checkout: Checkout,
+    public: &str,
+    public_url: Option<String>,
+    tracker: &TaskTracker,
+) -> Result<axum::Router> {
     let scheme = if public.starts_with("https:") { "https" } else { "http" };
-    let config = ProxyConfig { public_scheme: HeaderValue::from_static(scheme), ..ProxyConfig::default() };
+    let public_scheme = HeaderValue::from_static(scheme);
+    let config = ProxyConfig { public_scheme, public_url, ..ProxyConfig::default() };
     Ok(proxy::router(ProxyState::new(checkout, config, tracker.clone())?))
 }
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, Matched, Mode};
+use crate::catalog::{Catalog, Matched, Mode, RouteTable};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Priced, Wanted};
 use crate::l402::{Malformed, MasterKeys, UnknownCaveats, carries_credential};
@@ -134,6 +134,16 @@ impl Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
         Checkout { parts, gate, replays, allowances: Arc::default() }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// The price list in force.
+    pub fn price_list(&self) -> Arc<RouteTable> {
+        self.parts.catalog.current()
     }
 
     /// What the request is for; `None` when nothing is served there.

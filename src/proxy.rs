@@ -65,6 +65,7 @@ mod answer;
 mod answer_headers;
 pub mod answers;
 mod body;
+mod discovery;
 mod entity;
 mod forward;
 mod framing;
@@ -77,6 +78,7 @@ pub use framing::Framed;
 pub use upstream::TlsFault;
 
 use answer::{Problem, is_preflight, payment_required, preflight, replayed};
+use discovery::{Documents, Rendered};
 use entity::look;
 use forward::Asked;
 use upstream::Upstreams;
@@ -110,6 +112,8 @@ pub struct ProxyConfig {
     pub max_buffer: usize,
     /// What upstreams read in `X-Forwarded-Proto`: `https` behind something that ends TLS.
     pub public_scheme: HeaderValue,
+    /// The gateway's address as customers see it, without a slash at its end, where that is known.
+    pub public_url: Option<String>,
     /// Whose certificates are believed.
     pub trust: UpstreamTrust,
 }
@@ -125,6 +129,7 @@ impl Default for ProxyConfig {
             pool_size: 64,
             max_buffer: 128 * 1024,
             public_scheme: HeaderValue::from_static("http"),
+            public_url: None,
             trust: UpstreamTrust::Public,
         }
     }
@@ -135,6 +140,8 @@ impl Default for ProxyConfig {
 pub struct ProxyState {
     checkout: Checkout,
     upstreams: Upstreams,
+    documents: Documents,
+    rendered: Rendered,
     config: Arc<ProxyConfig>,
     tracker: TaskTracker,
 }
@@ -151,7 +158,8 @@ impl ProxyState {
     ) -> Result<ProxyState, TlsFault> {
         let config = Arc::new(config);
         let upstreams = Upstreams::new(Arc::clone(&config), tracker.clone())?;
-        Ok(ProxyState { checkout, upstreams, config, tracker })
+        let (documents, rendered) = (Documents::default(), Rendered::default());
+        Ok(ProxyState { checkout, upstreams, documents, rendered, config, tracker })
     }
 }
 
@@ -173,6 +181,9 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         Ok(request) => request,
         Err(refused) => return Problem::from(refused).render(),
     };
+    if let Some(told) = discovery::answer(&state, &request, &parts.headers).await {
+        return told;
+    }
     let Some(matched) = state.checkout.find(&request) else {
         return Problem::new(StatusCode::NOT_FOUND, "no_such_route", "Nothing is served here.").render();
     };

@@ -16,15 +16,25 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The URI to ask: the canonical path without the stripped prefix, under the base's own path.
 pub(super) fn uri(upstream: &Upstream, request: &CanonicalRequest) -> Result<Uri, http::Error> {
     let path = match &upstream.strip_prefix {
-        Some(prefix) if lies_under(request.path(), prefix) => {
+        // In any letter case: a request that is priced by a service is sent as one of it.
+        Some(prefix) if lies_under(&request.path().to_ascii_lowercase(), &prefix.to_ascii_lowercase()) => {
             &request.path()[prefix.trim_end_matches('/').len()..]
         }
         _ => request.path(),
     };
+    join(upstream, path, request.query())
+}
+
+/// The URI of a path at the upstream itself.
+pub(super) fn uri_of(upstream: &Upstream, path: &str) -> Result<Uri, http::Error> {
+    join(upstream, path, None)
+}
+
+fn join(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
     let base = upstream.base.path().trim_end_matches('/');
     let slash = if path.is_empty() && base.is_empty() { "/" } else { "" };
     let mut target = format!("{base}{slash}{path}");
-    if let Some(query) = request.query() {
+    if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }
@@ -118,6 +128,7 @@ mod tests {
             ("http://u:1", Some("/v1"), "/v1/", "http://u:1/"),
             ("http://u:1", Some("/v1"), "/v1/x", "http://u:1/x"),
             ("http://u:1", Some("/v1"), "/v10/x", "http://u:1/v10/x"),
+            ("http://u:1", Some("/v1"), "/V1/x", "http://u:1/x"),
             ("https://u/api", Some("/v1"), "/v1", "https://u/api"),
             ("https://u/api", Some("/"), "/v1", "https://u/api/v1"),
             ("http://k:s@u:1/", None, "/", "http://u:1/"),
