@@ -253,24 +253,27 @@ impl Checkout {
         bill: Bill,
         request: &CanonicalRequest,
     ) -> Result<Hold, Unreserved> {
-        // Asked first: whoever comes again for an answer that was paid for must not pay for another.
+        // Asked first: whoever comes again for an answer that was paid for must not pay for another, nor
+        // for one that is on its way. Whoever may record sees what was kept before.
         let key = ReplayKey::of(&permit.sale().payment_hash, request);
+        let recording = key.map(|key| self.replays.record(key));
         if let Some(kept) = key.and_then(|key| self.replays.get(&key)) {
             return Err(Unreserved::Kept(kept));
         }
-        match Hold::reserve(&self.parts.ledger, permit, bill, &self.parts.clock, self.parts.cut.clone()).await
-        {
+        let recording = match recording {
+            Some(None) => return Err(Unreserved::Refused(ReserveRefused::InFlight)),
+            Some(recording) => recording,
+            None => None,
+        };
+        let CheckoutParts { ledger, clock, cut, .. } = &self.parts;
+        match Hold::reserve(ledger, permit, bill, clock, cut.clone()).await {
             Ok(mut hold) => {
-                if let Some(key) = key {
-                    hold.record(self.replays.record(key));
+                if let Some(recording) = recording {
+                    hold.record(recording);
                 }
                 Ok(hold)
             }
-            // Again: the answer may have been kept meanwhile.
-            Err(ReserveError::Refused(refused)) => match key.and_then(|key| self.replays.get(&key)) {
-                Some(kept) if refused == ReserveRefused::Spent => Err(Unreserved::Kept(kept)),
-                _ => Err(Unreserved::Refused(refused)),
-            },
+            Err(ReserveError::Refused(refused)) => Err(Unreserved::Refused(refused)),
             Err(ReserveError::Store(error)) => Err(Unreserved::Ledger(error)),
         }
     }

@@ -14,7 +14,7 @@
 //! another body gets the first answer. Keys are digests: neither a payment hash nor an idempotency
 //! key nor a query can be read out of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,6 +124,8 @@ struct Inside {
     /// In the order in which they were kept.
     kept: BTreeMap<u64, Kept>,
     places: HashMap<ReplayKey, u64>,
+    /// What is being recorded; one for each request under way at most.
+    recording: HashSet<ReplayKey>,
     next: u64,
     /// Of what is kept and of what is being recorded.
     bytes: usize,
@@ -172,16 +174,20 @@ impl Replays {
         inside.kept.get(place).map(|kept| kept.answer.clone())
     }
 
-    /// Begins to record the answer that is to be kept under `key`.
-    pub fn record(self: &Arc<Self>, key: ReplayKey) -> Recording {
-        Recording {
+    /// Begins to record the answer that is to be kept under `key`; none while another recording of it
+    /// lasts: that request is under way, and must not be paid for twice.
+    pub fn record(self: &Arc<Self>, key: ReplayKey) -> Option<Recording> {
+        if !self.inside().recording.insert(key) {
+            return None;
+        }
+        Some(Recording {
             replays: Arc::clone(self),
             key,
             head: None,
             body: Vec::new(),
             claimed: 0,
             on: Arc::new(AtomicBool::new(true)),
-        }
+        })
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -286,6 +292,7 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         self.replays.release(self.claimed);
+        self.replays.inside().recording.remove(&self.key);
         self.on.store(false, Ordering::Release);
     }
 }

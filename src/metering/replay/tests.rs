@@ -35,7 +35,7 @@ fn replays() -> (Arc<Replays>, Arc<FixedClock>) {
 }
 
 fn begun(replays: &Arc<Replays>, key: ReplayKey) -> Recording {
-    replays.record(key).head(StatusCode::OK, &HeaderMap::new(), 0).unwrap()
+    replays.record(key).unwrap().head(StatusCode::OK, &HeaderMap::new(), 0).unwrap()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_request_is_named_once_and_plainly() {
 fn a_whole_answer_is_kept_for_its_time() {
     let (replays, clock) = replays();
     let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, "x".parse().unwrap())]);
-    let recording = replays.record(key(1)).head(StatusCode::CREATED, &headers, 6).unwrap();
+    let recording = replays.record(key(1)).unwrap().head(StatusCode::CREATED, &headers, 6).unwrap();
     let light = recording.light();
     let recording = recording.data(b"one").and_then(|r| r.data(b"two")).unwrap();
     assert!(replays.get(&key(1)).is_none(), "not before it is whole");
@@ -103,7 +103,7 @@ fn what_is_not_kept_leaves_nothing_behind() {
     let (replays, _clock) = replays();
     drop(begun(&replays, key(1)).data(b"half"));
     // An answer without a head is none.
-    replays.record(key(1)).keep();
+    replays.record(key(1)).unwrap().keep();
     assert!(replays.get(&key(1)).is_none());
     assert_eq!(replays.inside().bytes, 0);
 }
@@ -111,7 +111,7 @@ fn what_is_not_kept_leaves_nothing_behind() {
 #[test]
 fn a_long_body_ends_its_recording() {
     let (replays, _clock) = replays();
-    let announced = replays.record(key(1));
+    let announced = replays.record(key(1)).unwrap();
     let light = announced.light();
     assert!(announced.head(StatusCode::OK, &HeaderMap::new(), 1_001).is_none());
     assert!(!light.is_on());
@@ -142,7 +142,7 @@ fn recordings_count_too_and_give_up_when_there_is_no_room() {
     begun(&replays, key(9)).keep();
     let mut under_way = Vec::new();
     let refused = loop {
-        match begun_if(&replays, key(1)) {
+        match begun_if(&replays, key(u8::try_from(10 + under_way.len()).unwrap())) {
             Some(recording) => under_way.push(recording),
             None => break under_way.len(),
         }
@@ -155,7 +155,7 @@ fn recordings_count_too_and_give_up_when_there_is_no_room() {
 }
 
 fn begun_if(replays: &Arc<Replays>, key: ReplayKey) -> Option<Recording> {
-    replays.record(key).head(StatusCode::OK, &HeaderMap::new(), 0)
+    replays.record(key).unwrap().head(StatusCode::OK, &HeaderMap::new(), 0)
 }
 
 #[test]
@@ -167,4 +167,17 @@ fn an_answer_that_is_kept_again_takes_the_first_one_s_place() {
     assert_eq!(&replays.get(&key(1)).unwrap().body[..], b"new");
     assert_eq!(replays.inside().kept.len(), 1);
     assert_eq!(replays.inside().bytes, OVERHEAD_BYTES + 3);
+}
+
+#[test]
+fn one_request_is_recorded_once_at_a_time() {
+    let replays = Replays::new(ReplayLimits::default(), FixedClock::at(Timestamp::default()));
+    let first = replays.record(key(1)).unwrap();
+    assert!(replays.record(key(1)).is_none());
+    assert!(replays.record(key(2)).is_some());
+    drop(first);
+    // Whoever may record sees what was kept.
+    let second = replays.record(key(1)).unwrap();
+    second.head(StatusCode::OK, &HeaderMap::new(), 0).unwrap().keep();
+    assert!(replays.record(key(1)).is_some() && replays.get(&key(1)).is_some());
 }

@@ -11,6 +11,7 @@ use tollhouse::metering::ReplayLimits;
 use tollhouse::proxy::ProxyConfig;
 
 use super::client::Reply;
+use super::offers::shop;
 use super::upstream::Origin;
 use super::{Credential, PATIENCE, TestGate, Units, head, patient, quick, sat, service};
 
@@ -299,4 +300,35 @@ async fn a_dearer_price_does_not_hide_the_answer() {
     gate.catalog.swap(RouteTable::new(vec![dearer]).expect("a table"));
     assert!(is_replay(&gate.get("/ok", &lines).await));
     assert_eq!(gate.get("/ok", &credential.line()).await.code(), "price_changed");
+}
+
+/// A token for several requests: who comes again for one answer uses one unit, also while it is on its
+/// way.
+#[tokio::test]
+async fn a_pack_pays_once_for_a_request_that_is_named() {
+    let origin = Origin::start().await;
+    let gate = TestGate::with(vec![shop(&origin)], patient()).await;
+    for (offer, before) in [("pack-5", (4, 1, 0)), ("purse", (25_000, 10_000, 0))] {
+        let token = gate.buy_offer("/gated", offer).await;
+        let (lines, hits) = (named(&token, "run-1"), origin.hits());
+        killed(&gate, &origin, &head("GET", "/gated", &lines)).await;
+        let early = gate.get("/gated", &lines).await;
+        assert_eq!((early.status, early.code().as_str()), (409, "in_flight"), "{offer}");
+        assert_eq!(gate.units(&token).await, before, "{offer}");
+        origin.shared.gate.notify_one();
+        for _ in 0..3 {
+            let reply = retried(&gate, "/gated", &lines).await;
+            assert_eq!(
+                (reply.status, reply.text().as_str(), is_replay(&reply)),
+                (200, "ok", true),
+                "{offer}"
+            );
+        }
+        let (left, held, spent) = gate.settled(&token).await;
+        assert_eq!((left, held, spent), (before.0, 0, before.1), "{offer}");
+        // Another name is another request.
+        assert_eq!(gate.get("/ok", &named(&token, "run-2")).await.status, 200);
+        assert_eq!(origin.hits(), hits + 2);
+        assert_eq!(gate.settled(&token).await, (before.0 - before.1, 0, 2 * before.1), "{offer}");
+    }
 }
