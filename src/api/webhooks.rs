@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{bad_body, bad_query, label, ledger_fault};
-use crate::egress::Reach;
+use crate::egress::{EgressFault, Range, Reach};
 use crate::store::{DeliveryFilter, DeliveryRow, DeliveryState, WebhookRow};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
 use crate::webhooks::{WebhookAsk, WebhookError, topics};
@@ -58,9 +58,9 @@ pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 pub(super) async fn remove(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.remove(id).await.map_err(refused)?;
+    op.parts.webhooks.remove(endpoint_id(&id)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -68,9 +68,9 @@ pub(super) async fn remove(
 pub(super) async fn enable(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.enable(id).await.map_err(refused)?;
+    op.parts.webhooks.enable(endpoint_id(&id)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -78,9 +78,9 @@ pub(super) async fn enable(
 pub(super) async fn disable(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.disable(id).await.map_err(refused)?;
+    op.parts.webhooks.disable(endpoint_id(&id)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -88,9 +88,9 @@ pub(super) async fn disable(
 pub(super) async fn test(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let tested = op.parts.webhooks.test(id).await.map_err(refused)?;
+    let tested = op.parts.webhooks.test(endpoint_id(&id)?).await.map_err(refused)?;
     Ok(Json(json!({
         "delivered": tested.error.is_none(),
         "status": tested.status.map(|status| status.as_u16()),
@@ -143,10 +143,19 @@ pub(super) async fn deliveries(
 pub(super) async fn redeliver(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.redeliver(id).await.map_err(refused)?;
+    op.parts.webhooks.redeliver(delivery_id(&id)?).await.map_err(refused)?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// What is no number names nothing.
+fn endpoint_id(text: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| refused(WebhookError::Unknown))
+}
+
+fn delivery_id(text: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| refused(WebhookError::UnknownDelivery))
 }
 
 fn endpoint(row: &WebhookRow) -> Value {
@@ -193,8 +202,9 @@ fn refused(error: WebhookError) -> Problem {
         }
         WebhookError::Egress(fault) => {
             let help = match &fault {
-                crate::egress::EgressFault::Forbidden { .. } => {
-                    " Say allow_private for an address of your own on this machine or a private network."
+                EgressFault::Forbidden { range: Range::Loopback | Range::Private, .. }
+                | EgressFault::BadUrl(_) => {
+                    " An address of your own, on this machine or a private network, needs allow_private."
                 }
                 _ => "",
             };

@@ -30,6 +30,7 @@ mod l402_attacks;
 mod l402_oracles;
 mod l402_world;
 mod layering;
+mod operator_cli;
 mod power_loss;
 mod rates;
 mod webhooks;
