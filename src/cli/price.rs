@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use crate::config::Environment;
+use crate::pricing::FORMULA_GUIDE;
 
 /// What `price` is told.
 #[derive(Args, Debug)]
+#[command(after_long_help = FORMULA_GUIDE)]
 pub(super) struct PriceArgs {
     /// The method, such as GET
     method: String,

@@ -73,7 +73,9 @@ fn readable(text: &str, error: &ParseError) -> FormulaFault {
     let before = |line: usize| text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count());
     FormulaFault {
         message: format!("the formula is not CEL: {message}"),
-        help: "write an expression such as `1000 + request.size_bytes / 1024 * 10`".to_owned(),
+        help: "write an expression such as `1000 + request.size_bytes / 1024 * 10`; `tollhouse price --help` says \
+               what formulas may say"
+            .to_owned(),
         column: whole(line).zip(whole(column)).map(|(line, column)| before(line).sum::<usize>() + column),
     }
 }
