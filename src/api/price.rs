@@ -7,13 +7,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use http::{Method, Request, Uri, header};
+use http::{HeaderMap, Method, Request, Uri, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bad_body;
-use crate::catalog::{Candidate, Fate, Matched, Mode};
-use crate::pricing::{Ask, Metering, RequestFacts};
+use crate::catalog::{Candidate, Fate};
+use crate::checkout::BodySeen;
 use crate::request::{CanonicalRequest, admit};
 use crate::web::{MayRead, Operator, Problem};
 
@@ -40,11 +40,15 @@ pub(super) async fn ask(
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(asked) = asked.map_err(bad_body)?;
-    let request = request(&asked, &op.parts.config.gateway)?;
+    let (request, headers) = request(&asked, &op.parts.config.gateway)?;
     let table = op.parts.storefront.catalog().current();
     let explained = table.explain(request.method(), request.host(), request.path());
-    let mut answer = match &explained.matched {
-        Some(matched) => priced(&op, matched, &request, asked.body.as_ref()),
+    let text = asked.body.as_ref().map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+    let text = text.unwrap_or_default();
+    let seen =
+        BodySeen { size_bytes: u64::try_from(text.len()).ok(), json: serde_json::from_str(&text).ok() };
+    let mut answer = match op.parts.checkout.price(&request, &headers, seen) {
+        Some(tag) => tag.json(),
         None => json!({ "service": null, "why": ["nothing is sold there: 404"] }),
     };
     answer["method"] = json!(request.method().as_str());
@@ -54,55 +58,8 @@ pub(super) async fn ask(
     Ok(Json(answer))
 }
 
-fn priced(op: &Operator, matched: &Matched, request: &CanonicalRequest, body: Option<&Value>) -> Value {
-    let Matched { service, route, terms, .. } = matched;
-    let text =
-        body.map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned)).unwrap_or_default();
-    let facts = RequestFacts {
-        method: request.method().to_string(),
-        path: request.path().to_owned(),
-        query: request.query().map(str::to_owned),
-        headers: request.headers().clone(),
-        size_bytes: u64::try_from(text.len()).ok(),
-        json: serde_json::from_str(&text).ok(),
-    };
-    let exchange = op.parts.rates.as_ref();
-    let now = op.parts.clock.now();
-    let quote = terms.rule.quote(&Ask { request: &facts, exchange, now, fallback: terms.fallback });
-    let (price, mut why) = match &quote {
-        Ok(quote) => {
-            let known = match quote.metering {
-                Metering::Exact => "before",
-                Metering::AtReserve => "when reserved",
-                Metering::Flowing => "while it flows",
-                Metering::AtEnd => "at its end",
-            };
-            let price = json!({ "leastMsat": quote.least, "mostMsat": quote.most, "known": known });
-            (price, quote.why(&terms.rule))
-        }
-        Err(fault) => {
-            let why = format!("no price ({}: {fault}), and no fallback: 503", fault.code());
-            (json!({ "code": fault.code() }), vec![terms.rule.describe(), why])
-        }
-    };
-    if service.mode == Mode::Shadow {
-        why.push("the service is in shadow mode: the request passes, and its price is counted".to_owned());
-    }
-    json!({
-        "service": service.name,
-        "route": route,
-        "scope": terms.scope,
-        "mode": if service.mode == Mode::Shadow { "shadow" } else { "on" },
-        "rule": terms.rule.to_string(),
-        "price": price,
-        "why": why,
-        "offers": terms.offers.iter().map(|offer| json!({ "offer": offer.name })).collect::<Vec<_>>(),
-        "restore_on": terms.restore.to_string(),
-    })
-}
-
 /// The request as the gateway would let it in.
-fn request(asked: &Asked, gateway: &str) -> Result<CanonicalRequest, Problem> {
+fn request(asked: &Asked, gateway: &str) -> Result<(CanonicalRequest, HeaderMap), Problem> {
     let bad = |code: &'static str, detail: String| Problem::bad_request(code, detail);
     let whole =
         if asked.url.starts_with('/') { format!("{gateway}{}", asked.url) } else { asked.url.clone() };
@@ -128,13 +85,11 @@ fn request(asked: &Asked, gateway: &str) -> Result<CanonicalRequest, Problem> {
     }
     let request = request.header(header::HOST, authority.as_str()).body(());
     let (parts, ()) = request.map_err(|error| bad("bad_request", format!("headers: {error}.")))?.into_parts();
-    admit(&parts, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(|refused| {
-        Problem::new(
-            refused.status,
-            refused.code,
-            format!("The gateway would refuse it: {}.", refused.detail),
-        )
-    })
+    let admitted = admit(&parts, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(|refused| {
+        let detail = format!("The gateway would refuse it: {}.", refused.detail);
+        Problem::new(refused.status, refused.code, detail)
+    })?;
+    Ok((admitted, parts.headers))
 }
 
 fn candidate(candidate: &Candidate) -> Value {

@@ -19,6 +19,7 @@ mod offers;
 mod price;
 mod read;
 mod samples;
+mod terms;
 pub mod words;
 mod write;
 

@@ -149,6 +149,11 @@ impl Appliance {
         self.process = Some(Process::spawn(self.command(&[])));
     }
 
+    /// Starts with a command of its own.
+    pub(crate) fn start_as(&mut self, command: Command) {
+        self.process = Some(Process::spawn(command));
+    }
+
     /// `run` on this configuration, with more arguments.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let file = self.home.path().join("tollhouse.toml");

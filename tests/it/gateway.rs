@@ -37,6 +37,7 @@ mod abuse;
 mod allowance;
 mod client;
 mod credentials;
+mod discovery;
 mod flood;
 mod headers;
 mod money;

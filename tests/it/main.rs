@@ -33,5 +33,6 @@ mod layering;
 mod operator_cli;
 mod power_loss;
 mod rates;
+mod services;
 mod webhooks;
 mod webhooks_killed;
