@@ -6,18 +6,22 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::types::{Msat, Name, PaymentHash, Timestamp};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoggedEvent {
-    /// Position in the log: rises by one, never reused.
+    /// Position in the log: rises, never reused.
     pub id: i64,
     /// When it was written.
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+fn is_zero(amount: &Msat) -> bool {
+    *amount == Msat::ZERO
 }
 
 /// What happened.
@@ -34,6 +38,12 @@ pub enum Event {
         service: Option<Name>,
         /// The route, likewise.
         route: Option<Name>,
+        /// What arrived beyond what the invoice asked for; nobody's revenue.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        over_msat: Msat,
+        /// It came after its invoice had expired.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
     },
     /// A second payment with the same hash in one run: shown, never revenue (MONEY rule 4).
     PossibleSurplus {
@@ -42,16 +52,51 @@ pub enum Event {
         /// What arrived again.
         amount_msat: Msat,
     },
-    /// A unit was spent: the response was delivered.
-    UnitSpent {
+    /// It is known which sale a payment was for: at once when its challenge is still remembered, else
+    /// when its token is redeemed. Told once for each sale.
+    SaleAttributed {
+        /// Its hash.
+        payment_hash: PaymentHash,
+        /// Whose.
+        service: Name,
+        /// Which; of a pass, its scope.
+        route: Name,
+        /// What was sold.
+        offer: Kind,
+        /// Units as the token says them; of a pass, seconds.
+        units: u64,
+        /// Its price.
+        amount_msat: Msat,
+        /// That price in the currency that it was quoted in, with the rate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<String>,
+    },
+    /// A token for more than one request is used up, or what is left is too small for a request that
+    /// came. Told once, and once for each period of a granted budget.
+    GrantExhausted {
         /// The grant.
         payment_hash: PaymentHash,
         /// Whose.
         service: Name,
-        /// Which.
-        route: Name,
-        /// What it earned.
-        amount_msat: Msat,
+        /// What was sold.
+        offer: Kind,
+        /// Units left: requests or millisatoshi.
+        left: u64,
+    },
+    /// The operator made a token that nobody paid for.
+    TokenGranted {
+        /// The grant.
+        payment_hash: PaymentHash,
+        /// Whose.
+        service: Name,
+        /// What the operator calls it.
+        label: String,
+        /// What it may spend.
+        budget_msat: Msat,
+        /// In each period of so many seconds; `None` is once.
+        per_secs: Option<u64>,
+        /// Until when.
+        valid_until: Timestamp,
     },
     /// A unit went back to its buyer.
     UnitRestored {

@@ -22,7 +22,11 @@ mod recall;
 mod reports;
 mod rows;
 mod schema;
+mod search;
 mod services;
+mod shadow;
+mod spends;
+mod sweep;
 mod totals;
 mod webhooks;
 mod writer;
@@ -47,20 +51,23 @@ pub use bytes::NodeStore;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
 pub use error::StoreError;
 pub use flaw::Flaw;
-pub use grants::GrantRow;
+pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};
 pub use incoming::{Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use operator::ApiKeyRow;
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
-pub use reports::Revenue;
+pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, Step};
+pub use search::{GrantFilter, GrantState};
 pub use services::{ServiceChange, ServiceRow, StoredService};
+pub use spends::{Charge, SpendRow};
 pub use totals::Totals;
 pub use webhooks::{Choose, NewWebhook, WebhookRow};
 
 use page::Page;
 use pool::Readers;
 use recall::Recalls;
+use shadow::Shadow;
 use writer::{Start, Writer};
 
 /// What was found when the ledger was opened.
@@ -86,6 +93,7 @@ struct Shared {
     readers: Readers,
     newest: watch::Receiver<i64>,
     recalls: Arc<Recalls>,
+    shadow: Arc<Shadow>,
 }
 
 impl fmt::Debug for Ledger {
@@ -126,13 +134,16 @@ impl Ledger {
         let mut page = Page::new(&opening, clock.now(), run);
         let (crash_restored, crash_charged) =
             if flaw.is(Flaw::ForgetsHolds) { (0, 0) } else { holds::resolve_crashed(&mut page)? };
-        grants::sweep(&mut page)?;
-        page.totals.store(&opening, page.now)?;
+        sweep::sweep(&mut page)?;
+        page.add_up()?;
         Moment::Resolved.reached();
         opening.commit()?;
         let (newest, watched) = watch::channel(schema::newest_event(&connection)?);
-        let writer = Writer::start(Start { connection, clock, newest, run, sweep: grants::sweep, flaw })?;
-        let shared = Shared { writer, readers: Readers::of(path), newest: watched, recalls: Arc::default() };
+        let shadow = Arc::new(Shadow::default());
+        let (sweep, counts) = (sweep::sweep, Arc::clone(&shadow));
+        let writer = Writer::start(Start { connection, clock, newest, run, sweep, shadow: counts, flaw })?;
+        let (readers, recalls) = (Readers::of(path), Arc::default());
+        let shared = Shared { writer, readers, newest: watched, recalls, shadow };
         Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
     }
 
@@ -166,8 +177,8 @@ impl Ledger {
         self.0.writer.call(move |page| page.log(&event)).await
     }
 
-    /// The number of the newest event; it changes when there is something new to read. Only a wake:
-    /// the log is the truth.
+    /// The number of the newest event. It tells of a change also when only the running sums moved, as
+    /// when a request was charged. Only a wake: the log and the sums are the truth.
     pub fn watch(&self) -> watch::Receiver<i64> {
         self.0.newest.clone()
     }

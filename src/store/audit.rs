@@ -1,11 +1,19 @@
 //! Proves the books from the rows: for every grant, sold = left + held + spent + expired + revoked,
-//! every held unit has its hold, every payment covers its sale, and the sums say what the rows say.
+//! every held unit has its hold and every charged request its row, every payment covers its sale, what
+//! was received is what was earned, is owed, lapsed or was too much, and the sums say what the rows say.
 
-use rusqlite::Connection;
+use std::path::Path;
+
+use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-use super::totals::{self, Totals};
-use super::{Ledger, StoreError, grants};
+use super::grants::GrantRow;
+use super::totals::{self, Totals, count, msat};
+use super::{Ledger, StoreError, grants, pool, schema};
+use crate::types::{Kind, PaymentHash};
+
+/// Grants that are named for one thing that is wrong with them.
+const NAMED: usize = 3;
 
 /// What the audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,86 +25,241 @@ pub struct AuditReport {
     /// The sums over all rows.
     #[serde(flatten)]
     pub sums: Totals,
-    /// Holds that are open.
-    pub holds_open: i64,
     /// Grants whose payment's event has not been told yet: not wrong (MONEY rule 3).
     pub payments_pending: i64,
     /// Payments whose token has not been presented yet.
     pub payments_unredeemed: i64,
+    /// Rows of single spends; those of grants long over are folded away.
+    pub spends: i64,
 }
 
 impl Ledger {
-    /// Reads every grant and payment, in one view of the file.
+    /// Reads every grant, spend and payment, in one view of the file.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn audit(&self) -> Result<AuditReport, StoreError> {
         self.0.readers.read(audit).await
     }
+
+    /// Audits the ledger at `path` without opening it for writing, whether or not an appliance has it
+    /// open. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is another program's, or has another version's schema.
+    pub fn audit_file(path: &Path) -> Result<AuditReport, StoreError> {
+        let connection = pool::open(path)?;
+        schema::is_current(&connection, path)?;
+        let view = connection.unchecked_transaction()?;
+        audit(&view)
+    }
 }
 
-const UNBALANCED: &str = "SELECT COUNT(*) FROM grants WHERE sold != left_ + held + spent + expired + revoked";
 const HOLDS_ASTRAY: &str = "SELECT COUNT(*) FROM grants g
-     WHERE held != (SELECT COUNT(*) FROM holds h WHERE h.payment_hash = g.payment_hash)";
+     LEFT JOIN (SELECT grant_id, COUNT(*) AS requests, SUM(units) AS units FROM holds GROUP BY grant_id) h
+         ON h.grant_id = g.id
+     WHERE g.open != COALESCE(h.requests, 0)
+        OR iif(g.kind = 'pass', g.held > g.open, g.held != COALESCE(h.units, 0))";
 const UNDERPAID: &str = "SELECT COUNT(*) FROM grants g JOIN payments p ON p.payment_hash = g.payment_hash
      WHERE p.amount_msat < g.price_msat";
 const REVOKED_BUT_LEFT: &str =
     "SELECT COUNT(*) FROM grants g JOIN revocations r ON r.payment_hash = g.payment_hash
      WHERE g.left_ > 0";
-const CALLS: &str = "SELECT COALESCE(SUM(calls), 0) FROM revenue_hourly";
-const EARNED: &str = "SELECT COALESCE(SUM(earned_msat), 0) FROM revenue_hourly";
+const SPENDS_ASTRAY: &str = "SELECT COUNT(*) FROM spends s
+     WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = s.grant_id)";
+const HOURS: &str = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(earned_msat), 0),
+            COALESCE(SUM(granted_calls), 0), COALESCE(SUM(granted_msat), 0) FROM revenue_hourly";
 const PENDING: &str = "SELECT COUNT(*) FROM grants g
-     WHERE NOT EXISTS (SELECT 1 FROM payments p WHERE p.payment_hash = g.payment_hash)";
-const UNREDEEMED: &str = "SELECT COUNT(*) FROM payments p
-     WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = p.payment_hash)";
-const UNREDEEMED_MSAT: &str = "SELECT COALESCE(SUM(amount_msat), 0) FROM payments p
-     WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = p.payment_hash)";
+     WHERE g.kind != 'granted' AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.payment_hash = g.payment_hash)";
+const UNREDEEMED: &str =
+    "SELECT COUNT(*), COALESCE(SUM(min(amount_msat, COALESCE(asked_msat, amount_msat))), 0)
+     FROM payments p WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = p.payment_hash)";
+const PAYMENTS: &str = "SELECT COUNT(*), COALESCE(SUM(amount_msat), 0), COALESCE(SUM(surplus_msat), 0),
+            COALESCE(SUM(max(amount_msat - asked_msat, 0)), 0), COALESCE(SUM(late), 0),
+            COALESCE(SUM(service IS NULL), 0) FROM payments";
+const PAID_FOR: &str = "SELECT COALESCE(SUM(g.price_msat), 0)
+     FROM grants g JOIN payments p ON p.payment_hash = g.payment_hash";
 
 fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
     let number = |sql: &str| Ok::<i64, StoreError>(connection.query_row(sql, [], |row| row.get(0))?);
-    let sums = sums(connection)?;
-    let mut mismatches = Vec::new();
-    let mut none = |sql: &str, what: &str| {
+    let mut found = Grants::default();
+    found.read(connection)?;
+    let Grants { mut sums, granted_calls, spends, astray } = found;
+    let payments_unredeemed = add_payments(connection, &mut sums)?;
+
+    let mut mismatches: Vec<String> = astray.iter().filter_map(Astray::told).collect();
+    for (sql, what) in [
+        (HOLDS_ASTRAY, "grants have more or fewer holds than held units"),
+        (SPENDS_ASTRAY, "spends are of no grant"),
+        (UNDERPAID, "payments are smaller than what was sold for them"),
+        (REVOKED_BUT_LEFT, "revoked tokens have units left"),
+    ] {
         let found = number(sql)?;
         if found > 0 {
             mismatches.push(format!("{found} {what}"));
         }
-        Ok::<(), StoreError>(())
-    };
-    none(UNBALANCED, "grants do not add up")?;
-    none(HOLDS_ASTRAY, "grants have more or fewer holds than held units")?;
-    none(UNDERPAID, "payments are smaller than what was sold for them")?;
-    none(REVOKED_BUT_LEFT, "revoked tokens have units left")?;
+    }
     let stored = totals::read(connection)?;
     if stored != sums {
         mismatches.push(format!("the running sums are {stored:?} and the rows say {sums:?}"));
     }
-    let (calls, earned) = (number(CALLS)?, number(EARNED)?);
-    if (calls, earned) != (sums.units_spent, sums.earned_msat) {
-        let rows = format!("{} calls, {} msat", sums.units_spent, sums.earned_msat);
-        mismatches.push(format!("the hours say {calls} calls, {earned} msat, and the rows {rows}"));
+    let hours: (i64, i64, i64, i64) =
+        connection.query_row(HOURS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let rows = (sums.calls - granted_calls, sums.earned_msat, granted_calls, sums.granted_spent_msat);
+    if hours != rows {
+        mismatches
+            .push(format!("the hours say {hours:?} calls, msat, granted calls, msat, and the rows {rows:?}"));
+    }
+    let accounted = number(PAID_FOR)? + sums.unredeemed_msat + sums.overpaid_msat;
+    if sums.received_msat != accounted {
+        mismatches.push(format!(
+            "{} msat were received, and {accounted} msat of them are accounted for",
+            sums.received_msat
+        ));
     }
     Ok(AuditReport {
         ok: mismatches.is_empty(),
         mismatches,
         sums,
-        holds_open: number("SELECT COUNT(*) FROM holds")?,
         payments_pending: number(PENDING)?,
-        payments_unredeemed: number(UNREDEEMED)?,
+        payments_unredeemed,
+        spends,
     })
 }
 
-/// The running sums, computed anew.
-fn sums(connection: &Connection) -> Result<Totals, StoreError> {
-    let mut sums = Totals::default();
-    let mut query = connection.prepare("SELECT * FROM grants")?;
-    for row in query.query_map([], grants::read)? {
-        sums = sums.plus(Totals::of(&row?.grant));
+/// Adds what the payments contribute to the running sums; gives how many were not redeemed.
+fn add_payments(connection: &Connection, sums: &mut Totals) -> Result<i64, StoreError> {
+    connection.query_row(PAYMENTS, [], |row| {
+        sums.payments = row.get(0)?;
+        sums.received_msat = row.get(1)?;
+        sums.surplus_msat = row.get(2)?;
+        sums.overpaid_msat = row.get(3)?;
+        sums.payments_late = row.get(4)?;
+        sums.payments_unknown = row.get(5)?;
+        Ok(())
+    })?;
+    let unredeemed: i64;
+    (unredeemed, sums.unredeemed_msat) =
+        connection.query_row(UNREDEEMED, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(unredeemed)
+}
+
+/// One thing that is wrong with some grants.
+#[derive(Default)]
+struct Astray {
+    what: &'static str,
+    count: u64,
+    first: Vec<PaymentHash>,
+}
+
+impl Astray {
+    fn note(&mut self, what: &'static str, wrong: bool, hash: PaymentHash) {
+        if wrong {
+            (self.what, self.count) = (what, self.count + 1);
+            if self.first.len() < NAMED {
+                self.first.push(hash);
+            }
+        }
     }
-    let payments =
-        "SELECT COUNT(*), COALESCE(SUM(amount_msat), 0), COALESCE(SUM(surplus_msat), 0) FROM payments";
-    (sums.payments, sums.received_msat, sums.surplus_msat) =
-        connection.query_row(payments, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    sums.unredeemed_msat = connection.query_row(UNREDEEMED_MSAT, [], |row| row.get(0))?;
-    Ok(sums)
+
+    fn told(&self) -> Option<String> {
+        let named: Vec<String> = self.first.iter().map(ToString::to_string).collect();
+        (self.count > 0).then(|| format!("{} {}, such as {}", self.count, self.what, named.join(", ")))
+    }
+}
+
+/// What a walk over all grants, beside their spends, adds up to.
+#[derive(Default)]
+struct Grants {
+    sums: Totals,
+    granted_calls: i64,
+    spends: i64,
+    astray: [Astray; 4],
+}
+
+impl Grants {
+    /// Both tables lie in the order of the grants' numbers, so that one walk over each suffices.
+    fn read(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let mut grants = connection.prepare("SELECT * FROM grants_named ORDER BY id")?;
+        let mut spends = connection.prepare(
+            "SELECT grant_id, COUNT(*) AS calls, MIN(number) AS first, SUM(units) AS units,
+                    SUM(earned_msat) AS earned, SUM(bytes) AS bytes
+             FROM spends GROUP BY grant_id ORDER BY grant_id",
+        )?;
+        let mut spends = spends.query_map([], Spent::read)?.peekable();
+        for row in grants.query_map([], grants::read)? {
+            let row = row?;
+            // One of no grant is found by another question.
+            while spends.next_if(|spent| spent.as_ref().is_ok_and(|spent| spent.grant < row.id)).is_some() {}
+            let spent = match spends.next_if(|spent| !spent.as_ref().is_ok_and(|spent| spent.grant > row.id))
+            {
+                Some(spent) => Some(spent?),
+                None => None,
+            };
+            self.add(&row, spent.as_ref());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: &GrantRow, spent: Option<&Spent>) {
+        let grant = &row.grant;
+        self.sums = self.sums.plus(Totals::of(grant));
+        self.granted_calls += if grant.kind == Kind::Granted { count(grant.calls) } else { 0 };
+        self.spends += spent.map_or(0, |spent| spent.calls);
+        let [unbalanced, unshared, passes, unspent] = &mut self.astray;
+        let hash = row.payment_hash;
+        unbalanced.note("grants do not add up", !grant.balanced(), hash);
+        let shares = msat(grant.earned()) + msat(grant.owed()) + msat(grant.lapsed());
+        unshared.note(
+            "grants owe and earned another sum than their price",
+            shares != msat(grant.price),
+            hash,
+        );
+        let opened = grant.kind == Kind::Pass && grant.held + grant.spent > 0;
+        passes.note(
+            "passes are open and unused, or used and not open",
+            opened != grant.opens_until.is_some(),
+            hash,
+        );
+        unspent.note("grants have other spends than they count", !agree(row, spent), hash);
+    }
+}
+
+/// What the single spends of one grant add up to.
+struct Spent {
+    grant: i64,
+    calls: i64,
+    first: i64,
+    units: i64,
+    earned: i64,
+    bytes: i64,
+}
+
+impl Spent {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Spent> {
+        Ok(Spent {
+            grant: row.get("grant_id")?,
+            calls: row.get("calls")?,
+            first: row.get("first")?,
+            units: row.get("units")?,
+            earned: row.get("earned")?,
+            bytes: row.get("bytes")?,
+        })
+    }
+}
+
+/// Whether the rows are all that the grant counts. Those of one that is over may be folded away, the
+/// first ones first.
+fn agree(row: &GrantRow, spent: Option<&Spent>) -> bool {
+    let grant = &row.grant;
+    match spent {
+        None => grant.calls == 0 || row.over_at.is_some(),
+        Some(spent) if spent.first > 1 && row.over_at.is_some() => {
+            spent.calls == count(grant.calls) - spent.first + 1
+        }
+        Some(spent) => {
+            (spent.calls, spent.units, spent.earned, spent.bytes)
+                == (count(grant.calls), count(grant.spent), msat(grant.earned()), count(grant.bytes))
+        }
+    }
 }

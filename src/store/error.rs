@@ -28,6 +28,14 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// The file was written by an older Tollhouse, and no newer one has run on it.
+    #[error("the database has schema {found}, this Tollhouse reads {known}: run this version once")]
+    TooOld {
+        /// The file's schema.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
     /// The file is a database of something else.
     #[error("{0} is not a Tollhouse ledger")]
     NotOurs(PathBuf),

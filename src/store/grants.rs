@@ -1,49 +1,94 @@
 //! Grants: what a sale's first redemption makes of it, and every step of its counters.
 //!
-//! Invariants: the counters move only by `ledger`'s arithmetic; a step that a buyer or the operator
-//! would ask about writes its event in the same transaction; the running sums follow every step.
+//! Invariants: the counters move only by `ledger`'s arithmetic, and a step is written only over the
+//! counters that it was computed from; a step that a buyer or the operator would ask about writes its
+//! event in the same transaction; the running sums follow every step.
+
+use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
+use super::incoming::PaymentState;
 use super::page::Page;
-use super::rows::{Stored, column};
-use super::totals::{Totals, msat};
-use super::{Ledger, StoreError, optional};
+use super::rows::{Stored, column, column_or_none, name_id};
+use super::totals::{Totals, count};
+use super::{Ledger, StoreError, incoming, optional};
 use crate::event::Event;
-use crate::ledger::{Grant, Outcome, Sale};
-use crate::types::{Msat, Name, PaymentHash, Timestamp, TokenId};
-
-/// Grants that one idle moment sweeps.
-const SWEEP: u32 = 512;
+use crate::ledger::{Budget, Grant, SPENDS_KEPT, Sale};
+use crate::pricing::Used;
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// One grant as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRow {
+    /// Position in the list; rises.
+    pub id: i64,
     /// Names it.
     pub payment_hash: PaymentHash,
     /// The token.
     pub token_id: TokenId,
     /// The service.
     pub service: Name,
-    /// The route.
+    /// The route that was asked for; of a pass, its scope.
     pub route: Name,
-    /// The counters.
+    /// What the operator calls a token that was granted.
+    pub label: Option<String>,
+    /// The price in another currency, with its rate.
+    pub quote: Option<String>,
+    /// What was sold, and the counters.
     pub grant: Grant,
-    /// When it was first redeemed.
+    /// When it was first redeemed, or granted.
     pub redeemed_at: Timestamp,
-    /// Until when it is good, that instant included.
-    pub valid_until: Timestamp,
+    /// Since when nothing more can happen to it.
+    pub over_at: Option<Timestamp>,
+    /// It was told that it is used up.
+    pub(super) exhausted: bool,
+    pub(super) service_id: i64,
 }
 
 impl GrantRow {
+    /// What it was used for: requests that were charged, and bytes of their answers.
+    pub fn used(&self) -> Used {
+        Used { requests: self.grant.calls, bytes: self.grant.bytes }
+    }
+
+    /// What became of it.
+    pub fn state(&self) -> PaymentState {
+        PaymentState::of(&self.grant, self.over_at.is_some())
+    }
+
     /// Whether `sale` says the same as what was redeemed first.
     pub(super) fn is_of(&self, sale: &Sale) -> bool {
+        let grant = &self.grant;
+        let units = grant.budget.map_or(grant.sold, |budget| budget.units);
+        // A granted token was given for the service, on no route's terms.
+        let route = sale.kind == Kind::Granted || self.route == sale.route;
         self.token_id == sale.token_id
             && self.service == sale.service
-            && self.route == sale.route
-            && (self.grant.sold, self.grant.price) == (sale.units, sale.sold)
-            && self.valid_until == sale.valid_until
+            && route
+            && (grant.kind, grant.lasts) == (sale.kind, sale.lasts)
+            && (units, grant.price) == (sale.units, sale.sold)
+            && grant.valid_until == sale.valid_until
     }
+}
+
+/// A token that the operator gives away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGrant {
+    /// Names the grant: the hash of a preimage that goes to the holder.
+    pub payment_hash: PaymentHash,
+    /// The token.
+    pub token_id: TokenId,
+    /// The service whose every priced route it opens.
+    pub service: Name,
+    /// What it may spend; more than nothing.
+    pub budget_msat: Msat,
+    /// The budget is for each period of so long; `None` is for all the time.
+    pub per: Option<Duration>,
+    /// What the operator calls it.
+    pub label: String,
+    /// Until when it is good.
+    pub valid_until: Timestamp,
 }
 
 impl Ledger {
@@ -54,6 +99,40 @@ impl Ledger {
     pub async fn grant(&self, payment_hash: PaymentHash) -> Result<Option<GrantRow>, StoreError> {
         self.0.readers.read(move |connection| find(connection, payment_hash)).await
     }
+
+    /// Makes the grant of a token that nobody pays for. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the hash is taken, the budget is nothing, or the disk fails.
+    pub async fn grant_token(&self, new: NewGrant) -> Result<(), StoreError> {
+        self.0.writer.call(move |page| give(page, &new)).await
+    }
+}
+
+fn give(page: &mut Page<'_>, new: &NewGrant) -> Result<(), StoreError> {
+    let sale = Sale {
+        payment_hash: new.payment_hash,
+        token_id: new.token_id,
+        service: new.service.clone(),
+        route: new.service.clone(),
+        kind: Kind::Granted,
+        units: new.budget_msat.msat(),
+        lasts: None,
+        sold: Msat::ZERO,
+        quote: None,
+        valid_until: new.valid_until,
+    };
+    let budget = new.per.map(|per| Budget::starting(sale.units, per, page.now));
+    insert(page, &sale, budget, Some(&new.label))?;
+    page.log(&Event::TokenGranted {
+        payment_hash: new.payment_hash,
+        service: new.service.clone(),
+        label: new.label.clone(),
+        budget_msat: new.budget_msat,
+        per_secs: new.per.map(|per| per.as_secs()),
+        valid_until: new.valid_until,
+    })?;
+    Ok(())
 }
 
 /// Takes a token back; gives how many units were left.
@@ -65,10 +144,10 @@ pub(super) fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u
         return Ok(0);
     }
     let units = match find(page.connection, payment_hash)? {
-        Some(before) => {
-            let mut grant = before.grant;
+        Some(row) => {
+            let mut grant = row.grant;
             let units = grant.revoke();
-            save(page, &before, &grant)?;
+            save(page, &row, &grant)?;
             units
         }
         None => 0,
@@ -77,109 +156,157 @@ pub(super) fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u
     Ok(units)
 }
 
-/// Whether the operator took the token back.
-pub(super) fn is_revoked(connection: &Connection, payment_hash: PaymentHash) -> Result<bool, StoreError> {
-    let mut query = connection.prepare_cached("SELECT 1 FROM revocations WHERE payment_hash = ?1")?;
-    Ok(query.exists([Stored(payment_hash)])?)
-}
-
-/// Makes the grant of a first redemption; nothing when it is there. What the payment's event could not
-/// know about the purchase is filled in (MONEY rule 3).
+/// Makes the grant of a first redemption. What the payment's event could not know about the purchase is
+/// filled in (MONEY rule 3).
 pub(super) fn redeem(page: &mut Page<'_>, sale: &Sale) -> Result<(), StoreError> {
-    let mut insert = page.connection.prepare_cached(
-        "INSERT INTO grants (payment_hash, token_id, service, route, price_msat, sold, left_, held, spent, expired,
-                             revoked, restored, loaded, crash_restored, redeemed_at, valid_until)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, 0, 0, 0, 0, 0, 0, ?7, ?8) ON CONFLICT DO NOTHING",
-    )?;
-    let made = insert.execute(params![
-        Stored(sale.payment_hash),
-        Stored(sale.token_id),
-        Stored(&sale.service),
-        Stored(&sale.route),
-        Stored(sale.sold),
-        sale.units,
-        Stored(page.now),
-        Stored(sale.valid_until),
-    ])?;
-    if made == 0 {
-        return Ok(());
+    insert(page, sale, None, None)?;
+    if incoming::attribute(page, sale)? {
+        page.log(&Event::SaleAttributed {
+            payment_hash: sale.payment_hash,
+            service: sale.service.clone(),
+            route: sale.route.clone(),
+            offer: sale.kind,
+            units: sale.lasts.map_or(sale.units, |lasts| lasts.as_secs()),
+            amount_msat: sale.sold,
+            quote: sale.quote.clone(),
+        })?;
     }
-    page.totals = page.totals.plus(Totals::of(&Grant::sold(sale.units, sale.sold)));
-    let mut told = page.connection.prepare_cached(
-        "UPDATE payments SET service = ?2, route = ?3 WHERE payment_hash = ?1 RETURNING amount_msat",
-    )?;
-    let values = params![Stored(sale.payment_hash), Stored(&sale.service), Stored(&sale.route)];
-    let paid: Option<Msat> = optional(told.query_row(values, |row| column(row, "amount_msat")))?;
-    page.totals.unredeemed_msat -= paid.map_or(0, msat);
     Ok(())
 }
 
-/// Writes the counters of a grant that was `before`; the table's CHECK refuses what does not balance.
-pub(super) fn save(page: &mut Page<'_>, before: &GrantRow, after: &Grant) -> Result<(), StoreError> {
+fn insert(
+    page: &mut Page<'_>,
+    sale: &Sale,
+    budget: Option<Budget>,
+    label: Option<&str>,
+) -> Result<(), StoreError> {
+    let grant = Grant { budget, ..Grant::of(sale) };
+    let mut insert = page.connection.prepare_cached(
+        "INSERT INTO grants (payment_hash, token_id, service, route, kind, price_msat, quote, label,
+                             sold, left_, held, spent, expired, revoked, calls, open, bytes,
+                             restored, crash_restored, returned, loaded, crash_returned,
+                             lasts_ms, budget, per_ms, period, redeemed_at, valid_until, due)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                 ?10, ?11, ?12, ?13, ?14, ?15, ?15)",
+    )?;
+    insert.execute(params![
+        Stored(sale.payment_hash),
+        Stored(sale.token_id),
+        name_id(page.connection, &sale.service)?,
+        name_id(page.connection, &sale.route)?,
+        Stored(sale.kind),
+        Stored(sale.sold),
+        sale.quote,
+        label,
+        sale.units,
+        sale.lasts.map(Stored),
+        budget.map(|budget| count(budget.units)),
+        budget.map(|budget| Stored(budget.per)),
+        budget.map(|budget| count(budget.period)),
+        Stored(page.now),
+        Stored(sale.valid_until),
+    ])?;
+    page.totals = page.totals.plus(Totals::of(&grant));
+    Ok(())
+}
+
+/// Writes the counters that `after` has over those of `row`, from which it was computed; the table's
+/// CHECK refuses what does not balance. Notes what is used up, and what is over.
+pub(super) fn save(page: &mut Page<'_>, row: &GrantRow, after: &Grant) -> Result<(), StoreError> {
+    let before = &row.grant;
     let mut update = page.connection.prepare_cached(
-        "UPDATE grants SET left_ = ?2, held = ?3, spent = ?4, expired = ?5, revoked = ?6, restored = ?7, loaded = ?8,
-                           crash_restored = ?9
-         WHERE payment_hash = ?1",
+        "UPDATE grants SET sold = ?2, left_ = ?3, held = ?4, spent = ?5, expired = ?6, revoked = ?7, calls = ?8,
+                           open = ?9, bytes = ?10, restored = ?11, crash_restored = ?12, returned = ?13,
+                           loaded = ?14, crash_returned = ?15, opens_until = ?16, period = ?17
+         WHERE id = ?1 AND left_ = ?18 AND held = ?19 AND open = ?20 AND calls = ?21",
     )?;
     let changed = update.execute(params![
-        Stored(before.payment_hash),
+        row.id,
+        after.sold,
         after.left,
         after.held,
         after.spent,
         after.expired,
         after.revoked,
+        after.calls,
+        after.open,
+        count(after.bytes),
         after.restored,
-        after.loaded,
         after.crash_restored,
+        after.returned,
+        after.loaded,
+        after.crash_returned,
+        after.opens_until.map(Stored),
+        after.budget.map(|budget| count(budget.period)),
+        before.left,
+        before.held,
+        before.open,
+        before.calls,
     ])?;
     if changed != 1 {
-        return Err(StoreError::Corrupt("a grant vanished while it was written"));
+        return Err(StoreError::Corrupt("a grant was changed while it was written"));
     }
-    page.totals = page.totals.plus(Totals::of(after)).minus(Totals::of(&before.grant));
-    Ok(())
+    page.totals = page.totals.plus(Totals::of(after)).minus(Totals::of(before));
+    note_exhausted(page, row, after)?;
+    note_over(page, row, after)
 }
 
-/// Counts what one unit earned, in the transaction that spends it.
-pub(super) fn earn(page: &Page<'_>, row: &GrantRow, outcome: Outcome) -> Result<(), StoreError> {
-    let Outcome::Spent(earned) = outcome else { return Ok(()) };
-    let mut update = page.connection.prepare_cached(
-        "INSERT INTO revenue_hourly (hour, service, route, calls, earned_msat) VALUES (?1, ?2, ?3, 1, ?4)
-         ON CONFLICT DO UPDATE SET calls = calls + 1, earned_msat = earned_msat + ?4",
-    )?;
-    update.execute(params![hour_of(page.now), Stored(&row.service), Stored(&row.route), Stored(earned)])?;
-    page.log(&Event::UnitSpent {
+/// Tells that a token for several requests is used up, once; a new period of a budget forgets it.
+fn note_exhausted(page: &Page<'_>, row: &GrantRow, after: &Grant) -> Result<(), StoreError> {
+    let renewed = row.grant.budget != after.budget;
+    // A pass is of use after its one unit is spent; what ran out or was revoked is told as that.
+    if after.used_up() && after.spent > row.grant.spent && after.kind != Kind::Pass {
+        exhaust(page, row, after.left, renewed)
+    } else if renewed && row.exhausted {
+        let mut forget =
+            page.connection.prepare_cached("UPDATE grants SET exhausted_at = NULL WHERE id = ?1")?;
+        forget.execute([row.id])?;
+        Ok(())
+    } else {
+        Ok(())
+    }
+}
+
+/// Tells that `left` is of no more use, unless that was told and not forgotten.
+pub(super) fn exhaust(page: &Page<'_>, row: &GrantRow, left: u64, anew: bool) -> Result<(), StoreError> {
+    if !row.grant.kind.reusable() || (row.exhausted && !anew) {
+        return Ok(());
+    }
+    let mut note = page.connection.prepare_cached("UPDATE grants SET exhausted_at = ?2 WHERE id = ?1")?;
+    note.execute(params![row.id, Stored(page.now)])?;
+    page.log(&Event::GrantExhausted {
         payment_hash: row.payment_hash,
         service: row.service.clone(),
-        route: row.route.clone(),
-        amount_msat: earned,
+        offer: row.grant.kind,
+        left,
     })?;
     Ok(())
 }
 
-/// Lets what is left of one grant run out.
-pub(super) fn expire(page: &mut Page<'_>, row: &GrantRow) -> Result<(), StoreError> {
-    let mut grant = row.grant;
-    let units = grant.expire();
-    if units > 0 {
-        save(page, row, &grant)?;
-        page.log(&Event::UnitsExpired { payment_hash: row.payment_hash, units })?;
+/// Notes since when nothing more can happen, and when to look at it next.
+fn note_over(page: &Page<'_>, row: &GrantRow, after: &Grant) -> Result<(), StoreError> {
+    if row.over_at.is_some() {
+        return Ok(());
+    }
+    let over = after.is_over(page.now);
+    if over || row.grant.ends_at() != after.ends_at() {
+        let due = if over { page.now.plus(SPENDS_KEPT) } else { after.ends_at() };
+        look_again(page, row.id, over.then_some(page.now), Some(due))?;
     }
     Ok(())
 }
 
-/// Lets grants run out whose time is over; some at a time, so that no commit is long.
-pub(super) fn sweep(page: &mut Page<'_>) -> Result<(), StoreError> {
-    let connection = page.connection;
-    let mut query =
-        connection.prepare_cached("SELECT * FROM grants WHERE left_ > 0 AND valid_until < ?1 LIMIT ?2")?;
-    let rows: Vec<GrantRow> =
-        query.query_map(params![Stored(page.now), SWEEP], read)?.collect::<Result<_, _>>()?;
-    rows.iter().try_for_each(|row| expire(page, row))
-}
-
-/// Hours since the Unix epoch.
-pub(super) fn hour_of(at: Timestamp) -> i64 {
-    i64::try_from(at.secs() / 3_600).unwrap_or(i64::MAX)
+/// Sets when the sweep looks at a grant again.
+pub(super) fn look_again(
+    page: &Page<'_>,
+    id: i64,
+    over_at: Option<Timestamp>,
+    due: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let mut update =
+        page.connection.prepare_cached("UPDATE grants SET over_at = ?2, due = ?3 WHERE id = ?1")?;
+    update.execute(params![id, over_at.map(Stored), due.map(Stored)])?;
+    Ok(())
 }
 
 /// One grant by its hash.
@@ -187,29 +314,55 @@ pub(super) fn find(
     connection: &Connection,
     payment_hash: PaymentHash,
 ) -> Result<Option<GrantRow>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT * FROM grants WHERE payment_hash = ?1")?;
+    let mut query = connection.prepare_cached("SELECT * FROM grants_named WHERE payment_hash = ?1")?;
     optional(query.query_row([Stored(payment_hash)], read))
 }
 
+/// One grant by its number.
+pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<GrantRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM grants_named WHERE id = ?1")?;
+    optional(query.query_row([id], read))
+}
+
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<GrantRow> {
+    let budget = match row.get::<_, Option<u64>>("budget")? {
+        Some(units) => Some(Budget { units, per: column(row, "per_ms")?, period: row.get("period")? }),
+        None => None,
+    };
     Ok(GrantRow {
+        id: row.get("id")?,
         payment_hash: column(row, "payment_hash")?,
         token_id: column(row, "token_id")?,
-        service: column(row, "service")?,
-        route: column(row, "route")?,
+        service: column(row, "service_name")?,
+        route: column(row, "route_name")?,
+        label: row.get("label")?,
+        quote: row.get("quote")?,
         grant: Grant {
+            kind: column(row, "kind")?,
+            price: column(row, "price_msat")?,
+            valid_until: column(row, "valid_until")?,
+            lasts: column_or_none(row, "lasts_ms")?,
+            opens_until: column_or_none(row, "opens_until")?,
+            budget,
             sold: row.get("sold")?,
             left: row.get("left_")?,
             held: row.get("held")?,
             spent: row.get("spent")?,
             expired: row.get("expired")?,
             revoked: row.get("revoked")?,
+            barred: row.get("barred")?,
+            calls: row.get("calls")?,
+            open: row.get("open")?,
+            bytes: row.get("bytes")?,
             restored: row.get("restored")?,
-            loaded: row.get("loaded")?,
             crash_restored: row.get("crash_restored")?,
-            price: column::<Msat>(row, "price_msat")?,
+            returned: row.get("returned")?,
+            loaded: row.get("loaded")?,
+            crash_returned: row.get("crash_returned")?,
         },
         redeemed_at: column(row, "redeemed_at")?,
-        valid_until: column(row, "valid_until")?,
+        over_at: column_or_none(row, "over_at")?,
+        exhausted: row.get::<_, Option<i64>>("exhausted_at")?.is_some(),
+        service_id: row.get("service")?,
     })
 }

@@ -12,16 +12,18 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::grants::GrantRow;
 use super::job::{Job, Owed};
 use super::page::Page;
 use super::recall::Recall;
-use super::rows::{Stored, column};
+use super::rows::{Stored, column, name_id};
+use super::spends::{Charge, Spend};
 use super::writer::Place;
-use super::{Ledger, StoreError, grants, optional};
+use super::{Ledger, StoreError, grants, optional, spends};
 use crate::event::Event;
-use crate::ledger::{Draw, Ending, Grant, Outcome, ReserveRefused, RestoreReason, Sale};
+use crate::ledger::{Draw, Ending, Grant, NoSuchUnit, Outcome, ReserveRefused, RestoreReason, Sale, Taken};
 use crate::pricing::Used;
-use crate::types::{PaymentHash, Timestamp};
+use crate::types::{Kind, Name, Timestamp};
 
 /// Why no unit was reserved.
 #[derive(Clone, Debug, Error)]
@@ -198,42 +200,76 @@ impl Job for Reserve {
 }
 
 fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, ReserveRefused>, StoreError> {
-    grants::redeem(page, sale)?;
-    let row = grants::find(page.connection, sale.payment_hash)?;
-    let row = row.ok_or(StoreError::Corrupt("a grant vanished while it was reserved"))?;
-    if grants::is_revoked(page.connection, sale.payment_hash)? {
-        let mut grant = row.grant;
-        // Redeemed for the first time after it was taken back.
-        if grant.revoke() > 0 {
-            grants::save(page, &row, &grant)?;
+    let mut found = grants::find(page.connection, sale.payment_hash)?;
+    if found.is_none() {
+        if sale.kind == Kind::Granted {
+            return Ok(Err(ReserveRefused::NotGranted));
         }
-        return Ok(Err(ReserveRefused::Revoked));
+        grants::redeem(page, sale)?;
+        found = grants::find(page.connection, sale.payment_hash)?;
     }
-    if !row.is_of(sale) {
+    let row = found.ok_or(StoreError::Corrupt("a grant vanished while it was reserved"))?;
+    if !row.grant.barred && !row.is_of(sale) {
         return Ok(Err(ReserveRefused::TermsDiffer));
     }
-    if row.grant.left > 0 && row.valid_until < page.now {
-        grants::expire(page, &row)?;
-        return Ok(Err(ReserveRefused::Expired));
-    }
     let mut grant = row.grant;
-    let units = match grant.hold(draw) {
-        Ok(units) => units,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    grants::save(page, &row, &grant)?;
+    match grant.hold(draw, page.now) {
+        Ok(units) => {
+            grants::save(page, &row, &grant)?;
+            open(page, &row, &grant, units, &draw.route).map(Ok)
+        }
+        Err(refused) => {
+            refuse(page, &row, &grant, refused)?;
+            Ok(Err(refused))
+        }
+    }
+}
+
+/// Writes the hold's row.
+fn open(
+    page: &Page<'_>,
+    row: &GrantRow,
+    grant: &Grant,
+    units: u64,
+    route: &Name,
+) -> Result<Held, StoreError> {
     let mut insert = page
         .connection
-        .prepare_cached("INSERT INTO holds (payment_hash, opened_at, units) VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![Stored(sale.payment_hash), Stored(page.now), units])?;
-    Ok(Ok(Held {
+        .prepare_cached("INSERT INTO holds (grant_id, units, route, opened_at) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![row.id, units, name_id(page.connection, route)?, Stored(page.now)])?;
+    let until = grant.opens_until;
+    Ok(Held {
         hold: page.connection.last_insert_rowid(),
         units,
-        left: grant.left,
-        used: Used { requests: row.grant.spent + row.grant.held, bytes: 0 },
-        opens_until: None,
-        restorable: grant.restorable(),
-    }))
+        left: until.map_or(grant.left, |until| until.secs().saturating_sub(page.now.secs())),
+        used: Used { requests: row.grant.calls.saturating_add(row.grant.open), bytes: row.grant.bytes },
+        opens_until: until,
+        restorable: grant.restorable(units),
+    })
+}
+
+/// Writes what a refusal changed: what ran out, a budget that was filled up; and tells that what is left
+/// is too small, once.
+fn refuse(
+    page: &mut Page<'_>,
+    row: &GrantRow,
+    grant: &Grant,
+    refused: ReserveRefused,
+) -> Result<(), StoreError> {
+    if *grant != row.grant {
+        grants::save(page, row, grant)?;
+    }
+    let ran_out = grant.expired - row.grant.expired;
+    if refused == ReserveRefused::Expired && ran_out > 0 {
+        page.log(&Event::UnitsExpired { payment_hash: row.payment_hash, units: ran_out })?;
+    }
+    if let ReserveRefused::TooSmall { left, .. } = refused
+        && grant.held == 0
+        && grant.spent > 0
+    {
+        grants::exhaust(page, row, left, grant.budget != row.grant.budget)?;
+    }
+    Ok(())
 }
 
 /// How one hold shall end.
@@ -246,43 +282,78 @@ struct HoldEnd {
 
 impl Owed for HoldEnd {
     fn write(&self, page: &mut Page<'_>) -> Result<(), StoreError> {
-        let Some((payment_hash, units)) = close(page.connection, self.hold)? else {
+        let Some(hold) = close(page.connection, self.hold)? else {
             return Err(StoreError::Corrupt("a hold was to end twice"));
         };
         let ending = self.ending;
-        tracing::trace!(self.hold, self.bytes, ?ending, "a hold ends");
-        let (service, outcome) = finish(page, payment_hash, |grant| grant.end(units, ending).ok())?;
+        let how = match ending {
+            Ending::Delivered => Charge::Delivered,
+            Ending::Charged(_) => Charge::Metered,
+            Ending::Cancelled | Ending::Restored(_) => Charge::Cancelled,
+        };
+        let (row, outcome) = finish(page, &hold, self.bytes, how, |grant| grant.end(&hold.taken, ending))?;
         if let (Outcome::Restored, Ending::Restored(reason)) = (outcome, ending) {
-            let reason = reason.code().to_owned();
-            page.log(&Event::UnitRestored { payment_hash, service, reason })?;
+            page.log(&Event::UnitRestored {
+                payment_hash: row.payment_hash,
+                service: row.service,
+                reason: reason.code().to_owned(),
+            })?;
         }
         Ok(())
     }
 }
 
+/// A hold whose row was removed: it ends now.
+struct Closed {
+    grant: i64,
+    route: i64,
+    taken: Taken,
+}
+
 /// Removes the hold's row; `None` when it has ended before.
-fn close(connection: &Connection, hold: i64) -> Result<Option<(PaymentHash, u64)>, StoreError> {
-    let mut delete =
-        connection.prepare_cached("DELETE FROM holds WHERE id = ?1 RETURNING payment_hash, units")?;
-    optional(delete.query_row([hold], |row| Ok((column(row, "payment_hash")?, row.get("units")?))))
+fn close(connection: &Connection, hold: i64) -> Result<Option<Closed>, StoreError> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM holds WHERE id = ?1 RETURNING grant_id, route, units, opened_at")?;
+    optional(delete.query_row([hold], |row| {
+        Ok(Closed {
+            grant: row.get("grant_id")?,
+            route: row.get("route")?,
+            taken: Taken { units: row.get("units")?, at: column(row, "opened_at")? },
+        })
+    }))
 }
 
 fn finish(
     page: &mut Page<'_>,
-    payment_hash: PaymentHash,
-    end: impl FnOnce(&mut Grant) -> Option<Outcome>,
-) -> Result<(crate::types::Name, Outcome), StoreError> {
-    let row = grants::find(page.connection, payment_hash)?;
+    hold: &Closed,
+    bytes: u64,
+    how: Charge,
+    end: impl FnOnce(&mut Grant) -> Result<Outcome, NoSuchUnit>,
+) -> Result<(GrantRow, Outcome), StoreError> {
+    let row = grants::by_id(page.connection, hold.grant)?;
     let row = row.ok_or(StoreError::Corrupt("a hold without a grant"))?;
     let mut grant = row.grant;
-    let outcome = end(&mut grant).ok_or(StoreError::Corrupt("a hold had no unit behind it"))?;
-    // A unit that comes back to a token that was taken back meanwhile is taken back too.
-    if outcome == Outcome::Restored && grants::is_revoked(page.connection, payment_hash)? {
-        grant.revoke();
+    let outcome =
+        end(&mut grant).map_err(|NoSuchUnit| StoreError::Corrupt("a hold had no unit behind it"))?;
+    if let Outcome::Spent { units, earned } = outcome {
+        grant.bytes = grant.bytes.saturating_add(bytes);
+        spends::write(
+            page,
+            &Spend {
+                grant: row.id,
+                number: grant.calls,
+                service: row.service_id,
+                route: hold.route,
+                units,
+                earned,
+                bytes,
+                how,
+                granted: grant.kind == Kind::Granted,
+            },
+        )?;
     }
     grants::save(page, &row, &grant)?;
-    grants::earn(page, &row, outcome)?;
-    Ok((row.service, outcome))
+    Ok((row, outcome))
 }
 
 /// Resolves what a crash left open: the buyer keeps the unit the first time, is charged the second
@@ -293,15 +364,16 @@ pub(super) fn resolve_crashed(page: &mut Page<'_>) -> Result<(u64, u64), StoreEr
     let holds: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let (mut restored, mut charged) = (0, 0);
     for hold in holds {
-        let Some((payment_hash, units)) = close(connection, hold)? else { continue };
-        let (_, outcome) = finish(page, payment_hash, |grant| grant.resolve_crash(units).ok())?;
+        let Some(hold) = close(connection, hold)? else { continue };
+        let crashed = Charge::Crashed;
+        let (row, outcome) = finish(page, &hold, 0, crashed, |grant| grant.resolve_crash(&hold.taken))?;
         let kept = outcome == Outcome::Restored;
         if kept {
             restored += 1
         } else {
             charged += 1
         }
-        page.log(&Event::CrashRestored { payment_hash, restored: kept })?;
+        page.log(&Event::CrashRestored { payment_hash: row.payment_hash, restored: kept })?;
     }
     Ok((restored, charged))
 }

@@ -3,12 +3,12 @@
 use rusqlite::{Connection, params};
 
 use super::page::Page;
-use super::rows::{Stored, column, column_or_none};
+use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::msat;
 use super::{Ledger, StoreError, grants, optional, schema};
 use crate::event::Event;
-use crate::ledger::Bought;
-use crate::types::{Msat, Name, PaymentHash, Timestamp};
+use crate::ledger::{Bought, Grant, Sale};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// What the telling of a payment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,19 @@ pub enum PaymentState {
 }
 
 impl PaymentState {
+    /// The state of a grant's units; `over` says that nothing more can happen to it.
+    pub(super) fn of(grant: &Grant, over: bool) -> PaymentState {
+        match () {
+            () if grant.open > 0 => PaymentState::Held,
+            () if grant.left > 0 => PaymentState::Left,
+            () if grant.revoked > 0 => PaymentState::Revoked,
+            // An open pass, or a budget that is filled up again.
+            () if !over && matches!(grant.kind, Kind::Pass | Kind::Granted) => PaymentState::Left,
+            () if grant.expired > 0 && grant.budget.is_none() => PaymentState::Expired,
+            () => PaymentState::Spent,
+        }
+    }
+
     /// Stable code.
     pub const fn code(self) -> &'static str {
         match self {
@@ -67,7 +80,15 @@ pub struct PaymentRow {
     pub service: Option<Name>,
     /// The route, likewise.
     pub route: Option<Name>,
-    /// What may have arrived beyond it.
+    /// What was sold for it, once known.
+    pub kind: Option<Kind>,
+    /// The price in another currency that the invoice was made at, with its rate.
+    pub quote: Option<String>,
+    /// What arrived beyond what the invoice asked for: an overpayment, and nobody's revenue.
+    pub over: Msat,
+    /// It came after its invoice had expired.
+    pub late: bool,
+    /// What may have been paid again.
     pub surplus: Msat,
     /// What became of it.
     pub state: PaymentState,
@@ -150,62 +171,126 @@ fn first(
     // A token may be redeemed before its event is told; then the grant knows what was bought.
     let grant = grants::find(page.connection, payment_hash)?;
     let redeemed = grant.is_some();
-    let (service, route) = match (grant, bought) {
-        (Some(grant), _) => (Some(grant.service), Some(grant.route)),
-        (None, Some(bought)) => (Some(bought.service), Some(bought.route)),
-        (None, None) => (None, None),
+    let late = bought.as_ref().is_some_and(|bought| page.now > bought.expires_at)
+        || grant.as_ref().is_some_and(|row| page.now > row.grant.valid_until);
+    let told_at_once = bought.clone().filter(|_| !redeemed);
+    let (service, route, kind, asked, quote) = match (grant, bought) {
+        (Some(row), _) => {
+            (Some(row.service), Some(row.route), Some(row.grant.kind), Some(row.grant.price), row.quote)
+        }
+        (None, Some(bought)) => {
+            let Bought { service, route, kind, amount, quote, .. } = bought;
+            (Some(service), Some(route), Some(kind), Some(amount), quote)
+        }
+        (None, None) => (None, None, None, None, None),
     };
+    let id = |name: &Option<Name>| name.as_ref().map(|name| name_id(page.connection, name)).transpose();
     let mut insert = page.connection.prepare_cached(
-        "INSERT INTO payments (payment_hash, amount_msat, received_at, service, route, run)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO payments (payment_hash, amount_msat, received_at, service, route, kind, asked_msat, quote, late, run)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     insert.execute(params![
         Stored(payment_hash),
         Stored(amount),
         Stored(page.now),
-        service.as_ref().map(Stored),
-        route.as_ref().map(Stored),
+        id(&service)?,
+        id(&route)?,
+        kind.map(Stored),
+        asked.map(Stored),
+        quote,
+        late,
         page.run,
     ])?;
-    page.totals.payments += 1;
-    page.totals.received_msat += msat(amount);
-    page.totals.unredeemed_msat += if redeemed { 0 } else { msat(amount) };
-    page.log(&Event::PaymentReceived { payment_hash, amount_msat: amount, service, route })?;
+    let over = beyond(amount, asked);
+    let totals = &mut page.totals;
+    totals.payments += 1;
+    totals.received_msat += msat(amount);
+    totals.overpaid_msat += msat(over);
+    totals.payments_late += i64::from(late);
+    totals.payments_unknown += i64::from(service.is_none());
+    totals.unredeemed_msat += if redeemed { 0 } else { msat(amount) - msat(over) };
+    let over_msat = over;
+    page.log(&Event::PaymentReceived { payment_hash, amount_msat: amount, service, route, over_msat, late })?;
+    if let Some(Bought { service, route, kind, units, amount, quote, .. }) = told_at_once {
+        let (offer, amount_msat) = (kind, amount);
+        page.log(&Event::SaleAttributed { payment_hash, service, route, offer, units, amount_msat, quote })?;
+    }
     Ok(Credit::First)
+}
+
+/// What was paid beyond what was asked for.
+fn beyond(amount: Msat, asked: Option<Msat>) -> Msat {
+    asked.and_then(|asked| amount.checked_sub(asked).ok()).unwrap_or(Msat::ZERO)
+}
+
+/// Tells the payment of a sale, when it was received, what it was for. Gives whether that is news: false
+/// when its challenge was still remembered as it came.
+pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreError> {
+    let mut query = page.connection.prepare_cached(
+        "SELECT amount_msat, asked_msat, received_at, late, service FROM payments WHERE payment_hash = ?1",
+    )?;
+    let found = query.query_row([Stored(sale.payment_hash)], |row| {
+        Ok((
+            column::<Msat>(row, "amount_msat")?,
+            column_or_none::<Msat>(row, "asked_msat")?,
+            column::<Timestamp>(row, "received_at")?,
+            row.get::<_, bool>("late")?,
+            row.get::<_, Option<i64>>("service")?.is_some(),
+        ))
+    });
+    let Some((amount, asked, received_at, late, known)) = optional(found)? else { return Ok(true) };
+    let (before, over) = (beyond(amount, asked), beyond(amount, Some(sale.sold)));
+    let late_now = late || received_at > sale.valid_until;
+    let mut update = page.connection.prepare_cached(
+        "UPDATE payments SET service = ?2, route = ?3, kind = ?4, asked_msat = ?5, quote = ?6, late = ?7
+         WHERE payment_hash = ?1",
+    )?;
+    update.execute(params![
+        Stored(sale.payment_hash),
+        name_id(page.connection, &sale.service)?,
+        name_id(page.connection, &sale.route)?,
+        Stored(sale.kind),
+        Stored(sale.sold),
+        sale.quote,
+        late_now,
+    ])?;
+    let totals = &mut page.totals;
+    totals.unredeemed_msat -= msat(amount) - msat(before);
+    totals.overpaid_msat += msat(over) - msat(before);
+    totals.payments_late += i64::from(late_now) - i64::from(late);
+    totals.payments_unknown -= i64::from(!known);
+    Ok(!known)
 }
 
 fn list(connection: &Connection, limit: u32, before: i64) -> Result<Vec<PaymentRow>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT p.*, g.held, g.left_, g.expired, g.revoked
+        "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id
          FROM payments p LEFT JOIN grants g ON g.payment_hash = p.payment_hash
+              LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route
          WHERE p.id < ?1 ORDER BY p.id DESC LIMIT ?2",
     )?;
-    let rows = query.query_map(params![before, limit], |row| {
-        let units = |column: &str| row.get::<_, Option<u64>>(column);
-        let has = |column: &str| Ok::<bool, rusqlite::Error>(units(column)?.is_some_and(|count| count > 0));
-        let state = if units("held")?.is_none() {
-            PaymentState::Unredeemed
-        } else if has("held")? {
-            PaymentState::Held
-        } else if has("left_")? {
-            PaymentState::Left
-        } else if has("revoked")? {
-            PaymentState::Revoked
-        } else if has("expired")? {
-            PaymentState::Expired
-        } else {
-            PaymentState::Spent
+    let mut rows = query.query(params![before, limit])?;
+    let mut payments = Vec::new();
+    while let Some(row) = rows.next()? {
+        let grant = match row.get::<_, Option<i64>>("grant_id")? {
+            Some(id) => grants::by_id(connection, id)?,
+            None => None,
         };
-        Ok(PaymentRow {
+        let amount = column(row, "amount_msat")?;
+        payments.push(PaymentRow {
             id: row.get("id")?,
             payment_hash: column(row, "payment_hash")?,
-            amount: column(row, "amount_msat")?,
+            amount,
             received_at: column(row, "received_at")?,
-            service: column_or_none(row, "service")?,
-            route: column_or_none(row, "route")?,
+            service: column_or_none(row, "service_name")?,
+            route: column_or_none(row, "route_name")?,
+            kind: column_or_none(row, "kind")?,
+            quote: row.get("quote")?,
+            over: beyond(amount, column_or_none(row, "asked_msat")?),
+            late: row.get("late")?,
             surplus: column(row, "surplus_msat")?,
-            state,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+            state: grant.map_or(PaymentState::Unredeemed, |row| row.state()),
+        });
+    }
+    Ok(payments)
 }

@@ -3,8 +3,9 @@
 use rusqlite::{Connection, params};
 
 use super::rows::Stored;
+use super::spends::{Hour, Sums};
 use super::totals::Totals;
-use super::{StoreError, rows};
+use super::{StoreError, rows, spends};
 use crate::event::Event;
 use crate::types::Timestamp;
 
@@ -18,6 +19,8 @@ pub(super) struct Page<'a> {
     pub(super) run: i64,
     /// What to add to the running sums before the commit.
     pub(super) totals: Totals,
+    /// What to add to the sums by hour before the commit.
+    pub(super) hours: Vec<(Hour, Sums)>,
     /// Why something that is owed from before is not on this page.
     pub(super) waiting: Option<StoreError>,
 }
@@ -34,12 +37,12 @@ pub(super) enum Step {
 
 impl<'a> Page<'a> {
     pub(super) fn new(connection: &'a Connection, now: Timestamp, run: i64) -> Page<'a> {
-        Page { connection, now, run, totals: Totals::default(), waiting: None }
+        Page { connection, now, run, totals: Totals::default(), hours: Vec::new(), waiting: None }
     }
 
     /// Runs one step so that its failure undoes itself and nothing else.
     pub(super) fn step(&mut self, work: impl FnOnce(&mut Page<'a>) -> Result<(), StoreError>) -> Step {
-        let (totals, run) = (self.totals, self.run);
+        let (totals, run, hours) = (self.totals, self.run, self.hours.len());
         if let Err(error) = self.run_sql("SAVEPOINT step") {
             return Step::Lost(error);
         }
@@ -50,12 +53,20 @@ impl<'a> Page<'a> {
             };
         };
         (self.totals, self.run) = (totals, run);
+        self.hours.truncate(hours);
         let undone = self.run_sql("ROLLBACK TO step").and_then(|()| self.run_sql("RELEASE step"));
         // A full or failing disk can make SQLite roll the whole transaction back by itself.
         match undone {
             Ok(()) if !self.connection.is_autocommit() => Step::Undone(error),
             _ => Step::Lost(error),
         }
+    }
+
+    /// Adds what the steps added up to to the stored sums, and notes the time: the last thing before the
+    /// commit.
+    pub(super) fn add_up(&self) -> Result<(), StoreError> {
+        spends::add(self.connection, &self.hours)?;
+        self.totals.store(self.connection, self.now)
     }
 
     /// Appends to the log and gives the event's number.
@@ -78,6 +89,8 @@ pub(super) struct Filled {
     pub(super) outcomes: Vec<Result<(), StoreError>>,
     /// The node's run from here on.
     pub(super) run: i64,
+    /// Whether the running sums moved.
+    pub(super) moved: bool,
     /// How much of what is owed is written.
     pub(super) written: usize,
 }

@@ -58,7 +58,8 @@ impl Readers {
     }
 }
 
-fn open(path: &Path) -> Result<Connection, StoreError> {
+/// Opens the file for reading alone.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "query_only", true)?;

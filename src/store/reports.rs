@@ -1,15 +1,17 @@
-//! Sums for the operator, from the hourly rollups and the running sums.
+//! Sums for the operator, from the hourly rollups and the running sums: no report walks the spends.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
 
-use super::rows::Stored;
+use super::rows::{column, known_name};
 use super::totals::{self, Totals};
-use super::{Ledger, StoreError, grants};
-use crate::types::{Msat, Timestamp};
+use super::{Ledger, StoreError};
+use crate::types::{Msat, Name, Timestamp};
 
 const HOURS_A_DAY: i64 = 24;
+const SECS_AN_HOUR: u64 = 3_600;
 
-/// What was earned and received. A unit is earned when it is delivered or charged; days begin at
+/// What was earned and received. Revenue is earned when it is delivered or charged; days begin at
 /// midnight UTC, and the week is today and the six days before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Revenue {
@@ -23,14 +25,85 @@ pub struct Revenue {
     pub received_total: Msat,
     /// Not earned yet: what buyers hold in tokens, presented or not.
     pub unearned: Msat,
+    /// What was paid for and then ran out or was revoked: neither earned nor owed.
+    pub lapsed: Msat,
     /// What may have been paid twice: the operator decides, it is never revenue.
     pub surplus: Msat,
-    /// Units earned today.
+    /// What was paid beyond what the invoices asked for, likewise.
+    pub overpaid: Msat,
+    /// Paid requests today.
     pub calls_today: u64,
-    /// Units earned in seven days.
+    /// Paid requests in seven days.
     pub calls_week: u64,
-    /// Units earned ever.
+    /// Requests ever, those of granted tokens too.
     pub calls_total: u64,
+    /// What granted tokens used today; nobody paid for it.
+    pub granted_today: Msat,
+    /// In seven days.
+    pub granted_week: Msat,
+    /// Ever.
+    pub granted_total: Msat,
+    /// What requests in shadow mode would have been charged today.
+    pub shadow_today: Msat,
+    /// How many they were.
+    pub shadow_calls_today: u64,
+}
+
+/// Sums over some hours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HourSums {
+    /// Requests that were paid for.
+    pub calls: u64,
+    /// What they earned.
+    pub earned_msat: Msat,
+    /// Requests of granted tokens.
+    pub granted_calls: u64,
+    /// What they used.
+    pub granted_msat: Msat,
+    /// Requests that passed in shadow mode.
+    pub shadow_calls: u64,
+    /// What they would have been charged.
+    pub shadow_msat: Msat,
+}
+
+/// One step of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RevenuePoint {
+    /// Its beginning.
+    pub at: Timestamp,
+    /// What happened in it.
+    #[serde(flatten)]
+    pub sums: HourSums,
+}
+
+/// One route's part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteRevenue {
+    /// The service.
+    pub service: Name,
+    /// The route.
+    pub route: Name,
+    /// What happened on it.
+    #[serde(flatten)]
+    pub sums: HourSums,
+}
+
+/// The steps of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hours.
+    Hour,
+    /// Days, from midnight UTC.
+    Day,
+}
+
+impl Step {
+    const fn hours(self) -> i64 {
+        match self {
+            Step::Hour => 1,
+            Step::Day => HOURS_A_DAY,
+        }
+    }
 }
 
 impl Ledger {
@@ -49,33 +122,127 @@ impl Ledger {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         self.0.readers.read(totals::read).await
     }
+
+    /// What happened from the hour of `from` to the one before that of `to`, step by step, oldest first;
+    /// of one service, or of all. A step in which nothing happened is left out.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn revenue_series(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        by: Step,
+        service: Option<Name>,
+    ) -> Result<Vec<RevenuePoint>, StoreError> {
+        self.0.readers.read(move |connection| series(connection, from, to, by, service.as_ref())).await
+    }
+
+    /// The same hours route by route, the one that earned most first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn revenue_by_route(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<RouteRevenue>, StoreError> {
+        self.0.readers.read(move |connection| by_route(connection, from, to)).await
+    }
 }
 
-fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreError> {
-    let today = grants::hour_of(now) / HOURS_A_DAY * HOURS_A_DAY;
-    let (week, calls_week) = earned_since(connection, today - 6 * HOURS_A_DAY)?;
-    let (today, calls_today) = earned_since(connection, today)?;
-    let all = totals::read(connection)?;
-    Ok(Revenue {
-        today,
-        week,
-        total: amount(all.earned_msat)?,
-        received_total: amount(all.received_msat)?,
-        unearned: amount(all.owed_msat.saturating_add(all.unredeemed_msat))?,
-        surplus: amount(all.surplus_msat)?,
-        calls_today,
-        calls_week,
-        calls_total: count(all.units_spent)?,
+const SUMS: &str = "COALESCE(SUM(calls), 0) AS calls, COALESCE(SUM(earned_msat), 0) AS earned_msat,
+    COALESCE(SUM(granted_calls), 0) AS granted_calls, COALESCE(SUM(granted_msat), 0) AS granted_msat,
+    COALESCE(SUM(shadow_calls), 0) AS shadow_calls, COALESCE(SUM(shadow_msat), 0) AS shadow_msat";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<HourSums> {
+    Ok(HourSums {
+        calls: row.get("calls")?,
+        earned_msat: column(row, "earned_msat")?,
+        granted_calls: row.get("granted_calls")?,
+        granted_msat: column(row, "granted_msat")?,
+        shadow_calls: row.get("shadow_calls")?,
+        shadow_msat: column(row, "shadow_msat")?,
     })
 }
 
-fn earned_since(connection: &Connection, hour: i64) -> Result<(Msat, u64), StoreError> {
-    let mut query = connection.prepare_cached(
-        "SELECT COALESCE(SUM(earned_msat), 0), COALESCE(SUM(calls), 0) FROM revenue_hourly WHERE hour >= ?1",
-    )?;
-    let (earned, calls) = query
-        .query_row(params![hour], |row| Ok((row.get::<_, Stored<Msat>>(0)?.0, row.get::<_, i64>(1)?)))?;
-    Ok((earned, count(calls)?))
+fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreError> {
+    let midnight = hour_of(now) / HOURS_A_DAY * HOURS_A_DAY;
+    let week = since(connection, midnight - 6 * HOURS_A_DAY)?;
+    let today = since(connection, midnight)?;
+    let all = totals::read(connection)?;
+    Ok(Revenue {
+        today: today.earned_msat,
+        week: week.earned_msat,
+        total: amount(all.earned_msat)?,
+        received_total: amount(all.received_msat)?,
+        unearned: amount(all.owed_msat.saturating_add(all.unredeemed_msat))?,
+        lapsed: amount(all.lapsed_msat)?,
+        surplus: amount(all.surplus_msat)?,
+        overpaid: amount(all.overpaid_msat)?,
+        calls_today: today.calls,
+        calls_week: week.calls,
+        calls_total: count(all.calls)?,
+        granted_today: today.granted_msat,
+        granted_week: week.granted_msat,
+        granted_total: amount(all.granted_spent_msat)?,
+        shadow_today: today.shadow_msat,
+        shadow_calls_today: today.shadow_calls,
+    })
+}
+
+fn since(connection: &Connection, hour: i64) -> Result<HourSums, StoreError> {
+    let mut query =
+        connection.prepare_cached(&format!("SELECT {SUMS} FROM revenue_hourly WHERE hour >= ?1"))?;
+    Ok(query.query_row([hour], read)?)
+}
+
+fn series(
+    connection: &Connection,
+    from: Timestamp,
+    to: Timestamp,
+    by: Step,
+    service: Option<&Name>,
+) -> Result<Vec<RevenuePoint>, StoreError> {
+    let service = match service.map(|name| known_name(connection, name)).transpose()? {
+        Some(None) => return Ok(Vec::new()),
+        known => known.flatten(),
+    };
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM revenue_hourly
+         WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR service = ?4)
+         GROUP BY step ORDER BY step"
+    ))?;
+    let rows = query.query_map(params![hour_of(from), hour_of(to), by.hours(), service], |row| {
+        let hour: u64 = row.get("step")?;
+        let at = Timestamp::from_secs(hour.saturating_mul(SECS_AN_HOUR));
+        Ok(RevenuePoint { at, sums: read(row)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn by_route(
+    connection: &Connection,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<RouteRevenue>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
+             (SELECT service, route, {SUMS} FROM revenue_hourly WHERE hour >= ?1 AND hour < ?2
+              GROUP BY service, route) sums
+             JOIN names s ON s.id = sums.service JOIN names r ON r.id = sums.route
+         ORDER BY earned_msat DESC, service_name, route_name"
+    ))?;
+    let rows = query.query_map(params![hour_of(from), hour_of(to)], |row| {
+        let (service, route) = (column(row, "service_name")?, column(row, "route_name")?);
+        Ok(RouteRevenue { service, route, sums: read(row)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Hours since the Unix epoch.
+pub(super) fn hour_of(at: Timestamp) -> i64 {
+    i64::try_from(at.secs() / SECS_AN_HOUR).unwrap_or(i64::MAX)
 }
 
 fn count(stored: i64) -> Result<u64, StoreError> {

@@ -1,11 +1,13 @@
 //! Values on their way into and out of SQLite, and the event log.
 
+use std::time::Duration;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
-use super::StoreError;
+use super::{StoreError, optional};
 use crate::event::{Event, LoggedEvent};
-use crate::types::{Msat, Name, PaymentHash, Timestamp, TokenId};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// A stored value of one of our types.
 pub(super) struct Stored<T>(pub(super) T);
@@ -57,6 +59,30 @@ impl FromSql for Stored<Timestamp> {
     }
 }
 
+impl ToSql for Stored<Duration> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl FromSql for Stored<Duration> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Stored(Duration::from_millis(u64::try_from(value.as_i64()?).unwrap_or(0))))
+    }
+}
+
+impl ToSql for Stored<Kind> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.as_str()))
+    }
+}
+
+impl FromSql for Stored<Kind> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map(Stored).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
 impl ToSql for Stored<&Name> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(self.0.as_str()))
@@ -83,6 +109,22 @@ where
     Stored<T>: FromSql,
 {
     Ok(row.get::<_, Option<Stored<T>>>(name)?.map(|stored| stored.0))
+}
+
+/// The number of a service's or route's name; a new name gets one.
+pub(super) fn name_id(connection: &Connection, name: &Name) -> Result<i64, StoreError> {
+    if let Some(id) = known_name(connection, name)? {
+        return Ok(id);
+    }
+    let mut insert = connection.prepare_cached("INSERT INTO names (name) VALUES (?1)")?;
+    insert.execute([Stored(name)])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The number of a name, when it has one.
+pub(super) fn known_name(connection: &Connection, name: &Name) -> Result<Option<i64>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id FROM names WHERE name = ?1")?;
+    optional(query.query_row([Stored(name)], |row| row.get(0)))
 }
 
 /// An event as the log keeps it.

@@ -2,6 +2,7 @@
 //!
 //! Migrations are ordered, append-only, one transaction each; `user_version` counts the ones applied.
 
+use std::cmp::Ordering;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -46,6 +47,23 @@ pub(super) fn claim(connection: &Connection, path: &Path) -> Result<(), StoreErr
     }
 }
 
+/// Refuses a file that is not ours, and one that another version has written or has yet to migrate.
+pub(super) fn is_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found.cmp(&known()) {
+        _ if id != APPLICATION_ID => Err(StoreError::NotOurs(path.to_owned())),
+        Ordering::Greater => Err(StoreError::TooNew { found, known: known() }),
+        Ordering::Less => Err(StoreError::TooOld { found, known: known() }),
+        Ordering::Equal => Ok(()),
+    }
+}
+
+/// The newest schema.
+fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("there are few migrations")
+}
+
 /// WAL with synchronous FULL: a commit is on disk when it returns.
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -61,9 +79,8 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
 /// Applies what is missing.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
+    if found > known() {
+        return Err(StoreError::TooNew { found, known: known() });
     }
     for (number, migration) in (1u32..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
         let step = connection.transaction()?;

@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::job::{Call, Job, Owed};
 use super::page::{Filled, Page, Step, Unfilled, With};
+use super::shadow::Shadow;
+use super::totals::Totals;
 use super::{Flaw, StoreError, schema};
 use crate::clock::Clock;
 use crate::moment::Moment;
@@ -29,8 +31,12 @@ const PLACES: usize = 65_536;
 const BATCH: usize = 512;
 /// Between two tries to write what is owed while the disk refuses.
 const RETRY: Duration = Duration::from_millis(250);
-/// So often the high-water time is written, work or none, and what ran out is swept.
+/// So often the high-water time is written, work or none, and what is due is swept.
 const TICK: Duration = Duration::from_secs(60);
+/// Between two sweeps while more is due than one of them takes.
+const SWEEPING: Duration = Duration::from_secs(1);
+/// Counts that nobody waits for are written after so long at most.
+const COUNTING: Duration = Duration::from_secs(2);
 /// How long a close waits for holds that are still open.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,7 +67,9 @@ pub(super) struct Start {
     /// The node's run.
     pub(super) run: i64,
     /// What to do in the transaction of an idle moment.
-    pub(super) sweep: fn(&mut Page<'_>) -> Result<(), StoreError>,
+    pub(super) sweep: fn(&mut Page<'_>) -> Result<bool, StoreError>,
+    /// Counts that wait for a transaction.
+    pub(super) shadow: Arc<Shadow>,
     /// A fault that a test wants.
     pub(super) flaw: Flaw,
 }
@@ -74,7 +82,7 @@ impl Writer {
         let commits = Arc::new(AtomicU64::new(0));
         let fault = |error: std::io::Error| StoreError::Disk(error.to_string().into());
         let ticked = start.clock.now();
-        let pen = Pen { start, commits: Arc::clone(&commits), owed: Vec::new(), ticked };
+        let pen = Pen { start, commits: Arc::clone(&commits), owed: Vec::new(), ticked, pause: TICK };
         // A runtime of its own: this thread waits on two channels and a timer, and blocks on the disk.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fault)?;
         let thread = std::thread::Builder::new()
@@ -147,6 +155,8 @@ struct Pen {
     owed: Vec<Box<dyn Owed>>,
     /// When the time was noted last.
     ticked: Timestamp,
+    /// How long after that it is noted again.
+    pause: Duration,
 }
 
 /// Why the thread stops taking jobs.
@@ -161,7 +171,7 @@ impl Pen {
         let mut first = Vec::new();
         loop {
             let retrying = !self.owed.is_empty();
-            let pause = if retrying { RETRY } else { TICK };
+            let pause = if retrying { RETRY } else { self.pause.min(COUNTING) };
             // Jobs first: what is owed is collected after them below, so a barrier covers all that was
             // sent before it.
             tokio::select! {
@@ -238,6 +248,7 @@ impl Pen {
         }
         self.collect(&mut owed);
         let mut done = Ok(());
+        // With it go the last counts.
         let last = self.transact(&mut [], |page| schema::set_clean_mark(page.connection));
         if let Err(error) = last {
             tracing::error!(%error, "the ledger's last commit failed");
@@ -251,7 +262,7 @@ impl Pen {
 
     /// Commits a batch together with all that is owed, and answers.
     fn write(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        if batch.is_empty() && self.owed.is_empty() {
+        if batch.is_empty() && self.owed.is_empty() && self.start.shadow.is_empty() {
             return;
         }
         Moment::Gathered.reached();
@@ -271,16 +282,22 @@ impl Pen {
         }
     }
 
-    /// Once a minute: notes the time and sweeps what ran out.
+    /// Once a minute, and sooner while there is much to do: notes the time and sweeps what is due.
     fn tick(&mut self) {
         let now = self.start.clock.now();
-        if now >= self.ticked.plus(TICK) {
-            self.ticked = now;
-            let sweep = self.start.sweep;
-            if let Err(error) = self.transact(&mut [], sweep) {
-                tracing::warn!(%error, "the ledger could not note the time");
-            }
+        if now < self.ticked.plus(self.pause) {
+            return;
         }
+        self.ticked = now;
+        let (sweep, mut more) = (self.start.sweep, false);
+        let swept = self.transact(&mut [], |page| {
+            more = sweep(page)?;
+            Ok(())
+        });
+        if let Err(error) = swept {
+            tracing::warn!(%error, "the ledger could not note the time");
+        }
+        self.pause = if more { SWEEPING } else { TICK };
     }
 
     /// One transaction, from beginning to commit: what is owed, the jobs, then `last`. The outcomes
@@ -301,13 +318,16 @@ impl Pen {
             self.roll_back();
         }
         let connection = &self.start.connection;
-        let Filled { outcomes, run, written } = done.map_err(Unfilled::into_error)?;
+        let Filled { outcomes, run, written, moved } = done.map_err(Unfilled::into_error)?;
         self.start.run = run;
         self.owed.drain(..written);
-        // Readers are woken before callers, so that a caller finds what it caused.
+        // Readers are woken before callers, so that a caller finds what it caused: by a new event, and by
+        // sums that moved without one.
         match schema::newest_event(connection) {
             Ok(newest) => {
-                self.start.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+                self.start
+                    .newest
+                    .send_if_modified(|known| std::mem::replace(known, newest) != newest || moved);
             }
             Err(error) => tracing::warn!(%error, "the newest event could not be read"),
         }
@@ -365,21 +385,21 @@ impl Pen {
         }
         let ticking = outcomes.is_empty() && self.owed.is_empty();
         last(&mut page)?;
-        let (totals, now, run) = (page.totals, page.now, page.run);
-        if changes(connection)? == before && !ticking {
+        let (run, written) = (page.run, owed.len());
+        self.start.shadow.count(&mut page)?;
+        if changes(connection)? == before && page.hours.is_empty() && !ticking {
             // Nothing was written: a barrier or a refusal needs no fsync.
             connection.execute_batch("ROLLBACK")?;
-            return Ok(Filled { outcomes, run, written: owed.len() });
+            return Ok(Filled { outcomes, run, written, moved: false });
         }
-        totals.store(connection, now)?;
+        page.add_up()?;
         Moment::Filled.reached();
         if !answers_first {
             connection.execute_batch("COMMIT")?;
         }
         Moment::Committed.reached();
-        let written = owed.len();
         self.commits.fetch_add(1, Ordering::AcqRel);
-        Ok(Filled { outcomes, run, written })
+        Ok(Filled { outcomes, run, written, moved: page.totals != Totals::default() })
     }
 }
 

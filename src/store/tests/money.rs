@@ -138,7 +138,10 @@ async fn what_ran_out_is_swept_while_the_ledger_runs() {
     ledger.barrier().await;
     ledger.barrier().await;
     assert_eq!(units(&ledger, 1).await, (0, 0, 0));
-    assert!(matches!(events(&ledger).await[..], [_, Event::UnitsExpired { units: 5, .. }]));
+    assert!(matches!(
+        events(&ledger).await[..],
+        [Event::SaleAttributed { .. }, _, Event::UnitsExpired { units: 5, .. }]
+    ));
     ledger.crash().await;
     assert_eq!(Ledger::high_water(&world.path()).unwrap(), world.clock.now());
 }
