@@ -11,6 +11,7 @@ mod error;
 mod flaw;
 mod grants;
 mod holds;
+mod hours;
 mod incoming;
 mod job;
 mod lock;

@@ -1,5 +1,6 @@
-// Keeps the numbers live: each event of the log asks the server for the same page part again, so
-// there is one template and one truth. Without this script the page is complete but still.
+// Keeps the numbers live: each event of the log, and each word that the sums moved, asks the server for
+// the same page part again, so there is one template and one truth. Without this script the page is
+// complete but still.
 "use strict";
 (() => {
   const live = document.getElementById("live");
@@ -46,6 +47,7 @@
   const stream = new EventSource(`/api/v1/events?after=${live.dataset.after}`);
   stream.onopen = () => { feed.textContent = "Live"; };
   stream.onmessage = soon;
+  stream.addEventListener("sums", soon);
   stream.onerror = () => {
     feed.textContent = stream.readyState === EventSource.CLOSED ? "No longer live. Reload the page." : "Not reachable. Trying again.";
   };

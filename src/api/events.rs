@@ -2,6 +2,9 @@
 //!
 //! The log is the truth and the watch only wakes: a reader that was away names the last id it saw
 //! (`Last-Event-ID`, or `?after=`) and gets every row after it. Without one it starts at the end.
+//!
+//! A charged request is no event, for there are too many of them. When only the sums moved, a frame of
+//! the type `sums` without a number says so, now and then: whoever shows them reads them again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use crate::web::{Caller, MayRead, Operator, Problem};
 
 /// Rows read at once.
 const BATCH: u32 = 256;
+/// Between the sums' moving and the word of it, in which more may come.
+const QUIET: Duration = Duration::from_millis(250);
 /// A comment goes out when nothing else did for this long, so that proxies keep the line open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -37,6 +42,8 @@ struct Reader {
     caller: Caller,
     wake: watch::Receiver<i64>,
     last: i64,
+    /// The ledger changed since the client was told anything.
+    woken: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -52,8 +59,8 @@ pub(super) async fn stream(
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "Too many event streams are open.")
             .retry_after(30)
     })?;
-    let wake = op.parts.ledger.watch();
-    let newest = *wake.borrow();
+    let mut wake = op.parts.ledger.watch();
+    let newest = *wake.borrow_and_update();
     let last =
         match headers.get("last-event-id") {
             Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
@@ -61,7 +68,7 @@ pub(super) async fn stream(
             })?,
             None => from.after.unwrap_or(newest),
         };
-    let reader = Reader { op, caller, wake, last, _permit: permit };
+    let reader = Reader { op, caller, wake, last, woken: false, _permit: permit };
     let frames = stream::unfold(reader, next_batch).flat_map(stream::iter);
     Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -70,21 +77,35 @@ pub(super) async fn stream(
 /// appliance or a failing ledger: the client comes back with the last id it has.
 async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>>, Reader)> {
     loop {
+        reader.woken |= reader.wake.has_changed().ok()?;
         reader.wake.borrow_and_update();
         reader.caller.still_may(&reader.op, Scope::Read).await.ok()?;
         let rows = reader.op.parts.ledger.events_after(reader.last, BATCH).await;
         let rows =
             rows.inspect_err(|error| tracing::error!(%error, "the event log could not be read")).ok()?;
         if let Some(newest) = rows.last() {
-            reader.last = newest.id;
+            (reader.last, reader.woken) = (newest.id, false);
             return Some((rows.iter().map(|row| Ok(frame(row))).collect(), reader));
         }
+        let quiet = async {
+            match reader.woken {
+                true => tokio::time::sleep(QUIET).await,
+                false => std::future::pending().await,
+            }
+        };
         let ended = match &reader.caller {
             Caller::Session(ended) => ended.clone(),
             Caller::Key(_) => reader.op.parts.stop.clone(),
         };
         tokio::select! {
-            changed = reader.wake.changed() => changed.ok()?,
+            () = quiet => {
+                reader.woken = false;
+                return Some((vec![Ok(Frame::default().event("sums").data("{}"))], reader));
+            }
+            changed = reader.wake.changed(), if !reader.woken => {
+                changed.ok()?;
+                reader.woken = true;
+            }
             () = reader.op.parts.stop.cancelled() => return None,
             () = ended.cancelled() => return None,
         }

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, params};
 
+use super::hours::{Hour, Sums};
 use super::rows::Stored;
-use super::spends::{Hour, Sums};
 use super::totals::Totals;
-use super::{StoreError, rows, spends};
+use super::{StoreError, hours, rows};
 use crate::event::Event;
 use crate::types::Timestamp;
 
@@ -65,7 +65,7 @@ impl<'a> Page<'a> {
     /// Adds what the steps added up to to the stored sums, and notes the time: the last thing before the
     /// commit.
     pub(super) fn add_up(&self) -> Result<(), StoreError> {
-        spends::add(self.connection, &self.hours)?;
+        hours::add(self.connection, &self.hours)?;
         self.totals.store(self.connection, self.now)
     }
 

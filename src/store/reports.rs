@@ -3,13 +3,13 @@
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
+use super::hours::{SECS_AN_HOUR, hour_of};
 use super::rows::{column, known_name};
 use super::totals::{self, Totals};
 use super::{Ledger, StoreError};
 use crate::types::{Msat, Name, Timestamp};
 
 const HOURS_A_DAY: i64 = 24;
-const SECS_AN_HOUR: u64 = 3_600;
 
 /// What was earned and received. Revenue is earned when it is delivered or charged; days begin at
 /// midnight UTC, and the week is today and the six days before it.
@@ -238,11 +238,6 @@ fn by_route(
         Ok(RouteRevenue { service, route, sums: read(row)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Hours since the Unix epoch.
-pub(super) fn hour_of(at: Timestamp) -> i64 {
-    i64::try_from(at.secs() / SECS_AN_HOUR).unwrap_or(i64::MAX)
 }
 
 fn count(stored: i64) -> Result<u64, StoreError> {

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::hours::{Hour, Sums};
 use super::page::Page;
 use super::rows::name_id;
-use super::spends::{Hour, Sums};
 use super::totals::count;
-use super::{Ledger, StoreError, reports};
+use super::{Ledger, StoreError};
 use crate::types::{Msat, Name};
 
 /// Routes that are counted between two writes; more than anybody has.
@@ -32,11 +32,10 @@ impl Shadow {
     /// Moves what waits to the page's sums; it is gone when the page comes to nothing.
     pub(super) fn count(&self, page: &mut Page<'_>) -> Result<(), StoreError> {
         let counts = std::mem::take(&mut *self.waiting());
-        let hour = reports::hour_of(page.now);
         for ((service, route), (calls, would_be)) in counts {
             let (service, route) = (name_id(page.connection, &service)?, name_id(page.connection, &route)?);
             let sums = Sums { shadow_calls: count(calls), shadow_msat: count(would_be), ..Sums::default() };
-            page.hours.push((Hour { hour, service, route }, sums));
+            page.hours.push((Hour::at(page.now, service, route), sums));
         }
         Ok(())
     }

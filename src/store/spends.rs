@@ -1,13 +1,12 @@
-//! What each request used up, and the sums by hour that stay when the single rows are dropped.
-
-use std::collections::BTreeMap;
+//! What each request used up, row by row until its grant has long been over.
 
 use rusqlite::{Connection, params};
 
+use super::hours::{Hour, Sums};
 use super::page::Page;
 use super::rows::{Stored, column};
 use super::totals::{count, msat};
-use super::{Ledger, StoreError, reports};
+use super::{Ledger, StoreError};
 use crate::types::{Msat, Name, PaymentHash, Timestamp};
 
 /// Rows of one grant that one idle moment drops.
@@ -147,72 +146,7 @@ pub(super) fn write(page: &mut Page<'_>, spend: &Spend) -> Result<(), StoreError
     } else {
         Sums { calls: 1, earned_msat: msat(spend.earned), ..Sums::default() }
     };
-    page.hours
-        .push((Hour { hour: reports::hour_of(page.now), service: spend.service, route: spend.route }, sums));
-    Ok(())
-}
-
-/// One row of the sums by hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Hour {
-    pub(super) hour: i64,
-    pub(super) service: i64,
-    pub(super) route: i64,
-}
-
-/// What is added to it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) calls: i64,
-    pub(super) earned_msat: i64,
-    pub(super) granted_calls: i64,
-    pub(super) granted_msat: i64,
-    pub(super) shadow_calls: i64,
-    pub(super) shadow_msat: i64,
-}
-
-impl Sums {
-    fn plus(self, other: &Sums) -> Sums {
-        Sums {
-            calls: self.calls.saturating_add(other.calls),
-            earned_msat: self.earned_msat.saturating_add(other.earned_msat),
-            granted_calls: self.granted_calls.saturating_add(other.granted_calls),
-            granted_msat: self.granted_msat.saturating_add(other.granted_msat),
-            shadow_calls: self.shadow_calls.saturating_add(other.shadow_calls),
-            shadow_msat: self.shadow_msat.saturating_add(other.shadow_msat),
-        }
-    }
-}
-
-/// Adds a page's sums to the stored ones: one statement for each hour and route, however many requests
-/// share the commit.
-pub(super) fn add(connection: &Connection, hours: &[(Hour, Sums)]) -> Result<(), StoreError> {
-    let mut rows = BTreeMap::new();
-    for (hour, sums) in hours {
-        let row = rows.entry(*hour).or_insert_with(Sums::default);
-        *row = row.plus(sums);
-    }
-    for (at, sums) in rows {
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO revenue_hourly (hour, service, route, calls, earned_msat, granted_calls, granted_msat,
-                                         shadow_calls, shadow_msat)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET
-                 calls = calls + ?4, earned_msat = earned_msat + ?5, granted_calls = granted_calls + ?6,
-                 granted_msat = granted_msat + ?7, shadow_calls = shadow_calls + ?8, shadow_msat = shadow_msat + ?9",
-        )?;
-        upsert.execute(params![
-            at.hour,
-            at.service,
-            at.route,
-            sums.calls,
-            sums.earned_msat,
-            sums.granted_calls,
-            sums.granted_msat,
-            sums.shadow_calls,
-            sums.shadow_msat,
-        ])?;
-    }
+    page.hours.push((Hour::at(page.now, spend.service, spend.route), sums));
     Ok(())
 }
 

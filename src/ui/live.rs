@@ -207,6 +207,7 @@ fn sync(node: &NodeView, now: Timestamp) -> String {
 fn payment(row: &PaymentRow) -> Payment {
     let (state, state_class) = match row.state {
         _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
+        _ if row.over > Msat::ZERO => ("Overpaid", "good"),
         PaymentState::Unredeemed => ("Paid", "waits"),
         PaymentState::Held => ("In use", "waits"),
         PaymentState::Left => ("Not used up", "waits"),

@@ -4,9 +4,9 @@ use futures_util::StreamExt;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use tollhouse::ledger::Bought;
+use tollhouse::ledger::{Bought, Draw, Ending, Sale};
 use tollhouse::ports::CloseHow;
-use tollhouse::types::{Msat, PaymentHash};
+use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 use tollhouse::web::keys::{self, Scope};
 
 use crate::admin_app::{AdminApp, PATIENCE, START, ok, problem, usable_channel};
@@ -166,12 +166,48 @@ async fn the_event_stream_tells_of_a_payment_and_resumes_where_it_was_left() {
     received(&app, 4, 1).await;
     let resumed = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", id);
     let mut resumed = Frames::of(resumed.send().await.expect("an answer"));
-    for n in [3u8, 4] {
+    let seen =
+        [(2u8, "sale_attributed"), (3, "payment_received"), (3, "sale_attributed"), (4, "payment_received")];
+    for (n, kind) in seen {
         let (_, data) = resumed.next().await.expect("an event");
-        assert_eq!(data["payment_hash"], hex::encode([n; 32]), "nothing was missed, nothing came twice");
+        let expected = (Value::from(hex::encode([n; 32])), Value::from(kind));
+        let got = (data["payment_hash"].clone(), data["kind"].clone());
+        assert_eq!(got, expected, "nothing was missed, nothing came twice");
     }
     let bad = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", "x").send().await;
     assert_eq!(problem(bad.expect("an answer")).await.1, "bad_event_id");
+}
+
+#[tokio::test]
+async fn a_charged_request_is_told_though_it_is_no_event() {
+    let app = AdminApp::start().await;
+    let key = app.key(&[Scope::Read]).await;
+    let sale = Sale {
+        payment_hash: received(&app, 1, 15).await,
+        token_id: TokenId::from_bytes([1; 32]),
+        service: "rates".parse().expect("a name"),
+        route: "exchange-rates".parse().expect("a name"),
+        kind: Kind::Pack,
+        units: 3,
+        lasts: None,
+        sold: sats(15),
+        quote: None,
+        valid_until: START.plus(PATIENCE),
+    };
+    let draw = Draw::one(sale.route.clone());
+    let held = app.ledger.reserve(sale, draw).await.expect("held");
+    let mut stream = app.read("/api/v1/events", &key).await;
+    held.end(Ending::Delivered);
+    let mut text = String::new();
+    while !text.contains("event: sums") {
+        let chunk = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("in time");
+        text.push_str(std::str::from_utf8(&chunk.expect("readable").expect("more")).expect("text"));
+    }
+    assert!(!text.contains("id:"), "{text}");
+    let status = ok(app.read("/api/v1/status", &key).await).await;
+    assert_eq!(status["revenue"]["total_msat"], 5_000);
+    assert_eq!((&status["ledger"]["units_spent"], &status["ledger"]["ok"]), (&json!(1), &json!(true)));
+    assert!(app.ledger.audit().await.expect("it reads").ok);
 }
 
 #[tokio::test]

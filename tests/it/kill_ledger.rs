@@ -209,7 +209,6 @@ impl Place {
     async fn check_books(&self, tally: &Tally) {
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         let (ledger, opened) = Ledger::open(&self.dir.path().join("ledger.db"), clock).expect("it opens");
-        assert!(opened.clean, "the last end was orderly");
         let tokens = self.customers.tokens();
         let crashed = Crashed::of(&ledger).await;
         // A gate that died before it was up has told nobody what it resolved.
@@ -220,14 +219,15 @@ impl Place {
             let complete = token.complete.load(Ordering::SeqCst);
             let ended = grant.spent + grant.crash_restored;
             let seen = format!("{grant:?}, {hits:?}, {complete} whole answers");
+            assert!(hits.served <= ended && complete <= hits.served, "the books lack what was seen: {seen}");
             assert_eq!((grant.sold, grant.left, grant.held, grant.spent), (1, 0, 0, 1), "{seen}");
             assert!(token.spent.load(Ordering::SeqCst), "a used token is answered 402: {seen}");
-            assert!(hits.served <= ended && complete <= hits.served, "the books lack what was seen: {seen}");
             let failed = hits.served + hits.failed;
             assert!(failed <= ended + grant.restored, "the books lack what was seen: {seen}");
             // A second crash charges, whether or not the request had left: the one way to pay for nothing.
             assert!(hits.served > 0 || crashed.tokens.contains(&token.hash), "a unit was lost: {seen}");
         }
+        assert!(opened.clean, "the last end was orderly");
         let audit = ledger.audit().await.expect("it reads");
         assert!(audit.ok, "{audit:?}");
         let bought = i64::try_from(tokens.len()).expect("fits");
