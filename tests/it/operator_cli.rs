@@ -85,6 +85,8 @@ async fn endpoints_are_kept_from_the_command_line() {
         amount_msat: Msat::from_sat(5).expect("in range"),
         service: None,
         route: None,
+        over_msat: Msat::ZERO,
+        late: false,
     };
     desk.app.ledger.log(event).await.expect("logged");
     let got = receiver.got(|got| got.len() == 2).await;

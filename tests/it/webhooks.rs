@@ -125,6 +125,8 @@ fn paid(n: u8) -> Event {
         amount_msat: Msat::from_sat(5).expect("in range"),
         service: None,
         route: None,
+        over_msat: Msat::ZERO,
+        late: false,
     }
 }
 

@@ -76,7 +76,14 @@ async fn live(dir: &Path) {
     while let Some(line) = hears.recv().await {
         let payment_hash: PaymentHash = line.parse().expect("a payment hash");
         let amount_msat = Msat::from_sat(1).expect("in range");
-        let event = Event::PaymentReceived { payment_hash, amount_msat, service: None, route: None };
+        let event = Event::PaymentReceived {
+            payment_hash,
+            amount_msat,
+            service: None,
+            route: None,
+            over_msat: Msat::ZERO,
+            late: false,
+        };
         ledger.log(event).await.expect("logged");
         say(&line);
     }
