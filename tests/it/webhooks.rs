@@ -37,6 +37,8 @@ pub(crate) struct Got {
     pub(crate) at: u64,
     signature: String,
     body: Bytes,
+    /// The status it was answered with; 0 is none.
+    pub(crate) answered: u16,
 }
 
 impl Got {
@@ -70,18 +72,19 @@ type Shared = (Arc<watch::Sender<Vec<Got>>>, Arc<Mutex<VecDeque<u16>>>);
 async fn take(State((told, answers)): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name: &str| headers[name].to_str().expect("readable").to_owned();
     assert_eq!(text("content-type"), "application/json");
+    let answer = {
+        let mut answers = answers.lock().expect("no test panics here");
+        // The last word stays.
+        if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() }
+    };
     let got = Got {
+        answered: answer.unwrap_or(200),
         id: text("webhook-id"),
         at: text("webhook-timestamp").parse().expect("seconds"),
         signature: text("webhook-signature"),
         body,
     };
     told.send_modify(|all| all.push(got));
-    let answer = {
-        let mut answers = answers.lock().expect("no test panics here");
-        // The last word stays.
-        if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() }
-    };
     match answer {
         Some(0) => std::future::pending().await,
         Some(302) => (StatusCode::FOUND, [("location", "/")]).into_response(),
