@@ -23,6 +23,7 @@ mod rates;
 mod send;
 mod services;
 mod status;
+mod tokens;
 mod webhooks;
 
 /// The API's addresses.
@@ -56,6 +57,9 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/deliveries/{id}/redeliver", post(webhooks::redeliver))
         .route("/api/v1/keys", get(keys::list).post(keys::add))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .route("/api/v1/tokens", get(tokens::list))
+        .route("/api/v1/tokens/grant", post(tokens::give))
+        .route("/api/v1/tokens/{payment_hash}", get(tokens::look).delete(tokens::revoke))
         .route("/api/v1/onchain/address", post(control::new_address))
         .route("/api/v1/channels", post(control::open_channel))
         .route("/api/v1/channels/{channel_id}", delete(control::close_channel))

@@ -25,6 +25,7 @@ use crate::types::{PaymentHash, Timestamp};
 mod allowance;
 mod application;
 mod counter;
+mod gift;
 mod mint;
 mod offered;
 mod prefer;
@@ -33,6 +34,7 @@ mod pricing;
 mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
+pub use gift::{Gift, GiftAsk, NotGiven};
 pub use offered::Offered;
 pub use prefer::L402_OFFER;
 pub use price_tag::PriceTag;

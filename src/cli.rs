@@ -15,6 +15,7 @@ mod rates;
 mod run;
 mod services;
 mod times;
+mod tokens;
 mod webhooks;
 
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
     Rates(rates::RatesArgs),
+    /// Give tokens away, find them, take them back
+    Tokens(Box<tokens::TokensArgs>),
     /// Have what happens sent to other programs, signed
     Webhooks(webhooks::WebhooksArgs),
     /// See and change what is sold
@@ -75,6 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
+        Command::Tokens(args) => tokens::run(&args, &env),
         Command::Webhooks(args) => webhooks::run(&args, &env),
         Command::Services(args) => services::run(&args, &env),
         Command::Price(args) => price::run(&args, &env),

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use tollhouse::web::keys::{self, Scope};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -43,7 +44,7 @@ async fn no_secret_reaches_the_log() {
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _here = tracing::subscriber::set_default(subscriber);
 
-    let app = AdminApp::start().await;
+    let app = AdminApp::selling(vec![crate::forward_auth::service()]).await;
     let token = app.claim_token().await;
     app.get(&format!("/claim?token={token}")).send().await.expect("an answer");
     app.claim(&token, PASSWORD, "not the same one").await;
@@ -57,12 +58,22 @@ async fn no_secret_reaches_the_log() {
     let key = app.key(&[Scope::Read]).await;
     app.get("/api/v1/status").bearer_auth(&key).send().await.expect("an answer");
     app.get("/").header("cookie", &session).send().await.expect("an answer");
+    let ask = json!({ "service": "api", "budget": "100 sat", "label": "partner" });
+    let given = app.change("/api/v1/tokens/grant", admin_key.trim(), ask).await;
+    let given: Value = given.json().await.expect("JSON");
+    let ask = json!({ "service": "api", "path": "/a", "authorization": given["authorization"] });
+    let held = app.change("/api/v1/integration/verify", admin_key.trim(), ask).await;
+    assert_eq!(held.status(), 200);
+    let more = json!({ "label": "more", "scopes": ["read"] });
+    let more: Value = app.change("/api/v1/keys", admin_key.trim(), more).await.json().await.expect("JSON");
+    let said = |value: &Value| value.as_str().expect("text").to_owned();
+    let (macaroon, preimage, more) = (said(&given["macaroon"]), said(&given["preimage"]), said(&more["key"]));
     tracing::debug!(op = ?app.op, "the state describes itself");
 
     let text = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("UTF-8");
     assert!(text.contains("was claimed") && text.contains("the state describes itself"), "{text}");
     let id = session.split_once('=').expect("a cookie").1;
-    for secret in [PASSWORD, wrong, &token, id, admin_key.trim(), &key] {
+    for secret in [PASSWORD, wrong, &token, id, admin_key.trim(), &key, &macaroon, &preimage, &more] {
         assert!(!text.contains(secret), "{secret} in the log");
     }
 }

@@ -69,7 +69,7 @@ async fn sells_nothing(shop: &Appliance, upstream: &Upstream) {
 }
 
 /// Coins for both, from bitcoind's wallet.
-async fn fund(bitcoind: &Bitcoind, shop: &Appliance, payer: &Appliance) {
+pub(crate) async fn fund(bitcoind: &Bitcoind, shop: &Appliance, payer: &Appliance) {
     for node in [shop, payer] {
         let address = node.post("/api/v1/onchain/address", json!({})).await["address"].clone();
         let address: Address<_> = serde_json::from_value(address).expect("an address");
@@ -81,7 +81,7 @@ async fn fund(bitcoind: &Bitcoind, shop: &Appliance, payer: &Appliance) {
     }
 }
 
-async fn open_channel(bitcoind: &Bitcoind, shop: &Appliance, payer: &Appliance) {
+pub(crate) async fn open_channel(bitcoind: &Bitcoind, shop: &Appliance, payer: &Appliance) {
     let peer = shop.up().await["node_id"].clone();
     let ask = json!({ "peer": peer, "address": shop.peers, "amount_sat": 500_000 });
     payer.post("/api/v1/channels", ask).await;

@@ -16,8 +16,8 @@ use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, problem};
 
-mod caddy;
-mod proxied;
+pub(crate) mod caddy;
+pub(crate) mod proxied;
 
 /// What this proxy's customers ask for, unless a test says otherwise.
 const HOST: &str = "api.example";

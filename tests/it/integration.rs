@@ -1,17 +1,20 @@
 //! The integration API, as an application sees it and as an attacker tries it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{Offer, Offering, PathPattern, Route, Service, Terms, Upstream};
 use tollhouse::l402::{authorization, parse_challenge};
 use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::Scope;
 
-use crate::admin_app::{AdminApp, ok, problem};
+use crate::admin_app::{AdminApp, PATIENCE, ok, problem};
 
 const CHALLENGES: &str = "/api/v1/integration/challenges";
 const VERIFY: &str = "/api/v1/integration/verify";
@@ -273,9 +276,25 @@ async fn a_hold_that_nobody_settles_goes_back_in_time() {
     let look = format!("/api/v1/integration/holds/{}", hold["hold_id"].as_str().expect("an id"));
     assert_eq!(ok(shop.app.read(&look, &shop.key).await).await["state"], "expired");
 
+    // Without anybody asking, too.
+    shop.hold(&token, json!({})).await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    tracker.spawn(Arc::clone(&shop.app.op.parts.custody).watch(stop.clone()));
+    let mut news = shop.app.ledger.watch();
+    shop.app.clock.advance(Duration::from_secs(120));
+    tokio::time::timeout(PATIENCE, async {
+        while shop.units(hash).await != (1, 0, 0) {
+            news.changed().await.expect("the ledger is open");
+        }
+    })
+    .await
+    .expect("it goes back");
+
     // At shutdown everything goes back, and nothing more is taken.
     let hold = shop.hold(&token, json!({})).await;
-    shop.app.op.parts.custody.close_all();
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
     assert_eq!(shop.units(hash).await, (1, 0, 0));
     assert_eq!(shop.code(&end_of(&hold, "settle"), json!({})).await, is(409, "hold_expired"));
     assert_eq!(shop.refused(&token, json!({})).await, is(503, "stopping"));

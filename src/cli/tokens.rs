@@ -1,0 +1,257 @@
+//! `tollhouse tokens`: give tokens away, find any, see what one was used for, take one back.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
+use super::times::moment;
+use crate::config::Environment;
+use crate::types::Msat;
+
+/// A hash as tables show it.
+const SHORT: usize = 12;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TokensArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    command: Tokens,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tokens {
+    /// Give a token away, and show it once: for a partner, a department, your own agents
+    Grant {
+        /// The service whose every priced route it opens
+        #[arg(long)]
+        service: String,
+        /// What may be drawn from it, such as "1000 sat"
+        #[arg(long)]
+        budget: String,
+        /// The budget is for each of so long, such as day or "12 hours" [default: for its whole life]
+        #[arg(long)]
+        per: Option<String>,
+        /// How long it is good, such as 30d [default: a year]
+        #[arg(long)]
+        expires: Option<String>,
+        /// Whom it is for
+        #[arg(long)]
+        label: String,
+    },
+    /// Tokens that were used or granted, the newest first
+    List {
+        /// The beginning of a payment hash, or a part of a label
+        search: Option<String>,
+        /// Only those of this service
+        #[arg(long)]
+        service: Option<String>,
+        /// Only request, pack, pass, balance or granted
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only live, over, held or revoked
+        #[arg(long)]
+        state: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One token: its units, and the requests that were charged to it
+    Show {
+        /// Its payment hash, or a beginning that no other has
+        payment_hash: String,
+        /// How many requests at most
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Take a token back: it opens nothing any more
+    Revoke {
+        /// Its payment hash, or a beginning that no other has
+        payment_hash: String,
+    },
+}
+
+/// Grants, lists, shows or revokes.
+pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| match &args.command {
+        Tokens::Grant { service, budget, per, expires, label } => {
+            let ask = json!({
+                "service": service, "budget": budget, "per": per, "expires": expires, "label": label,
+            });
+            let given = admin.post("/api/v1/tokens/grant", &ask).await?;
+            let text = given_text(&given);
+            Ok(Shown::new(given, text))
+        }
+        Tokens::List { search, service, kind, state, limit } => {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            let said = [("search", search), ("service", service), ("kind", kind), ("state", state)];
+            for (name, value) in said {
+                if let Some(value) = value {
+                    query.append_pair(name, value);
+                }
+            }
+            query.append_pair("limit", &limit.to_string());
+            let listed = admin.get(&format!("/api/v1/tokens?{}", query.finish())).await?;
+            let text = list_text(&listed);
+            Ok(Shown::new(listed, text))
+        }
+        Tokens::Show { payment_hash, limit } => {
+            let hash = whole(admin, payment_hash).await?;
+            let token = admin.get(&format!("/api/v1/tokens/{hash}?limit={limit}")).await?;
+            let text = token_text(&token);
+            Ok(Shown::new(token, text))
+        }
+        Tokens::Revoke { payment_hash } => {
+            let hash = whole(admin, payment_hash).await?;
+            let revoked = admin.delete(&format!("/api/v1/tokens/{hash}")).await?;
+            let text = match revoked["known"].as_bool() {
+                Some(false) => {
+                    "No token of that payment was used yet; it opens nothing when it comes.".to_owned()
+                }
+                _ => {
+                    format!("The token opens nothing any more; {} units were left.", revoked["revoked_units"])
+                }
+            };
+            Ok::<_, Failure>(Shown::new(revoked, text))
+        }
+    })
+}
+
+/// The whole hash that begins so.
+async fn whole(admin: &Admin, beginning: &str) -> Result<String, Failure> {
+    let clean = beginning.trim().to_ascii_lowercase();
+    if clean.is_empty() || !clean.bytes().all(|b| b.is_ascii_hexdigit()) || clean.len() > 64 {
+        return Err(Failure::arguments(format!("`{beginning}` is not the beginning of a payment hash")));
+    }
+    if clean.len() == 64 {
+        return Ok(clean);
+    }
+    let found = admin.get(&format!("/api/v1/tokens?search={clean}&limit=500")).await?;
+    let rows = found["tokens"].as_array().into_iter().flatten();
+    let hashes = rows.filter_map(|row| row["payment_hash"].as_str());
+    let mut fitting = hashes.filter(|hash| hash.starts_with(&clean));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one.to_owned()),
+        (None, _) => Err(Failure::arguments(format!("no token's payment hash begins with {clean}"))),
+        (Some(_), Some(_)) => {
+            Err(Failure::arguments(format!("several payment hashes begin with {clean}: say more of it")))
+        }
+    }
+}
+
+fn given_text(given: &Value) -> String {
+    format!(
+        "{}\n\nGranted to {}: {}, good until {}.\nPayment hash {}.\nThis is the only time that the token is \
+         shown. Its holder sends it as: Authorization: L402 …",
+        word(&given["authorization"]),
+        word(&given["label"]),
+        budget(given),
+        moment(&given["valid_until"]),
+        word(&given["payment_hash"]),
+    )
+}
+
+fn list_text(listed: &Value) -> String {
+    let rows = listed["tokens"].as_array().into_iter().flatten().map(|token| {
+        let units = &token["units"];
+        [
+            word(&token["payment_hash"]).chars().take(SHORT).collect(),
+            word(&token["kind"]),
+            word(&token["service"]),
+            word(&token["label"]),
+            word(&token["state"]),
+            amount(token, &units["left"]),
+            amount(token, &units["spent"]),
+            token["calls"].to_string(),
+            moment(&token["valid_until"]),
+        ]
+    });
+    let header = ["PAYMENT", "KIND", "SERVICE", "LABEL", "STATE", "LEFT", "SPENT", "CALLS", "GOOD UNTIL"];
+    let mut text = table(header, rows);
+    if !listed["next_before"].is_null() {
+        text.push_str("\n… and more: search, or raise --limit");
+    }
+    text
+}
+
+fn token_text(token: &Value) -> String {
+    let units = &token["units"];
+    let count = |name: &str| amount(token, &units[name]);
+    let mut lines = vec![
+        format!("payment   {}", word(&token["payment_hash"])),
+        format!("kind      {}, {}", word(&token["kind"]), word(&token["state"])),
+        format!("service   {} / {}", word(&token["service"]), word(&token["route"])),
+    ];
+    if token["label"].is_string() {
+        lines.push(format!("label     {}", word(&token["label"])));
+        lines.push(format!("budget    {}", budget(token)));
+    } else {
+        lines.push(format!("price     {}", sats(&token["price_msat"])));
+    }
+    lines.push(format!(
+        "units     {} left, {} held, {} spent, {} expired, {} revoked, of {}",
+        count("left"),
+        count("held"),
+        count("spent"),
+        count("expired"),
+        count("revoked"),
+        count("sold"),
+    ));
+    if !token["opens_until"].is_null() {
+        lines.push(format!("open      until {}", moment(&token["opens_until"])));
+    }
+    lines.push(format!("good      {} to {}", moment(&token["since"]), moment(&token["valid_until"])));
+    lines.push(format!(
+        "calls     {}, {} bytes; {} given back",
+        token["calls"], token["bytes"], token["restored"]
+    ));
+    let spends: Vec<[String; 5]> = token["spends"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|spend| {
+            [
+                spend["number"].to_string(),
+                moment(&spend["at"]),
+                word(&spend["route"]),
+                amount(token, &spend["units"]),
+                word(&spend["how"]),
+            ]
+        })
+        .collect();
+    if !spends.is_empty() {
+        lines.push(String::new());
+        lines.push(table(["CALL", "AT", "ROUTE", "UNITS", "HOW"], spends));
+    }
+    lines.join("\n")
+}
+
+/// What may be drawn, and in which time.
+fn budget(token: &Value) -> String {
+    let msat = if token["budget_msat"].is_null() { &token["units"]["sold"] } else { &token["budget_msat"] };
+    match token["per_seconds"].as_u64() {
+        Some(seconds) => {
+            let per = humantime::format_duration(std::time::Duration::from_secs(seconds));
+            format!("{} for each {per}", sats(msat))
+        }
+        None => sats(msat),
+    }
+}
+
+/// So many units, in what they are.
+fn amount(token: &Value, units: &Value) -> String {
+    if token["unit"] == "msat" { sats(units) } else { units.to_string() }
+}
+
+fn sats(msat: &Value) -> String {
+    let amount = msat.as_u64().and_then(|msat| Msat::new(msat).ok());
+    // A budget that is filled up again may have given more than there is.
+    amount.map_or_else(|| format!("{msat} msat"), |amount| amount.to_string())
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
