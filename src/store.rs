@@ -95,6 +95,7 @@ struct Shared {
     newest: watch::Receiver<i64>,
     recalls: Arc<Recalls>,
     shadow: Arc<Shadow>,
+    flaw: Flaw,
 }
 
 impl fmt::Debug for Ledger {
@@ -144,7 +145,7 @@ impl Ledger {
         let (sweep, counts) = (sweep::sweep, Arc::clone(&shadow));
         let writer = Writer::start(Start { connection, clock, newest, run, sweep, shadow: counts, flaw })?;
         let (readers, recalls) = (Readers::of(path), Arc::default());
-        let shared = Shared { writer, readers, newest: watched, recalls, shadow };
+        let shared = Shared { writer, readers, newest: watched, recalls, shadow, flaw };
         Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
     }
 

@@ -19,7 +19,7 @@ use super::recall::Recall;
 use super::rows::{Stored, column, name_id};
 use super::spends::{Charge, Spend};
 use super::writer::Place;
-use super::{Ledger, StoreError, grants, optional, spends};
+use super::{Flaw, Ledger, StoreError, grants, optional, spends};
 use crate::event::Event;
 use crate::ledger::{Draw, Ending, Grant, NoSuchUnit, Outcome, ReserveRefused, RestoreReason, Sale, Taken};
 use crate::pricing::Used;
@@ -140,7 +140,10 @@ impl Ledger {
     ///
     /// # Errors
     /// When it cannot be held, or the disk fails; nothing was debited then.
-    pub async fn reserve(&self, sale: Sale, draw: Draw) -> Result<Reservation, ReserveError> {
+    pub async fn reserve(&self, sale: Sale, mut draw: Draw) -> Result<Reservation, ReserveError> {
+        if self.0.flaw.is(Flaw::ChargesTwice) {
+            draw.most = draw.most.saturating_mul(2);
+        }
         let place = self.0.writer.place()?;
         let recall = self.0.recalls.join(sale.payment_hash);
         let (reply, answer) = oneshot::channel();

@@ -1,12 +1,14 @@
 //! The process that is killed: the gateway's router on a socket, over a ledger that stays.
 //!
 //! It is the test binary, started anew with [`DIR`], [`ORIGIN`] and [`FLAW`] set. It speaks to its parent in lines:
-//! one JSON object when it is up, one for each payment that it noted; it reads the hashes of payments.
+//! one JSON object when it is up, one for each payment that it noted; it reads the
+//! hashes and amounts of payments.
 //! When its input ends it closes the ledger in order and exits; with [`DEADLINE`] set it dies by itself.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256};
 use serde_json::{Value, json};
@@ -14,7 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{Catalog, RouteTable, Service, Terms, Upstream};
+use tollhouse::catalog::{
+    Catalog, Offer, Offering, PathPattern, Route, RouteTable, Service, Terms, Upstream,
+};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tollhouse::l402::MasterKeys;
@@ -24,10 +28,10 @@ use tollhouse::ports::{
     BoxFuture, CannotReceive, InvoiceAsk, MintedInvoice, Minter, NodeEvent, NodeEvents, NodeFault, Outgoing,
     Payer, SendFault,
 };
-use tollhouse::pricing::NoExchange;
+use tollhouse::pricing::{Amount, NoExchange, Rule, Size, Tier, Tiers, Volume};
 use tollhouse::proxy::{ProxyConfig, ProxyState, router};
 use tollhouse::store::{DirLock, Flaw, Ledger};
-use tollhouse::types::{Msat, PaymentHash, Preimage};
+use tollhouse::types::{Kind, Msat, Name, PaymentHash, Preimage};
 
 use super::deadline::Deadline;
 use crate::gateway::{serve, signed_invoice};
@@ -42,9 +46,31 @@ pub(super) const FLAW: &str = "TOLLHOUSE_KILL_FLAW";
 /// At which moment it dies; may be missing.
 pub(super) const DEADLINE: &str = "TOLLHOUSE_KILL_DEADLINE";
 
-/// What one request costs.
+/// What is sold, each for [`price_of`]; the names of the offers are those of the kinds.
+pub(super) const KINDS: [Kind; 4] = [Kind::Request, Kind::Pack, Kind::Balance, Kind::Pass];
+/// Requests in a pack.
+pub(super) const PACK: u64 = 4;
+/// What each byte of a metered stream costs, in millisatoshi.
+pub(super) const BYTE_MSAT: u64 = 10;
+/// The most that a metered stream costs, and what is held for it.
+pub(super) const CEILING_MSAT: u64 = 20_000;
+/// The path of the goods at a fixed price, and of those that are metered.
+pub(super) const GOODS: &str = "/goods";
+pub(super) const STREAM: &str = "/stream";
+
+/// What one request for the goods costs.
 pub(super) fn price() -> Msat {
     Msat::from_sat(10).expect("in range")
+}
+
+/// What an offer costs; a balance is worth it.
+pub(super) fn price_of(kind: Kind) -> Msat {
+    let requests = match kind {
+        Kind::Request => 1,
+        Kind::Pack => PACK,
+        _ => 6,
+    };
+    price().checked_mul(requests).expect("in range")
 }
 
 /// What the parent needs to know an invoice's preimage without a Lightning network.
@@ -95,8 +121,9 @@ async fn live(dir: &Path, origin: &str) {
     let input_over = over.clone();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let hash: PaymentHash = line.parse().expect("a payment hash");
-            let _ = told.send(hash);
+            let (hash, msat) = line.split_once(' ').expect("a hash and an amount");
+            let amount = Msat::new(msat.parse().expect("a number")).expect("in range");
+            let _ = told.send((hash.parse().expect("a payment hash"), amount));
         }
         input_over.cancel();
     });
@@ -123,7 +150,29 @@ fn say(line: &Value) {
 
 fn service(origin: &str) -> Service {
     let upstream = Upstream::at(format!("http://{origin}/").parse().expect("a URL"));
-    Service::new("api".parse().expect("a name"), "/", Terms::fixed(price()), upstream)
+    let name = |text: &str| text.parse::<Name>().expect("a name");
+    let offer = |kind: Kind| {
+        let price = Amount::Msat(price_of(kind));
+        let what = match kind {
+            Kind::Pack => Offering::Pack { requests: PACK, price: None },
+            Kind::Balance => Offering::Balance { value: price, price: None },
+            Kind::Pass => Offering::Pass { lasts: Duration::from_secs(86_400), price },
+            _ => Offering::Request,
+        };
+        Offer { name: name(kind.as_str()), what }
+    };
+    let terms = Terms { offers: KINDS.map(offer).to_vec(), ..Terms::fixed(price()) };
+    let byte = Tier { up_to: None, price: Amount::Msat(Msat::new(BYTE_MSAT * 100).expect("in range")) };
+    let ceiling = Msat::new(CEILING_MSAT).expect("in range");
+    let volume = Volume::Bytes { per: Size::new(100), ceiling };
+    let metered = Terms {
+        rule: Rule::Tiers(Tiers::new(volume, vec![byte]).expect("tiers")),
+        offers: vec![offer(Kind::Balance)],
+        scope: name("stream"),
+        ..terms.clone()
+    };
+    let stream = Route::new(name("stream"), None, PathPattern::Exact(STREAM.to_owned()), metered);
+    Service { routes: vec![stream], ..Service::new(name("api"), "/", terms, upstream) }
 }
 
 struct KnownMinter {
@@ -142,8 +191,8 @@ impl Minter for KnownMinter {
 
 /// The node's events, as the parent tells them.
 struct Told {
-    hears: Mutex<mpsc::UnboundedReceiver<PaymentHash>>,
-    head: Mutex<Option<PaymentHash>>,
+    hears: Mutex<mpsc::UnboundedReceiver<(PaymentHash, Msat)>>,
+    head: Mutex<Option<(PaymentHash, Msat)>>,
 }
 
 impl NodeEvents for Told {
@@ -154,7 +203,7 @@ impl NodeEvents for Told {
                 *head = self.hears.lock().await.recv().await;
             }
             match *head {
-                Some(payment_hash) => NodeEvent::Received { payment_hash, amount: price() },
+                Some((payment_hash, amount)) => NodeEvent::Received { payment_hash, amount },
                 None => std::future::pending().await,
             }
         })
@@ -162,7 +211,7 @@ impl NodeEvents for Told {
 
     fn acknowledge(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
         Box::pin(async move {
-            if let Some(hash) = self.head.lock().await.take() {
+            if let Some((hash, _)) = self.head.lock().await.take() {
                 say(&json!({ "noted": hash }));
             }
             Ok(())

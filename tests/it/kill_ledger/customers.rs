@@ -11,25 +11,33 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::l402::{authorization, parse_challenge};
-use tollhouse::types::PaymentHash;
+use tollhouse::types::{Kind, PaymentHash};
 
+use super::child::{self, GOODS, KINDS, STREAM, price_of};
 use super::gate::Gate;
 use super::origin::HOWS;
-use super::{PATIENCE, child};
+use super::{CROWD, PATIENCE};
 use crate::chance::Chance;
-
-/// Customers at once.
-const AT_ONCE: usize = 12;
 
 /// A paid token and what its buyer saw of it.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) hash: PaymentHash,
+    pub(super) kind: Kind,
     header: String,
-    /// Whole 200s.
+    /// Whole 200s with the goods.
     pub(super) complete: AtomicU64,
-    /// It was answered with a 402 that called it spent.
+    /// Bytes of whole metered streams.
+    pub(super) streamed: AtomicU64,
+    /// It was answered with a 402 that said that not enough is left.
     pub(super) spent: AtomicBool,
+}
+
+impl Token {
+    /// It brought something.
+    pub(super) fn used(&self) -> bool {
+        self.complete.load(Ordering::SeqCst) + self.streamed.load(Ordering::SeqCst) > 0
+    }
 }
 
 /// What came of presenting a token.
@@ -61,12 +69,13 @@ impl Customers {
     /// Traffic from many customers until `stop`; what is under way then runs out.
     pub(super) async fn throng(
         self: &Arc<Self>,
+        at_once: usize,
         gate: &Arc<Gate>,
         chance: &mut Chance,
         stop: CancellationToken,
     ) {
         let (crowd, client) = (TaskTracker::new(), client());
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             let (all, gate, client) = (Arc::clone(self), Arc::clone(gate), client.clone());
             let (mut chance, stop) = (chance.fork(), stop.clone());
             crowd.spawn(async move {
@@ -86,26 +95,27 @@ impl Customers {
         let old = match errand {
             0..=3 => None,
             // Tokens whose end is not known.
-            4..=6 => self.one(chance, |token| token.complete.load(Ordering::SeqCst) == 0),
+            4..=6 => self.one(chance, |token| !token.spent.load(Ordering::SeqCst)),
             // Replays.
-            7 => self.one(chance, |token| token.complete.load(Ordering::SeqCst) > 0),
+            7 => self.one(chance, |token| token.used()),
             _ => self.one(chance, |_| true),
         };
         let token = match old {
             Some(token) => token,
-            None => match self.buy(gate, client).await {
+            None => match self.buy(gate, client, *chance.pick(&KINDS).expect("a kind")).await {
                 Some(token) => token,
                 None => return,
             },
         };
+        let path = if token.kind == Kind::Balance && chance.below(2) == 0 { STREAM } else { GOODS };
         if errand == 9 {
             let (one, other) = (
-                self.present(gate.address, client, &token, how),
-                self.present(gate.address, client, &token, "slow"),
+                self.present(gate.address, client, &token, path, how),
+                self.present(gate.address, client, &token, GOODS, "slow"),
             );
             tokio::join!(one, other);
         } else {
-            self.present(gate.address, client, &token, how).await;
+            self.present(gate.address, client, &token, path, how).await;
         }
     }
 
@@ -117,8 +127,10 @@ impl Customers {
     }
 
     /// Asks, and pays what the challenge asks for; `None` when the gate died.
-    async fn buy(&self, gate: &Gate, client: &Client) -> Option<Arc<Token>> {
-        let reply = client.get(format!("http://{}/goods", gate.address)).send().await.ok()?;
+    async fn buy(&self, gate: &Gate, client: &Client, kind: Kind) -> Option<Arc<Token>> {
+        let ask = client.get(format!("http://{}{GOODS}", gate.address));
+        let ask = ask.header("prefer", format!("l402-offer={}", kind.as_str()));
+        let reply = ask.send().await.ok()?;
         if reply.status() != 402 {
             self.fault(format!("an unpaid request got {}", reply.status()));
             return None;
@@ -129,16 +141,21 @@ impl Customers {
         let preimage = child::preimage(&invoice.payment_secret().0);
         let hash = preimage.payment_hash();
         let header = authorization(&challenge.macaroon_b64, &preimage);
-        let token = Token { hash, header, complete: AtomicU64::new(0), spent: AtomicBool::new(false) };
-        let token = Arc::new(token);
-        gate.paid(&hash);
+        let price = price_of(kind);
+        if invoice.amount_milli_satoshis() != Some(price.msat()) {
+            self.fault(format!("{kind} is sold for {:?} msat", invoice.amount_milli_satoshis()));
+            return None;
+        }
+        let (complete, streamed, spent) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        let token = Arc::new(Token { hash, kind, header, complete, streamed, spent });
+        gate.paid(&hash, price);
         self.tokens.lock().expect("no test panics here").push(Arc::clone(&token));
         Some(token)
     }
 
-    pub(super) async fn present(&self, at: SocketAddr, client: &Client, token: &Token, how: &str) -> Answer {
+    async fn present(&self, at: SocketAddr, client: &Client, token: &Token, path: &str, how: &str) -> Answer {
         self.presented.fetch_add(1, Ordering::SeqCst);
-        let url = format!("http://{at}/goods?token={}&how={how}", token.hash);
+        let url = format!("http://{at}{path}?token={}&how={how}", token.hash);
         let asked = client.get(url).header("authorization", &token.header).send().await;
         let Ok(reply) = asked else { return Answer::Unknown };
         let status = reply.status().as_u16();
@@ -146,51 +163,59 @@ impl Customers {
         let Ok(body) = reply.bytes().await else { return Answer::Unknown };
         let code = serde_json::from_slice(&body).unwrap_or(Value::Null)["code"].as_str().map(str::to_owned);
         match (status, code.as_deref()) {
+            (200, _) if path == STREAM => {
+                token.streamed.fetch_add(u64::try_from(body.len()).expect("it fits"), Ordering::SeqCst);
+                Answer::Complete
+            }
             (200, _) => {
                 token.complete.fetch_add(1, Ordering::SeqCst);
                 Answer::Complete
             }
-            (402, Some("spent")) => {
+            // A stream may be paid from less than the goods cost.
+            (402, Some("balance_too_small")) if path == STREAM => Answer::Spent,
+            (402, Some("spent" | "balance_too_small")) => {
                 token.spent.store(true, Ordering::SeqCst);
                 Answer::Spent
             }
             (409, Some("in_flight")) => Answer::InFlight,
             (500, None) => Answer::UpstreamFailed,
             (status, code) => {
-                self.fault(format!("token {} got {status} {code:?}", token.hash));
+                self.fault(format!("{} {} got {status} {code:?} at {path}", token.kind, token.hash));
                 Answer::Unknown
             }
         }
     }
 
-    /// Uses up every token: what is usable is served, then refused.
+    /// Uses up every token: what is usable is served, then refused. A pass is only used.
     pub(super) async fn use_up(self: &Arc<Self>, gate: &Arc<Gate>) {
         let (crowd, client) = (TaskTracker::new(), client());
         let tokens = Arc::new(Mutex::new(self.tokens()));
-        for _ in 0..AT_ONCE {
+        for _ in 0..CROWD {
             let (all, gate, client, tokens) =
                 (Arc::clone(self), Arc::clone(gate), client.clone(), Arc::clone(&tokens));
             crowd.spawn(async move {
                 while let Some(token) = next(&tokens) {
-                    let first = all.present(gate.address, &client, &token, "fast").await;
-                    let second = match first {
-                        Answer::Complete => all.present(gate.address, &client, &token, "fast").await,
-                        first => first,
-                    };
-                    // Its end is written soon after the answer, so the next request may still see it held.
-                    let mut last = second;
-                    while last == Answer::InFlight {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                        last = all.present(gate.address, &client, &token, "fast").await;
-                    }
-                    if last != Answer::Spent {
-                        all.fault(format!("token {} was not used up: {first:?}, {last:?}", token.hash));
-                    }
+                    all.use_one_up(&gate, &client, &token).await;
                 }
             });
         }
         crowd.close();
         crowd.wait().await;
+    }
+
+    async fn use_one_up(&self, gate: &Gate, client: &Client, token: &Token) {
+        loop {
+            match self.present(gate.address, client, token, GOODS, "fast").await {
+                Answer::Spent => return,
+                Answer::Complete if token.kind == Kind::Pass => return,
+                Answer::Complete => {}
+                // Its end is written soon after the answer, so the next request may still see it held.
+                Answer::InFlight => tokio::time::sleep(Duration::from_millis(5)).await,
+                answer => {
+                    return self.fault(format!("{} {} was not used up: {answer:?}", token.kind, token.hash));
+                }
+            }
+        }
     }
 
     fn fault(&self, what: String) {

@@ -1,6 +1,6 @@
 //! The parent's side of the child: starts it, hears it, tells it of payments, kills it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tollhouse::types::PaymentHash;
+use tollhouse::types::{Msat, PaymentHash};
 
 use super::deadline::Deadline;
 use super::{PATIENCE, Place, child};
@@ -23,12 +23,12 @@ const ABORTED: i32 = 6;
 /// Payments that arrived and that no gate has noted yet: told again after every start, as LDK does.
 #[derive(Debug, Default)]
 pub(super) struct Payments {
-    waiting: Mutex<HashSet<PaymentHash>>,
+    waiting: Mutex<HashMap<PaymentHash, Msat>>,
     left: watch::Sender<usize>,
 }
 
 impl Payments {
-    fn changed(&self, change: impl FnOnce(&mut HashSet<PaymentHash>)) {
+    fn changed(&self, change: impl FnOnce(&mut HashMap<PaymentHash, Msat>)) {
         let mut waiting = self.waiting.lock().expect("no test panics here");
         change(&mut waiting);
         self.left.send_replace(waiting.len());
@@ -108,7 +108,7 @@ impl Gate {
             died,
         };
         let waiting = payments.waiting.lock().expect("no test panics here").clone();
-        waiting.iter().for_each(|hash| gate.write(hash));
+        waiting.iter().for_each(|(hash, amount)| gate.write(hash, *amount));
         Some(gate)
     }
 
@@ -118,17 +118,17 @@ impl Gate {
     }
 
     /// A payment arrived.
-    pub(super) fn paid(&self, hash: &PaymentHash) {
+    pub(super) fn paid(&self, hash: &PaymentHash, amount: Msat) {
         self.payments.changed(|waiting| {
-            waiting.insert(*hash);
+            waiting.insert(*hash, amount);
         });
-        self.write(hash);
+        self.write(hash, amount);
     }
 
-    fn write(&self, hash: &PaymentHash) {
+    fn write(&self, hash: &PaymentHash, amount: Msat) {
         if let Some(input) = self.input.lock().expect("no test panics here").as_mut() {
             // A dead child hears of it when it is back.
-            let _ = input.write_all(format!("{hash}\n").as_bytes());
+            let _ = input.write_all(format!("{hash} {}\n", amount.msat()).as_bytes());
         }
     }
 

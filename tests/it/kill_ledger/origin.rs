@@ -9,20 +9,33 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 /// How the upstream shall behave; the customers say it in the query.
 pub(super) const HOWS: [&str; 4] = ["fast", "slow", "long", "fail"];
 
+/// Bytes of a metered stream, which comes in three parts.
+pub(super) const STREAM_BYTES: u64 = 900;
+const PART: usize = 300;
+
 /// Requests of one token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hits {
     /// That were answered with the goods.
     pub(super) served: u64,
+    /// That were answered with a metered stream.
+    pub(super) streams: u64,
     /// That were answered 500.
     pub(super) failed: u64,
+}
+
+impl Hits {
+    /// That were not answered 500.
+    pub(super) fn answered(&self) -> u64 {
+        self.served + self.streams
+    }
 }
 
 type Counts = Arc<Mutex<HashMap<String, Hits>>>;
@@ -52,6 +65,7 @@ impl Origin {
         let counts = self.counts.lock().expect("no test panics here");
         let sum = counts.values().fold(Hits::default(), |sum, hits| Hits {
             served: sum.served + hits.served,
+            streams: sum.streams + hits.streams,
             failed: sum.failed + hits.failed,
         });
         (sum, counts.len())
@@ -59,25 +73,26 @@ impl Origin {
 }
 
 /// Counts first: what the upstream saw is seen, whatever becomes of the answer.
-async fn answer(State(counts): State<Counts>, Query(ask): Query<HashMap<String, String>>) -> Response {
+async fn answer(
+    State(counts): State<Counts>,
+    uri: Uri,
+    Query(ask): Query<HashMap<String, String>>,
+) -> Response {
+    let metered = uri.path() == super::child::STREAM;
     let (token, how) = (ask["token"].clone(), ask["how"].as_str());
     {
         let mut counts = counts.lock().expect("no test panics here");
         let hits = counts.entry(token).or_default();
-        if how == "fail" { hits.failed += 1 } else { hits.served += 1 }
+        match how {
+            "fail" => hits.failed += 1,
+            _ if metered => hits.streams += 1,
+            _ => hits.served += 1,
+        }
     }
     match how {
         "fail" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        "long" => {
-            // A body whose end comes later than its start.
-            let parts = futures_util::stream::unfold(0u8, |part| async move {
-                if part > 0 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                (part < 3).then_some((Ok::<_, std::io::Error>(Bytes::from_static(b"goods ")), part + 1))
-            });
-            Body::from_stream(parts).into_response()
-        }
+        _ if metered => parts(&[b'm'; PART]),
+        "long" => parts(b"goods "),
         _ => {
             if how == "slow" {
                 tokio::time::sleep(Duration::from_millis(15)).await;
@@ -85,4 +100,15 @@ async fn answer(State(counts): State<Counts>, Query(ask): Query<HashMap<String, 
             "goods".into_response()
         }
     }
+}
+
+/// A body whose end comes later than its start: three times the same.
+fn parts(part: &'static [u8]) -> Response {
+    let parts = futures_util::stream::unfold(0u8, move |number| async move {
+        if number > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (number < 3).then_some((Ok::<_, std::io::Error>(Bytes::from_static(part)), number + 1))
+    });
+    Body::from_stream(parts).into_response()
 }

@@ -98,7 +98,7 @@ impl Recording {
     }
 
     /// What was acknowledged before line `cut`.
-    pub(super) fn said(&self, cut: usize) -> impl Iterator<Item = &str> {
+    pub(super) fn said(&self, cut: usize) -> impl Iterator<Item = &str> + Clone {
         self.steps.iter().filter(move |step| step.begun < cut).filter_map(|step| match &step.deed {
             Deed::Said(line) => Some(line.as_str()),
             _ => None,

@@ -1,5 +1,6 @@
 //! The process that is recorded: many customers at once on one ledger, each told aloud what it may rely
-//! on. It lives twice: once to an orderly end, once to a sudden one with holds open.
+//! on, and beside it a node that keeps its channels' states. It lives twice: once to an orderly end, once
+//! to a sudden one with holds open.
 //!
 //! It is the test binary, started anew with [`DIR`] set. What it says is written to a file of the folder,
 //! a line in one write, so that the recording has it in its place among the ledger's writes.
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 use tollhouse::clock::{Clock, SystemClock};
 use tollhouse::ledger::{Draw, Ending, RestoreReason, Sale};
-use tollhouse::store::{Flaw, Ledger, Reservation};
+use tollhouse::ports::{KeyValue, KvKey};
+use tollhouse::store::{Flaw, Ledger, NewGrant, NodeStore, Reservation};
 use tollhouse::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 use super::recording::SAID;
@@ -24,6 +26,10 @@ pub(super) const DIR: &str = "TOLLHOUSE_POWER_DIR";
 pub(super) const FLAW: &str = "TOLLHOUSE_POWER_FLAW";
 /// Customers in each life.
 pub(super) const CUSTOMERS: &str = "TOLLHOUSE_POWER_CUSTOMERS";
+
+/// Channels of the node, and how many states each has in a life.
+pub(super) const CHANNELS: u8 = 3;
+const VERSIONS: u64 = 40;
 
 /// Customers at once.
 const AT_ONCE: u64 = 12;
@@ -52,6 +58,8 @@ pub(super) enum Word {
     Pays { who: PaymentHash },
     /// It is credited.
     Paid { who: PaymentHash },
+    /// A token that nobody pays for is made.
+    Granted { who: PaymentHash },
     /// Units are about to be reserved.
     Asks { who: PaymentHash, units: u64 },
     /// They are debited.
@@ -62,6 +70,10 @@ pub(super) enum Word {
     Ended { who: PaymentHash, parts: Parts },
     /// A token is taken back.
     Revoked { who: PaymentHash },
+    /// A channel's state is about to be stored.
+    Stores { channel: u8, version: u64 },
+    /// It is stored.
+    Stored { channel: u8, version: u64 },
     /// The ledger was closed in order after so many commits.
     Closed { commits: u64 },
 }
@@ -90,6 +102,7 @@ async fn live(dir: &Path, flaw: Flaw, customers: u64) -> Vec<Open> {
     let said = File::create(dir.join(SAID)).expect("a file");
     let said = Arc::new(Mutex::new(said));
     let first = Shop::open(dir, flaw, &said);
+    let node = first.node(dir, 1);
     for Open { who, held } in first.throng(0..customers).await {
         // The customer left: charged.
         let parts = Parts { spent: held.held(), ..Parts::default() };
@@ -98,8 +111,13 @@ async fn live(dir: &Path, flaw: Flaw, customers: u64) -> Vec<Open> {
     }
     let commits = first.ledger.commits();
     first.ledger.close().await.expect("it closes");
+    node.join().expect("the node does not panic");
     first.say(Word::Closed { commits });
-    Shop::open(dir, flaw, &said).throng(customers..2 * customers).await
+    let second = Shop::open(dir, flaw, &said);
+    let node = second.node(dir, 1 + VERSIONS);
+    let open = second.throng(customers..2 * customers).await;
+    node.join().expect("the node does not panic");
+    open
 }
 
 #[derive(Clone)]
@@ -119,6 +137,21 @@ impl Shop {
     fn say(&self, word: Word) {
         let line = format!("{}\n", serde_json::to_string(&word).expect("it is text"));
         self.said.lock().expect("nothing panics here").write_all(line.as_bytes()).expect("it is written");
+    }
+
+    /// A node at work: the states of some channels, version after version.
+    fn node(&self, dir: &Path, first: u64) -> std::thread::JoinHandle<()> {
+        let (shop, path) = (self.clone(), dir.join("channels.db"));
+        std::thread::spawn(move || {
+            let store = NodeStore::open(&path).expect("it opens");
+            for version in first..first + VERSIONS {
+                for channel in 0..CHANNELS {
+                    shop.say(Word::Stores { channel, version });
+                    store.write(&key(&channel.to_string()), &state(version)).expect("it is stored");
+                    shop.say(Word::Stored { channel, version });
+                }
+            }
+        })
     }
 
     /// Serves these customers; gives the holds that some of them leave open.
@@ -147,7 +180,11 @@ impl Shop {
         let goods = Goods::of(number);
         let who = goods.who;
         // Some redeem before the payment is told, some after, some never.
-        if number.is_multiple_of(3) {
+        let granted = goods.kind == Kind::Granted;
+        if granted {
+            self.ledger.grant_token(goods.grant()).await.expect("it is granted");
+            self.say(Word::Granted { who });
+        } else if number.is_multiple_of(3) {
             self.pay(who).await;
         }
         for request in 0..goods.requests {
@@ -165,10 +202,10 @@ impl Shop {
             self.ledger.barrier().await;
             self.say(Word::Ended { who, parts });
         }
-        if number % 3 == 1 {
+        if number % 3 == 1 && !granted {
             self.pay(who).await;
         }
-        if number.is_multiple_of(5) {
+        if number.is_multiple_of(4) {
             self.ledger.revoke(who).await.expect("it is revoked");
             self.say(Word::Revoked { who });
         }
@@ -180,6 +217,18 @@ impl Shop {
         self.ledger.receive(who, price(), None).await.expect("it is credited");
         self.say(Word::Paid { who });
     }
+}
+
+/// Where a channel's state lies.
+pub(super) fn key(channel: &str) -> KvKey<'_> {
+    KvKey { primary: "monitors", secondary: "", key: channel }
+}
+
+/// A version's state: of about the size of real ones and, as they, of bytes without a pattern. (SQLite's
+/// checksum of the log is a weighted sum: of a page that says one byte again and again, it can take a torn
+/// copy for the whole.)
+pub(super) fn state(version: u64) -> Vec<u8> {
+    (0..100).flat_map(|part| *hash(version << 32 | part).as_bytes()).collect()
 }
 
 /// What one customer buys and how it is used.
@@ -195,9 +244,10 @@ struct Goods {
 impl Goods {
     fn of(number: u64) -> Goods {
         let who = hash(number);
-        match number % 4 {
+        match number % 5 {
             0 => Goods { who, kind: Kind::Request, units: 1, requests: 1, draw: 1 },
-            3 => Goods { who, kind: Kind::Pack, units: 9, requests: 4, draw: 1 },
+            3 => Goods { who, kind: Kind::Balance, units: price().msat(), requests: 4, draw: 7_000 },
+            4 => Goods { who, kind: Kind::Granted, units: 50_000, requests: 3, draw: 9_000 },
             _ => Goods { who, kind: Kind::Pack, units: 5, requests: 1 + number % 3, draw: 1 },
         }
     }
@@ -205,15 +255,27 @@ impl Goods {
     fn sale(&self) -> Sale {
         Sale {
             payment_hash: self.who,
-            token_id: TokenId::from_bytes([7; 32]),
+            token_id: token(),
             service: name("api"),
             route: name("goods"),
             kind: self.kind,
             units: self.units,
             lasts: None,
-            sold: price(),
+            sold: if self.kind == Kind::Granted { Msat::ZERO } else { price() },
             quote: None,
-            valid_until: Timestamp::from_secs(30_000_000_000),
+            valid_until: far(),
+        }
+    }
+
+    fn grant(&self) -> NewGrant {
+        NewGrant {
+            payment_hash: self.who,
+            token_id: token(),
+            service: name("api"),
+            budget_msat: Msat::new(self.units).expect("in range"),
+            per: None,
+            label: "a partner".to_owned(),
+            valid_until: far(),
         }
     }
 
@@ -223,7 +285,7 @@ impl Goods {
             let reason = RestoreReason::UpstreamError;
             return (Parts { restored: whole, ..Parts::default() }, Ending::Restored(reason));
         }
-        if self.kind == Kind::Balance {
+        if self.kind.draws_money() {
             let spent = whole - 123 * request;
             return (Parts { spent, released: whole - spent, restored: 0 }, Ending::Charged(spent));
         }
@@ -235,6 +297,14 @@ impl Goods {
 pub(super) struct Open {
     who: PaymentHash,
     held: Reservation,
+}
+
+fn token() -> TokenId {
+    TokenId::from_bytes([7; 32])
+}
+
+fn far() -> Timestamp {
+    Timestamp::from_secs(30_000_000_000)
 }
 
 fn name(text: &str) -> Name {
