@@ -15,7 +15,7 @@ use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Priced, Wanted};
 use crate::l402::{Malformed, MasterKeys, UnknownCaveats, carries_credential};
 use crate::ledger::{RecentChallenges, ReserveRefused};
-use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays};
+use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays, Shadowed};
 use crate::ports::{CannotReceive, Minter};
 use crate::pricing::{Exchange, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
@@ -97,6 +97,8 @@ impl std::fmt::Debug for Checkout {
 pub enum Outcome {
     /// It costs nothing, or nothing more: forward it.
     Open(Matched),
+    /// It costs nothing, for its service is on trial: forward it, and count what it would have cost.
+    Shadowed(Box<Shadowed>),
     /// It is paid for and what it costs is held: forward it, and end the hold.
     Admitted(Matched, Hold),
     /// It was paid for and answered before, and the client asks for that answer again.
@@ -236,17 +238,20 @@ impl Checkout {
         counter.offer(code, detail)
     }
 
-    /// Lets everything through and counts what it would have cost: at most, where the answer decides.
+    /// Lets everything through, and has what it would have cost counted, when that can be told.
     fn shadow(&self, matched: Matched, facts: RequestFacts, now: Timestamp) -> Outcome {
-        let pricing = Pricing::new(&matched.terms, &facts, self.parts.exchange.as_ref(), now);
-        match pricing.today() {
-            Ok(_quote) => {}
-            Err(why) => tracing::warn!(
-                service = %matched.service.name, route = %matched.route, %why, code = why.code(),
-                "a request in shadow mode has no price"
-            ),
+        let CheckoutParts { ledger, clock, exchange, .. } = &self.parts;
+        match Pricing::new(&matched.terms, &facts, exchange.as_ref(), now).today() {
+            Ok(quote) => {
+                let shadowed = Shadowed::new(ledger.clone(), Arc::clone(clock), matched, facts, &quote);
+                Outcome::Shadowed(Box::new(shadowed))
+            }
+            Err(why) => {
+                let Matched { service, route, .. } = &matched;
+                tracing::debug!(service = %service.name, %route, code = why.code(), %why, "no price in shadow mode");
+                Outcome::Open(matched)
+            }
         }
-        Outcome::Open(matched)
     }
 
     async fn reserve(

@@ -139,9 +139,11 @@ impl ForwardAuth {
             return no;
         }
         match self.checkout.check(matched, request, credentials, UNSEEN).await {
-            Outcome::Open(matched) => {
-                let (service, route) = (matched.service.name.as_str(), matched.route.as_str());
-                verdict([None, None, None, None, Some(service), Some(route)])
+            Outcome::Open(matched) => open(&matched),
+            Outcome::Shadowed(shadowed) => {
+                let matched = shadowed.matched().clone();
+                shadowed.unseen();
+                open(&matched)
             }
             Outcome::Admitted(matched, hold) => charged(hold, matched.route.as_str()),
             // Answers are kept by the gateway that gave them, under a name that was left out here.
@@ -153,6 +155,12 @@ impl ForwardAuth {
             Outcome::Refused(refused) => answers::refused(refused),
         }
     }
+}
+
+/// It passes, and nothing is charged.
+fn open(matched: &Matched) -> Response {
+    let (service, route) = (matched.service.name.as_str(), matched.route.as_str());
+    verdict([None, None, None, None, Some(service), Some(route)])
 }
 
 /// The customer's body stays with the other proxy.

@@ -19,6 +19,7 @@ mod due;
 mod flow;
 mod hold;
 mod replay;
+mod shadow;
 mod sse;
 mod tally;
 
@@ -26,4 +27,5 @@ pub use body::{Behind, MeteredBody, StreamFault, TRAILERS, X_TOLLHOUSE_LEFT};
 pub use due::Bill;
 pub use hold::{Hold, Receipt};
 pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits, Replays};
+pub use shadow::{ShadowBody, Shadowed};
 pub use tally::TooDear;

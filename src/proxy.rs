@@ -196,6 +196,7 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
     };
     match state.checkout.check(matched, &request, &parts.headers, seen).await {
         Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
+        Outcome::Shadowed(shadowed) => state.forward_shadowed(&request, body, *shadowed).await,
         Outcome::Admitted(matched, hold) => {
             let asked = Asked { request, headers: parts.headers, matched };
             match hold.light() {

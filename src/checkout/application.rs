@@ -129,7 +129,9 @@ impl Checkout {
         match counter.offer(code, detail.to_owned()) {
             Outcome::Challenge(offered) => Ok(*offered),
             Outcome::Refused(refused) => Err(Some(refused)),
-            Outcome::Open(_) | Outcome::Admitted(..) | Outcome::Replayed(_) => Err(None),
+            Outcome::Open(_) | Outcome::Shadowed(_) | Outcome::Admitted(..) | Outcome::Replayed(_) => {
+                Err(None)
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::catalog::{Matched, Offer, Offering, REUSABLE_LIFE};
 use crate::l402::{Quoted, Sold};
-use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Rule, Unpriced, Worth};
+use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Unpriced, Worth};
 use crate::types::{Kind, Msat, Name, Timestamp};
 
 /// In which LDK still accepts the payment of an invoice that is over, counted in block time.
@@ -187,13 +187,7 @@ fn one_price(quote: &Quote) -> bool {
 fn fits(matched: &Matched) -> bool {
     let Matched { service, terms, .. } = matched;
     let inherited = terms.scope == service.terms.scope;
-    (!inherited || terms.rule == service.terms.rule) && !varies(&terms.rule)
-}
-
-/// Whether the price depends on the request.
-fn varies(rule: &Rule) -> bool {
-    let reads = rule.reads();
-    reads.method || reads.path || reads.query || reads.headers || reads.size_bytes || reads.request_json
+    (!inherited || terms.rule == service.terms.rule) && !terms.rule.reads().request()
 }
 
 const fn usual_life(kind: Kind) -> Duration {

@@ -103,6 +103,11 @@ impl Reads {
         rate: None,
     };
 
+    /// Whether it reads anything of the request, so that two of them may cost different amounts.
+    pub const fn request(&self) -> bool {
+        self.method || self.path || self.query || self.headers || self.size_bytes || self.request_json
+    }
+
     /// Whether it reads anything of the answer.
     pub const fn response(&self) -> bool {
         self.status || self.response_headers || self.bytes || self.ms || self.chunks || self.response_json

@@ -1,5 +1,7 @@
 //! Sends an admitted request upstream and hands its response down.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TE, TRAILER};
@@ -18,7 +20,7 @@ use super::upstream::SendFault;
 use crate::catalog::{Matched, RestorePolicy, Service};
 use crate::checkout::Outcome;
 use crate::ledger::{Ending, ReserveRefused, RestoreReason};
-use crate::metering::{Behind, Hold, MeteredBody, TRAILERS, TooDear};
+use crate::metering::{Behind, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear};
 use crate::request::CanonicalRequest;
 
 /// A paid request, and what it is for.
@@ -49,6 +51,26 @@ impl ProxyState {
     ) -> Response {
         match self.send(request, service, body, Coding::Any, || {}).await {
             Ok((parts, body)) => Response::from_parts(parts, Body::new(body)),
+            Err(fault) => fault.problem(None).render(),
+        }
+    }
+
+    /// Forwards a request that costs nothing on trial, and counts what it would have cost.
+    pub(super) async fn forward_shadowed(
+        &self,
+        request: &CanonicalRequest,
+        body: Body,
+        mut shadowed: Shadowed,
+    ) -> Response {
+        let coding = if shadowed.reads_json() { Coding::Plain } else { Coding::Any };
+        let service = Arc::clone(&shadowed.matched().service);
+        match self.send(request, &service, body, coding, || {}).await {
+            Ok((parts, body)) => {
+                let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
+                let length = if bodiless { Some(0) } else { body.size_hint().exact() };
+                shadowed.head(parts.status, &parts.headers, length);
+                Response::from_parts(parts, Body::new(ShadowBody::new(body, shadowed)))
+            }
             Err(fault) => fault.problem(None).render(),
         }
     }

@@ -114,6 +114,11 @@ pub(super) fn misfit(rule: &Rule, what: &Offering) -> Option<Wrong> {
             "a single request cannot be sold where the price depends on earlier use",
             "Offer a pack, such as { pack = 100 }, or a balance, such as { balance = \"10000 sat\" }.",
         )),
+        // The buyer picks the request, and would pick the dearest.
+        Offering::Pack { price: Some(_), .. } if rule.reads().request() => Some(Wrong::new(
+            "a pack cannot have a price of its own where requests cost different amounts",
+            "Leave the pack's price out: it costs as many times what the request costs. Or offer a balance.",
+        )),
         Offering::Balance { value: Amount::Msat(value), .. } => {
             needs(rule).filter(|needed| needed > value).map(|needed| {
                 Wrong::new(

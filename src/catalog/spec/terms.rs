@@ -67,7 +67,7 @@ pub(super) fn terms(
         _ => name.clone(),
     };
     let for_sale =
-        if rule.is_free() { Vec::new() } else { for_sale(&rule, said.as_deref(), own, at, faults) };
+        if rule.is_free() { Vec::new() } else { for_sale(&rule, said.as_deref(), own, parent, at, faults) };
     if faults.len() > before {
         return None;
     }
@@ -111,6 +111,7 @@ fn for_sale(
     rule: &Rule,
     said: Option<&[Offer]>,
     own: &TermsSpec,
+    parent: Option<&Built>,
     at: &str,
     faults: &mut Vec<SpecFault>,
 ) -> Vec<Offer> {
@@ -123,6 +124,15 @@ fn for_sale(
         }
         return Terms::fixed(Msat::ZERO).offers;
     };
+    // A pack's own price was made for the price that it stands beside.
+    let apart = own.offers.is_none() && parent.is_some_and(|parent| parent.terms.rule != *rule);
+    let priced = |offer: &Offer| matches!(offer.what, Offering::Pack { price: Some(_), .. });
+    let said: Vec<Offer> = said.iter().filter(|offer| !(apart && priced(offer))).cloned().collect();
+    if said.is_empty() && apart {
+        let what = "the service's packs have prices that were made for its own price";
+        faults
+            .push(SpecFault::new(join(at, "offers"), Wrong::new(what, "Give the route offers of its own.")));
+    }
     for (index, offer) in said.iter().enumerate() {
         let Some(bad) = misfit(rule, &offer.what) else { continue };
         let fault = if own.offers.is_some() {
@@ -133,7 +143,7 @@ fn for_sale(
         };
         faults.push(fault);
     }
-    said.to_vec()
+    said
 }
 
 /// What is free; the outer `None` when nothing is said of it.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::{Mode, Offering};
+use crate::catalog::{Mode, Offering, Terms};
 use crate::pricing::Rule;
 
 fn env(name: &str) -> Option<String> {
@@ -156,6 +156,24 @@ fn what_is_metered_by_its_answer_is_sold_as_balance_or_pass() {
     refused(json!({ "price": price }), "offers", "single requests cannot be sold");
     let offers = json!([{ "balance": "1000 sat" }, { "pass": "1h", "price": "500 sat" }]);
     assert!(compiled(with(json!({ "price": price, "offers": offers }))).is_ok());
+}
+
+#[test]
+fn a_packs_price_is_sold_beside_the_price_that_it_was_made_for() {
+    let formula = json!({ "formula": "1000 + request.size_bytes" });
+    let packs = json!([{ "pack": 100, "price": "400 sat" }]);
+    refused(json!({ "price": formula, "offers": packs }), "offers[0]", "a price of its own");
+    assert!(compiled(with(json!({ "price": formula, "offers": [{ "pack": 100 }] }))).is_ok());
+    // A route at another price has the service's other offers, and not this one.
+    let route = json!([{ "path": "/llm/dear", "price": "500 sat" }, { "path": "/llm/same" }]);
+    let offers = json!(["request", { "pack": 100, "price": "400 sat" }, { "balance": "1000 sat" }]);
+    let service = compiled(with(json!({ "offers": offers, "route": route }))).expect("in order");
+    let names =
+        |terms: &Terms| terms.offers.iter().map(|o| o.what.kind().as_str()).collect::<Vec<_>>().join(" ");
+    assert_eq!(names(&service.routes[0].terms), "request balance");
+    assert_eq!(names(&service.routes[1].terms), "request pack balance");
+    let route = json!([{ "path": "/llm/dear", "price": "500 sat" }]);
+    refused(json!({ "offers": packs, "route": route }), "route[0].offers", "for its own price");
 }
 
 #[test]
