@@ -13,6 +13,7 @@ use axum::routing::{delete, get, post};
 use crate::store::StoreError;
 use crate::web::{Operator, Problem};
 
+mod books;
 mod control;
 mod events;
 mod integration;
@@ -30,6 +31,8 @@ mod webhooks;
 pub fn router() -> Router<Arc<Operator>> {
     Router::new()
         .route("/api/v1/status", get(status::read))
+        .route("/api/v1/audit", get(books::audit))
+        .route("/api/v1/revenue", get(books::revenue))
         .route("/api/v1/payments", get(payments::list))
         .route("/api/v1/payments/send", post(send::pay))
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))

@@ -269,6 +269,9 @@ impl Appliance {
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
+        if !ground.clean {
+            appliance.node_tasks.spawn(audit_after_crash(ground.ledger.clone()));
+        }
         appliance.start_node(node, recent);
         Ok(appliance)
     }
@@ -439,6 +442,23 @@ async fn admin_router(
     let link = claim::ensure(&operator, dir).await?;
     let router = web::finish(api::router().merge(ui::router()), operator);
     Ok((router, link.map(|link| link.url().to_owned())))
+}
+
+/// Proves the books after a stop that was not orderly, while the appliance runs already.
+async fn audit_after_crash(ledger: Ledger) {
+    let report = match ledger.audit().await {
+        Ok(report) => report,
+        Err(error) => return tracing::error!(%error, "the books could not be audited"),
+    };
+    if report.ok {
+        tracing::info!("the books are right after a stop that was not orderly");
+    } else {
+        tracing::error!(mismatches = ?report.mismatches, "the books are wrong");
+    }
+    if let Err(error) = ledger.log(Event::BooksAudited { ok: report.ok, mismatches: report.mismatches }).await
+    {
+        tracing::warn!(%error, "the audit could not be logged");
+    }
 }
 
 /// A path that costs something, for the curl line of an empty page.

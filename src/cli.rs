@@ -2,6 +2,7 @@
 //!
 //! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
 
+mod audit;
 mod check;
 mod demo;
 mod fetch;
@@ -42,6 +43,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Run the appliance
     Run(Box<run::RunArgs>),
+    /// Prove the books from every row of the ledger
+    Audit(Box<audit::AuditArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
     /// Make, list and revoke keys of the admin API
@@ -75,6 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(args) => init::run(&args, &env),
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
+        Command::Audit(args) => audit::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),

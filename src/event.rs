@@ -183,6 +183,13 @@ pub enum Event {
         /// What it is, likewise; nothing when it was removed.
         after: Option<Value>,
     },
+    /// Every row of the ledger was read and added up, as after a stop that was not orderly.
+    BooksAudited {
+        /// The books are right.
+        ok: bool,
+        /// What is wrong, in plain words.
+        mismatches: Vec<String>,
+    },
     /// The appliance came up.
     Started {
         /// Its version.

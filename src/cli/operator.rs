@@ -55,6 +55,28 @@ pub(super) struct OperatorArgs {
     json: bool,
 }
 
+impl OperatorArgs {
+    /// Where the ledger of the configured appliance lies, whether it runs or not; `None` when another one
+    /// is meant, or none is configured.
+    pub(super) fn ledger_file(&self, env: &Environment) -> Result<Option<PathBuf>, Failure> {
+        if self.demo || self.admin.is_some() {
+            return Ok(None);
+        }
+        let place = AdminPlace::find(&self.flags(), env)
+            .map_err(|problems| Failure::arguments(problems.to_string()))?;
+        Ok(place.map(|place| place.key_file.with_file_name("ledger.db")))
+    }
+
+    fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            network: self.network.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
 /// What a command found out.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
@@ -67,6 +89,12 @@ impl Shown {
     /// `value` for programs, `text` for people; the command succeeded.
     pub(super) fn new(value: Value, text: impl Into<String>) -> Shown {
         Shown { value, text: text.into(), exit: 0 }
+    }
+
+    /// Prints it, and gives what the process ends with.
+    pub(super) fn print(&self, as_json: bool) -> ExitCode {
+        let said = if as_json { say(&self.value) } else { say(&self.text) };
+        if said.is_err() { ExitCode::FAILURE } else { ExitCode::from(self.exit) }
     }
 
     /// The same, ending with `exit`.
@@ -114,10 +142,7 @@ pub(super) fn ask(
     });
     let internal = |error| Failure { code: "internal".to_owned(), exit: 1, text: format!("{error:#}") };
     match done.map_err(internal).and_then(std::convert::identity) {
-        Ok(shown) => {
-            let said = if args.json { say(&shown.value) } else { say(&shown.text) };
-            if said.is_err() { ExitCode::FAILURE } else { ExitCode::from(shown.exit) }
-        }
+        Ok(shown) => shown.print(args.json),
         Err(failure) => fail(&failure, args.json),
     }
 }
@@ -175,14 +200,8 @@ impl Admin {
                 },
             };
         }
-        let flags = Flags {
-            config: args.config.clone(),
-            data_dir: args.data_dir.clone(),
-            network: args.network.clone(),
-            ..Flags::default()
-        };
-        let place =
-            AdminPlace::find(&flags, env).map_err(|problems| Failure::arguments(problems.to_string()))?;
+        let place = AdminPlace::find(&args.flags(), env)
+            .map_err(|problems| Failure::arguments(problems.to_string()))?;
         if let Some(place) = place {
             let url = place.url().ok_or_else(|| {
                 Failure::arguments("admin.listen leaves the port to chance: say where it is with --admin URL")

@@ -94,12 +94,12 @@ fn list(
     conditions.extend(filter.state.map(|state| state.condition().to_owned()));
 
     let text = filter.text.as_deref().unwrap_or_default();
-    let (range, label) = (hash_range(text), format!("%{}%", text.replace(['%', '_', '\\'], "_")));
+    let (range, label) = (hash_range(text), text.to_lowercase());
     if let Some((first, last)) = &range {
-        conditions.push("(payment_hash BETWEEN :first AND :last OR label LIKE :label)".to_owned());
+        conditions.push("(payment_hash BETWEEN :first AND :last OR label IS NOT NULL AND instr(lower(label), :label) > 0)".to_owned());
         values.extend([(":first", first as &dyn ToSql), (":last", last), (":label", &label)]);
     } else if !text.is_empty() {
-        conditions.push("label LIKE :label".to_owned());
+        conditions.push("label IS NOT NULL AND instr(lower(label), :label) > 0".to_owned());
         values.push((":label", &label));
     }
 

@@ -3,8 +3,10 @@
 mod crash;
 mod disk;
 mod load;
+mod migration;
 mod model;
 mod money;
+mod units;
 
 use std::path::PathBuf;
 use std::sync::Arc;

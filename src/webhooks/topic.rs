@@ -19,6 +19,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("channel_pending", "channel.pending"),
     ("channel_ready", "channel.ready"),
     ("channel_closed", "channel.closed"),
+    ("books_audited", "books.audited"),
     ("started", "appliance.started"),
     ("stopped", "appliance.stopped"),
 ];

@@ -1,0 +1,71 @@
+//! `GET /api/v1/audit` and `GET /api/v1/revenue`: the proof of the books, and what was earned when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{bad_query, ledger_fault};
+use crate::store::{AuditReport, Step};
+use crate::types::{Name, Timestamp};
+use crate::web::{MayRead, Operator, Problem};
+
+/// Steps that one answer has at most.
+const MOST: u64 = 1_000;
+/// Steps that are shown when nobody says from when.
+const USUAL: u32 = 30;
+
+/// `GET /api/v1/audit`: reads every row; on a large ledger that takes a while.
+pub(super) async fn audit(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<AuditReport>, Problem> {
+    op.parts.ledger.barrier().await;
+    Ok(Json(op.parts.ledger.audit().await.map_err(ledger_fault)?))
+}
+
+/// Which hours.
+#[derive(Debug, Deserialize)]
+pub(super) struct Span {
+    /// Unix milliseconds.
+    from: Option<u64>,
+    to: Option<u64>,
+    #[serde(default)]
+    by: By,
+    service: Option<Name>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    Hour,
+    #[default]
+    Day,
+}
+
+/// `GET /api/v1/revenue?from&to&by=hour|day&service`: the steps in which something happened, and the
+/// routes' parts of the same time. `to` is not included; without it, the hour that runs is the last.
+pub(super) async fn revenue(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+    query: Result<Query<Span>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(span) = query.map_err(bad_query)?;
+    let (by, step) = match span.by {
+        By::Hour => (Step::Hour, Duration::from_secs(3_600)),
+        By::Day => (Step::Day, Duration::from_secs(86_400)),
+    };
+    let next_hour = op.parts.clock.now().plus(Duration::from_secs(3_600));
+    let to = span.to.map_or(next_hour, Timestamp::from_millis);
+    let from = span.from.map_or_else(|| to.minus(step * USUAL), Timestamp::from_millis);
+    if to.secs().saturating_sub(from.secs()) / step.as_secs() > MOST {
+        let detail = format!("At most {MOST} steps are shown: choose a shorter time, or by=day.");
+        return Err(Problem::bad_request("bad_query", detail));
+    }
+    let ledger = &op.parts.ledger;
+    ledger.barrier().await;
+    let points = ledger.revenue_series(from, to, by, span.service).await.map_err(ledger_fault)?;
+    let routes = ledger.revenue_by_route(from, to).await.map_err(ledger_fault)?;
+    Ok(Json(json!({ "from": from, "to": to, "points": points, "routes": routes })))
+}
