@@ -255,3 +255,43 @@ fn sats(msat: &Value) -> String {
 fn word(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Value {
+        json!({
+            "payment_hash": "ab".repeat(32), "kind": "granted", "state": "left", "label": "team blue",
+            "service": "rates", "route": "default", "price_msat": 0, "quote": null, "unit": "msat",
+            "units": { "sold": 2_000_000, "left": 750_500, "held": 0, "spent": 249_500, "expired": 1_000_000,
+                       "revoked": 0 },
+            "calls": 3, "bytes": 120, "restored": 1, "budget_msat": 1_000_000, "per_seconds": 86_400,
+            "opens_until": null, "since": 1_760_000_000_000_u64, "valid_until": 1_762_592_000_000_u64,
+            "spends": [{ "number": 3, "at": 1_760_000_001_000_u64, "route": "fx", "units": 500, "how": "metered" }],
+        })
+    }
+
+    #[test]
+    fn a_token_reads_as_a_person_would_say_it() {
+        let text = token_text(&token());
+        for line in [
+            "kind      granted, left",
+            "budget    1000 sat for each 1day",
+            "units     750500 msat left, 0 sat held, 249500 msat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
+            "good      2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
+            "calls     3, 120 bytes; 1 given back",
+        ] {
+            assert!(text.contains(line), "{line}\nin\n{text}");
+        }
+        assert!(
+            text.lines().last().is_some_and(|line| line.contains("500 msat") && line.contains("metered"))
+        );
+        let listed = list_text(&json!({ "tokens": [token()], "next_before": 7 }));
+        assert!(
+            listed.lines().nth(1).is_some_and(|line| line.starts_with(" abababababab  granted")),
+            "{listed}"
+        );
+        assert!(listed.ends_with("raise --limit"), "{listed}");
+    }
+}

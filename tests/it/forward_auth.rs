@@ -1,13 +1,16 @@
 //! The listener that other proxies ask: who is believed, what is decided, what it costs.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::catalog::{PathPattern, Route, Service, Terms, Upstream};
+use tollhouse::catalog::{
+    Allowance, AllowanceBy, Mode, Offer, Offering, PathPattern, Route, Service, Terms, Upstream,
+};
 use tollhouse::forward_auth::{ForwardAuth, VERDICT, router};
 use tollhouse::l402::{authorization, parse_challenge};
 use tollhouse::pricing::{Rule, Tier, Tiers, Volume};
@@ -60,7 +63,11 @@ pub(crate) fn service() -> Service {
 
 impl Asked {
     pub(crate) async fn start() -> Asked {
-        let app = AdminApp::selling(vec![service()]).await;
+        Asked::selling(service()).await
+    }
+
+    async fn selling(service: Service) -> Asked {
+        let app = AdminApp::selling(vec![service]).await;
         let state = ForwardAuth { checkout: app.op.parts.checkout.clone(), ledger: app.ledger.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -264,6 +271,79 @@ async fn envoy_is_taken_at_its_request_and_not_at_the_headers_in_it() {
     assert_eq!(code(unkeyed).await, is(403, "unknown_proxy"));
     assert_eq!(code(ask("/ext-authzfree")).await, is(404, "not_found"));
     asked.books_balance().await;
+}
+
+#[tokio::test]
+async fn a_token_for_more_is_drawn_from_and_what_is_left_is_told() {
+    let amount = |text: &str| text.parse().expect("an amount");
+    let offer = |name: &str, what| Offer { name: name.parse().expect("a name"), what };
+    let offers = vec![
+        offer("credit", Offering::Balance { value: amount("25 sat"), price: None }),
+        offer("pack", Offering::Pack { requests: 2, price: None }),
+    ];
+    let own = service();
+    let terms = Terms { offers, ..(*own.terms).clone() };
+    let asked = Asked::selling(Service { terms: terms.into(), ..own }).await;
+    let (credit, hash) = asked.buy("/a").await;
+    for left in ["15000", "5000"] {
+        let yes = verdict(&send(asked.ask("GET", "/a").header("authorization", &credit)).await);
+        assert_eq!((&yes[2][..], &yes[3][..]), ("10000", left), "{yes:?}");
+    }
+    assert_eq!(
+        code(asked.ask("GET", "/a").header("authorization", &credit)).await,
+        is(402, "balance_too_small")
+    );
+    // A balance pays what is dearer, too, and is held for it whole.
+    assert_eq!(
+        code(asked.ask("GET", "/dear").header("authorization", &credit)).await,
+        is(402, "balance_too_small")
+    );
+    assert_eq!(asked.units(hash).await, (5_000, 0, 20_000));
+    let (pack, _) = asked.pay(send(asked.ask("GET", "/a").header("prefer", "l402-offer=pack")).await).await;
+    for left in ["1", "0"] {
+        let yes = verdict(&send(asked.ask("GET", "/a").header("authorization", &pack)).await);
+        assert_eq!(yes[3], left);
+    }
+    assert_eq!(code(asked.ask("GET", "/a").header("authorization", &pack)).await, is(402, "spent"));
+    asked.books_balance().await;
+}
+
+#[tokio::test]
+async fn what_is_free_is_counted_by_the_address_that_the_proxy_saw() {
+    let own = service();
+    let free = Allowance { requests: 1, per: Duration::from_secs(86_400), by: AllowanceBy::Ip };
+    let terms = Terms { free: Some(free), ..(*own.terms).clone() };
+    let asked = Asked::selling(Service { terms: terms.into(), ..own }).await;
+    let from = |addresses: &str| {
+        let request = asked.app.client.get(asked.url("/forward-auth")).header("x-tollhouse-key", &asked.key);
+        let request = request.header("x-forwarded-method", "GET").header("x-forwarded-uri", "/a");
+        request.header("x-forwarded-host", HOST).header("x-forwarded-for", addresses)
+    };
+    assert_eq!(verdict(&send(from("192.0.2.1")).await)[0], "none");
+    // What stands before the proxy's own word is the customer's.
+    for spoofed in ["192.0.2.1", "198.51.100.7, 192.0.2.1", "203.0.113.9,192.0.2.1"] {
+        assert_eq!(code(from(spoofed)).await, is(402, "payment_required"), "{spoofed}");
+    }
+    assert_eq!(verdict(&send(from("192.0.2.2")).await)[0], "none");
+    // Envoy tells no address that its customers could not: they share the one of the Envoy.
+    let envoy = |claimed: &str| {
+        let request = asked.app.client.get(asked.url("/ext-authz/a")).header("x-tollhouse-key", &asked.key);
+        request.header("host", HOST).header("x-forwarded-for", claimed)
+    };
+    assert_eq!(verdict(&send(envoy("192.0.2.3")).await)[0], "none");
+    assert_eq!(code(envoy("192.0.2.4")).await, is(402, "payment_required"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_off_is_closed_and_one_in_shadow_is_open() {
+    let closed = Asked::selling(Service { mode: Mode::Off, ..service() }).await;
+    assert_eq!(code(closed.ask("GET", "/a")).await, is(404, "no_such_route"));
+    assert_eq!(code(closed.ask("GET", "/free")).await, is(404, "no_such_route"));
+    let shadow = Asked::selling(Service { mode: Mode::Shadow, ..service() }).await;
+    for path in ["/a", "/dear", "/metered/x", "/free"] {
+        assert_eq!(verdict(&send(shadow.ask("GET", path)).await)[0], "none", "{path}");
+    }
+    assert_eq!(shadow.app.minter.minted(), 0);
 }
 
 #[tokio::test]
