@@ -28,13 +28,15 @@ pub struct Permit {
 
 impl Permit {
     /// The sale as the ledger books it. A pass says its time where the others say their units; to the
-    /// ledger that time is its one unit.
+    /// ledger that time is its one unit, and what counts is until when it may be begun: its token lives
+    /// longer by that time.
     pub fn sale(&self) -> Sale {
         let Verified { identifier, sold, .. } = &self.verified;
         let (units, lasts) = match sold.kind {
             Kind::Pass => (1, Some(Duration::from_secs(sold.units))),
             _ => (sold.units, None),
         };
+        let valid_until = sold.valid_until.minus(lasts.unwrap_or_default());
         Sale {
             payment_hash: identifier.payment_hash,
             token_id: identifier.token_id,
@@ -45,7 +47,7 @@ impl Permit {
             lasts,
             sold: sold.sold,
             quote: sold.quote.as_ref().map(ToString::to_string),
-            valid_until: sold.valid_until,
+            valid_until,
         }
     }
 

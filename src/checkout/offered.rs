@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::mint::Minted;
-use super::ware::{Ware, span};
+use super::ware::Ware;
 use crate::catalog::RestorePolicy;
 use crate::l402::{Challenge, Quoted, Sold};
 use crate::pricing::{Metering, Quote};
@@ -64,7 +64,7 @@ impl Offered {
     /// unit back, and the lifetimes in words.
     pub fn body(&self) -> Value {
         let mut body = self.challenge().body(self.code, &self.detail);
-        let ware @ Ware { invoice_expiry, life, .. } = &self.minted.ware;
+        let ware = &self.minted.ware;
         body["offer"] = json!(ware.name);
         body["description"] = json!(ware.words());
         body["amount"] = json!(ware.price.to_string());
@@ -76,11 +76,7 @@ impl Offered {
             "price": price_words(&self.quote),
         });
         body["restore_on"] = json!(restore_words(&self.restore, &self.quote));
-        body["lifetimes"] = json!(format!(
-            "The invoice can be paid for {}; the token is good for {} after that.",
-            span(invoice_expiry.as_secs()),
-            span(life.as_secs()),
-        ));
+        body["lifetimes"] = json!(ware.lifetimes());
         body
     }
 }

@@ -125,8 +125,10 @@ impl Ware {
         })
     }
 
-    /// What the token says, of an invoice that is over at `expires_at`.
+    /// What the token says, of an invoice that is over at `expires_at`. A pass that was begun at the last
+    /// moment has its whole time.
     pub(super) fn sold(&self, service: &Name, revision: u32, expires_at: Timestamp) -> Sold {
+        let lasts = if self.kind == Kind::Pass { Duration::from_secs(self.units) } else { Duration::ZERO };
         Sold {
             service: service.clone(),
             route: self.route.clone(),
@@ -136,7 +138,21 @@ impl Ware {
             revision,
             covers: self.covers,
             quote: self.quote.clone(),
-            valid_until: expires_at.plus(self.life),
+            valid_until: expires_at.plus(self.life).plus(lasts),
+        }
+    }
+
+    /// How long invoice and token live, in words.
+    pub(super) fn lifetimes(&self) -> String {
+        let invoice = span(self.invoice_expiry.as_secs());
+        let life = span(self.life.as_secs());
+        match self.kind {
+            Kind::Pass => format!(
+                "The invoice can be paid for {invoice}; the pass can be begun for {life} after that and lasts \
+                 {} from its first use.",
+                span(self.units)
+            ),
+            _ => format!("The invoice can be paid for {invoice}; the token is good for {life} after that."),
         }
     }
 

@@ -196,8 +196,16 @@ impl TestGate {
     }
 
     async fn selling(services: Vec<Service>, config: ProxyConfig, terms: CheckoutConfig) -> TestGate {
+        TestGate::at(SystemClock::new(Timestamp::default()), services, config, terms).await
+    }
+
+    async fn at(
+        clock: Arc<dyn Clock>,
+        services: Vec<Service>,
+        config: ProxyConfig,
+        terms: CheckoutConfig,
+    ) -> TestGate {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         let (ledger, _) =
             Ledger::open(&folder.path().join("ledger.db"), Arc::clone(&clock)).expect("a ledger");
         let minter = FakeMinter::new(Arc::clone(&clock));

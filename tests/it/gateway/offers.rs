@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tollhouse::catalog::{Offer, Offering, PathPattern, Route, Service, Terms, Upstream};
+use tollhouse::checkout::CheckoutConfig;
+use tollhouse::clock::FixedClock;
 use tollhouse::pricing::{Rule, Tier, Tiers, Volume};
+use tollhouse::types::Timestamp;
 
 use super::client::Reply;
 use super::upstream::Origin;
@@ -141,7 +144,33 @@ async fn a_pass_opens_its_scope_and_nothing_else() {
     let own = gate.buy_offer("/own/ok", "hour").await;
     assert_eq!(gate.get("/ok", &own.line()).await.code(), "wrong_route");
     assert_eq!(gate.get("/own/ok", &own.line()).await.status, 200);
-    gate.ledger.barrier().await;
+    gate.audited().await;
+}
+
+/// A pass may be begun until its time to begin is over, and then lasts its whole time.
+#[tokio::test]
+async fn a_pass_has_its_whole_time_from_its_first_use() {
+    let origin = Origin::start().await;
+    let mut shop = shop(&origin);
+    shop.routes.clear();
+    shop.terms = Arc::new(Terms { token_life: Some(Duration::from_secs(86_400)), ..four() });
+    let clock = FixedClock::at(Timestamp::from_secs(1_800_000_000));
+    let gate = TestGate::at(clock.clone(), vec![shop], quick(), CheckoutConfig::default()).await;
+    let early = gate.buy_offer("/ok", "hour").await;
+    let late = gate.buy_offer("/ok", "hour").await;
+    // 15 minutes for the invoice, two hours in which a payment may still arrive, and the day.
+    clock.advance(Duration::from_secs(900 + 7_200 + 86_400 - 1));
+    assert_eq!(gate.get("/ok", &early.line()).await.status, 200);
+    clock.advance(Duration::from_secs(2));
+    let over = gate.get("/ok", &late.line()).await;
+    assert_eq!((over.status, over.code().as_str()), (402, "expired"));
+    clock.advance(Duration::from_secs(3_500));
+    assert_eq!(gate.get("/ok", &early.line()).await.status, 200, "its hour is not over");
+    clock.advance(Duration::from_secs(200));
+    let over = gate.get("/ok", &early.line()).await;
+    assert_eq!((over.status, over.code().as_str()), (402, "expired"));
+    assert_eq!(origin.hits(), 2);
+    gate.audited().await;
 }
 
 #[tokio::test]
