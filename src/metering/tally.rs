@@ -172,9 +172,10 @@ impl Tally {
     }
 
     /// The answer broke off, and its client is not to blame: what to charge. `None` when nothing was
-    /// delivered, or nobody can tell what it cost.
+    /// delivered, when nobody can tell what it cost, or when the price was for the whole of it.
     pub(super) fn broken(&mut self, ms: u64) -> Option<u64> {
-        if self.facts.bytes == 0 {
+        let metered = matches!(self.meter.metering(), Metering::Flowing | Metering::AtEnd);
+        if !metered || self.facts.bytes == 0 {
             return None;
         }
         if self.pace != Pace::Settled {

@@ -37,8 +37,8 @@ pub struct ResponseFacts {
     pub ms: u64,
     /// Server-sent events handed down so far; for other bodies, the frames.
     pub chunks: u64,
-    /// The body, once it ended, when a rule reads it: the JSON document, or the last server-sent
-    /// event whose data is a JSON object.
+    /// The body, once it ended, when a rule reads it: the JSON document, or of an event stream the last
+    /// event whose data is a JSON object with a `usage` that is not null, else the last with an object.
     pub json: Option<Value>,
 }
 

@@ -40,6 +40,7 @@ mod credentials;
 mod discovery;
 mod flood;
 mod headers;
+mod metered;
 mod money;
 mod offers;
 mod priced;

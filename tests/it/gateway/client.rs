@@ -13,6 +13,7 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
+    pub(super) trailers: Vec<(String, String)>,
     /// The body ended as its head said it would.
     pub(super) complete: bool,
 }
@@ -24,6 +25,10 @@ impl Reply {
 
     pub(super) fn header<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
+    }
+
+    pub(super) fn trailer<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.trailers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     pub(super) fn text(&self) -> String {
@@ -46,35 +51,42 @@ impl Reply {
         let head = String::from_utf8(bytes[..end].to_vec()).expect("a head in text");
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
-        let headers: Vec<(String, String)> = lines
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-            .collect();
+        let headers = fields(lines);
         let value = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
         let rest = &bytes[end + 4..];
-        let (body, complete) = if head_only {
-            (rest.to_vec(), rest.is_empty())
+        let (body, trailers, complete) = if head_only {
+            (rest.to_vec(), Vec::new(), rest.is_empty())
         } else if value("transfer-encoding").is_some() {
             dechunked(rest)
         } else {
             let length: usize = value("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-            (rest.to_vec(), rest.len() == length)
+            (rest.to_vec(), Vec::new(), rest.len() == length)
         };
-        Reply { status: status.expect("a status"), headers, body, complete }
+        Reply { status: status.expect("a status"), headers, body, trailers, complete }
     }
 }
 
-fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect()
+}
+
+/// The body, the trailers, and whether the end came.
+fn dechunked(mut rest: &[u8]) -> (Vec<u8>, Vec<(String, String)>, bool) {
     let mut body = Vec::new();
     loop {
         let Some(end) = rest.windows(2).position(|w| w == b"\r\n") else {
-            return (body, false);
+            return (body, Vec::new(), false);
         };
         let size = std::str::from_utf8(&rest[..end]).ok().and_then(|s| usize::from_str_radix(s, 16).ok());
         let size = size.expect("a chunk's size");
         rest = &rest[end + 2..];
         if size == 0 {
-            return (body, rest == b"\r\n");
+            let text = String::from_utf8_lossy(rest);
+            let whole = text == "\r\n" || text.ends_with("\r\n\r\n");
+            return (body, fields(text.split("\r\n")), whole);
         }
         let taken = size.min(rest.len());
         body.extend_from_slice(&rest[..taken]);

@@ -1,5 +1,6 @@
 //! An upstream that reads requests byte by byte, remembers them, and behaves as the path says.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -59,6 +60,30 @@ pub(super) struct Shared {
     news: watch::Sender<u64>,
     /// Lets `/gated` go on.
     pub(super) gate: Notify,
+    scripts: Mutex<HashMap<String, Vec<Step>>>,
+}
+
+/// What to do next, when a test says it.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Say(Vec<u8>),
+    /// Until the gate opens.
+    Wait,
+    /// For ever.
+    Hang,
+    Reset,
+    Close,
+}
+
+impl Step {
+    pub(super) fn say(text: impl Into<String>) -> Step {
+        Step::Say(text.into().into_bytes())
+    }
+
+    /// A chunk of a chunked body.
+    pub(super) fn chunk(text: &str) -> Step {
+        Step::say(format!("{:x}\r\n{text}\r\n", text.len()))
+    }
 }
 
 impl Shared {
@@ -83,6 +108,11 @@ impl Origin {
             }
         });
         Origin { address, shared }
+    }
+
+    /// Has `path` answered by `steps` from now on.
+    pub(super) fn script(&self, path: &str, steps: Vec<Step>) {
+        self.shared.scripts.lock().expect("no test panics here").insert(path.to_owned(), steps);
     }
 
     /// How many requests arrived.
@@ -203,6 +233,10 @@ impl Visit {
     /// Answers as the path says; true when the connection goes on.
     async fn answer(&mut self, path: &str, head_only: bool) -> bool {
         let plain = path.split('?').next().unwrap_or_default();
+        let script = self.shared.scripts.lock().expect("no test panics here").get(plain).cloned();
+        if let Some(steps) = script {
+            return self.play(steps).await;
+        }
         let what = plain.rsplit('/').next().unwrap_or_default();
         let text: &[u8] = match what {
             "500" => b"HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops",
@@ -308,6 +342,26 @@ impl Visit {
             _ => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-upstream: 1\r\n\r\nok",
         };
         self.stream.write_all(text).await.is_ok()
+    }
+
+    async fn play(&mut self, steps: Vec<Step>) -> bool {
+        for step in steps {
+            match step {
+                Step::Say(bytes) if self.stream.write_all(&bytes).await.is_err() => {
+                    self.shared.note(|seen| seen.broken += 1);
+                    return false;
+                }
+                Step::Say(_) => {}
+                Step::Wait => self.shared.gate.notified().await,
+                Step::Hang => return self.wait_for_end().await,
+                Step::Reset => {
+                    let _ = self.stream.set_zero_linger();
+                    return false;
+                }
+                Step::Close => return false,
+            }
+        }
+        true
     }
 
     /// Says nothing until the other side goes.
