@@ -18,6 +18,7 @@ mod lock;
 mod operator;
 mod outgoing;
 mod page;
+mod plan;
 mod pool;
 mod recall;
 mod reports;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::incoming::PaymentState;
 use super::page::Page;
+use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::{Totals, count};
 use super::{Ledger, StoreError, incoming, optional};
@@ -314,13 +315,13 @@ pub(super) fn find(
     connection: &Connection,
     payment_hash: PaymentHash,
 ) -> Result<Option<GrantRow>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT * FROM grants_named WHERE payment_hash = ?1")?;
+    let mut query = asked(connection, "SELECT * FROM grants_named WHERE payment_hash = ?1")?;
     optional(query.query_row([Stored(payment_hash)], read))
 }
 
 /// One grant by its number.
 pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<GrantRow>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT * FROM grants_named WHERE id = ?1")?;
+    let mut query = asked(connection, "SELECT * FROM grants_named WHERE id = ?1")?;
     optional(query.query_row([id], read))
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::page::Page;
+use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::msat;
 use super::{Ledger, StoreError, grants, optional, schema};
@@ -263,7 +264,8 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
 }
 
 fn list(connection: &Connection, limit: u32, before: i64) -> Result<Vec<PaymentRow>, StoreError> {
-    let mut query = connection.prepare_cached(
+    let mut query = asked(
+        connection,
         "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id
          FROM payments p LEFT JOIN grants g ON g.payment_hash = p.payment_hash
               LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 use super::hours::{SECS_AN_HOUR, hour_of};
+use super::plan::asked;
 use super::rows::{column, known_name};
 use super::totals::{self, Totals};
 use super::{Ledger, StoreError};
@@ -192,8 +193,7 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
 }
 
 fn since(connection: &Connection, hour: i64) -> Result<HourSums, StoreError> {
-    let mut query =
-        connection.prepare_cached(&format!("SELECT {SUMS} FROM revenue_hourly WHERE hour >= ?1"))?;
+    let mut query = asked(connection, &format!("SELECT {SUMS} FROM revenue_hourly WHERE hour >= ?1"))?;
     Ok(query.query_row([hour], read)?)
 }
 
@@ -208,11 +208,14 @@ fn series(
         Some(None) => return Ok(Vec::new()),
         known => known.flatten(),
     };
-    let mut query = connection.prepare_cached(&format!(
-        "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM revenue_hourly
+    let mut query = asked(
+        connection,
+        &format!(
+            "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM revenue_hourly
          WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR service = ?4)
          GROUP BY step ORDER BY step"
-    ))?;
+        ),
+    )?;
     let rows = query.query_map(params![hour_of(from), hour_of(to), by.hours(), service], |row| {
         let hour: u64 = row.get("step")?;
         let at = Timestamp::from_secs(hour.saturating_mul(SECS_AN_HOUR));
@@ -226,13 +229,16 @@ fn by_route(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<RouteRevenue>, StoreError> {
-    let mut query = connection.prepare_cached(&format!(
-        "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
+    let mut query = asked(
+        connection,
+        &format!(
+            "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
              (SELECT service, route, {SUMS} FROM revenue_hourly WHERE hour >= ?1 AND hour < ?2
               GROUP BY service, route) sums
              JOIN names s ON s.id = sums.service JOIN names r ON r.id = sums.route
          ORDER BY earned_msat DESC, service_name, route_name"
-    ))?;
+        ),
+    )?;
     let rows = query.query_map(params![hour_of(from), hour_of(to)], |row| {
         let (service, route) = (column(row, "service_name")?, column(row, "route_name")?);
         Ok(RouteRevenue { service, route, sums: read(row)? })

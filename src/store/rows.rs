@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
+use super::plan::asked;
 use super::{StoreError, optional};
 use crate::event::{Event, LoggedEvent};
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
@@ -138,8 +139,7 @@ pub(super) fn events_after(
     id: i64,
     limit: u32,
 ) -> Result<Vec<LoggedEvent>, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT id, at, body FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut query = asked(connection, "SELECT id, at, body FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     let rows = query.query_map(params![id, limit], |row| {
         Ok((row.get::<_, i64>("id")?, column::<Timestamp>(row, "at")?, row.get::<_, String>("body")?))
     })?;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, ToSql};
 
 use super::grants::{self, GrantRow};
+use super::plan::asked;
 use super::rows::{Stored, known_name};
 use super::{Ledger, StoreError};
 use crate::types::{Kind, Name};
@@ -105,7 +106,7 @@ fn list(
 
     let order = "ORDER BY id DESC LIMIT :limit";
     let sql = format!("SELECT * FROM grants_named WHERE {} {order}", conditions.join(" AND "));
-    let mut query = connection.prepare_cached(&sql)?;
+    let mut query = asked(connection, &sql)?;
     let rows = query.query_map(values.as_slice(), grants::read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::hours::{Hour, Sums};
 use super::page::Page;
+use super::plan::asked;
 use super::rows::{Stored, column};
 use super::totals::{count, msat};
 use super::{Ledger, StoreError};
@@ -90,7 +91,8 @@ fn list(
     limit: u32,
     before: i64,
 ) -> Result<Vec<SpendRow>, StoreError> {
-    let mut query = connection.prepare_cached(
+    let mut query = asked(
+        connection,
         "SELECT s.*, n.name FROM spends s JOIN names n ON n.id = s.route
          WHERE s.grant_id = (SELECT id FROM grants WHERE payment_hash = ?1) AND s.number < ?2
          ORDER BY s.number DESC LIMIT ?3",

@@ -6,6 +6,7 @@ mod load;
 mod migration;
 mod model;
 mod money;
+mod plans;
 mod units;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, ToSql};
 use serde::Serialize;
 
 use super::StoreError;
+use super::plan::asked;
 use crate::ledger::Grant;
 use crate::types::{Kind, Msat, Timestamp};
 
@@ -177,5 +178,5 @@ pub(super) fn msat(amount: Msat) -> i64 {
 
 /// The stored sums.
 pub(super) fn read(connection: &Connection) -> Result<Totals, StoreError> {
-    Ok(connection.prepare_cached("SELECT * FROM totals")?.query_row([], Totals::from_row)?)
+    Ok(asked(connection, "SELECT * FROM totals")?.query_row([], Totals::from_row)?)
 }

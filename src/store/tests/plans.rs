@@ -1,0 +1,62 @@
+//! Reports are as fast with ten million spends as with none: no report's plan walks a table that grows.
+
+use std::time::Duration;
+
+use super::{World, hash, price};
+use crate::clock::Clock;
+use crate::ledger::{Draw, Ending};
+use crate::store::plan::walks;
+use crate::store::{GrantFilter, GrantState, Step};
+use crate::types::{Kind, Name};
+
+#[tokio::test]
+async fn no_report_walks_what_grows() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    for seed in 1..5 {
+        ledger.receive(hash(seed), price(), None).await.unwrap();
+        let held = ledger.reserve(world.sale(seed, 3), Draw::one("latest".parse().unwrap())).await.unwrap();
+        held.end(Ending::Delivered);
+    }
+    ledger.barrier().await;
+    // Each query is checked where it is prepared.
+    let now = world.clock.now();
+    let service: Name = "rates".parse().unwrap();
+    let (from, to) = (crate::types::Timestamp::default(), now.plus(Duration::from_secs(3_600)));
+    assert_eq!(ledger.revenue(now).await.unwrap().calls_total, 4);
+    for by in [Step::Hour, Step::Day] {
+        for of in [None, Some(service.clone())] {
+            assert_eq!(ledger.revenue_series(from, to, by, of).await.unwrap().len(), 1);
+        }
+    }
+    assert_eq!(ledger.revenue_by_route(from, to).await.unwrap().len(), 1);
+    assert_eq!(ledger.totals().await.unwrap().calls, 4);
+    assert_eq!(ledger.payments(10, None).await.unwrap().len(), 4);
+    assert_eq!(ledger.spends(hash(1), 10, None).await.unwrap().len(), 1);
+    assert!(ledger.events_after(0, 100).await.unwrap().len() > 4);
+    let states = GrantState::ALL.map(|(_, state)| Some(state));
+    for state in states.into_iter().chain([None]) {
+        for (text, kind) in [(None, None), (Some("01"), None), (Some("x"), None), (None, Some(Kind::Pack))] {
+            for service in [None, Some(service.clone())] {
+                let filter = GrantFilter { text: text.map(str::to_owned), service, kind, state };
+                ledger.grants(filter, 10, None).await.unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_walk_is_seen() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    let file = rusqlite::Connection::open(world.path()).unwrap();
+    for sql in [
+        "SELECT SUM(earned_msat) FROM spends",
+        "SELECT COUNT(*) FROM payments p JOIN grants g ON g.payment_hash = p.payment_hash",
+        "SELECT * FROM grants_named WHERE bytes > 1",
+        "SELECT SUM(calls) FROM revenue_hourly WHERE service = 1",
+    ] {
+        assert_eq!(walks(&file, sql).len(), 1, "{sql}");
+    }
+    drop(ledger);
+}
