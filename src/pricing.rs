@@ -8,6 +8,7 @@
 
 mod amount;
 mod facts;
+mod failure;
 mod formula;
 mod meter;
 mod quote;
@@ -19,7 +20,8 @@ mod tiers;
 
 pub use amount::{Amount, Currency, Fiat, NotAnAmount};
 pub use facts::{Reads, RequestFacts, ResponseFacts, Used};
-pub use formula::{FORMULA_GUIDE, Failure, Formula, FormulaFault, Zero};
+pub use failure::Failure;
+pub use formula::{FORMULA_GUIDE, Formula, FormulaFault, Zero};
 pub use meter::{Charge, Meter};
 pub use quote::{Ask, Metering, Quote, Unpriced};
 pub use rate::{Exchange, LockedRate, NoExchange, Rate, RateFault, Worth};

@@ -13,15 +13,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::quote::{Metering, Quote, Unpriced};
-use super::rule::ONE_MSAT;
-use super::{Rate, Reads, RequestFacts, ResponseFacts};
+use super::quote::{Metering, ONE_MSAT, Quote, Unpriced};
+use super::{Failure, Rate, Reads, RequestFacts, ResponseFacts};
 use crate::types::Msat;
 
 mod compiler;
 mod datum;
 mod evaluation;
-mod failure;
 mod guide;
 mod number;
 mod query;
@@ -32,7 +30,6 @@ mod tests;
 mod tree;
 mod trend;
 
-pub use failure::Failure;
 pub use guide::FORMULA_GUIDE;
 pub(super) use settled::Settled;
 

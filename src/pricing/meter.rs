@@ -1,8 +1,7 @@
 //! Meters: what a request has cost so far, told from its answer.
 
 use super::formula::Settled;
-use super::quote::{Metering, Quote, Unpriced};
-use super::rule::ONE_MSAT;
+use super::quote::{Metering, ONE_MSAT, Quote, Unpriced};
 use super::{Rate, RequestFacts, ResponseFacts, Rule, Tiers, Used};
 use crate::types::Msat;
 

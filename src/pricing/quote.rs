@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::formula::Failure;
+use super::failure::Failure;
 use super::rate::{Exchange, RateFault};
 use super::{Fiat, Rate, RequestFacts, Rule};
 use crate::types::{Msat, Timestamp};
@@ -101,6 +101,12 @@ impl Quote {
         lines
     }
 }
+
+/// The least that anything that is sold costs.
+pub(super) const ONE_MSAT: Msat = match Msat::new(1) {
+    Ok(one) => one,
+    Err(_) => Msat::MAX,
+};
 
 /// Why there is no price. Never a reason to serve for nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

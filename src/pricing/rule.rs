@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::formula::Formula;
-use super::quote::{Ask, Metering, Quote, Unpriced};
+use super::quote::{Ask, Metering, ONE_MSAT, Quote, Unpriced};
 use super::{Amount, Currency, Fiat, Rate, Reads, Tiers, Volume, Worth};
 use crate::types::Msat;
 
@@ -141,12 +141,6 @@ impl Rule {
         }
     }
 }
-
-/// The least that anything that is sold costs.
-pub(super) const ONE_MSAT: Msat = match Msat::new(1) {
-    Ok(one) => one,
-    Err(_) => Msat::MAX,
-};
 
 impl fmt::Display for Rule {
     /// The rule as the services file has it; two rules that read alike price alike.

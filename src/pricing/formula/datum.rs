@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
 use super::number::{self, NoNumber, Number};
 use super::tree::Node;
-use crate::pricing::Unpriced;
+use crate::pricing::{Failure, Unpriced};
 
 /// A value, or why there is none.
 pub(super) type Outcome<'a, T> = Result<T, Stop<'a>>;

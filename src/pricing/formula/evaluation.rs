@@ -12,11 +12,10 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::datum::{Datum, Outcome, Stop, not, shown};
-use super::failure::Failure;
-use super::number::{self, NoNumber, Number};
+use super::number::{self, NoNumber, Number, Sum};
 use super::query;
-use super::tree::{Call, Compare, Fact, Find, Node, Sum};
-use crate::pricing::{Rate, RateFault, RequestFacts, ResponseFacts, Unpriced};
+use super::tree::{Call, Compare, Fact, Find, Node};
+use crate::pricing::{Failure, Rate, RateFault, RequestFacts, ResponseFacts, Unpriced};
 
 /// What one evaluation may look at: about as many bytes.
 pub(super) const FUEL: usize = 128 * 1_024;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::pricing::Fiat;
 
-use super::number::Number;
+use super::number::{Number, Sum};
 
 /// Something that has a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,15 +107,6 @@ impl Fact {
             Fact::ResponseJson => "response.json",
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sum {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Remainder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

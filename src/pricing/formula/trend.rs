@@ -2,8 +2,8 @@
 //!
 //! Cautious: what is not plainly rising is metered at the end.
 
-use super::number::Number;
-use super::tree::{Call, Fact, Node, Sum};
+use super::number::{Number, Sum};
+use super::tree::{Call, Fact, Node};
 
 /// How a value goes on while the answer grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use cel::common::ast::{Expr, IdedExpr, operators};
 
 use super::{Compiler, Kind, Known, Part};
 use crate::pricing::formula::FormulaFault;
-use crate::pricing::formula::tree::{Compare, Node, Sum};
+use crate::pricing::formula::number::Sum;
+use crate::pricing::formula::tree::{Compare, Node};
 
 impl Compiler<'_> {
     /// What is written with signs.
