@@ -19,13 +19,19 @@ pub use sale::{Draw, Sale};
 /// How often each sold unit may be given back after the upstream did work for it (it timed out or
 /// answered 5xx). Then the token is refused with `restores_exhausted`, so that provoked errors are
 /// not free load (MONEY rule 7). What was not delivered stays `left`: it is never charged, and the
-/// operator sees that it is owed.
+/// operator sees that it is owed. A balance counts the money that went back. Passes have
+/// [`PASS_RESTORES_AN_HOUR`].
 pub const MAX_RESTORES: u64 = 16;
 
 /// How often each sold unit may be given back for any reason, so that a client which hangs up before
 /// dispatch cannot make the disk write for ever. High, because an upstream that is down costs its
 /// buyers one of these for each try.
 pub const MAX_RESTORES_IN_ALL: u64 = 1_000;
+
+/// How often requests under a pass may fail at the upstream's expense, for each begun hour of it. A pass
+/// is not counted in requests, so that some failures of a flaky upstream must not end it; and still who
+/// provokes them all day does not do so for ever.
+pub const PASS_RESTORES_AN_HOUR: u64 = 1_000;
 
 /// How long a token lives beyond its invoice: two hours of block time, in which LDK still accepts
 /// the payment, and a day to use it (MONEY rule 9).

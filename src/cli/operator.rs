@@ -59,7 +59,9 @@ impl OperatorArgs {
     /// Where the ledger of the configured appliance lies, whether it runs or not; `None` when another one
     /// is meant, or none is configured.
     pub(super) fn ledger_file(&self, env: &Environment) -> Result<Option<PathBuf>, Failure> {
-        if self.demo || self.admin.is_some() {
+        let configured = self.config.is_some() || self.data_dir.is_some() || self.network.is_some();
+        let elsewhere = self.admin.is_some() || (!configured && env.get("TOLLHOUSE_ADMIN_URL").is_some());
+        if self.demo || elsewhere {
             return Ok(None);
         }
         let place = AdminPlace::find(&self.flags(), env)

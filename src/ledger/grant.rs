@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Draw, Ending, MAX_RESTORES, MAX_RESTORES_IN_ALL, ReserveRefused, Sale};
+use super::{Draw, Ending, MAX_RESTORES, MAX_RESTORES_IN_ALL, PASS_RESTORES_AN_HOUR, ReserveRefused, Sale};
 use crate::types::{Kind, Msat, Timestamp};
 
 /// The most units that a grant can ever have: what a database counts in 64 bits with a sign.
@@ -78,7 +78,7 @@ pub struct Grant {
     pub restored: u64,
     /// Requests that a crash left unknown and whose units the buyer kept.
     pub crash_restored: u64,
-    /// Units that went back with [`Grant::restored`].
+    /// Units that went back with [`Grant::restored`]; of a pass, the requests.
     pub returned: u64,
     /// The part of them that counts against [`MAX_RESTORES`].
     pub loaded: u64,
@@ -152,12 +152,7 @@ impl Grant {
     /// Whether the token is still good after one more request of `units` failed at the upstream's
     /// expense, when that request is held already.
     pub fn restorable(&self, units: u64) -> bool {
-        let back = match self.kind {
-            // Only the last open request gives a pass back; and an open pass is no free load.
-            Kind::Pass if self.held == 0 || self.open > 1 => return true,
-            Kind::Pass => 1,
-            _ => units,
-        };
+        let back = self.load_of(units);
         self.loaded.saturating_add(back) < self.cap(MAX_RESTORES)
             && self.returned.saturating_add(back) < self.cap(MAX_RESTORES_IN_ALL)
     }
@@ -167,8 +162,23 @@ impl Grant {
         self.loaded >= self.cap(MAX_RESTORES) || self.returned >= self.cap(MAX_RESTORES_IN_ALL)
     }
 
+    /// What counts against the caps when `units` go back.
+    const fn load_of(&self, units: u64) -> u64 {
+        match self.kind {
+            Kind::Pass => 1,
+            _ => units,
+        }
+    }
+
     fn cap(&self, times: u64) -> u64 {
-        self.sold.saturating_mul(times).min(MAX_UNITS)
+        let units = match self.lasts {
+            Some(lasts) if self.kind == Kind::Pass => {
+                let hours = lasts.as_secs().div_ceil(3_600).max(1);
+                hours.saturating_mul(PASS_RESTORES_AN_HOUR / MAX_RESTORES)
+            }
+            _ => self.sold,
+        };
+        units.saturating_mul(times).min(MAX_UNITS)
     }
 
     /// Whether nothing is left and nothing on its way, so that the token is of no more use, or of none
@@ -239,6 +249,9 @@ impl Grant {
         if self.opens_until.is_some_and(|until| until < now) {
             return Err(ReserveRefused::Expired);
         }
+        if self.worn_out() {
+            return Err(ReserveRefused::RestoresExhausted);
+        }
         self.open += 1;
         Ok(0)
     }
@@ -278,6 +291,7 @@ impl Grant {
         match ending {
             Ending::Restored(reason) => {
                 let (_, back) = self.settle(taken, None)?;
+                let back = self.load_of(back);
                 self.restored = self.restored.saturating_add(1);
                 self.returned = self.returned.saturating_add(back).min(MAX_UNITS);
                 let load = if reason.loads_upstream() { back } else { 0 };

@@ -10,8 +10,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+use tollhouse::clock::{Clock, SystemClock};
 use tollhouse::event::Event;
-use tollhouse::types::{Msat, PaymentHash};
+use tollhouse::store::Ledger;
+use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::AdminApp;
@@ -174,4 +176,45 @@ async fn the_key_follows_no_redirect() {
         run(home.path(), &["rates", "--json", "--admin", &origin], &[("TOLLHOUSE_ADMIN_KEY", "x")]).await;
     assert_eq!((said.exit, &said.json()["code"]), (1, &json!("http_307")));
     assert_eq!(hits.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_books_are_proved_beside_the_appliance_and_without_it() {
+    let desk = Desk::open().await;
+    let sat = Msat::from_sat(5).expect("in range");
+    desk.app.ledger.receive(PaymentHash::from_bytes([1; 32]), sat, None).await.expect("received");
+    // Of the one that runs, by its API; its directory is nobody's business.
+    let asked = desk.run(&["audit", "--json"]).await;
+    assert_eq!((asked.exit, &asked.json()["ok"]), (0, &json!(true)), "{}", asked.err);
+    let told = desk.run(&["audit"]).await;
+    assert!(told.out.starts_with("The books are right.") && told.out.contains("5000 msat"), "{}", told.out);
+    let revenue = desk.app.read("/api/v1/revenue?by=hour", &desk.key).await;
+    assert_eq!(revenue.status(), StatusCode::OK);
+    let endless = desk.app.read("/api/v1/revenue?by=hour&from=0", &desk.key).await;
+    assert_eq!(endless.status(), StatusCode::BAD_REQUEST);
+
+    // Of a file, while it is open and when it is not.
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ledger.db");
+    let path = file.to_str().expect("plain");
+    let missing = run(folder.path(), &["audit", path], &[]).await;
+    assert!(missing.exit == 2 && missing.err.contains("nothing was sold yet"), "{}", missing.err);
+    let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
+    let (ledger, _) = Ledger::open(&file, clock).expect("it opens");
+    ledger.receive(PaymentHash::from_bytes([2; 32]), sat, None).await.expect("received");
+    let beside = run(folder.path(), &["audit", path, "--json"], &[]).await.json();
+    assert_eq!((&beside["payments"], &beside["payments_unknown"]), (&json!(1), &json!(1)));
+    ledger.close().await.expect("closed");
+    assert_eq!(run(folder.path(), &["audit", path], &[]).await.exit, 0);
+    // Another program's file, and one that somebody has been at.
+    std::fs::write(folder.path().join("other.db"), "no database, but long enough to be looked at")
+        .expect("written");
+    let other =
+        run(folder.path(), &["audit", folder.path().join("other.db").to_str().expect("plain")], &[]).await;
+    assert_eq!(other.exit, 2, "{}", other.err);
+    let edit = rusqlite::Connection::open(&file).expect("it opens");
+    edit.execute("UPDATE payments SET amount_msat = 1", []).expect("edited");
+    drop(edit);
+    let wrong = run(folder.path(), &["audit", path], &[]).await;
+    assert!(wrong.exit == 1 && wrong.out.starts_with("The books are wrong:"), "{}", wrong.out);
 }

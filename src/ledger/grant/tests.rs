@@ -102,7 +102,9 @@ impl Naive {
                 self.turn(Coin::Left, Coin::Expired, u64::MAX);
                 return Err(ReserveRefused::Expired);
             }
+            // No run of steps is so long that it could wear out a pass.
             if left > 0
+                && self.kind != Kind::Pass
                 && (self.gave_back_loaded >= self.coins.len() * 16
                     || self.gave_back >= self.coins.len() * 1_000)
             {
@@ -253,12 +255,12 @@ impl Pair {
                 self.spent(outcome);
                 match ending {
                     Ending::Restored(reason) => {
-                        let back = self.naive.end(number, None);
+                        let units = self.naive.end(number, None);
+                        let back = if self.naive.kind == Kind::Pass { 1 } else { units };
                         self.naive.gave_back += back;
                         if reason.loads_upstream() {
                             self.naive.gave_back_loaded += back;
-                            let good = back == 0 || !self.grant.worn_out();
-                            assert_eq!(good, back == 0 || alone.restorable(taken.units), "{alone:?}");
+                            assert_eq!(alone.restorable(taken.units), !self.grant.worn_out(), "{alone:?}");
                         }
                     }
                     Ending::Charged(cost) => drop(self.naive.end(number, Some(cost))),
@@ -448,6 +450,23 @@ fn a_pass_is_earned_by_its_first_answer_and_open_until_its_time() {
     assert_eq!(grant.end(&none, Ending::Delivered), Ok(Outcome::Spent { units: 0, earned }));
     assert_eq!(grant.hold(&draw(0, 0), last.plus(Duration::from_millis(1))), Err(ReserveRefused::Expired));
     assert!(!grant.is_over(last) && grant.is_over(last.plus(Duration::from_millis(1))));
+}
+
+#[test]
+fn a_flaky_upstream_does_not_end_a_pass_and_a_provoked_one_does() {
+    let now = Timestamp::from_millis(START);
+    let mut grant = Grant::of(&sale(Kind::Pass, 1, 500));
+    let none = Taken { units: 0, at: now };
+    grant.hold(&draw(0, 0), now).unwrap();
+    grant.end(&none, Ending::Delivered).unwrap();
+    let mut failures = 0;
+    while grant.hold(&draw(0, 0), now).is_ok() {
+        grant.end(&none, Ending::Restored(RestoreReason::UpstreamError)).unwrap();
+        failures += 1;
+    }
+    assert_eq!(grant.hold(&draw(0, 0), now), Err(ReserveRefused::RestoresExhausted));
+    assert_eq!(failures, PASS_RESTORES_AN_HOUR / MAX_RESTORES * MAX_RESTORES);
+    assert!(grant.spent == 1 && grant.balanced());
 }
 
 #[test]
