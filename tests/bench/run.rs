@@ -1,5 +1,6 @@
-//! `scripts/bench`: what a debit costs beside a transaction of its own, what a challenge costs beside one
-//! that is stored, what a quote costs, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
+//! `scripts/bench`: what a debit costs beside a transaction of its own, reports over ten million spends
+//! beside a scan of them, what a challenge costs beside one that is stored, what a quote costs, and how
+//! long a sale takes. `scripts/bench debits` (or any of their names) measures one.
 //!
 //! Machines are noisy, ratios hold: every figure stands beside a reference of the same run. Printed for
 //! people, and as JSON under `target/bench/`.
@@ -14,6 +15,7 @@
 
 mod challenges;
 mod debits;
+mod history;
 mod load;
 mod prices;
 mod sales;
@@ -53,6 +55,9 @@ async fn run(parts: &[String]) -> Result<()> {
     if wanted("prices") {
         progress("quotes: fixed, tiers, formulas");
         tell(&mut report, "prices", prices::measure()?)?;
+    }
+    if wanted("history") {
+        tell(&mut report, "history", history::measure(folder.path(), &progress).await?)?;
     }
     if wanted("challenges") || wanted("sales") {
         let ask = WorldAsk {
