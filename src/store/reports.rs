@@ -208,12 +208,14 @@ fn series(
         Some(None) => return Ok(Vec::new()),
         known => known.flatten(),
     };
+    // First by hour, in the table's own order: only what that leaves is sorted.
     let mut query = asked(
         connection,
         &format!(
-            "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM revenue_hourly
-         WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR service = ?4)
-         GROUP BY step ORDER BY step"
+            "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM
+                 (SELECT hour, {SUMS} FROM revenue_hourly
+                  WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR service = ?4) GROUP BY hour) sums
+             GROUP BY step ORDER BY step"
         ),
     )?;
     let rows = query.query_map(params![hour_of(from), hour_of(to), by.hours(), service], |row| {
