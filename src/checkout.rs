@@ -216,7 +216,7 @@ impl Checkout {
             Decision::Challenge(why) => {
                 match why.payment_hash().and_then(|payment_hash| self.kept(payment_hash, request)) {
                     Some(kept) => Outcome::Replayed(kept),
-                    None => counter.offer(why.code(), why.to_string()),
+                    None => counter.offer_for(&why),
                 }
             }
         }

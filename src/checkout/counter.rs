@@ -5,13 +5,13 @@
 use http::HeaderMap;
 
 use super::mint::Minted;
-use super::offered::Offered;
+use super::offered::{Offered, price_words};
 use super::prefer::preferred;
 use super::pricing::Pricing;
 use super::ware::{NotSold, Ware};
 use super::{CheckoutParts, Outcome, Refused};
 use crate::catalog::Matched;
-use crate::gate::Priced;
+use crate::gate::{Priced, Why};
 use crate::ports::CannotReceive;
 use crate::pricing::{Ask, Quote};
 use crate::request::CanonicalRequest;
@@ -27,6 +27,15 @@ pub(super) struct Counter<'a> {
 }
 
 impl Counter<'_> {
+    /// Makes an offer, because of `why`.
+    pub(super) fn offer_for(&self, why: &Why) -> Outcome {
+        let detail = match (why, self.pricing.today()) {
+            (Why::Unpaid, Ok(quote)) => format!("this request costs {}: {why}", price_words(&quote)),
+            _ => why.to_string(),
+        };
+        self.offer(why.code(), detail)
+    }
+
     /// Makes an offer, because of `code`, which `detail` says in words.
     pub(super) fn offer(&self, code: &'static str, detail: String) -> Outcome {
         match self.try_offer(code, detail) {

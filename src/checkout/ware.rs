@@ -251,3 +251,6 @@ pub(super) fn rate_of(quoted: &Quoted, now: Timestamp) -> Option<Rate> {
     let per_btc: Decimal = per_btc.parse().ok().filter(|rate| *rate > Decimal::ZERO)?;
     Some(Rate { currency: fiat.currency, per_btc, at: now })
 }
+
+#[cfg(test)]
+mod tests;
