@@ -1,6 +1,8 @@
 //! The composition root: takes a [`Blueprint`], builds every part, starts what runs, and ends it in
 //! order. The only place that knows all of them.
 
+mod blueprint;
+mod ground;
 mod listener;
 mod outside;
 mod patience;
@@ -10,35 +12,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use http::HeaderValue;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::catalog::spec::Spec;
 use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
-use crate::clock::{Clock, SystemClock, SystemEntropy};
-use crate::config::Settings;
 use crate::custody::{Custody, CustodyLimits};
 use crate::event::Event;
 use crate::forward_auth::{self, ForwardAuth};
 use crate::ledger::RecentChallenges;
-use crate::node::config::NodeConfig;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
-use crate::rates::RatesConfig;
-use crate::secrets::{self, Secrets};
 use crate::store::{DirLock, Ledger, NodeStore};
-use crate::storefront::{OwnedServices, Run, Storefront, Variables};
+use crate::storefront::{Run, Storefront};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui};
+pub use blueprint::{Blueprint, take_dir};
+use ground::Ground;
 use listener::Ending;
 use outside::Outside;
 
@@ -56,81 +53,6 @@ const ADMIN_CONNECTIONS: usize = 256;
 
 /// Another proxy keeps its connections; more customers at once wait for one of them.
 const ASKING_CONNECTIONS: usize = 256;
-
-/// Everything that an appliance is told at its start.
-pub struct Blueprint {
-    /// Where keys, channels and the ledger live; each network has a directory in it.
-    pub data_dir: PathBuf,
-    /// The right to that directory, from [`take_dir`].
-    pub lock: DirLock,
-    /// The Lightning node.
-    pub node: NodeConfig,
-    /// The gateway's socket, bound.
-    pub gateway: TcpListener,
-    /// The admin socket, bound.
-    pub admin: TcpListener,
-    /// The socket where other proxies ask, bound, if there is one.
-    pub forward_auth: Option<TcpListener>,
-    /// Host names that the admin side answers to besides its own address.
-    pub allowed_hosts: Vec<String>,
-    /// The gateway's address as customers see it, when something stands in front.
-    pub public_url: Option<Url>,
-    /// Where exchange rates come from.
-    pub rates: RatesConfig,
-    /// What files say is sold.
-    pub services: Vec<OwnedServices>,
-    /// What is put on sale at every start and belongs to no file.
-    pub stock: Vec<Spec>,
-    /// Gives the variables that services name.
-    pub variables: Variables,
-}
-
-impl Blueprint {
-    /// Takes the data directory and binds the listeners that the settings name; the directory first, so
-    /// that a second start of the same appliance hears of the first one and not of a port.
-    ///
-    /// # Errors
-    /// When the directory is taken, or an address cannot be bound; the text names the setting.
-    pub async fn of(settings: Settings) -> Result<Blueprint> {
-        let lock = take_dir(&settings.data_dir)?;
-        let gateway = bind("gateway.listen", settings.gateway.listen).await?;
-        let admin = bind("admin.listen", settings.admin.listen).await?;
-        let forward_auth = match settings.forward_auth {
-            Some(listen) => Some(bind("forward_auth.listen", listen).await?),
-            None => None,
-        };
-        let (services, variables) = (settings.owned_services(), settings.variables());
-        Ok(Blueprint {
-            data_dir: settings.data_dir,
-            lock,
-            node: settings.node,
-            gateway,
-            admin,
-            forward_auth,
-            allowed_hosts: settings.admin.allowed_hosts,
-            public_url: settings.gateway.public_url,
-            rates: settings.rates,
-            services,
-            stock: Vec::new(),
-            variables,
-        })
-    }
-}
-
-/// Makes the data directory, closed to others, and takes it for this process.
-///
-/// # Errors
-/// When another process has it, or it cannot be made.
-pub fn take_dir(data_dir: &Path) -> Result<DirLock> {
-    secrets::private_dir(data_dir)?;
-    Ok(DirLock::take(data_dir)?)
-}
-
-async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{setting}: {address} cannot be listened on: stop what uses it, or choose another port")
-    })
-}
 
 /// A running appliance.
 pub struct Appliance {
@@ -150,36 +72,6 @@ pub struct Appliance {
     serving: TaskTracker,
     node_tasks: TaskTracker,
     _lock: DirLock,
-}
-
-/// What the parts share.
-struct Ground {
-    ledger: Ledger,
-    secrets: Secrets,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<SystemEntropy>,
-    clean: bool,
-}
-
-impl Ground {
-    /// Opens the data directory, which is ours: its secrets and its ledger.
-    fn open(data_dir: &Path, network: bitcoin::Network) -> Result<(PathBuf, Ground)> {
-        let dir = data_dir.join(network.to_string());
-        secrets::private_dir(&dir)?;
-        let entropy = SystemEntropy::new();
-        let secrets = Secrets::load_or_create(&dir, network, entropy.as_ref())?;
-        let ledger_path = dir.join("ledger.db");
-        let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);
-        let (ledger, opened) = Ledger::open(&ledger_path, Arc::clone(&clock))?;
-        if !opened.clean {
-            tracing::warn!(
-                given_back = opened.crash_restored,
-                charged = opened.crash_charged,
-                "the last stop was not orderly; requests whose end it hid were resolved"
-            );
-        }
-        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean }))
-    }
 }
 
 impl Appliance {
@@ -270,7 +162,7 @@ impl Appliance {
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
         if !ground.clean {
-            appliance.node_tasks.spawn(audit_after_crash(ground.ledger.clone()));
+            appliance.node_tasks.spawn(ground::audit_after_crash(ground.ledger.clone()));
         }
         appliance.start_node(node, recent);
         Ok(appliance)
@@ -442,23 +334,6 @@ async fn admin_router(
     let link = claim::ensure(&operator, dir).await?;
     let router = web::finish(api::router().merge(ui::router()), operator);
     Ok((router, link.map(|link| link.url().to_owned())))
-}
-
-/// Proves the books after a stop that was not orderly, while the appliance runs already.
-async fn audit_after_crash(ledger: Ledger) {
-    let report = match ledger.audit().await {
-        Ok(report) => report,
-        Err(error) => return tracing::error!(%error, "the books could not be audited"),
-    };
-    if report.ok {
-        tracing::info!("the books are right after a stop that was not orderly");
-    } else {
-        tracing::error!(mismatches = ?report.mismatches, "the books are wrong");
-    }
-    if let Err(error) = ledger.log(Event::BooksAudited { ok: report.ok, mismatches: report.mismatches }).await
-    {
-        tracing::warn!(%error, "the audit could not be logged");
-    }
 }
 
 /// A path that costs something, for the curl line of an empty page.

@@ -1,0 +1,91 @@
+//! What an appliance is told at its start, with its directory taken and its sockets bound.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::catalog::spec::Spec;
+use crate::config::Settings;
+use crate::node::config::NodeConfig;
+use crate::rates::RatesConfig;
+use crate::secrets;
+use crate::store::DirLock;
+use crate::storefront::{OwnedServices, Variables};
+
+/// Everything that an appliance is told at its start.
+pub struct Blueprint {
+    /// Where keys, channels and the ledger live; each network has a directory in it.
+    pub data_dir: PathBuf,
+    /// The right to that directory, from [`take_dir`].
+    pub lock: DirLock,
+    /// The Lightning node.
+    pub node: NodeConfig,
+    /// The gateway's socket, bound.
+    pub gateway: TcpListener,
+    /// The admin socket, bound.
+    pub admin: TcpListener,
+    /// The socket where other proxies ask, bound, if there is one.
+    pub forward_auth: Option<TcpListener>,
+    /// Host names that the admin side answers to besides its own address.
+    pub allowed_hosts: Vec<String>,
+    /// The gateway's address as customers see it, when something stands in front.
+    pub public_url: Option<Url>,
+    /// Where exchange rates come from.
+    pub rates: RatesConfig,
+    /// What files say is sold.
+    pub services: Vec<OwnedServices>,
+    /// What is put on sale at every start and belongs to no file.
+    pub stock: Vec<Spec>,
+    /// Gives the variables that services name.
+    pub variables: Variables,
+}
+
+impl Blueprint {
+    /// Takes the data directory and binds the listeners that the settings name; the directory first, so
+    /// that a second start of the same appliance hears of the first one and not of a port.
+    ///
+    /// # Errors
+    /// When the directory is taken, or an address cannot be bound; the text names the setting.
+    pub async fn of(settings: Settings) -> Result<Blueprint> {
+        let lock = take_dir(&settings.data_dir)?;
+        let gateway = bind("gateway.listen", settings.gateway.listen).await?;
+        let admin = bind("admin.listen", settings.admin.listen).await?;
+        let forward_auth = match settings.forward_auth {
+            Some(listen) => Some(bind("forward_auth.listen", listen).await?),
+            None => None,
+        };
+        let (services, variables) = (settings.owned_services(), settings.variables());
+        Ok(Blueprint {
+            data_dir: settings.data_dir,
+            lock,
+            node: settings.node,
+            gateway,
+            admin,
+            forward_auth,
+            allowed_hosts: settings.admin.allowed_hosts,
+            public_url: settings.gateway.public_url,
+            rates: settings.rates,
+            services,
+            stock: Vec::new(),
+            variables,
+        })
+    }
+}
+
+/// Makes the data directory, closed to others, and takes it for this process.
+///
+/// # Errors
+/// When another process has it, or it cannot be made.
+pub fn take_dir(data_dir: &Path) -> Result<DirLock> {
+    secrets::private_dir(data_dir)?;
+    Ok(DirLock::take(data_dir)?)
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{setting}: {address} cannot be listened on: stop what uses it, or choose another port")
+    })
+}

@@ -1,0 +1,58 @@
+//! The ground that everything stands on: the data directory's secrets and its ledger, opened and resolved.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::clock::{Clock, SystemClock, SystemEntropy};
+use crate::event::Event;
+use crate::secrets::{self, Secrets};
+use crate::store::Ledger;
+
+/// What the parts share.
+pub(super) struct Ground {
+    pub(super) ledger: Ledger,
+    pub(super) secrets: Secrets,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<SystemEntropy>,
+    pub(super) clean: bool,
+}
+
+impl Ground {
+    /// Opens the data directory, which is ours: its secrets and its ledger.
+    pub(super) fn open(data_dir: &Path, network: bitcoin::Network) -> Result<(PathBuf, Ground)> {
+        let dir = data_dir.join(network.to_string());
+        secrets::private_dir(&dir)?;
+        let entropy = SystemEntropy::new();
+        let secrets = Secrets::load_or_create(&dir, network, entropy.as_ref())?;
+        let ledger_path = dir.join("ledger.db");
+        let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);
+        let (ledger, opened) = Ledger::open(&ledger_path, Arc::clone(&clock))?;
+        if !opened.clean {
+            tracing::warn!(
+                given_back = opened.crash_restored,
+                charged = opened.crash_charged,
+                "the last stop was not orderly; requests whose end it hid were resolved"
+            );
+        }
+        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean }))
+    }
+}
+
+/// Proves the books after a stop that was not orderly, while the appliance runs already.
+pub(super) async fn audit_after_crash(ledger: Ledger) {
+    let report = match ledger.audit().await {
+        Ok(report) => report,
+        Err(error) => return tracing::error!(%error, "the books could not be audited"),
+    };
+    if report.ok {
+        tracing::info!("the books are right after a stop that was not orderly");
+    } else {
+        tracing::error!(mismatches = ?report.mismatches, "the books are wrong");
+    }
+    if let Err(error) = ledger.log(Event::BooksAudited { ok: report.ok, mismatches: report.mismatches }).await
+    {
+        tracing::warn!(%error, "the audit could not be logged");
+    }
+}
