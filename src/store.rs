@@ -52,6 +52,7 @@ pub use audit::AuditReport;
 pub use bytes::NodeStore;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
 pub use error::StoreError;
+#[doc(hidden)]
 pub use flaw::Flaw;
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};
