@@ -185,7 +185,7 @@ impl Checkout {
         }
         let counter = Counter { parts: &self.parts, matched: &matched, pricing: &pricing, request, headers };
         let wanted = Wanted {
-            service: &matched.service.name,
+            service: &matched.service,
             route: &matched.route,
             terms: &terms,
             method: request.method().as_str(),

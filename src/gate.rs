@@ -12,10 +12,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use thiserror::Error;
 
-use crate::catalog::Terms;
+use crate::catalog::{Service, Terms};
 use crate::l402::{Malformed, MasterKeys, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
 use crate::ledger::{Draw, Sale};
-use crate::pricing::{Quote, Unpriced};
+use crate::pricing::{Metering, Quote, Unpriced};
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
@@ -161,7 +161,7 @@ pub struct Gate {
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     /// The service.
-    pub service: &'a Name,
+    pub service: &'a Service,
     /// The request's route.
     pub route: &'a Name,
     /// The terms of the request's route.
@@ -187,7 +187,7 @@ impl Gate {
             Ok(presented) => presented,
             Err(malformed) => return Decision::Malformed(malformed),
         };
-        let how = Use { service: wanted.service, method: wanted.method, path: wanted.path, now };
+        let how = Use { service: &wanted.service.name, method: wanted.method, path: wanted.path, now };
         let mut why = Why::Unpaid;
         for (index, credential) in presented.iter().enumerate() {
             match verify(&self.keys, credential, &how, self.unknown) {
@@ -227,8 +227,8 @@ fn opens_all(verified: Verified, wanted: &Wanted<'_>) -> Decision {
 }
 
 fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
-    let (sold, payment_hash) = (verified.sold.covers, verified.identifier.payment_hash);
-    let covered = |quote: &Quote| quote.most <= sold;
+    let payment_hash = verified.identifier.payment_hash;
+    let covered = |quote: &Quote| quote.most <= covers(&verified.sold, wanted, quote);
     let today = wanted.price.today();
     let good = match &today {
         Ok(quote) if covered(quote) => Some(quote.clone()),
@@ -240,7 +240,25 @@ fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
             let draw = Draw::one(wanted.route.clone());
             Permit::admit(verified, draw, Some(quote))
         }
-        (None, Ok(quote)) => Decision::Challenge(Why::PriceChanged { sold, price: quote.most, payment_hash }),
+        (None, Ok(quote)) => {
+            let sold = covers(&verified.sold, wanted, &quote);
+            Decision::Challenge(Why::PriceChanged { sold, price: quote.most, payment_hash })
+        }
         (None, Err(why)) => Decision::Unpriced { why, payment_hash },
     }
+}
+
+/// The dearest request that one unit opens, where `quote` is asked. A pack that was sold by tiers cost
+/// their sum, which is less than as many of the dearest requests that it opens under them: where other
+/// prices hold, a unit of it is worth what was paid for it.
+fn covers(sold: &Sold, wanted: &Wanted<'_>, quote: &Quote) -> Msat {
+    let routes = &wanted.service.routes;
+    let own = routes.iter().find(|route| route.name == sold.route);
+    let rule = &own.map_or(&wanted.service.terms, |route| &route.terms).rule;
+    let by_tiers = sold.kind == Kind::Pack && rule.metering() == Metering::AtReserve;
+    if !by_tiers || (quote.metering == Metering::AtReserve && wanted.terms.rule == *rule) {
+        return sold.covers;
+    }
+    let paid = sold.sold.msat().div_ceil(sold.units.max(1));
+    Msat::new(paid).map_or(sold.covers, |paid| sold.covers.min(paid))
 }

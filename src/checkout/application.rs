@@ -14,10 +14,10 @@ use super::counter::Counter;
 use super::pricing::{BodySeen, Pricing, facts};
 use super::ware::{Ware, quoted, rate_of};
 use super::{Checkout, Offered, Outcome, Refused};
-use crate::catalog::{Matched, Mode, Terms};
-use crate::gate::{Decision, Priced, Wanted};
+use crate::catalog::{Matched, Mode};
+use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
-use crate::ledger::{ReserveRefused, TOKEN_LIFE_AFTER_INVOICE};
+use crate::ledger::{ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
 use crate::metering::{Bill, Hold};
 use crate::pricing::{Amount, Exchange, LockedRate, Metering, Quote, RequestFacts, Unpriced};
 use crate::request::{CanonicalRequest, Inadmissible, admit};
@@ -155,17 +155,22 @@ impl Checkout {
             }
             None => &by_terms,
         };
-        // A pass opens what the price list has, not what an application asks beside it.
-        let beside = Terms { scope: word("application"), ..Terms::clone(&matched.terms) };
         let wanted = Wanted {
-            service: &matched.service.name,
+            service: &matched.service,
             route: &matched.route,
-            terms: if asked.price.is_some() { &beside } else { &matched.terms },
+            terms: &matched.terms,
             method: asked.request.method().as_str(),
             path: asked.request.path(),
             price,
         };
+        // A pass opens what the price list has, not what an application asks beside it.
+        let beside = |permit: &Permit| asked.price.is_some() && permit.sale().kind == Kind::Pass;
         let permit = match self.gate.decide(&wanted, headers, now) {
+            Decision::Admit(permit) if beside(&permit) => {
+                let Sale { route: scope, payment_hash, .. } = permit.sale();
+                let why = Why::OtherScope { scope, payment_hash };
+                return Err(NotHeld::Unpaid { code: why.code(), detail: why.to_string() });
+            }
             Decision::Admit(permit) => *permit,
             Decision::Malformed(malformed) => return Err(malformed.into()),
             Decision::Unpriced { why, .. } => return Err(why.into()),

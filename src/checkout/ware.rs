@@ -89,7 +89,7 @@ impl Ware {
                 (*requests, whole.msat, quote.most, of_quote().or_else(|| quoted(whole.changed)))
             }
             Offering::Pack { requests, price: Some(price) } => {
-                if !fits(matched) {
+                if !fits(matched) || quote.fallback.is_some() {
                     return Err(NotSold::PricedApart);
                 }
                 let whole = worth(*price)?;
@@ -101,8 +101,13 @@ impl Ware {
             }
             Offering::Balance { value, price } => {
                 let value = worth(*value)?;
-                if value.msat < quote.least {
-                    return Err(NotSold::TooSmall { needed: quote.least });
+                let needed = match quote.metering {
+                    // Its first request is not the cheapest there is.
+                    Metering::AtReserve => terms.rule.pack_price(1, ask)?.msat,
+                    Metering::Exact | Metering::Flowing | Metering::AtEnd => quote.least,
+                };
+                if value.msat < needed {
+                    return Err(NotSold::TooSmall { needed });
                 }
                 let whole = price.map_or(Ok(value), worth)?;
                 (value.msat.msat(), whole.msat, Msat::ZERO, quoted(whole.changed))
@@ -199,7 +204,7 @@ fn one_price(quote: &Quote) -> bool {
 
 /// Whether a pack with a price of its own was priced for the request at hand: its route has the offers
 /// and the rule from one place, and the rule asks the same of every request. Otherwise the dearest
-/// request would be bought at the price of the cheapest.
+/// request would be bought at the price of the cheapest. Nor was it made for a fallback.
 fn fits(matched: &Matched) -> bool {
     let Matched { service, terms, .. } = matched;
     let inherited = terms.scope == service.terms.scope;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::grants::GrantRow;
 use super::totals::{self, Totals, count, msat};
 use super::{Ledger, StoreError, grants, pool, schema};
-use crate::types::{Kind, PaymentHash};
+use crate::ledger::SPENDS_KEPT;
+use crate::types::{Kind, PaymentHash, Timestamp};
 
 /// Grants that are named for one thing that is wrong with them.
 const NAMED: usize = 3;
@@ -67,6 +68,9 @@ const REVOKED_BUT_LEFT: &str =
      WHERE g.left_ > 0";
 const SPENDS_ASTRAY: &str = "SELECT COUNT(*) FROM spends s
      WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = s.grant_id)";
+const HOLDS_OF_NONE: &str = "SELECT COUNT(*) FROM holds h
+     WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = h.grant_id)";
+const FORGOTTEN: &str = "SELECT COUNT(*) FROM grants WHERE over_at IS NULL AND due IS NULL";
 const HOURS: &str = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(earned_msat), 0),
             COALESCE(SUM(granted_calls), 0), COALESCE(SUM(granted_msat), 0) FROM revenue_hourly";
 const PENDING: &str = "SELECT COUNT(*) FROM grants g
@@ -83,7 +87,7 @@ const PAID_FOR: &str = "SELECT COALESCE(SUM(g.price_msat), 0)
 fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
     let number = |sql: &str| Ok::<i64, StoreError>(connection.query_row(sql, [], |row| row.get(0))?);
     let mut found = Grants::default();
-    found.read(connection)?;
+    found.read(connection, schema::high_water(connection)?)?;
     let Grants { mut sums, granted_calls, spends, astray } = found;
     let payments_unredeemed = add_payments(connection, &mut sums)?;
 
@@ -91,6 +95,8 @@ fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
     for (sql, what) in [
         (HOLDS_ASTRAY, "grants have more or fewer holds than held units"),
         (SPENDS_ASTRAY, "spends are of no grant"),
+        (HOLDS_OF_NONE, "holds are of no grant"),
+        (FORGOTTEN, "grants would never run out"),
         (UNDERPAID, "payments are smaller than what was sold for them"),
         (REVOKED_BUT_LEFT, "revoked tokens have units left"),
     ] {
@@ -174,12 +180,12 @@ struct Grants {
     sums: Totals,
     granted_calls: i64,
     spends: i64,
-    astray: [Astray; 4],
+    astray: [Astray; 6],
 }
 
 impl Grants {
     /// Both tables lie in the order of the grants' numbers, so that one walk over each suffices.
-    fn read(&mut self, connection: &Connection) -> Result<(), StoreError> {
+    fn read(&mut self, connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
         let mut grants = connection.prepare("SELECT * FROM grants_named ORDER BY id")?;
         let mut spends = connection.prepare(
             "SELECT grant_id, COUNT(*) AS calls, MIN(number) AS first, SUM(units) AS units,
@@ -196,17 +202,17 @@ impl Grants {
                 Some(spent) => Some(spent?),
                 None => None,
             };
-            self.add(&row, spent.as_ref());
+            self.add(&row, spent.as_ref(), now);
         }
         Ok(())
     }
 
-    fn add(&mut self, row: &GrantRow, spent: Option<&Spent>) {
+    fn add(&mut self, row: &GrantRow, spent: Option<&Spent>, now: Timestamp) {
         let grant = &row.grant;
         self.sums = self.sums.plus(Totals::of(grant));
         self.granted_calls += if grant.kind == Kind::Granted { count(grant.calls) } else { 0 };
         self.spends += spent.map_or(0, |spent| spent.calls);
-        let [unbalanced, unshared, passes, unspent] = &mut self.astray;
+        let [unbalanced, unshared, passes, unspent, unbarred, undead] = &mut self.astray;
         let hash = row.payment_hash;
         unbalanced.note("grants do not add up", !grant.balanced(), hash);
         let shares = msat(grant.earned()) + msat(grant.owed()) + msat(grant.lapsed());
@@ -221,7 +227,17 @@ impl Grants {
             opened != grant.opens_until.is_some(),
             hash,
         );
-        unspent.note("grants have other spends than they count", !agree(row, spent), hash);
+        unspent.note("grants have other spends than they count", !agree(row, spent, now), hash);
+        unbarred.note(
+            "grants have revoked units, and their tokens are not revoked",
+            grant.revoked > 0 && !grant.barred,
+            hash,
+        );
+        undead.note(
+            "grants are over, and have units left or on their way",
+            row.over_at.is_some() && (grant.left > 0 || grant.held > 0 || grant.open > 0),
+            hash,
+        );
     }
 }
 
@@ -248,15 +264,14 @@ impl Spent {
     }
 }
 
-/// Whether the rows are all that the grant counts. Those of one that is over may be folded away, the
-/// first ones first.
-fn agree(row: &GrantRow, spent: Option<&Spent>) -> bool {
+/// Whether the rows are all that the grant counts. Those of one that has long been over `now` may be
+/// folded away, the first ones first.
+fn agree(row: &GrantRow, spent: Option<&Spent>, now: Timestamp) -> bool {
     let grant = &row.grant;
+    let folded = row.over_at.is_some_and(|over| over.plus(SPENDS_KEPT) < now);
     match spent {
-        None => grant.calls == 0 || row.over_at.is_some(),
-        Some(spent) if spent.first > 1 && row.over_at.is_some() => {
-            spent.calls == count(grant.calls) - spent.first + 1
-        }
+        None => grant.calls == 0 || folded,
+        Some(spent) if spent.first > 1 && folded => spent.calls == count(grant.calls) - spent.first + 1,
         Some(spent) => {
             (spent.calls, spent.units, spent.earned, spent.bytes)
                 == (count(grant.calls), count(grant.spent), msat(grant.earned()), count(grant.bytes))

@@ -452,3 +452,28 @@ async fn a_crash_gives_back_what_was_held_once() {
     assert!(next.audit().await.expect("an audit").ok);
     next.close().await.expect("closed");
 }
+
+/// A route may have any name; a pass of its offers is still no payment of what an application asks beside
+/// the price list.
+#[tokio::test]
+async fn no_pass_pays_what_an_application_asks() {
+    let mut service = service();
+    let own = Terms {
+        scope: "application".parse().expect("a name"),
+        offers: service.terms.offers.clone(),
+        ..sat(10)
+    };
+    let path = PathPattern::Under("/application".to_owned());
+    service.routes.push(Route::new("application".parse().expect("a name"), None, path, own));
+    let app = AdminApp::selling(vec![service]).await;
+    let key = app.key(&[Scope::Integrate]).await;
+    let shop = Shop { app, key };
+    let (pass, hash) = shop.buy(json!({ "path": "/application", "offer": "pass" })).await;
+    for path in ["/application", "/a"] {
+        let refused = shop.refused(&pass, json!({ "path": path, "amount": "9000 sat" })).await;
+        assert_eq!(refused, is(402, "wrong_route"), "{path}");
+    }
+    assert_eq!(shop.units(hash).await, (0, 0, 0));
+    shop.hold(&pass, json!({ "path": "/application" })).await;
+    shop.books_balance().await;
+}

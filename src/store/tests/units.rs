@@ -375,12 +375,16 @@ async fn the_file_is_audited_beside_the_ledger_and_without_it() {
     let world = World::new();
     let (ledger, _) = world.open();
     let open = held(&ledger, &balance(&world, 1, 100), money(5, 5)).await;
+    held(&ledger, &world.sale(2, 1), draw()).await.end(Ending::Delivered);
+    drop(ledger.reserve(world.sale(3, 2), draw()).await.unwrap());
+    ledger.revoke(hash(3)).await.unwrap();
+    ledger.barrier().await;
     let beside = Ledger::audit_file(&world.path()).unwrap();
     assert!(beside.ok && beside.sums.holds_open == 1, "{beside:?}");
     drop(open);
     ledger.close().await.unwrap();
     let alone = Ledger::audit_file(&world.path()).unwrap();
-    assert!(alone.ok && alone.sums.holds_open == 0 && alone.sums.calls == 1, "{alone:?}");
+    assert!(alone.ok && alone.sums.holds_open == 0 && alone.sums.calls == 2, "{alone:?}");
     // Somebody who edits the file is found out.
     for (edit, found) in [
         ("UPDATE spends SET units = units + 1", "other spends than they count"),
@@ -388,6 +392,14 @@ async fn the_file_is_audited_beside_the_ledger_and_without_it() {
         ("UPDATE revenue_hourly SET earned_msat = 1", "the hours say"),
         ("INSERT INTO holds (grant_id, units, route, opened_at) VALUES (1, 5, 1, 0)", "more or fewer holds"),
         ("UPDATE totals SET received_msat = 1", "running sums"),
+        (
+            "PRAGMA foreign_keys = OFF; INSERT INTO holds (grant_id, units, route, opened_at) VALUES (9, 5, 1, 0)",
+            "holds are of no grant",
+        ),
+        ("UPDATE grants SET due = NULL", "never run out"),
+        ("UPDATE grants SET over_at = 1", "are over, and have units left"),
+        ("DELETE FROM spends WHERE grant_id = 2", "other spends than they count"),
+        ("DELETE FROM revocations", "their tokens are not revoked"),
     ] {
         let file = world.snapshot();
         rusqlite::Connection::open(file.path()).unwrap().execute_batch(edit).unwrap();

@@ -344,3 +344,53 @@ async fn tiers_count_what_the_token_was_used_for() {
     assert_eq!(gate.get("/ok", &pack.line()).await.code(), "spent");
     gate.audited().await;
 }
+
+/// A pack by tiers costs less than as many of its dearest requests, so what it opens elsewhere is what was
+/// paid for a unit.
+#[tokio::test]
+async fn a_pack_by_tiers_does_not_open_a_dearer_route_for_less() {
+    let origin = Origin::start().await;
+    let tier = |up_to, price: &str| Tier { up_to, price: amount(price) };
+    let tiers = Tiers::new(Volume::Requests, vec![tier(Some(1), "30 sat"), tier(None, "1 sat")]);
+    let mut tiered = shop(&origin);
+    tiered.terms = Arc::new(Terms {
+        rule: Rule::Tiers(tiers.expect("tiers")),
+        offers: vec![
+            offer("few", Offering::Balance { value: amount("29 sat"), price: None }),
+            offer("pack", Offering::Pack { requests: 10, price: None }),
+        ],
+        ..sat(1)
+    });
+    let gate = TestGate::with(vec![tiered], quick()).await;
+    let reply = gate.get("/ok", "").await;
+    assert_eq!(offered(&reply), [r#""pack" 10 39000"#], "no balance that pays for no first request");
+    let pack = gate.pay(&reply);
+    for path in ["/dear/ok", "/own/ok"] {
+        let refused = gate.get(path, &pack.line()).await;
+        assert_eq!((refused.status, refused.code().as_str()), (402, "price_changed"), "{path}");
+    }
+    assert_eq!(origin.hits(), 0);
+    for _ in 0..10 {
+        assert_eq!(gate.get("/ok", &pack.line()).await.status, 200);
+    }
+    gate.audited().await;
+}
+
+/// While the rate is unknown a request costs the fallback, and the pack's own price was not made for it.
+#[tokio::test]
+async fn a_pack_at_its_own_price_is_not_sold_by_the_fallback() {
+    let origin = Origin::start().await;
+    let mut fiat = shop(&origin);
+    fiat.terms = Arc::new(Terms {
+        rule: Rule::Fixed(amount("0.001 XYZ")),
+        fallback: Some(amount("30 sat")),
+        offers: vec![
+            offer("pack", Offering::Pack { requests: 10, price: Some(amount("20 sat")) }),
+            offer("request", Offering::Request),
+        ],
+        ..sat(1)
+    });
+    let gate = TestGate::with(vec![fiat], quick()).await;
+    let reply = gate.get("/ok", "Prefer: l402-offer=pack\r\n").await;
+    assert_eq!(offered(&reply), [r#""request" 1 30000"#]);
+}
