@@ -208,16 +208,18 @@ impl Checkout {
                     Err(Unreserved::Refused(why)) => counter.offer(why.code(), why.to_string()),
                 }
             }
-            Decision::Unpriced { why, payment_hash } => match self.kept(&payment_hash, request) {
+            Decision::Unpriced { why, payment_hash } => match self.kept(&payment_hash, request).await {
                 Some(kept) => Outcome::Replayed(kept),
                 None => Outcome::Refused(why.into()),
             },
             // What was answered at the old price stays answered.
             Decision::Challenge(why) => {
-                match why.payment_hash().and_then(|payment_hash| self.kept(payment_hash, request)) {
-                    Some(kept) => Outcome::Replayed(kept),
-                    None => counter.offer_for(&why),
+                if let Some(payment_hash) = why.payment_hash()
+                    && let Some(kept) = self.kept(payment_hash, request).await
+                {
+                    return Outcome::Replayed(kept);
                 }
+                counter.offer_for(&why)
             }
         }
     }
@@ -264,7 +266,7 @@ impl Checkout {
         // for one that is on its way. Whoever may record sees what was kept before.
         let key = ReplayKey::of(&permit.sale().payment_hash, request);
         let recording = key.map(|key| self.replays.record(key));
-        if let Some(kept) = key.and_then(|key| self.replays.get(&key)) {
+        if let Some(kept) = self.kept(&permit.sale().payment_hash, request).await {
             return Err(Unreserved::Kept(kept));
         }
         let recording = match recording {
@@ -285,8 +287,12 @@ impl Checkout {
         }
     }
 
-    fn kept(&self, payment_hash: &PaymentHash, request: &CanonicalRequest) -> Option<KeptAnswer> {
-        self.replays.get(&ReplayKey::of(payment_hash, request)?)
+    /// What was kept for this request of a token that was not taken back.
+    async fn kept(&self, payment_hash: &PaymentHash, request: &CanonicalRequest) -> Option<KeptAnswer> {
+        let kept = self.replays.get(&ReplayKey::of(payment_hash, request)?)?;
+        let row = self.parts.ledger.grant(*payment_hash).await.ok().flatten();
+        // Where nobody knows, nothing is given: the ledger's own refusal says why.
+        row.filter(|row| !row.grant.barred).map(|_| kept)
     }
 }
 

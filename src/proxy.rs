@@ -40,8 +40,9 @@
 //! once more (`metering::Replays`), marked `X-Tollhouse-Replayed: true`.
 //!
 //! A rule that reads the request's JSON gets to see a body of at most 64 KiB; what was looked at is what
-//! is sent on. A longer body, or one that is not JSON without doubt (a key that comes twice, an encoding),
-//! passes unread: the rule then has no price, and the fallback holds or nothing is sold.
+//! is sent on. A longer body, or one that is not JSON without doubt (a key that comes twice, an encoding, a
+//! `Content-Type` of something else or in another charset), passes unread: the rule then has no price, and
+//! the fallback holds or nothing is sold.
 //!
 //! Connections should be read through [`Framed`]: hyper alone takes chunked where a Content-Length
 //! stands beside it (the length is then not forwarded).
@@ -190,7 +191,7 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
     if is_preflight(request.method(), &parts.headers) {
         return preflight(&parts.headers);
     }
-    let (body, seen) = match look(body, &matched, state.config.idle_timeout).await {
+    let (body, seen) = match look(body, &parts.headers, &matched, state.config.idle_timeout).await {
         Ok(looked) => looked,
         Err(fault) => return fault.problem().render(),
     };

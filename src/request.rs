@@ -15,7 +15,7 @@ use crate::types::path::{PathFault, canonical_path};
 mod headers;
 mod json;
 
-pub use json::{MAX_JSON_BYTES, plain_json};
+pub use json::{MAX_JSON_BYTES, may_be_json, plain_json};
 
 /// Longest query that is forwarded, in bytes.
 const MAX_QUERY_BYTES: usize = 16 * 1024;

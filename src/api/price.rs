@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::bad_body;
 use crate::catalog::{Candidate, Fate};
 use crate::checkout::BodySeen;
-use crate::request::{CanonicalRequest, admit, plain_json};
+use crate::request::{CanonicalRequest, admit, may_be_json, plain_json};
 use crate::web::{MayRead, Operator, Problem};
 
 /// What `POST /api/v1/price` takes: a request as a customer would send it.
@@ -45,7 +45,8 @@ pub(super) async fn ask(
     let explained = table.explain(request.method(), request.host(), request.path());
     let text = asked.body.as_ref().map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
     let text = text.unwrap_or_default();
-    let seen = BodySeen { size_bytes: u64::try_from(text.len()).ok(), json: plain_json(text.as_bytes()) };
+    let json = if may_be_json(&headers) { plain_json(text.as_bytes()) } else { None };
+    let seen = BodySeen { size_bytes: u64::try_from(text.len()).ok(), json };
     let mut answer = match op.parts.checkout.price(&request, &headers, seen) {
         Some(tag) => tag.json(),
         None => json!({ "service": null, "why": ["nothing is sold there: 404"] }),

@@ -242,7 +242,10 @@ impl RouteTable {
             (_, Mode::Off) | (Mode::Shadow, _) => false,
             (Mode::Off, _) => true,
             (Mode::On, Mode::Shadow) => !self.terms_of(one).rule.is_free(),
-            (Mode::On, Mode::On) => may_be_dearer(&self.terms_of(one).rule, &self.terms_of(other).rule),
+            (Mode::On, Mode::On) => {
+                let (one, other) = (self.terms_of(one), self.terms_of(other));
+                may_be_dearer(&one.rule, &other.rule) || gives_less(one, other)
+            }
         }
     }
 
@@ -313,6 +316,14 @@ fn may_be_dearer(one: &Rule, other: &Rule) -> bool {
         (Rule::Fixed(Amount::Msat(one)), Rule::Fixed(Amount::Msat(other))) => one > other,
         (one, other) => one != other,
     }
+}
+
+/// Whether `one` is no cheaper than `other` by its rule, and has not what the other gives for nothing, or
+/// for its fallback.
+fn gives_less(one: &Terms, other: &Terms) -> bool {
+    let free = other.free.is_some() && one.free != other.free;
+    let fallback = other.fallback.is_some_and(|other| one.fallback.is_none_or(|one| other < one));
+    !one.rule.is_free() && !may_be_dearer(&other.rule, &one.rule) && (free || fallback)
 }
 
 fn revision(service: &Service, route: &Name, terms: &Terms) -> u32 {

@@ -20,6 +20,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ring::digest;
+use serde_json::Value;
 
 use super::ProxyState;
 use crate::catalog::{Mode, PathPattern, RouteTable, Service};
@@ -78,13 +79,24 @@ pub(super) async fn answer(
             documents.push(state.documents.of(&state.upstreams, service, now).await);
         }
     }
-    let key = (kind, host.to_owned(), base.clone());
-    let text = state.rendered.get(key, table, documents, |table, documents| match kind {
-        Kind::Services => endpoint::document(&sold, &base).to_string(),
-        Kind::OpenApi => openapi::document(table, host, &sold, documents, &base).to_string(),
-        Kind::Words => words::document(&sold, &base),
+    // Whoever asks chooses both names; what is costly is written once for all that nobody named.
+    let host = if answering(&table, host).any(|service| service.host.is_some()) { host } else { "" };
+    let text = state.rendered.get((kind, host.to_owned()), table, documents, |table, documents| match kind {
+        Kind::Services => endpoint::document(&sold, BASE).to_string(),
+        Kind::OpenApi => openapi::document(table, host, &sold, documents, BASE).to_string(),
+        Kind::Words => words::document(&sold, BASE),
     });
-    Some(cacheable(kind, text, headers))
+    Some(cacheable(kind, based(kind, &text, &base), headers))
+}
+
+/// Stands for the address in what is kept.
+const BASE: &str = "http://this-gateway.tollhouse.invalid";
+
+/// The document of whom `base` reaches.
+fn based(kind: Kind, text: &str, base: &str) -> Bytes {
+    let quoted = Value::from(base).to_string();
+    let base = if kind == Kind::Words { base } else { quoted.trim_matches('"') };
+    Bytes::from(text.replace(BASE, base))
 }
 
 fn answering<'t>(table: &'t RouteTable, host: &'t str) -> impl Iterator<Item = &'t Arc<Service>> {

@@ -5,22 +5,20 @@
 //! that could be read in two ways is not JSON (THREATS 8: who sends `{"n":1,"n":1000}` must not pay for
 //! the one and get the other).
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::StatusCode;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use serde_json::Value;
 
 use super::answer::Problem;
 use crate::catalog::Matched;
 use crate::checkout::BodySeen;
-use crate::request::{MAX_JSON_BYTES, plain_json};
+use crate::request::{MAX_JSON_BYTES, may_be_json, plain_json};
 
 /// A body that could not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,47 +44,47 @@ impl Unreadable {
     }
 }
 
-/// Looks at `body` as far as the rule of `matched` wants to see it, within `patience`. The body that is
-/// given back is the same.
+/// Looks at `body` as far as the rule of `matched` wants to see it, within `patience`; `headers` say what
+/// it is. The body that is given back is the same.
 pub(super) async fn look(
     body: Body,
+    headers: &HeaderMap,
     matched: &Matched,
     patience: Duration,
 ) -> Result<(Body, BodySeen), Unreadable> {
     let announced = body.size_hint().exact();
     let fits = announced.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= MAX_JSON_BYTES));
-    if body.is_end_stream() || !fits || !matched.terms.rule.reads().request_json {
+    let wanted = matched.terms.rule.reads().request_json && fits && may_be_json(headers);
+    if body.is_end_stream() || !wanted {
         return Ok((body, BodySeen { size_bytes: announced, json: None }));
     }
-    let (front, rest) =
-        tokio::time::timeout(patience, collect(body)).await.map_err(|_| Unreadable::Stalled)??;
-    let body = Looked { front, rest };
-    let json = match &body.rest {
-        None => document(&body.front),
-        Some(_) => None,
-    };
+    let body = tokio::time::timeout(patience, collect(body)).await.map_err(|_| Unreadable::Stalled)??;
+    let json = if body.rest.is_none() { plain_json(&body.front) } else { None };
     let size_bytes = body.size_hint().exact().or(announced);
     Ok((Body::new(body), BodySeen { size_bytes, json }))
 }
 
-/// The frames up to the limit, and what comes after them, if anything does.
-async fn collect(mut body: Body) -> Result<(VecDeque<Frame<Bytes>>, Option<Body>), Unreadable> {
-    let (mut front, mut read) = (VecDeque::new(), 0usize);
+/// The beginning up to the limit, and what comes after it, if anything does. It is copied: a body of many
+/// small chunks would cost a hundred times its length, and keep what each was cut from.
+async fn collect(mut body: Body) -> Result<Looked, Unreadable> {
+    let (mut front, mut behind) = (BytesMut::new(), None);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unreadable::Broken)?;
-        read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-        front.push_back(frame);
-        // Frames without data cost memory too.
-        if read > MAX_JSON_BYTES || front.len() > MAX_JSON_BYTES {
-            return Ok((front, Some(body)));
+        match frame.map_err(|_| Unreadable::Broken)?.into_data() {
+            Ok(data) => front.extend_from_slice(&data),
+            Err(trailers) => behind = Some(trailers),
+        }
+        if front.len() > MAX_JSON_BYTES {
+            return Ok(Looked { front: front.freeze(), behind, rest: Some(body) });
         }
     }
-    Ok((front, None))
+    Ok(Looked { front: front.freeze(), behind, rest: None })
 }
 
 /// A body of which the beginning was looked at.
 struct Looked {
-    front: VecDeque<Frame<Bytes>>,
+    front: Bytes,
+    /// Trailers.
+    behind: Option<Frame<Bytes>>,
     /// `None` when all of it was.
     rest: Option<Body>,
 }
@@ -99,22 +97,22 @@ impl http_body::Body for Looked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(frame) = self.front.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
+        if !self.front.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.front)))));
         }
         match &mut self.rest {
             Some(rest) => Pin::new(rest).poll_frame(cx),
-            None => Poll::Ready(None),
+            None => Poll::Ready(self.behind.take().map(Ok)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.front.is_empty() && self.rest.as_ref().is_none_or(http_body::Body::is_end_stream)
+        let rest = self.rest.as_ref().is_none_or(http_body::Body::is_end_stream);
+        self.front.is_empty() && self.behind.is_none() && rest
     }
 
     fn size_hint(&self) -> SizeHint {
-        let front: usize = self.front.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let front = u64::try_from(front).unwrap_or(u64::MAX);
+        let front = u64::try_from(self.front.len()).unwrap_or(u64::MAX);
         let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint);
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(front)) {
@@ -123,15 +121,6 @@ impl http_body::Body for Looked {
         hint.set_lower(rest.lower().saturating_add(front));
         hint
     }
-}
-
-/// The JSON document that `frames` hold, when no reader could take it for another.
-fn document(frames: &VecDeque<Frame<Bytes>>) -> Option<Value> {
-    let mut text = Vec::new();
-    for data in frames.iter().filter_map(Frame::data_ref) {
-        text.extend_from_slice(data);
-    }
-    plain_json(&text)
 }
 
 #[cfg(test)]
@@ -158,9 +147,8 @@ mod tests {
             (&[long, "y", "z"], false),
         ] {
             for exact in [false, true] {
-                let (front, rest) = collect(body(frames, exact)).await.expect("it comes");
-                assert!(rest.is_none() == whole || exact);
-                let looked = Looked { front, rest };
+                let looked = collect(body(frames, exact)).await.expect("it comes");
+                assert!(looked.rest.is_none() == whole || exact);
                 assert!(
                     !whole
                         || looked.size_hint().exact() == Some(u64::try_from(frames.concat().len()).unwrap())
@@ -169,5 +157,16 @@ mod tests {
                 assert_eq!(sent, frames.concat().as_bytes());
             }
         }
+    }
+
+    /// A chunk costs far more than its byte, as long as it is kept as one.
+    #[tokio::test]
+    async fn many_small_chunks_are_kept_as_one() {
+        let looked = collect(body(&["7"; 60_000], false)).await.expect("it comes");
+        assert_eq!((looked.front.len(), looked.rest.is_none()), (60_000, true));
+        let mut sent = Body::new(looked);
+        let first = sent.frame().await.expect("one").expect("it comes");
+        assert_eq!(first.data_ref().map(Bytes::len), Some(60_000));
+        assert!(sent.frame().await.is_none());
     }
 }

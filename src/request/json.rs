@@ -5,11 +5,42 @@
 
 use std::fmt;
 
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The longest body that a price rule is shown, in bytes.
 pub const MAX_JSON_BYTES: usize = 64 * 1024;
+
+/// Whether a body with these headers is JSON to whoever reads it as anything: it says so, or nothing, and
+/// it is neither encoded nor in another charset. A form may have a JSON document's text, and be read as a
+/// form; `+AG4-` is an `n` in UTF-7.
+pub fn may_be_json(headers: &HeaderMap) -> bool {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let typed = match (types.next().map(HeaderValue::to_str), types.next()) {
+        (None, _) => true,
+        (Some(Ok(text)), None) => is_json_type(text),
+        _ => false,
+    };
+    typed && headers.get_all(CONTENT_ENCODING).iter().all(plain)
+}
+
+fn is_json_type(text: &str) -> bool {
+    let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let kind = parts.next().unwrap_or_default();
+    let json = matches!(kind.as_str(), "application/json" | "text/json")
+        || (kind.starts_with("application/") && kind.ends_with("+json"));
+    let utf8 = |parameter: String| match parameter.split_once('=') {
+        Some((name, value)) => {
+            name.trim() != "charset"
+                || matches!(value.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii")
+        }
+        None => parameter.is_empty(),
+    };
+    json && parts.all(utf8) && !text.contains(',')
+}
 
 /// The document that `text` is, when it is no longer than [`MAX_JSON_BYTES`] and no object in it has a
 /// key twice.
@@ -115,6 +146,45 @@ mod tests {
             assert_eq!(read(&[bad]), None, "{bad}");
         }
         assert_eq!(read(&[&"[".repeat(100_000)]), None, "deep");
+    }
+
+    #[test]
+    fn only_a_body_that_nobody_reads_as_something_else_may_be_json() {
+        let may = |lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            may_be_json(&headers)
+        };
+        assert!(may(&[]) && may(&[("content-encoding", "Identity")]));
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json; charset=\"utf-8\"; x=y;",
+            "application/vnd.api+json",
+            "text/json",
+        ] {
+            assert!(may(&[("content-type", good)]), "{good}");
+        }
+        for bad in [
+            "",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=utf-7",
+            "application/json; charset=utf-16le",
+            "application/json; charset=utf-8; charset=utf-7",
+            "application/json, application/x-www-form-urlencoded",
+            "application/json; charset",
+            "text/plain",
+            "x+json",
+        ] {
+            assert!(!may(&[("content-type", bad)]), "{bad}");
+        }
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert!(!may(&[("content-type", "application/json"), form]));
+        assert!(!may(&[("content-encoding", "gzip")]));
+        assert!(!may(&[("content-encoding", "identity"), ("content-encoding", "br")]));
     }
 
     proptest! {

@@ -38,6 +38,7 @@ mod allowance;
 mod client;
 mod credentials;
 mod discovery;
+mod doubts;
 mod flood;
 mod headers;
 mod metered;

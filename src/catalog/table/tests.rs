@@ -1,7 +1,9 @@
 //! What the table must find, and what it must not let in.
 
+use std::time::Duration;
+
 use super::*;
-use crate::catalog::Upstream;
+use crate::catalog::{Allowance, AllowanceBy, Upstream};
 use crate::types::Msat;
 
 fn name(text: &str) -> Name {
@@ -149,6 +151,32 @@ fn another_spelling_of_a_priced_path_is_not_cheaper() {
         for method in [Method::GET, Method::HEAD] {
             let found = table.lookup(&method, "h", path).map(|m| (*m.terms).clone());
             assert_eq!(found.as_ref(), Some(&price), "{method} {path}");
+        }
+    }
+}
+
+/// Nor has it a free allowance, or a fallback, that its own spelling has not.
+#[test]
+fn another_spelling_of_a_priced_path_has_no_gifts() {
+    let free = Some(Allowance { requests: 9, per: Duration::from_secs(60), by: AllowanceBy::Ip });
+    let cheap = Some(Msat::from_sat(1).unwrap());
+    for gift in [Terms { free, ..sat(10) }, Terms { fallback: cheap, ..sat(10) }] {
+        let mut one = service("a", None, "/");
+        one.routes = vec![
+            route("given", None, under("/v1"), gift.clone()),
+            route("sold", None, exact("/v1/sold"), sat(10)),
+            route("both", None, exact("/v1/both"), gift),
+        ];
+        let table = RouteTable::new(vec![one]).expect("no overlap");
+        for (path, route) in [
+            ("/v1/sold", "sold"),
+            ("/v1/SOLD", "sold"),
+            ("/v1/sold/", "sold"),
+            ("/v1/other", "given"),
+            ("/v1/BOTH", "given"),
+        ] {
+            let found = table.lookup(&Method::GET, "h", path).expect("the service covers it");
+            assert_eq!(found.route.as_str(), route, "{path}");
         }
     }
 }

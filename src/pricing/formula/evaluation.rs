@@ -215,9 +215,16 @@ impl<'a> Evaluation<'a> {
         self.look(key.len())?;
         if node.is_of_request() {
             self.look(map.len().saturating_mul(4))?;
-            let alike = |name: &&String| name.eq_ignore_ascii_case(key) && name.as_str() != key;
-            if map.keys().any(|name| alike(&name)) {
-                return Err(Failure::Twice(shown(node)).into());
+            for name in map.keys() {
+                let alike = if name.is_ascii() {
+                    name.eq_ignore_ascii_case(key)
+                } else {
+                    self.look(name.len())?;
+                    folded(name).eq(folded(key))
+                };
+                if alike && name != key {
+                    return Err(Failure::Twice(shown(node)).into());
+                }
             }
         }
         Ok(map.get(key))
@@ -369,4 +376,9 @@ impl<'a> Evaluation<'a> {
             _ => Err(not(node, "text")),
         }
     }
+}
+
+/// In no letter case. The long s and the Kelvin sign are letters of ASCII to some (Go's `encoding/json`).
+fn folded(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|char| if char == 'ſ' { 's' } else { char }).flat_map(char::to_lowercase)
 }

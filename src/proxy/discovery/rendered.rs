@@ -1,9 +1,8 @@
-//! Documents as they were written last, so that asking often costs little. Few are kept: whoever asks
-//! chooses the host's name.
+//! Documents as they were written last, so that asking often costs little. Few are kept, and none for a
+//! name that only whoever asks gives the host.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use hashlink::LruCache;
 use serde_json::Value;
 
@@ -13,8 +12,8 @@ use crate::catalog::RouteTable;
 /// Documents that are kept.
 const MOST: usize = 16;
 
-/// Which document, of which host, reached how.
-type Key = (Kind, String, String);
+/// Which document, of which of the price list's hosts; the empty one is any other.
+type Key = (Kind, String);
 
 /// The upstreams' own documents that one was made with.
 type Parts = Vec<Option<Arc<Value>>>;
@@ -24,7 +23,7 @@ type Parts = Vec<Option<Arc<Value>>>;
 struct Written {
     table: Arc<RouteTable>,
     parts: Parts,
-    text: Bytes,
+    text: Arc<str>,
 }
 
 /// The documents that are kept.
@@ -51,7 +50,7 @@ impl Rendered {
         table: Arc<RouteTable>,
         parts: Parts,
         write: impl FnOnce(&RouteTable, &Parts) -> String,
-    ) -> Bytes {
+    ) -> Arc<str> {
         let same = |written: &&mut Written| {
             let one = |(a, b): (&Option<Arc<Value>>, &Option<Arc<Value>>)| match (a, b) {
                 (None, None) => true,
@@ -64,10 +63,10 @@ impl Rendered {
         };
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = lock().get_mut(&key).filter(same) {
-            return written.text.clone();
+            return Arc::clone(&written.text);
         }
-        let text = Bytes::from(write(&table, &parts));
-        lock().insert(key, Written { table, parts, text: text.clone() });
+        let text = Arc::<str>::from(write(&table, &parts));
+        lock().insert(key, Written { table, parts, text: Arc::clone(&text) });
         text
     }
 }

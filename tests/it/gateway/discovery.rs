@@ -114,6 +114,25 @@ async fn a_host_tells_what_it_sells_and_nothing_else() {
     assert_eq!(post.status, 404, "only for those who read");
 }
 
+/// Whoever asks chooses the host's name: a name that nobody sells under costs no more than another.
+#[tokio::test]
+async fn hosts_that_nobody_named_share_one_document() {
+    let paths: serde_json::Map<String, Value> =
+        (0..6_000).map(|n| (format!("/other/p{n}"), json!({ "get": { "summary": "x" } }))).collect();
+    let (upstream, asked_for) = documented(json!({ "openapi": "3.1.0", "paths": paths })).await;
+    let mut service = other(upstream);
+    service["upstream"] = format!("http://{upstream}/inner").into();
+    service["openapi"] = "/openapi.json".into();
+    let gate = TestGate::with(vec![written(service)], quick()).await;
+    for n in 0..6 {
+        let reply = asked(&gate, "/openapi.json", &host(&format!("h{n}.example:{}", 80 + n)), "").await;
+        let told = reply.json();
+        assert_eq!(told["servers"][0]["url"], format!("http://h{n}.example:{}", 80 + n));
+        assert_eq!(told["paths"].as_object().map(serde_json::Map::len), Some(6_000));
+    }
+    assert_eq!(asked_for.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn a_copy_is_good_until_the_price_list_changes() {
     let (upstream, _) = documented(json!({})).await;
