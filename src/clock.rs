@@ -122,9 +122,35 @@ impl Entropy for CountingEntropy {
     }
 }
 
+/// A span of whole seconds in the largest unit that it is a multiple of, such as `90 seconds` or `26 hours`;
+/// one of many days in days and hours.
+pub fn in_words(span: Duration) -> String {
+    const DAY: u64 = 86_400;
+    const HOUR: u64 = 3_600;
+    let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    let seconds = span.as_secs();
+    let (days, over) = (seconds / DAY, seconds % DAY);
+    if days > 1 && over > 0 && over.is_multiple_of(HOUR) {
+        return format!("{} and {}", counted(days, "day"), counted(over / HOUR, "hour"));
+    }
+    let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute")];
+    let fits = |size: &u64| seconds > 0 && seconds.is_multiple_of(*size);
+    let (size, unit) = units.into_iter().find(|(size, _)| fits(size)).unwrap_or((1, "second"));
+    counted(seconds / size, unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_told_in_units_that_people_use() {
+        let told = [0, 1, 90, 120, 3_600, 93_600, 86_400, 31_543_200, 315_360_000]
+            .map(|seconds| in_words(Duration::from_secs(seconds)));
+        let words = ["0 seconds", "1 second", "90 seconds", "2 minutes", "1 hour", "26 hours", "1 day"];
+        assert_eq!(told[..7], words);
+        assert_eq!(told[7..], ["365 days and 2 hours", "3650 days"]);
+    }
 
     #[test]
     fn a_clock_never_goes_back() {

@@ -173,7 +173,16 @@ impl Storefront {
         let stock = self.stock();
         let mut after = stock.to_vec();
         let mut faults = Vec::new();
+        let names: Vec<String> = given.iter().map(|(spec, _)| spec.name.clone()).collect();
         for (index, (spec, shape)) in given.into_iter().enumerate() {
+            // The second would silently take the first one's place.
+            if names[..index].contains(&spec.name) {
+                let what = "another service here has this name".to_owned();
+                let help = "Give each service its own name.".to_owned();
+                let fault = SpecFault { field: "name".to_owned(), what, help };
+                faults.extend(at(index, &spec.name, vec![fault]));
+                continue;
+            }
             let place = after.iter().position(|own| own.name.as_str() == spec.name);
             if let Some(Stocked { name: service, owner: Some(file), .. }) = place.map(|at| &after[at]) {
                 return Err(Refusal::Owned { service: service.clone(), file: file.clone() });

@@ -51,12 +51,14 @@ pub(super) async fn give(
     body: Result<Json<Give>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Json(give) = body.map_err(bad_body)?;
-    let span = |text: &str, code| words::span(text, SHORTEST, LONGEST).map_err(|wrong| misspelt(code, wrong));
+    let span = |text: &str, field, code| {
+        words::span(text, SHORTEST, LONGEST).map_err(|wrong| misspelt(field, code, wrong))
+    };
     let ask = GiftAsk {
         service: give.service,
-        budget: words::msat(&give.budget).map_err(|wrong| misspelt("bad_budget", wrong))?,
-        per: give.per.as_deref().map(|per| span(per, "bad_per")).transpose()?,
-        lasts: span(give.expires.as_deref().unwrap_or(USUAL_LIFE), "bad_expires")?,
+        budget: words::msat(&give.budget).map_err(|wrong| misspelt("budget", "bad_budget", wrong))?,
+        per: give.per.as_deref().map(|per| span(per, "per", "bad_per")).transpose()?,
+        lasts: span(give.expires.as_deref().unwrap_or(USUAL_LIFE), "expires", "bad_expires")?,
         label: label(&give.label)?.to_owned(),
     };
     let told = ask.clone();
@@ -80,8 +82,8 @@ pub(super) async fn give(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-fn misspelt(code: &'static str, wrong: words::Wrong) -> Problem {
-    Problem::bad_request(code, format!("{}. {}", wrong.what, wrong.help))
+fn misspelt(field: &str, code: &'static str, wrong: words::Wrong) -> Problem {
+    Problem::bad_request(code, format!("{field}: {}. {}", wrong.what, wrong.help))
 }
 
 /// Which tokens, and which page of them.

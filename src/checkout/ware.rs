@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::catalog::{Matched, Offer, Offering, REUSABLE_LIFE};
+use crate::clock::in_words;
 use crate::l402::{Quoted, Sold};
 use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Unpriced, Worth};
 use crate::types::{Kind, Msat, Name, Timestamp};
@@ -218,14 +219,9 @@ const fn usual_life(kind: Kind) -> Duration {
     }
 }
 
-/// A span of seconds in the largest unit that it is a multiple of.
+/// A span of seconds in words.
 pub(super) fn span(seconds: u64) -> String {
-    let (size, unit) = [(86_400, "day"), (3_600, "hour"), (60, "minute")]
-        .into_iter()
-        .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size))
-        .unwrap_or((1, "second"));
-    let count = seconds / size;
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    in_words(Duration::from_secs(seconds))
 }
 
 /// The quote as a token carries it.

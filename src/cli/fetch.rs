@@ -34,7 +34,8 @@ pub(super) struct FetchArgs {
     /// The most that routing may cost; without it the wallet's own limit holds
     #[arg(long, value_name = "N")]
     max_fee_sats: Option<u64>,
-    /// Which of the seller's offers to buy, such as pack-100; --quote shows them
+    /// Which of the seller's offers to buy, such as pack-100; --quote shows them. What is left of a
+    /// token bought before is used up first
     #[arg(long, value_name = "NAME")]
     offer: Option<String>,
     /// Only show the price
@@ -212,8 +213,10 @@ fn priced(offer: &Offer) -> String {
 }
 
 fn ask(args: &FetchArgs) -> Result<Ask, Failure> {
-    let mut url: Url =
-        args.url.parse().map_err(|error| Failure::arguments(format!("`{}`: {error}", args.url)))?;
+    let mut url: Url = args.url.parse().map_err(|error| {
+        let whole = "write it whole, such as https://api.example.com/v1/rates";
+        Failure::arguments(format!("`{}` is not a URL ({error}): {whole}", args.url))
+    })?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(Failure::arguments("the URL must begin with http:// or https://"));
     }

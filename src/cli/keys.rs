@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::warn;
 use crate::config::Environment;
 
 #[derive(Debug, clap::Args)]
@@ -42,11 +43,12 @@ pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
         Keys::Add { label, scope } => {
             let made = admin.post("/api/v1/keys", &json!({ "label": label, "scopes": scope })).await?;
-            let text = format!(
-                "{}\nThis is the only time that the key is shown. Send it as: Authorization: Bearer …",
-                made["key"].as_str().unwrap_or_default()
-            );
-            Ok(Shown::new(made, text))
+            if !args.operator.json() {
+                // The key alone is on stdout, so that a script can catch it.
+                warn("This is the only time that the key is shown. Send it as: Authorization: Bearer …");
+            }
+            let key = made["key"].as_str().unwrap_or_default().to_owned();
+            Ok(Shown::new(made, key))
         }
         Keys::List => {
             let listed = admin.get("/api/v1/keys").await?;

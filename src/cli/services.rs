@@ -152,9 +152,12 @@ fn read(file: &Path) -> Result<Given, Failure> {
             .map_err(|e| wrong(format!("{}: this is not JSON: {e}", file.display())))?;
         let services = match value {
             Value::Array(list) => list,
-            Value::Object(mut table) if table.get("services").is_some_and(Value::is_array) => {
-                items(&table["services"].take()).to_vec()
-            }
+            Value::Object(mut table) => match ["services", "service"].into_iter().find(|key| {
+                table.get(*key).is_some_and(Value::is_array) // as `export --json` writes it; as in TOML
+            }) {
+                Some(key) => items(&table[key].take()).to_vec(),
+                None => vec![Value::Object(table)],
+            },
             one => vec![one],
         };
         return Ok(Given { services, lines: None });
@@ -166,8 +169,16 @@ fn read(file: &Path) -> Result<Given, Failure> {
 
 async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<Shown, Failure> {
     let given = read(file)?;
+    if given.services.is_empty() {
+        let text = format!("{}: there is no [[service]] in it", file.display());
+        return Err(Failure { code: "bad_file".to_owned(), exit: 1, text });
+    }
     let body = |dry_run: bool| json!({ "services": given.services, "dry_run": dry_run });
-    let planned = send(admin, &given, &body(true)).await?;
+    let named = |failure: Failure| match given.lines {
+        Some(_) => failure,
+        None => Failure { text: format!("{}: {}", file.display(), failure.text), ..failure },
+    };
+    let planned = send(admin, &given, &body(true)).await.map_err(named)?;
     let difference = difference(&planned);
     let changes = items(&planned["changes"]).len();
     if dry_run || changes == 0 {

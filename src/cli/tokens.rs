@@ -8,6 +8,8 @@ use url::form_urlencoded;
 
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::warn;
+use crate::clock::in_words;
 use crate::config::Environment;
 use crate::types::Msat;
 
@@ -82,8 +84,12 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
                 "service": service, "budget": budget, "per": per, "expires": expires, "label": label,
             });
             let given = admin.post("/api/v1/tokens/grant", &ask).await?;
-            let text = given_text(&given);
-            Ok(Shown::new(given, text))
+            if !args.operator.json() {
+                // The token alone is on stdout, so that a script can catch it.
+                warn(given_text(&given));
+            }
+            let token = word(&given["authorization"]);
+            Ok(Shown::new(given, token))
         }
         Tokens::List { search, service, kind, state, limit } => {
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -112,7 +118,15 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
                     "No token of that payment was used yet; it opens nothing when it comes.".to_owned()
                 }
                 _ => {
-                    format!("The token opens nothing any more; {} units were left.", revoked["revoked_units"])
+                    let token = admin.get(&format!("/api/v1/tokens/{hash}?limit=1")).await?;
+                    match &token["units"]["revoked"] {
+                        // A pass that was begun is spent and yet was open.
+                        none if none.as_u64() == Some(0) => "The token opens nothing any more.".to_owned(),
+                        taken => format!(
+                            "The token opens nothing any more; {} left in it is taken back.",
+                            amount(&token, taken)
+                        ),
+                    }
                 }
             };
             Ok::<_, Failure>(Shown::new(revoked, text))
@@ -144,9 +158,8 @@ async fn whole(admin: &Admin, beginning: &str) -> Result<String, Failure> {
 
 fn given_text(given: &Value) -> String {
     format!(
-        "{}\n\nGranted to {}: {}, good until {}.\nPayment hash {}.\nThis is the only time that the token is \
-         shown. Its holder sends it as: Authorization: L402 …",
-        word(&given["authorization"]),
+        "Granted to {}: {}, good until {}.\nPayment hash {}.\nThis is the only time that the token is shown. \
+         Its holder sends it as: Authorization: L402 …",
         word(&given["label"]),
         budget(given),
         moment(&given["valid_until"]),
@@ -234,7 +247,7 @@ fn budget(token: &Value) -> String {
     let msat = if token["budget_msat"].is_null() { &token["units"]["sold"] } else { &token["budget_msat"] };
     match token["per_seconds"].as_u64() {
         Some(seconds) => {
-            let per = humantime::format_duration(std::time::Duration::from_secs(seconds));
+            let per = in_words(std::time::Duration::from_secs(seconds));
             format!("{} for each {per}", sats(msat))
         }
         None => sats(msat),
@@ -277,7 +290,7 @@ mod tests {
         let text = token_text(&token());
         for line in [
             "kind      granted, left",
-            "budget    1000 sat for each 1day",
+            "budget    1000 sat for each 1 day",
             "units     750500 msat left, 0 sat held, 249500 msat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
             "good      2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
             "calls     3, 120 bytes; 1 given back",

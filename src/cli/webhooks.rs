@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::warn;
 use crate::config::Environment;
 
 #[derive(Debug, clap::Args)]
@@ -88,13 +89,16 @@ pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
         Webhooks::Add { url, label, topic, allow_private } => {
             let ask = json!({ "url": url, "label": label, "topics": topic, "allow_private": allow_private });
             let made = admin.post("/api/v1/webhooks", &ask).await?;
-            let text = format!(
-                "Endpoint {} is made. Its messages are signed (Standard Webhooks) with\n{}\nThis is the only time \
-                 that the secret is shown.",
-                made["id"],
-                made["secret"].as_str().unwrap_or_default()
-            );
-            Ok(Shown::new(made, text))
+            if !args.operator.json() {
+                // The secret alone is on stdout, so that a script can catch it.
+                warn(format!(
+                    "Endpoint {} is made. This is the only time that the secret is shown which signs its \
+                     messages (Standard Webhooks):",
+                    made["id"]
+                ));
+            }
+            let secret = made["secret"].as_str().unwrap_or_default().to_owned();
+            Ok(Shown::new(made, secret))
         }
         Webhooks::Remove { id } => {
             admin.delete(&format!("/api/v1/webhooks/{id}")).await?;

@@ -96,6 +96,15 @@ async fn a_bad_change_changes_nothing() {
 }
 
 #[tokio::test]
+async fn of_two_services_with_one_name_neither_is_taken() {
+    let shop = shop().await;
+    let both = vec![(spec("a", "/a", "5 sat"), Vec::new()), (spec("a", "/b", "6 sat"), Vec::new())];
+    let Err(Refusal::Faults(faults)) = shop.front.put(both, Run::Real).await else { panic!("it was taken") };
+    assert_eq!((faults.len(), faults[0].index, faults[0].fault.field.as_str()), (1, 1, "name"));
+    assert_eq!((shop.price("/a"), shop.price("/b")), (None, None));
+}
+
+#[tokio::test]
 async fn what_a_file_names_is_the_files() {
     let shop = shop().await;
     shop.front.put(given(spec("hand", "/hand", "5 sat")), Run::Real).await.unwrap();

@@ -99,12 +99,13 @@ impl Live {
         let node = op.parts.node.view().await;
         let config = &op.parts.config;
         let earned =
-            |sum: Msat, calls| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, "paid call") };
+            |sum: Msat, calls, what| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, what) };
         Ok(Live {
             after,
-            today: earned(revenue.today, revenue.calls_today),
-            week: earned(revenue.week, revenue.calls_week),
-            total: earned(revenue.total, revenue.calls_total),
+            today: earned(revenue.today, revenue.calls_today, "paid call"),
+            week: earned(revenue.week, revenue.calls_week, "paid call"),
+            // Those of granted tokens are among them.
+            total: earned(revenue.total, revenue.calls_total, "call"),
             unearned: sats_exact(revenue.unearned.msat()),
             alarm: alarm(&node, now),
             receiving: receiving(&node),

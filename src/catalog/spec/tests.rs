@@ -118,7 +118,7 @@ fn what_cannot_work_is_refused_by_name() {
     refused(json!({ "free": { "requests": 5, "per": "day", "by": "you" } }), "free.by", "everyone");
     refused(json!({ "restore_on": ["6xx"] }), "restore_on[0]", "not a status");
     refused(json!({ "token_life": "1m" }), "token_life", "not between");
-    refused(json!({ "invoice_expiry": "30s" }), "invoice_expiry", "not between 1m and 7days");
+    refused(json!({ "invoice_expiry": "30s" }), "invoice_expiry", "not between 1 minute and 7 days");
     refused(json!({ "price": { "formula": "1 +" } }), "price.formula", "");
     refused(json!({ "price": { "formula": "1000", "zero": "maybe" } }), "price.zero", "allow");
     refused(json!({ "price": { "formla": "1000" } }), "price.formla", "Did you mean `formula`?");

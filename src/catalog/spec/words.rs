@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::catalog::{DEFAULT_ROUTE, PathPattern};
+use crate::clock::in_words;
 use crate::pricing::{Amount, NotAnAmount, Size};
 use crate::request::METHODS;
 use crate::types::host::canonical_host;
@@ -257,7 +258,7 @@ pub fn span(text: &str, least: Duration, most: Duration) -> Result<Duration, Wro
         return Err(Wrong::new(format!("\"{text}\" is not in whole seconds"), help));
     }
     if span < least || span > most {
-        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+        let (least, most) = (in_words(least), in_words(most));
         return Err(Wrong::new(format!("\"{text}\" is not between {least} and {most}"), help));
     }
     Ok(span)
@@ -291,7 +292,15 @@ pub fn statuses(text: &str) -> Result<(u16, u16), Wrong> {
         (None, Some((from, to))) => one(from.trim()).zip(one(to.trim())).filter(|(from, to)| from <= to),
         (None, None) => one(text).map(|status| (status, status)),
     };
-    range.ok_or_else(bad)
+    let range = range.ok_or_else(bad)?;
+    if (range.0..=range.1).contains(&200) {
+        let what = format!("\"{text}\" has 200 in it: the usual answer would cost nothing, again and again");
+        return Err(Wrong::new(
+            what,
+            "Name failures, such as \"404\"; what is to cost nothing has price = \"free\".",
+        ));
+    }
+    Ok(range)
 }
 
 /// A method that a route can have.

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::endpoint::{Endpoint, endpoints, told};
 use crate::catalog::{PathPattern, Service};
+use crate::clock::in_words;
 
 /// The document.
 pub(super) fn document<S: AsRef<Service>>(sold: &[S], base: &str) -> String {
@@ -79,7 +80,7 @@ fn line(text: &mut String, endpoint: &Endpoint<'_>) {
         let _ = write!(text, "; offers: {}", offers.join(", "));
     }
     if let Some(free) = endpoint.terms.free {
-        let span = humantime::format_duration(free.per);
+        let span = in_words(free.per);
         let _ = write!(text, "; {} in {span} are free", free.requests);
     }
     if let Some(description) = endpoint.description {
