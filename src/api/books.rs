@@ -45,7 +45,8 @@ enum By {
 }
 
 /// `GET /api/v1/revenue?from&to&by=hour|day&service`: the steps in which something happened, and the
-/// routes' parts of the same time. `to` is not included; without it, the hour that runs is the last.
+/// routes' parts of the same time, in whole hours or days (UTC). `to` is not included; without it, the
+/// step that runs is the last.
 pub(super) async fn revenue(
     _: MayRead,
     State(op): State<Arc<Operator>>,
@@ -66,6 +67,6 @@ pub(super) async fn revenue(
     let ledger = &op.parts.ledger;
     ledger.barrier().await;
     let points = ledger.revenue_series(from, to, by, span.service).await.map_err(ledger_fault)?;
-    let routes = ledger.revenue_by_route(from, to).await.map_err(ledger_fault)?;
+    let routes = ledger.revenue_by_route(from, to, by).await.map_err(ledger_fault)?;
     Ok(Json(json!({ "from": from, "to": to, "points": points, "routes": routes })))
 }

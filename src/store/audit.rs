@@ -73,6 +73,8 @@ const HOLDS_OF_NONE: &str = "SELECT COUNT(*) FROM holds h
 const FORGOTTEN: &str = "SELECT COUNT(*) FROM grants WHERE over_at IS NULL AND due IS NULL";
 const HOURS: &str = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(earned_msat), 0),
             COALESCE(SUM(granted_calls), 0), COALESCE(SUM(granted_msat), 0) FROM revenue_hourly";
+const DAYS: &str = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(earned_msat), 0),
+            COALESCE(SUM(granted_calls), 0), COALESCE(SUM(granted_msat), 0) FROM revenue_daily";
 const PENDING: &str = "SELECT COUNT(*) FROM grants g
      WHERE g.kind != 'granted' AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.payment_hash = g.payment_hash)";
 const UNREDEEMED: &str =
@@ -109,12 +111,15 @@ fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
     if stored != sums {
         mismatches.push(format!("the running sums are {stored:?} and the rows say {sums:?}"));
     }
-    let hours: (i64, i64, i64, i64) =
-        connection.query_row(HOURS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let rows = (sums.calls - granted_calls, sums.earned_msat, granted_calls, sums.granted_spent_msat);
-    if hours != rows {
-        mismatches
-            .push(format!("the hours say {hours:?} calls, msat, granted calls, msat, and the rows {rows:?}"));
+    for (sql, what) in [(HOURS, "hours"), (DAYS, "days")] {
+        let told: (i64, i64, i64, i64) =
+            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        if told != rows {
+            mismatches.push(format!(
+                "the {what} say {told:?} calls, msat, granted calls and msat, and the rows {rows:?}"
+            ));
+        }
     }
     let accounted = number(PAID_FOR)? + sums.unredeemed_msat + sums.overpaid_msat;
     if sums.received_msat != accounted {

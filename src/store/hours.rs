@@ -1,5 +1,5 @@
-//! The sums by hour, service and route: what the reports read, and what stays when single spends are
-//! dropped.
+//! The sums by hour and by day, service and route: what the reports read, and what stays when single
+//! spends are dropped.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,11 @@ use rusqlite::{Connection, params};
 use super::StoreError;
 use crate::types::Timestamp;
 
-/// Seconds of one row.
+/// Seconds of an hour.
 pub(super) const SECS_AN_HOUR: u64 = 3_600;
+
+/// Hours of a day.
+pub(super) const HOURS_A_DAY: i64 = 24;
 
 /// One row of the sums by hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +58,7 @@ impl Sums {
     }
 }
 
-/// Adds a page's sums to the stored ones: one statement for each hour and route, however many requests
+/// Adds a page's sums to the stored ones: two statements for each hour and route, however many requests
 /// share the commit.
 pub(super) fn add(connection: &Connection, hours: &[(Hour, Sums)]) -> Result<(), StoreError> {
     let mut rows = BTreeMap::new();
@@ -64,25 +67,42 @@ pub(super) fn add(connection: &Connection, hours: &[(Hour, Sums)]) -> Result<(),
         *row = row.plus(sums);
     }
     for (at, sums) in rows {
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO revenue_hourly (hour, service, route, calls, earned_msat, granted_calls, granted_msat,
-                                         shadow_calls, shadow_msat)
+        upsert(connection, HOURLY, at.hour, &at, &sums)?;
+        upsert(connection, DAILY, at.hour / HOURS_A_DAY, &at, &sums)?;
+    }
+    Ok(())
+}
+
+macro_rules! upsert_into {
+    ($table:literal, $step:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $table,
+            " (",
+            $step,
+            ", service, route, calls, earned_msat, granted_calls, granted_msat, shadow_calls, shadow_msat)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT DO UPDATE SET
                  calls = calls + ?4, earned_msat = earned_msat + ?5, granted_calls = granted_calls + ?6,
-                 granted_msat = granted_msat + ?7, shadow_calls = shadow_calls + ?8, shadow_msat = shadow_msat + ?9",
-        )?;
-        upsert.execute(params![
-            at.hour,
-            at.service,
-            at.route,
-            sums.calls,
-            sums.earned_msat,
-            sums.granted_calls,
-            sums.granted_msat,
-            sums.shadow_calls,
-            sums.shadow_msat,
-        ])?;
-    }
+                 granted_msat = granted_msat + ?7, shadow_calls = shadow_calls + ?8, shadow_msat = shadow_msat + ?9"
+        )
+    };
+}
+
+const HOURLY: &str = upsert_into!("revenue_hourly", "hour");
+const DAILY: &str = upsert_into!("revenue_daily", "day");
+
+fn upsert(connection: &Connection, sql: &str, step: i64, at: &Hour, sums: &Sums) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute(params![
+        step,
+        at.service,
+        at.route,
+        sums.calls,
+        sums.earned_msat,
+        sums.granted_calls,
+        sums.granted_msat,
+        sums.shadow_calls,
+        sums.shadow_msat,
+    ])?;
     Ok(())
 }

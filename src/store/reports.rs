@@ -1,16 +1,14 @@
-//! Sums for the operator, from the hourly rollups and the running sums: no report walks the spends.
+//! Sums for the operator, from the sums by hour and day and the running sums: no report walks the spends.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
-use super::hours::{SECS_AN_HOUR, hour_of};
+use super::hours::{HOURS_A_DAY, SECS_AN_HOUR, hour_of};
 use super::plan::asked;
 use super::rows::{column, known_name};
 use super::totals::{self, Totals};
 use super::{Ledger, StoreError};
 use crate::types::{Msat, Name, Timestamp};
-
-const HOURS_A_DAY: i64 = 24;
 
 /// What was earned and received. Revenue is earned when it is delivered or charged; days begin at
 /// midnight UTC, and the week is today and the six days before it.
@@ -105,6 +103,22 @@ impl Step {
             Step::Day => HOURS_A_DAY,
         }
     }
+
+    /// The table with a row for each of these steps, and the column that counts them.
+    const fn table(self) -> (&'static str, &'static str) {
+        match self {
+            Step::Hour => ("revenue_hourly", "hour"),
+            Step::Day => ("revenue_daily", "day"),
+        }
+    }
+
+    /// The numbers of the first step of a time, and of the one after its last: every step that the time
+    /// from `from` to just before `to` touches.
+    fn range(self, from: Timestamp, to: Timestamp) -> (i64, i64) {
+        let last = hour_of(Timestamp::from_millis(to.millis().saturating_sub(1)));
+        let end = if from < to { last / self.hours() + 1 } else { 0 };
+        (hour_of(from) / self.hours(), end)
+    }
 }
 
 impl Ledger {
@@ -124,8 +138,8 @@ impl Ledger {
         self.0.readers.read(totals::read).await
     }
 
-    /// What happened from the hour of `from` to the one before that of `to`, step by step, oldest first;
-    /// of one service, or of all. A step in which nothing happened is left out.
+    /// What happened step by step, oldest first, of one service or of all: in every whole hour or day that
+    /// the time from `from` to just before `to` touches. A step in which nothing happened is left out.
     ///
     /// # Errors
     /// When the disk fails.
@@ -136,10 +150,13 @@ impl Ledger {
         by: Step,
         service: Option<Name>,
     ) -> Result<Vec<RevenuePoint>, StoreError> {
-        self.0.readers.read(move |connection| series(connection, from, to, by, service.as_ref())).await
+        self.0
+            .readers
+            .read(move |connection| series(connection, by, by.range(from, to), service.as_ref()))
+            .await
     }
 
-    /// The same hours route by route, the one that earned most first.
+    /// The same steps together, route by route, the one that earned most first.
     ///
     /// # Errors
     /// When the disk fails.
@@ -147,8 +164,9 @@ impl Ledger {
         &self,
         from: Timestamp,
         to: Timestamp,
+        by: Step,
     ) -> Result<Vec<RouteRevenue>, StoreError> {
-        self.0.readers.read(move |connection| by_route(connection, from, to)).await
+        self.0.readers.read(move |connection| by_route(connection, by, by.range(from, to))).await
     }
 }
 
@@ -168,9 +186,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<HourSums> {
 }
 
 fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreError> {
-    let midnight = hour_of(now) / HOURS_A_DAY * HOURS_A_DAY;
-    let week = since(connection, midnight - 6 * HOURS_A_DAY)?;
-    let today = since(connection, midnight)?;
+    let day = hour_of(now) / HOURS_A_DAY;
+    let (week, today) = (since(connection, day - 6)?, since(connection, day)?);
     let all = totals::read(connection)?;
     Ok(Revenue {
         today: today.earned_msat,
@@ -192,34 +209,30 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
     })
 }
 
-fn since(connection: &Connection, hour: i64) -> Result<HourSums, StoreError> {
-    let mut query = asked(connection, &format!("SELECT {SUMS} FROM revenue_hourly WHERE hour >= ?1"))?;
-    Ok(query.query_row([hour], read)?)
+fn since(connection: &Connection, day: i64) -> Result<HourSums, StoreError> {
+    let mut query = asked(connection, &format!("SELECT {SUMS} FROM revenue_daily WHERE day >= ?1"))?;
+    Ok(query.query_row([day], read)?)
 }
 
 fn series(
     connection: &Connection,
-    from: Timestamp,
-    to: Timestamp,
     by: Step,
+    (first, end): (i64, i64),
     service: Option<&Name>,
 ) -> Result<Vec<RevenuePoint>, StoreError> {
     let service = match service.map(|name| known_name(connection, name)).transpose()? {
         Some(None) => return Ok(Vec::new()),
         known => known.flatten(),
     };
-    // First by hour, in the table's own order: only what that leaves is sorted.
-    let mut query = asked(
-        connection,
-        &format!(
-            "SELECT hour / ?3 * ?3 AS step, {SUMS} FROM
-                 (SELECT hour, {SUMS} FROM revenue_hourly
-                  WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR service = ?4) GROUP BY hour) sums
-             GROUP BY step ORDER BY step"
-        ),
-    )?;
-    let rows = query.query_map(params![hour_of(from), hour_of(to), by.hours(), service], |row| {
-        let hour: u64 = row.get("step")?;
+    let (table, step) = by.table();
+    let sql = format!(
+        "SELECT {step} * ?3 AS first_hour, {SUMS} FROM {table}
+         WHERE {step} >= ?1 AND {step} < ?2 AND (?4 IS NULL OR service = ?4)
+         GROUP BY {step} ORDER BY {step}"
+    );
+    let mut query = asked(connection, &sql)?;
+    let rows = query.query_map(params![first, end, by.hours(), service], |row| {
+        let hour: u64 = row.get("first_hour")?;
         let at = Timestamp::from_secs(hour.saturating_mul(SECS_AN_HOUR));
         Ok(RevenuePoint { at, sums: read(row)? })
     })?;
@@ -228,20 +241,19 @@ fn series(
 
 fn by_route(
     connection: &Connection,
-    from: Timestamp,
-    to: Timestamp,
+    by: Step,
+    (first, end): (i64, i64),
 ) -> Result<Vec<RouteRevenue>, StoreError> {
-    let mut query = asked(
-        connection,
-        &format!(
-            "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
-             (SELECT service, route, {SUMS} FROM revenue_hourly WHERE hour >= ?1 AND hour < ?2
+    let (table, step) = by.table();
+    let sql = format!(
+        "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
+             (SELECT service, route, {SUMS} FROM {table} WHERE {step} >= ?1 AND {step} < ?2
               GROUP BY service, route) sums
              JOIN names s ON s.id = sums.service JOIN names r ON r.id = sums.route
          ORDER BY earned_msat DESC, service_name, route_name"
-        ),
-    )?;
-    let rows = query.query_map(params![hour_of(from), hour_of(to)], |row| {
+    );
+    let mut query = asked(connection, &sql)?;
+    let rows = query.query_map(params![first, end], |row| {
         let (service, route) = (column(row, "service_name")?, column(row, "route_name")?);
         Ok(RouteRevenue { service, route, sums: read(row)? })
     })?;

@@ -18,7 +18,7 @@ use tollhouse::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 const PACKS: i64 = 100_000;
 const PACK: i64 = 100;
 const PRICE_MSAT: i64 = 50_000;
-const DAYS: u64 = 90;
+const DAYS: u64 = 365;
 /// The last hour of the history.
 const END: Timestamp = Timestamp::from_secs(1_800_000_000);
 const DAY: u64 = 86_400;
@@ -137,6 +137,9 @@ fn build(path: &Path) -> Result<u64> {
          INSERT INTO revenue_hourly (hour, service, route, calls, earned_msat)
              SELECT s.at / 3600000 AS hour, g.service, s.route, COUNT(*), SUM(s.earned_msat)
              FROM spends s JOIN grants g ON g.id = s.grant_id GROUP BY hour, g.service, s.route;
+         INSERT INTO revenue_daily (day, service, route, calls, earned_msat)
+             SELECT hour / 24 AS day, service, route, SUM(calls), SUM(earned_msat) FROM revenue_hourly
+             GROUP BY day, service, route;
          UPDATE totals SET grants = {PACKS}, units_sold = {PACKS} * {PACK}, units_spent = {PACKS} * {PACK},
              calls = {PACKS} * {PACK}, earned_msat = {PACKS} * {PACK} * {PRICE_MSAT}, payments = {PACKS},
              received_msat = {PACKS} * {PACK} * {PRICE_MSAT};
@@ -153,20 +156,24 @@ async fn reports(ledger: &Ledger) -> Result<Vec<Report>> {
     let one = Some(service.clone());
     let newest = ledger.payments(1, None).await?;
     let hash = newest.first().map(|row| row.payment_hash).ok_or_else(|| anyhow::anyhow!("no payment"))?;
+    let text = |text: &str| GrantFilter { text: Some(text.to_owned()), ..GrantFilter::default() };
+    let beginning = hash.to_hex().chars().take(8).collect::<String>();
     let of_one = GrantFilter { service: one.clone(), ..GrantFilter::default() };
     Ok(vec![
         time("today, the week, all the time", || ledger.revenue(END)).await?,
         time("the running sums", || ledger.totals()).await?,
         time("30 days, by day", || ledger.revenue_series(days(30), to, Step::Day, None)).await?,
-        time("90 days, by day", || ledger.revenue_series(days(90), to, Step::Day, None)).await?,
-        time("90 days, by hour, one service", || {
-            ledger.revenue_series(days(90), to, Step::Hour, one.clone())
+        time("a year, by day", || ledger.revenue_series(days(365), to, Step::Day, None)).await?,
+        time("30 days, by hour, one service", || {
+            ledger.revenue_series(days(30), to, Step::Hour, one.clone())
         })
         .await?,
-        time("30 days, by route", || ledger.revenue_by_route(days(30), to)).await?,
-        time("90 days, by route", || ledger.revenue_by_route(days(90), to)).await?,
+        time("30 days, by route", || ledger.revenue_by_route(days(30), to, Step::Day)).await?,
+        time("a year, by route", || ledger.revenue_by_route(days(365), to, Step::Day)).await?,
         time("a page of payments", || ledger.payments(50, None)).await?,
         time("a page of one service's tokens", || ledger.grants(of_one.clone(), 50, None)).await?,
+        time("a token by its hash's beginning", || ledger.grants(text(&beginning), 50, None)).await?,
+        time("a token by its label", || ledger.grants(text("partner"), 50, None)).await?,
         time("what one token was used for", || ledger.spends(hash, 50, None)).await?,
     ])
 }

@@ -138,6 +138,22 @@ INSERT INTO revenue_2 (hour, service, route, calls, earned_msat)
     SELECT hour, s.id, r.id, calls, earned_msat
     FROM revenue_hourly JOIN names s ON s.name = service JOIN names r ON r.name = route;
 
+-- The same by day, for the questions that go back a year.
+CREATE TABLE revenue_daily (
+    day           INTEGER NOT NULL,
+    service       INTEGER NOT NULL,
+    route         INTEGER NOT NULL,
+    calls         INTEGER NOT NULL DEFAULT 0,
+    earned_msat   INTEGER NOT NULL DEFAULT 0,
+    granted_calls INTEGER NOT NULL DEFAULT 0,
+    granted_msat  INTEGER NOT NULL DEFAULT 0,
+    shadow_calls  INTEGER NOT NULL DEFAULT 0,
+    shadow_msat   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, service, route)
+) STRICT, WITHOUT ROWID;
+INSERT INTO revenue_daily (day, service, route, calls, earned_msat)
+    SELECT hour / 24, service, route, SUM(calls), SUM(earned_msat) FROM revenue_2 GROUP BY 1, 2, 3;
+
 DROP TABLE holds;
 DROP TABLE grants;
 DROP TABLE payments;

@@ -29,7 +29,9 @@ async fn no_report_walks_what_grows() {
             assert_eq!(ledger.revenue_series(from, to, by, of).await.unwrap().len(), 1);
         }
     }
-    assert_eq!(ledger.revenue_by_route(from, to).await.unwrap().len(), 1);
+    for by in [Step::Hour, Step::Day] {
+        assert_eq!(ledger.revenue_by_route(from, to, by).await.unwrap().len(), 1);
+    }
     assert_eq!(ledger.totals().await.unwrap().calls, 4);
     assert_eq!(ledger.payments(10, None).await.unwrap().len(), 4);
     assert_eq!(ledger.spends(hash(1), 10, None).await.unwrap().len(), 1);

@@ -353,9 +353,10 @@ async fn the_hours_tell_what_was_earned_given_and_would_have_been_charged() {
     assert_eq!(ledger.revenue_series(from, from, Step::Hour, None).await.unwrap(), []);
     let unknown = Some("nobody".parse().unwrap());
     assert_eq!(ledger.revenue_series(from, to, Step::Hour, unknown).await.unwrap(), []);
-    let routes = ledger.revenue_by_route(from, to).await.unwrap();
+    let routes = ledger.revenue_by_route(from, to, Step::Hour).await.unwrap();
     let shown: Vec<_> = routes.iter().map(|r| (r.service.as_str(), r.route.as_str(), r.sums.calls)).collect();
     assert_eq!(shown, [("rates", "latest", 3), ("chat", "chat", 3)]);
+    assert_eq!(ledger.revenue_by_route(from, to, Step::Day).await.unwrap(), routes);
     books_are_right(&ledger).await;
 }
 
