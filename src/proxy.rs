@@ -32,8 +32,8 @@
 //!
 //! A client that leaves after the request was sent, or that breaks off or stalls its own body, has
 //! used its unit, and pays a metered answer as far as it took it (all that is held, or the fallback,
-//! when only the answer's end would say what it costs); before that it keeps it. There is no retry here: the client's next request with
-//! the same token is one.
+//! when only the answer's end would say what it costs and has not said it yet); before that it keeps it.
+//! There is no retry here: the client's next request with the same token is one.
 //!
 //! A client that names its paid request by an `Idempotency-Key` may leave and come back: the
 //! exchange outlives it, and its spent token, with the same key and request, gets the same answer

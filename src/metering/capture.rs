@@ -120,6 +120,16 @@ impl Capture {
         }
     }
 
+    /// Whether what was read so far does not say what the whole comes to: who leaves before that is said has
+    /// not paid by what came before it.
+    pub(super) fn is_unsaid(&self) -> bool {
+        match self {
+            Capture::Document(_) => self.json() == Captured::None,
+            Capture::Stream(_, last) => !last.usage && last.object != Captured::TooLong,
+            Capture::TooLong | Capture::Encoded => false,
+        }
+    }
+
     /// The JSON of what was read. An event that did not end is none.
     pub(super) fn json(&self) -> Captured<Value> {
         let parsed =

@@ -75,9 +75,13 @@ impl Due {
     pub(super) fn settled(&mut self, ending: Ending) -> Ending {
         match (ending, self) {
             (Ending::Delivered | Ending::Cancelled, Due::Price(price)) => Ending::Charged(*price),
-            (Ending::Delivered | Ending::Cancelled, Due::Metered(metered)) => {
+            (Ending::Delivered, Due::Metered(metered)) => {
                 let ms = metered.ms();
                 Ending::Charged(metered.tally.ended(ms))
+            }
+            (Ending::Cancelled, Due::Metered(metered)) => {
+                let ms = metered.ms();
+                Ending::Charged(metered.tally.left(ms))
             }
             (ending, _) => ending,
         }

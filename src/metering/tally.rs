@@ -49,6 +49,9 @@ pub(super) enum Fault {
     /// The rule reads the answer's JSON, and the answer is longer than is kept.
     #[error("the answer is longer than the JSON that a price may read")]
     TooLong,
+    /// The rule reads the answer's JSON, and its client left before that said what it comes to.
+    #[error("the client left before the answer said what it costs")]
+    Unsaid,
     /// The rule reads the answer's JSON, and the answer is compressed.
     #[error("the answer is compressed although that was not asked for")]
     Encoded,
@@ -60,6 +63,7 @@ impl Fault {
         match self {
             Fault::Unpriced(why) => why.code(),
             Fault::TooLong => "answer_too_long",
+            Fault::Unsaid => "answer_left",
             Fault::Encoded => "answer_encoded",
         }
     }
@@ -160,7 +164,17 @@ impl Tally {
         self.pace != Pace::Each || self.cost_of(bytes, chunks, ms).is_ok_and(|cost| cost.msat() <= self.held)
     }
 
-    /// The answer ended, or its client left: what to charge.
+    /// Its client left: what to charge. An account that comes last is not taken for zero because nobody
+    /// waited for it.
+    pub(super) fn left(&mut self, ms: u64) -> u64 {
+        let unsaid = self.reads.response_json && self.capture.as_ref().is_none_or(Capture::is_unsaid);
+        if unsaid && self.pace != Pace::Settled {
+            self.settle(self.fallback.map_or(self.held, Msat::msat), Fault::Unsaid);
+        }
+        self.ended(ms)
+    }
+
+    /// The answer ended: what to charge.
     pub(super) fn ended(&mut self, ms: u64) -> u64 {
         if self.pace != Pace::Settled {
             match self.read_json() {

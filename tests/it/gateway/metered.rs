@@ -38,6 +38,7 @@ fn drawn(balance: u64) -> Terms {
 /// - `/bytes`: 10 msat a byte, at most 50 sat
 /// - `/events`: 1 sat an event, at most 20 sat
 /// - `/usage`: 100 msat a token, at most 30 sat; `/sure` the same, 7 sat when nobody can tell
+/// - `/forgiven`: 1 sat and 100 msat a token, if the answer says how many, at most 30 sat
 /// - `/time`: 100 msat a millisecond, at most 20 sat
 fn service(origin: &Origin, balance: u64) -> Service {
     let usage = "response.json.usage.total_tokens * 100";
@@ -48,6 +49,7 @@ fn service(origin: &Origin, balance: u64) -> Service {
         ("events", metered("response.chunks * 1000", 20_000, balance)),
         ("usage", metered(usage, 30_000, balance)),
         ("sure", Terms { fallback: Some(msat(7_000)), ..metered(usage, 30_000, balance) }),
+        ("forgiven", metered("1000 + get(response.json.usage.total_tokens, 0) * 100", 30_000, balance)),
         ("time", metered("1 + response.ms * 100", 20_000, balance)),
     ]
     .map(|(name, terms)| {

@@ -40,6 +40,7 @@ async fn an_answer_costs_what_it_says() {
         ("an account of a fraction", "/usage/h", sized("200 OK", &json.replace("12", "1.25")), 125),
         ("an account that is too long to read", "/usage/i", sized("200 OK", &long), 30_000),
         ("a compressed account", "/usage/j", sized(gzip, json), 30_000),
+        ("no account, and that is forgiven", "/forgiven/a", sized("200 OK", "{}"), 1_000),
         ("no account, and a price for that", "/sure/a", sized("200 OK", "<html>"), 7_000),
         ("a compressed one", "/sure/b", sized(gzip, json), 30_000),
     ];
@@ -61,7 +62,7 @@ async fn an_answer_costs_what_it_says() {
             assert_eq!(reply.trailer("x-tollhouse-end"), Some("complete"), "{what}");
         }
         // What is read on its way comes as it is.
-        let reads = path.starts_with("/usage") || path.starts_with("/sure");
+        let reads = ["/usage", "/sure", "/forgiven"].iter().any(|front| path.starts_with(front));
         let coding = if reads { "identity" } else { "gzip, br" };
         assert_eq!(origin.last().header("accept-encoding"), [coding], "{what}");
     }
@@ -148,6 +149,17 @@ async fn a_client_that_leaves_pays_for_what_it_took() {
         // Nobody can tell any more: otherwise leaving before the account would be free.
         ("/usage/a", hang(chunked("200 OK", &["{\"usage\""])), "\"usage\"\r\n", 30_000),
         ("/sure/a", hang(chunked("200 OK", &["{\"usage\""])), "\"usage\"\r\n", 7_000),
+        ("/sure/b", hang(chunked(STREAM, &["data: {\"x\":1}\n\n"])), "1}\n\n\r\n", 7_000),
+        // Not even where the rule forgives an answer without one.
+        ("/forgiven/a", hang(chunked(STREAM, &["data: {\"usage\":null}\n\n"])), "null}\n\n\r\n", 30_000),
+        ("/forgiven/b", hang(chunked(STREAM, &[": hello\n\n"])), "hello\n\n\r\n", 30_000),
+        (
+            "/forgiven/c",
+            hang(chunked(STREAM, &["data: {\"usage\":{\"total_tokens\":12}}\n\n"])),
+            "}}\n\n\r\n",
+            2_200,
+        ),
+        ("/forgiven/d", hang(chunked("200 OK", &["{\"usage\":"])), "\"usage\":\r\n", 30_000),
     ] {
         origin.script(path, steps);
         let credential = gate.buy(path).await;
