@@ -27,7 +27,7 @@ pub struct Offer {
     pub expires_at: Timestamp,
     /// The invoice's network: `bitcoin`, `testnet`, `signet` or `regtest`.
     pub network: String,
-    /// What else the seller says that it sells here; empty until [`Offer::with_choices`].
+    /// What else the seller says that it sells here; empty where its body was not read.
     pub choices: Vec<Choice>,
 }
 

@@ -29,7 +29,7 @@ pub struct Flags {
     /// What the log shows, such as info or debug [env: TOLLHOUSE_LOG]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// A file of [[service]] blocks, read again on SIGHUP [env: TOLLHOUSE_SERVICES_FILE]
+    /// A file of services, read again on SIGHUP [env: TOLLHOUSE_SERVICES_FILE]
     #[arg(long, value_name = "FILE")]
     pub services_file: Option<String>,
     /// Where customers' requests arrive [env: TOLLHOUSE_GATEWAY_LISTEN]
