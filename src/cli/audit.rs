@@ -84,7 +84,7 @@ fn text(report: &Value) -> String {
         ("requests given back", number("restored") + number("crash_restored"), ""),
         ("payments", number("payments"), ""),
         ("  token not presented yet", number("payments_unredeemed"), ""),
-        ("  told after the token", number("payments_pending"), "expected"),
+        ("  token came before it", number("payments_pending"), ""),
         ("  late", number("payments_late"), ""),
         ("  for nobody knows what", number("payments_unknown"), ""),
     ];
