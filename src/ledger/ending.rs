@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::types::Msat;
+
 /// How a hold ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -28,6 +30,8 @@ pub enum RestoreReason {
     UpstreamError,
     /// The upstream gave an answer that the route's terms give back.
     Policy,
+    /// The answer would have cost more than was held, and nothing of it was handed down.
+    TooDear(Msat),
     /// The request never left.
     NotDispatched,
     /// The application that held it gave it back.
@@ -48,6 +52,7 @@ impl RestoreReason {
             RestoreReason::UpstreamTimeout => "upstream_timeout",
             RestoreReason::UpstreamError => "upstream_error",
             RestoreReason::Policy => "policy",
+            RestoreReason::TooDear(_) => "too_dear",
             RestoreReason::NotDispatched => "not_dispatched",
             RestoreReason::Released => "released",
             RestoreReason::Revoked => "revoked",
@@ -63,6 +68,7 @@ impl RestoreReason {
             RestoreReason::UpstreamTimeout
                 | RestoreReason::UpstreamError
                 | RestoreReason::Policy
+                | RestoreReason::TooDear(_)
                 | RestoreReason::Released
         )
     }

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Draw, Ending, MAX_RESTORES, MAX_RESTORES_IN_ALL, PASS_RESTORES_AN_HOUR, ReserveRefused, Sale};
+use super::{
+    Draw, Ending, MAX_RESTORES, MAX_RESTORES_IN_ALL, PASS_RESTORES_AN_HOUR, ReserveRefused, RestoreReason,
+    Sale,
+};
 use crate::types::{Kind, Msat, Timestamp};
 
 /// The most units that a grant can ever have: what a database counts in 64 bits with a sign.
@@ -80,7 +83,7 @@ pub struct Grant {
     pub crash_restored: u64,
     /// Units that went back with [`Grant::restored`]; of a pass, the requests.
     pub returned: u64,
-    /// The part of them that counts against [`MAX_RESTORES`].
+    /// The part of them that counts against [`MAX_RESTORES`]; of an answer that was too dear, its price.
     pub loaded: u64,
     /// Units that went back with [`Grant::crash_restored`]: at most as many as were sold, because units
     /// are alike and a second crash on the same one is charged (MONEY rule 6).
@@ -294,7 +297,14 @@ impl Grant {
                 let back = self.load_of(back);
                 self.restored = self.restored.saturating_add(1);
                 self.returned = self.returned.saturating_add(back).min(MAX_UNITS);
-                let load = if reason.loads_upstream() { back } else { 0 };
+                let load = match reason {
+                    // The upstream did the work of an answer at this price, however little was held: else
+                    // the last millisatoshi of a balance would be a licence to provoke it. Yet one answer
+                    // weighs no more than the whole of what was sold.
+                    RestoreReason::TooDear(cost) => back.max(cost.msat().min(self.sold)),
+                    reason if reason.loads_upstream() => back,
+                    _ => 0,
+                };
                 self.loaded = self.loaded.saturating_add(load).min(MAX_UNITS);
                 Ok(Outcome::Restored)
             }

@@ -198,7 +198,7 @@ impl Hold {
     ///
     /// # Errors
     /// When it would be dearer than what is held: then nothing of it may pass, and the hold is to end
-    /// with [`RestoreReason::Policy`].
+    /// with [`RestoreReason::TooDear`].
     pub fn head(
         &mut self,
         status: StatusCode,

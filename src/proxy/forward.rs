@@ -118,7 +118,9 @@ impl ProxyState {
     /// Refuses an answer that would cost more than what is held, before anything of it passes.
     fn too_dear(&self, asked: &Asked, hold: Hold, dear: TooDear) -> Response {
         let (left, facts) = (hold.left_if_restored(), hold.bill().request.clone());
-        let unit = end(hold, Ending::Restored(RestoreReason::Policy));
+        // One request costs no more than its ceiling, whatever the answer would have.
+        let most = hold.bill().quote.as_ref().map_or(dear.cost, |quote| quote.most);
+        let unit = end(hold, Ending::Restored(RestoreReason::TooDear(dear.cost.min(most))));
         let refused =
             |status, code, detail| Problem { unit: Some(unit), ..Problem::new(status, code, detail) };
         let cost = dear.cost;

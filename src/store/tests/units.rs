@@ -121,6 +121,33 @@ async fn provoked_load_on_a_balance_is_bound_by_its_money() {
     books_are_right(&ledger).await;
 }
 
+/// Answers that were too dear for what was held: they cost the upstream what they would have cost.
+#[tokio::test]
+async fn the_last_of_a_balance_provokes_no_more_than_the_balance_would() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    let sale = balance(&world, 1, 1_000);
+    held(&ledger, &sale, money(999, 999)).await.end(Ending::Delivered);
+    ledger.barrier().await;
+    for tries in 0.. {
+        assert!(tries <= 32, "free load");
+        match ledger.reserve(sale.clone(), money(1, 600)).await {
+            Ok(mut held) => {
+                assert_eq!(held.held(), 1);
+                held.dispatched();
+                held.end(Ending::Restored(RestoreReason::TooDear(Msat::new(500).unwrap())));
+                ledger.barrier().await;
+            }
+            Err(ReserveError::Refused(ReserveRefused::RestoresExhausted)) => {
+                assert_eq!(tries, 32);
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    books_are_right(&ledger).await;
+}
+
 #[tokio::test]
 async fn a_pass_opens_at_its_first_use_and_ends_by_itself() {
     let world = World::new();
