@@ -141,6 +141,11 @@ pub(crate) fn read_all(
     match services_file
         .map(|path| std::fs::read_to_string(path).map_err(|e| (path, e)).map(|text| (path, text)))
     {
+        // An editor that saves in two steps leaves such a file for a moment: it must not end every sale.
+        Some(Ok((path, text))) if text.trim().is_empty() => {
+            let help = "Put services or a comment into it, or leave the setting out.";
+            top.complain_at("services_file", Bad::new(format!("{} is empty", path.display()), help));
+        }
         Some(Ok((path, text))) => match FileServices::read_any(path, &text) {
             Ok(file) => files.push(file),
             Err(wrong) => problems.extend(wrong.0),

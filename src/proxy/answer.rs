@@ -151,7 +151,9 @@ fn own(status: StatusCode, body: String) -> Response {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("WWW-Authenticate, Retry-After, Preference-Applied, X-Tollhouse-Unit"),
+        HeaderValue::from_static(
+            "WWW-Authenticate, Retry-After, Preference-Applied, X-Tollhouse-Unit, X-Tollhouse-Left",
+        ),
     );
     response
 }
