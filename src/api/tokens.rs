@@ -16,7 +16,7 @@ use super::{bad_body, bad_query, label, ledger_fault};
 use crate::catalog::spec::words;
 use crate::checkout::{GiftAsk, NotGiven};
 use crate::store::{GrantFilter, GrantRow, GrantState, SpendRow};
-use crate::types::{Kind, Name, PaymentHash};
+use crate::types::{Kind, Msat, Name, PaymentHash};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
 
 /// The most rows of one page.
@@ -29,6 +29,12 @@ const USUAL_LIFE: &str = "365 days";
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The shortest of both.
 const SHORTEST: Duration = Duration::from_secs(60);
+
+/// The largest budget: one bitcoin.
+const LARGEST_BUDGET: Msat = match Msat::from_sat(100_000_000) {
+    Ok(bitcoin) => bitcoin,
+    Err(_) => Msat::ZERO,
+};
 
 /// What `POST /api/v1/tokens/grant` takes.
 #[derive(Debug, Deserialize)]
@@ -56,7 +62,7 @@ pub(super) async fn give(
     };
     let ask = GiftAsk {
         service: give.service,
-        budget: words::msat(&give.budget).map_err(|wrong| misspelt("budget", "bad_budget", wrong))?,
+        budget: budget(&give.budget).map_err(|wrong| misspelt("budget", "bad_budget", wrong))?,
         per: give.per.as_deref().map(|per| span(per, "per", "bad_per")).transpose()?,
         lasts: span(give.expires.as_deref().unwrap_or(USUAL_LIFE), "expires", "bad_expires")?,
         label: label(&give.label)?.to_owned(),
@@ -80,6 +86,19 @@ pub(super) async fn give(
         "authorization": gift.authorization(),
     });
     Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// An amount that may be given away, each period anew, for longer than anybody lives: the books' sums
+/// never come near their end by it.
+fn budget(text: &str) -> Result<Msat, words::Wrong> {
+    let budget = words::msat(text)?;
+    if budget > LARGEST_BUDGET {
+        return Err(words::Wrong::new(
+            format!("\"{text}\" is more than a token may have"),
+            "Give at most 100000000 sat.",
+        ));
+    }
+    Ok(budget)
 }
 
 fn misspelt(field: &str, code: &'static str, wrong: words::Wrong) -> Problem {

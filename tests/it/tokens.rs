@@ -201,6 +201,7 @@ async fn only_an_admin_gives_and_only_what_makes_sense() {
         (json!({ "budget": "0 sat" }), is(400, "bad_budget")),
         (json!({ "budget": "1 USD" }), is(400, "bad_budget")),
         (json!({ "budget": "-5 sat" }), is(400, "bad_budget")),
+        (json!({ "budget": "100000001 sat" }), is(400, "bad_budget")),
         (json!({ "budget": "99999999999999999999 sat" }), is(400, "bad_budget")),
         (json!({ "per": "fortnight" }), is(400, "bad_per")),
         (json!({ "per": "0s" }), is(400, "bad_per")),
