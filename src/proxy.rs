@@ -66,6 +66,7 @@ mod answer;
 mod answer_headers;
 pub mod answers;
 mod body;
+mod demand;
 mod discovery;
 mod entity;
 mod forward;
@@ -78,7 +79,8 @@ mod upstream;
 pub use framing::Framed;
 pub use upstream::TlsFault;
 
-use answer::{Problem, is_preflight, payment_required, preflight, replayed};
+use answer::{Problem, is_preflight, preflight, replayed};
+use demand::{Reader, demand};
 use discovery::{Documents, Rendered};
 use entity::look;
 use forward::Asked;
@@ -206,7 +208,7 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
             }
         }
         Outcome::Replayed(kept) => replayed(kept),
-        Outcome::Challenge(offered) => payment_required(&offered),
+        Outcome::Challenge(offered) => demand(&offered, Reader::of(&parts.headers)),
         Outcome::Refused(refused) => Problem::from(refused).render(),
     }
 }

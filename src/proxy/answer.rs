@@ -1,24 +1,23 @@
-//! What the gateway itself answers: the 402, problem details (RFC 9457) and CORS preflights.
+//! What the gateway itself answers: problem details (RFC 9457) and CORS preflights.
 
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::answer_headers::X_TOLLHOUSE_REPLAYED;
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
-use crate::checkout::{L402_OFFER, Offered, Refused};
+use crate::checkout::Refused;
 use crate::metering::KeptAnswer;
 use crate::request::{Inadmissible, METHODS};
 use crate::store::StoreError;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -116,19 +115,6 @@ impl From<Refused> for Problem {
     }
 }
 
-/// The 402 of PROTOCOLS §1.
-pub(super) fn payment_required(offered: &Offered) -> Response {
-    let mut response = own(StatusCode::PAYMENT_REQUIRED, offered.body().to_string());
-    let headers = response.headers_mut();
-    headers.insert(WWW_AUTHENTICATE, offered.challenge().header_value());
-    if let Some(offer) = offered.applied() {
-        let applied = HeaderValue::try_from(format!("{L402_OFFER}={offer}"))
-            .expect("a name is small letters, digits, `-` and `_`");
-        headers.insert(PREFERENCE_APPLIED, applied);
-    }
-    response
-}
-
 /// An answer that was paid for and sent before.
 pub(super) fn replayed(kept: KeptAnswer) -> Response {
     let mut response = Response::new(Body::from(kept.body));
@@ -142,7 +128,7 @@ pub(super) fn replayed(kept: KeptAnswer) -> Response {
 }
 
 /// A problem document that no cache keeps and that any web page may read.
-fn own(status: StatusCode, body: String) -> Response {
+pub(super) fn own(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -3,7 +3,8 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::answer::{Problem, payment_required};
+use super::answer::Problem;
+use super::demand::{Reader, demand};
 use crate::checkout::{Offered, Refused};
 use crate::request::Inadmissible;
 
@@ -19,7 +20,7 @@ pub fn inadmissible(refused: Inadmissible) -> Response {
 
 /// The 402.
 pub fn challenge(offered: &Offered) -> Response {
-    payment_required(offered)
+    demand(offered, Reader::Program)
 }
 
 /// It is neither served nor sold.

@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::ProxyState;
-use super::answer::{Problem, payment_required};
+use super::answer::Problem;
 use super::answer_headers::{paid, passing, settled, told};
 use super::body::{ClientBody, UpstreamBody};
+use super::demand::{Reader, demand};
 use super::target;
 use super::unit::Unit;
 use super::upstream::SendFault;
@@ -134,7 +135,7 @@ impl ProxyState {
         let too_small = ReserveRefused::TooSmall { left, needed: cost.msat() };
         let why = (too_small.code(), too_small.to_string());
         match self.checkout.offer_again(&asked.matched, &asked.request, &asked.headers, &facts, why) {
-            Outcome::Challenge(offered) => told(payment_required(&offered), unit),
+            Outcome::Challenge(offered) => told(demand(&offered, Reader::of(&asked.headers)), unit),
             Outcome::Refused(refused) => Problem { unit: Some(unit), ..Problem::from(refused) }.render(),
             _ => refused(StatusCode::PAYMENT_REQUIRED, too_small.code(), too_small.to_string()).render(),
         }
