@@ -71,7 +71,7 @@ pub struct CheckoutParts {
     pub recent: Arc<RecentChallenges>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness for token ids.
+    /// Randomness for tokens that are given away.
     pub entropy: Arc<dyn Entropy>,
     /// Cancelled when open connections are broken off at shutdown.
     pub cut: CancellationToken,

@@ -29,7 +29,7 @@ impl CheckoutParts {
             expiry: ware.invoice_expiry,
         })?;
         let sold = ware.sold(service, matched.revision, invoice.expires_at);
-        let token_id = self.keys.new_token_id(self.entropy.as_ref());
+        let token_id = self.keys.token_id(&invoice.payment_hash);
         let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };
         let token = Token::mint(&self.keys, host, &identifier, &sold)
             .expect("the keys have a master for the epoch that they just gave");

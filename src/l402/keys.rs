@@ -13,10 +13,16 @@ use zeroize::Zeroizing;
 
 use super::identifier::Identifier;
 use crate::clock::Entropy;
-use crate::types::TokenId;
+use crate::types::{Name, PaymentHash, TokenId};
 
 /// Sets these keys apart from any other use of the same master; part of every token: never change it.
 const ROOT_KEY_SALT: &[u8] = b"tollhouse/l402/root-key/v1";
+
+/// The same for the token ids of payments: part of every sale, never change it.
+const TOKEN_ID_SALT: &[u8] = b"tollhouse/l402/token-id/v1";
+
+/// The same for the keys of `Payment` challenges.
+const CHALLENGE_KEY_SALT: &[u8] = b"tollhouse/payment/challenge-key/v1";
 
 /// The master keys by epoch: the current one mints, all of them verify.
 pub struct MasterKeys {
@@ -70,6 +76,27 @@ impl MasterKeys {
         TokenId::from_bytes(bytes)
     }
 
+    /// The id of the token that is minted now for this payment: the current epoch, big-endian, and 28
+    /// bytes that only the master gives. Whatever proves the same payment in another dialect finds the
+    /// same token by it ([`MasterKeys::token_id_of`]), and nothing is stored for that.
+    pub fn token_id(&self, payment_hash: &PaymentHash) -> TokenId {
+        self.token_id_of(self.current, payment_hash)
+            .expect("the current epoch has a master: `new` takes no set without it")
+    }
+
+    /// The id of the token that was minted for this payment in `epoch`; `None` when that has no master.
+    pub fn token_id_of(&self, epoch: u32, payment_hash: &PaymentHash) -> Option<TokenId> {
+        let derived = self.derive(epoch, TOKEN_ID_SALT, payment_hash.as_bytes())?;
+        let mut bytes = *derived;
+        bytes[..4].copy_from_slice(&epoch.to_be_bytes());
+        Some(TokenId::from_bytes(bytes))
+    }
+
+    /// The key that binds the `Payment` challenges of a service, by epoch; `None` when that has no master.
+    pub fn challenge_key(&self, epoch: u32, service: &Name) -> Option<Zeroizing<[u8; 32]>> {
+        self.derive(epoch, CHALLENGE_KEY_SALT, service.as_str().as_bytes())
+    }
+
     /// The epoch that mints.
     pub fn current_epoch(&self) -> u32 {
         self.current
@@ -82,14 +109,19 @@ impl MasterKeys {
 
     /// The root key of the token with this identifier; `None` when its epoch has no master.
     pub(super) fn root_key(&self, identifier: &Identifier) -> Option<Zeroizing<[u8; 32]>> {
-        let master = self.masters.get(&epoch(&identifier.token_id))?;
-        let mut root = Zeroizing::new([0u8; 32]);
-        Salt::new(HKDF_SHA256, ROOT_KEY_SALT)
+        self.derive(epoch(&identifier.token_id), ROOT_KEY_SALT, &identifier.to_bytes())
+    }
+
+    /// HKDF-SHA256 of an epoch's master, for the purpose that `salt` names and the thing that `info` does.
+    fn derive(&self, epoch: u32, salt: &[u8], info: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let master = self.masters.get(&epoch)?;
+        let mut key = Zeroizing::new([0u8; 32]);
+        Salt::new(HKDF_SHA256, salt)
             .extract(master.as_slice())
-            .expand(&[&identifier.to_bytes()], HKDF_SHA256)
-            .and_then(|okm| okm.fill(root.as_mut_slice()))
+            .expand(&[info], HKDF_SHA256)
+            .and_then(|okm| okm.fill(key.as_mut_slice()))
             .expect("HKDF-SHA256 gives 32 bytes: the length asked for is its own digest's");
-        Some(root)
+        Some(key)
     }
 }
 
@@ -111,7 +143,6 @@ fn epoch(token_id: &TokenId) -> u32 {
 mod tests {
     use super::*;
     use crate::clock::CountingEntropy;
-    use crate::types::PaymentHash;
     use proptest::prelude::*;
 
     fn keys() -> MasterKeys {
@@ -123,6 +154,21 @@ mod tests {
             payment_hash: PaymentHash::from_bytes([9; 32]),
             token_id: keys.new_token_id(&CountingEntropy::default()),
         }
+    }
+
+    #[test]
+    fn a_payment_has_one_token_in_each_epoch_and_a_service_one_key() {
+        let (keys, hash) = (keys(), PaymentHash::from_bytes([9; 32]));
+        let id = keys.token_id(&hash);
+        assert_eq!(epoch(&id), 7);
+        assert_eq!((Some(id), keys.token_id_of(8, &hash)), (keys.token_id_of(7, &hash), None));
+        let others = [keys.token_id_of(6, &hash), Some(keys.token_id(&PaymentHash::from_bytes([8; 32])))];
+        assert!(others.iter().flatten().all(|other| other.as_bytes()[4..] != id.as_bytes()[4..]));
+        let key = |epoch, service: &str| keys.challenge_key(epoch, &service.parse().unwrap());
+        let own = key(7, "rates").unwrap();
+        assert_eq!((key(7, "rates").as_ref(), key(8, "rates")), (Some(&own), None));
+        assert!([key(6, "rates"), key(7, "rate")].iter().flatten().all(|other| *other != own));
+        assert_ne!(own[4..], id.as_bytes()[4..]);
     }
 
     #[test]

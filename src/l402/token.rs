@@ -28,7 +28,7 @@ impl Token {
     /// Pure computation: a dozen HMACs, nothing stored, nothing logged.
     ///
     /// # Errors
-    /// When `keys` has no master for the identifier's epoch; an id of [`MasterKeys::new_token_id`]
+    /// When `keys` has no master for the identifier's epoch; an id that `keys` made
     /// always has one.
     pub fn mint(
         keys: &MasterKeys,
