@@ -61,7 +61,8 @@ impl Permit {
         self.quote.as_ref()
     }
 
-    fn admit(verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
+    fn admit(mut verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
+        let draw = draw.within(std::mem::take(&mut verified.limits));
         Decision::Admit(Box::new(Permit { verified, draw, quote }))
     }
 }

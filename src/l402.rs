@@ -23,6 +23,7 @@ mod keys;
 mod narrowing;
 mod received;
 mod refusal;
+mod seal;
 mod sold;
 mod token;
 mod verify;

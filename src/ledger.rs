@@ -3,7 +3,9 @@
 //!
 //! Invariant, at every instant and for every grant (MONEY rule 1):
 //! sold = left + held + spent + expired + revoked. A release returns a unit to `left` and is counted apart.
+//! Limits that holders put into a token are counted below it (MONEY rule 12).
 
+mod counter;
 mod ending;
 mod grant;
 mod recent;
@@ -11,6 +13,7 @@ mod sale;
 
 use std::time::Duration;
 
+pub use counter::{Counter, Room, Weight};
 pub use ending::{Ending, ReserveRefused, RestoreReason};
 pub use grant::{Budget, Grant, NoSuchUnit, Outcome, Taken};
 pub use recent::{Bought, RecentChallenges};
@@ -32,6 +35,14 @@ pub const MAX_RESTORES_IN_ALL: u64 = 1_000;
 /// is not counted in requests, so that some failures of a flaky upstream must not end it; and still who
 /// provokes them all day does not do so for ever.
 pub const PASS_RESTORES_AN_HOUR: u64 = 1_000;
+
+/// How many limits of one token are counted at once. Whoever holds a token can put any number of
+/// limits into copies of it, and each that is used is a row.
+pub const MAX_COUNTERS: u64 = 1_024;
+
+/// How many of them may lie below one: the holder of a limited copy, who can make copies of it, must
+/// not take the places of all others.
+pub const MAX_COUNTERS_BELOW: u64 = 128;
 
 /// How long a token lives beyond its invoice: two hours of block time, in which LDK still accepts
 /// the payment, and a day to use it (MONEY rule 9).

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bytes;
+mod counters;
 mod deliveries;
 mod error;
 mod flaw;
@@ -50,6 +51,7 @@ use crate::types::Timestamp;
 
 pub use audit::AuditReport;
 pub use bytes::NodeStore;
+pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
 pub use error::StoreError;
 #[doc(hidden)]

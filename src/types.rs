@@ -5,6 +5,7 @@
 
 pub mod host;
 mod kind;
+mod limit;
 pub mod path;
 
 use std::fmt;
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 use ring::digest;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 pub use kind::{Kind, NoSuchKind};
+pub use limit::{Bound, Limit};
 
 /// An amount of money in millisatoshi, at most 21 million bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
@@ -216,12 +219,26 @@ pub struct PaymentHash([u8; 32]);
 bytes32!(PaymentHash);
 shown_as_hex!(PaymentHash);
 
-/// The proof of a Lightning payment. `Debug` does not show it and it has no `Display`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The proof of a Lightning payment. `Debug` does not show it, it has no `Display`, and the only
+/// equality that it has takes the same time for every other.
+#[derive(Clone, Copy)]
 pub struct Preimage([u8; 32]);
 bytes32!(Preimage);
 
+impl PartialEq for Preimage {
+    fn eq(&self, other: &Preimage) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Preimage {}
+
 impl Preimage {
+    /// Whether this is the preimage of `hash`; takes the same time for every hash.
+    pub fn opens(&self, hash: &PaymentHash) -> bool {
+        self.payment_hash().0.ct_eq(&hash.0).into()
+    }
+
     /// The payment hash that this preimage opens.
     pub fn payment_hash(&self) -> PaymentHash {
         let mut hash = [0u8; 32];
@@ -241,6 +258,13 @@ impl fmt::Debug for Preimage {
 pub struct TokenId([u8; 32]);
 bytes32!(TokenId);
 shown_as_hex!(TokenId);
+
+/// Names the counter of one limit in a token: a digest of the token's chain of signatures up to the
+/// limit, so that nobody can make another copy of the token that counts there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterId([u8; 32]);
+bytes32!(CounterId);
+shown_as_hex!(CounterId);
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -360,6 +384,9 @@ mod tests {
     fn a_preimage_hides_itself() {
         let preimage = Preimage::from_bytes([7; 32]);
         assert_eq!(format!("{preimage:?}"), "Preimage(redacted)");
+        assert!(preimage == Preimage::from_bytes([7; 32]) && preimage != Preimage::from_bytes([8; 32]));
+        assert!(preimage.opens(&preimage.payment_hash()));
+        assert!(!preimage.opens(&PaymentHash::from_bytes([7; 32])));
         assert_eq!(
             Preimage::from_bytes([0; 32]).payment_hash().to_hex(),
             "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"

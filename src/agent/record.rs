@@ -71,7 +71,7 @@ impl Proof {
         fee_msat: Option<u64>,
         payment_hash: PaymentHash,
     ) -> Result<Proof, Fault> {
-        let opens = preimage.parse::<Preimage>().is_ok_and(|read| read.payment_hash() == payment_hash);
+        let opens = preimage.parse::<Preimage>().is_ok_and(|read| read.opens(&payment_hash));
         if !opens {
             return Err(Fault::FalseProof(payment_hash));
         }

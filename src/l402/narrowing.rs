@@ -2,13 +2,20 @@
 //!
 //! Invariant: what is read here can only make a token good for less. A caveat that says more than
 //! the token allows already is refused, not ignored: whoever wrote it believes something false.
+//!
+//! `max_uses` and `max_spend_msat` are limits that the ledger counts. Each has a counter of its own,
+//! named by the signature right after it: every copy of the token that was made from there on counts
+//! in it, and no other does. So whoever wants two copies with the same limit and a counter each writes
+//! a `budget_id` **before** the limit. One that stands after it changes nothing: else the holder of a
+//! limited token could append one and begin anew.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::refusal::Refusal;
+use super::seal::Seal;
 use super::sold::Sold;
-use crate::types::{Name, Preimage, Timestamp};
+use crate::types::{Bound, Limit, Msat, Name, Preimage, Timestamp};
 
 /// What a token shall be used for.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +40,6 @@ pub enum UnknownCaveats {
     Skip,
 }
 
-/// Caveats that count something. Nothing counts them yet, and skipping one would widen the token.
-const UNSUPPORTED: [&str; 3] = ["max_uses", "max_spend_msat", "budget_id"];
-
 /// Minted keys: a holder may repeat what was minted but not say otherwise.
 const MINTED: [&str; 8] =
     ["services", "route", "offer", "units", "sold_msat", "revision", "covers_msat", "quote"];
@@ -45,26 +49,30 @@ pub(super) struct Narrowed<'a> {
     sold: &'a Sold,
     pub(super) expires_at: Timestamp,
     pub(super) preimages: Vec<Preimage>,
+    /// In the order of the chain.
+    pub(super) limits: Vec<Limit>,
     scope: Option<&'a str>,
     methods: Option<Vec<&'a str>>,
 }
 
 impl<'a> Narrowed<'a> {
-    /// Reads the caveats after the minted ones, in their order.
+    /// Reads the caveats after the minted ones, in their order; `seals` are the signatures after each.
     pub(super) fn read(
         sold: &'a Sold,
         appended: &'a [Vec<u8>],
+        seals: &[Seal],
         unknown: UnknownCaveats,
     ) -> Result<Narrowed<'a>, Refusal> {
         let mut narrowed = Narrowed {
             sold,
             expires_at: sold.valid_until,
             preimages: Vec::new(),
+            limits: Vec::new(),
             scope: None,
             methods: None,
         };
-        for caveat in appended {
-            narrowed.narrow(caveat, unknown)?;
+        for (caveat, seal) in appended.iter().zip(seals) {
+            narrowed.narrow(caveat, seal, unknown)?;
         }
         Ok(narrowed)
     }
@@ -86,7 +94,7 @@ impl<'a> Narrowed<'a> {
         Ok(())
     }
 
-    fn narrow(&mut self, caveat: &'a [u8], unknown: UnknownCaveats) -> Result<(), Refusal> {
+    fn narrow(&mut self, caveat: &'a [u8], seal: &Seal, unknown: UnknownCaveats) -> Result<(), Refusal> {
         let text = std::str::from_utf8(caveat).map_err(|_| Refusal::CaveatUndecodable)?;
         let (key, value) = text.split_once('=').ok_or(Refusal::CaveatUndecodable)?;
         let (key, value) = (key.trim(), value.trim());
@@ -94,6 +102,14 @@ impl<'a> Narrowed<'a> {
             "scope" => self.narrow_scope(value),
             "method" => self.narrow_methods(value),
             "expires" => self.narrow_expiry(rfc3339(value)?),
+            "max_uses" => self.limit(Bound::Uses(number(value)?), seal),
+            "max_spend_msat" => {
+                let spend = Msat::new(number(value)?).map_err(|_| Refusal::CaveatUndecodable)?;
+                self.limit(Bound::Spend(spend), seal)
+            }
+            // Only a name: it sets apart what comes after it.
+            "budget_id" if value.is_empty() => Err(Refusal::CaveatUndecodable),
+            "budget_id" => Ok(()),
             "preimage" => {
                 self.preimages.push(value.parse().map_err(|_| Refusal::CaveatUndecodable)?);
                 Ok(())
@@ -106,12 +122,20 @@ impl<'a> Narrowed<'a> {
                 let minted = self.sold.caveats().iter().any(|minted| *minted == format!("{key}={value}"));
                 if minted { Ok(()) } else { Err(Refusal::CaveatWidens) }
             }
-            _ if UNSUPPORTED.contains(&key) => Err(Refusal::CaveatUnsupported),
             _ => match unknown {
                 UnknownCaveats::Refuse => Err(Refusal::CaveatUnknown),
                 UnknownCaveats::Skip => Ok(()),
             },
         }
+    }
+
+    fn limit(&mut self, bound: Bound, seal: &Seal) -> Result<(), Refusal> {
+        let wider = |limit: &Limit| limit.bound.is_like(bound) && limit.bound.most() < bound.most();
+        if self.limits.iter().any(wider) {
+            return Err(Refusal::CaveatWidens);
+        }
+        self.limits.push(Limit { counter: seal.counter(), bound });
+        Ok(())
     }
 
     fn narrow_expiry(&mut self, expires_at: Timestamp) -> Result<(), Refusal> {
@@ -154,6 +178,12 @@ fn covers(prefix: &str, path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
+/// A whole number in digits alone.
+fn number(text: &str) -> Result<u64, Refusal> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(Refusal::CaveatUndecodable)
+}
+
 fn rfc3339(text: &str) -> Result<Timestamp, Refusal> {
     let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Refusal::CaveatUndecodable)?;
     let ms = instant.unix_timestamp_nanos().div_euclid(1_000_000);
@@ -164,7 +194,7 @@ fn rfc3339(text: &str) -> Result<Timestamp, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Msat;
+    use crate::types::CounterId;
     use proptest::prelude::*;
 
     /// 2027-01-15T08:00:00Z.
@@ -175,13 +205,47 @@ mod tests {
         Sold::request(service, route, Msat::new(21_000).unwrap(), 0, Timestamp::from_secs(UNTIL))
     }
 
+    fn seals(caveats: &[Vec<u8>]) -> Vec<Seal> {
+        let mut last = Seal::first(&[1; 32], b"identifier");
+        let next = |caveat: &Vec<u8>| {
+            last = last.next(caveat);
+            last
+        };
+        caveats.iter().map(next).collect()
+    }
+
+    /// The counters of a token with these caveats.
+    fn counters(caveats: &[&str]) -> Vec<CounterId> {
+        let sold = sold();
+        let caveats: Vec<Vec<u8>> = caveats.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let narrowed = Narrowed::read(&sold, &caveats, &seals(&caveats), UnknownCaveats::Refuse).unwrap();
+        narrowed.limits.iter().map(|limit| limit.counter).collect()
+    }
+
+    #[test]
+    fn each_limit_counts_for_every_copy_made_after_it_and_for_no_other() {
+        let own = counters(&["budget_id=a", "max_uses=5"]);
+        let sibling = counters(&["budget_id=b", "max_uses=5"]);
+        assert_ne!(own, sibling);
+        assert_eq!(own, counters(&["budget_id=a", "max_uses=5"]), "the same copy");
+        // Whatever a child appends, its own counter stays above.
+        for more in [&["budget_id=b"][..], &["budget_id=b", "max_uses=5"], &["max_uses=5"], &["scope=/v1"]] {
+            let child = counters(&[&["budget_id=a", "max_uses=5"], more].concat());
+            assert_eq!(child[0], own[0], "{more:?}");
+            assert!(!child.contains(&sibling[0]), "{more:?}");
+        }
+        // A name that comes after the limit begins nothing anew.
+        assert_eq!(counters(&["max_uses=5", "budget_id=a"]), counters(&["max_uses=5", "budget_id=b"]));
+        assert_eq!(counters(&["max_uses=5", "max_spend_msat=9", "max_uses=5"]).len(), 3);
+    }
+
     /// The code with which `GET /v1/a` a second before the end is answered.
     fn verdict(unknown: UnknownCaveats, caveats: &[&str]) -> &'static str {
         let sold = sold();
         let caveats: Vec<Vec<u8>> = caveats.iter().map(|text| text.as_bytes().to_vec()).collect();
         let now = Timestamp::from_secs(UNTIL - 1);
         let how = Use { service: &sold.service, method: "GET", path: "/v1/a", now };
-        let narrowed = Narrowed::read(&sold, &caveats, unknown);
+        let narrowed = Narrowed::read(&sold, &caveats, &seals(&caveats), unknown);
         narrowed.and_then(|n| n.holds(&how)).map_or_else(|refusal| refusal.code(), |()| "good")
     }
 
@@ -232,9 +296,23 @@ mod tests {
             (&["route=other"], "caveat_widens"),
             (&["offer=pass"], "caveat_widens"),
             (&["preimage=00"], "caveat_undecodable"),
-            (&["max_uses=1"], "caveat_unsupported"),
-            (&["max_spend_msat=1"], "caveat_unsupported"),
-            (&["budget_id=b"], "caveat_unsupported"),
+            (&["max_uses=1"], "good"),
+            (&["max_uses=0"], "good"),
+            (&["max_uses = 18446744073709551615"], "good"),
+            (&["max_uses=2", "max_uses=2", "max_uses=1"], "good"),
+            (&["max_uses=2", "max_spend_msat=9", "max_uses=3"], "caveat_widens"),
+            (&["max_uses="], "caveat_undecodable"),
+            (&["max_uses=+1"], "caveat_undecodable"),
+            (&["max_uses=-1"], "caveat_undecodable"),
+            (&["max_uses=1.5"], "caveat_undecodable"),
+            (&["max_uses=18446744073709551616"], "caveat_undecodable"),
+            (&["max_spend_msat=1"], "good"),
+            (&["max_spend_msat=9", "budget_id=b", "max_spend_msat=9"], "good"),
+            (&["max_spend_msat=9", "budget_id=b", "max_spend_msat=10"], "caveat_widens"),
+            (&["max_spend_msat=2100000000000000001"], "caveat_undecodable"),
+            (&["max_spend_msat=1 sat"], "caveat_undecodable"),
+            (&["budget_id=b"], "good"),
+            (&["budget_id="], "caveat_undecodable"),
             (&["foo=1"], "caveat_unknown"),
             (&["Scope=/v1"], "caveat_unknown"),
             (&["more_valid_until=1"], "caveat_unknown"),
@@ -253,7 +331,7 @@ mod tests {
     fn bytes_that_are_no_text_are_refused() {
         let sold = sold();
         let caveats = [vec![b'a', b'=', 0xff]];
-        let read = Narrowed::read(&sold, &caveats, UnknownCaveats::Skip);
+        let read = Narrowed::read(&sold, &caveats, &seals(&caveats), UnknownCaveats::Skip);
         assert!(matches!(read, Err(Refusal::CaveatUndecodable)));
     }
 
@@ -261,15 +339,17 @@ mod tests {
         #[test]
         fn no_caveat_panics_and_none_gives_more(
             caveats in proptest::collection::vec(
-                "(scope|method|expires|rates_valid_until|services|units|foo)? ?=? ?[/a-zA-Z0-9:.,+ TZ-]{0,30}", 0..6),
+                "(scope|method|expires|rates_valid_until|services|units|max_uses|max_spend_msat|budget_id|foo)? ?=? ?[/a-zA-Z0-9:.,+ TZ-]{0,30}", 0..6),
             path in "/[a-z0-9/]{0,12}",
         ) {
             // Whatever a token with more caveats admits, the token with fewer admitted.
             let sold = sold();
             let caveats: Vec<Vec<u8>> = caveats.into_iter().map(String::into_bytes).collect();
             let how = Use { service: &sold.service, method: "GET", path: &path, now: Timestamp::default() };
+            let seals = seals(&caveats);
             let good = |count: usize| {
-                Narrowed::read(&sold, &caveats[..count], UnknownCaveats::Skip).and_then(|n| n.holds(&how)).is_ok()
+                let read = Narrowed::read(&sold, &caveats[..count], &seals, UnknownCaveats::Skip);
+                read.and_then(|n| n.holds(&how)).is_ok()
             };
             for count in 1..=caveats.len() {
                 prop_assert!(!good(count) || good(count - 1));

@@ -50,9 +50,6 @@ pub enum Refusal {
     /// A caveat that we do not know.
     #[error("the token has a caveat that is not understood")]
     CaveatUnknown,
-    /// A caveat that counts uses or money: not enforced yet, so not accepted.
-    #[error("the token has a caveat that is not supported yet")]
-    CaveatUnsupported,
     /// A caveat that does not read.
     #[error("the token has a caveat that cannot be read")]
     CaveatUndecodable,
@@ -80,7 +77,6 @@ impl Refusal {
             Refusal::OutOfScope => "out_of_scope",
             Refusal::WrongMethod => "wrong_method",
             Refusal::CaveatUnknown => "caveat_unknown",
-            Refusal::CaveatUnsupported => "caveat_unsupported",
             Refusal::CaveatUndecodable => "caveat_undecodable",
             Refusal::CaveatWidens => "caveat_widens",
         }

@@ -3,8 +3,6 @@
 //! Order: shape, epoch, chain of signatures, what was sold, what holders appended, preimage, and
 //! only then the request. Nothing about a token is told to whoever cannot sign its chain.
 
-use subtle::ConstantTimeEq;
-
 use super::credential::Presented;
 use super::identifier::Identifier;
 use super::keys::MasterKeys;
@@ -12,7 +10,7 @@ use super::narrowing::{Narrowed, UnknownCaveats, Use};
 use super::refusal::Refusal;
 use super::sold::Sold;
 use super::wire::Unverified;
-use crate::types::{Preimage, Timestamp};
+use crate::types::{Limit, Preimage, Timestamp};
 
 /// A token that was paid for and may be used. Whether a unit is left is the ledger's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +23,8 @@ pub struct Verified {
     pub sold: Sold,
     /// When this copy of the token ends: `sold.valid_until`, or sooner where a holder said so.
     pub expires_at: Timestamp,
+    /// What its holders allow of it, in the order of the chain: every one of them counts each use.
+    pub limits: Vec<Limit>,
 }
 
 /// Verifies one credential for one use. Pure: it neither reserves nor remembers.
@@ -40,13 +40,13 @@ pub fn verify(
     let macaroon = Unverified::read(&presented.macaroon)?;
     let identifier = Identifier::parse(&macaroon.identifier).map_err(|_| Refusal::UnknownIdentifier)?;
     let root_key = keys.root_key(&identifier).ok_or(Refusal::UnknownEpoch)?;
-    macaroon.check(&root_key)?;
+    let seals = macaroon.check(&root_key)?;
     let (sold, appended) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
-    let narrowed = Narrowed::read(&sold, appended, unknown)?;
+    let narrowed = Narrowed::read(&sold, appended, &seals[Sold::CAVEATS..], unknown)?;
     let preimage = proof(&identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
     narrowed.holds(how)?;
-    let expires_at = narrowed.expires_at;
-    Ok(Verified { identifier, preimage, sold, expires_at })
+    let Narrowed { expires_at, limits, .. } = narrowed;
+    Ok(Verified { identifier, preimage, sold, expires_at, limits })
 }
 
 /// The preimage, when there is one and every one that was given opens the payment hash.
@@ -56,8 +56,7 @@ fn proof<'a>(
 ) -> Result<Preimage, Refusal> {
     let mut proof = Err(Refusal::PreimageMissing);
     for preimage in preimages {
-        let hash = preimage.payment_hash();
-        if !bool::from(hash.as_bytes().ct_eq(identifier.payment_hash.as_bytes())) {
+        if !preimage.opens(&identifier.payment_hash) {
             return Err(Refusal::PreimageMismatch);
         }
         proof = Ok(*preimage);

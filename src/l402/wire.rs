@@ -8,19 +8,15 @@
 //! included, which is good for any caveats.
 
 use macaroon::{Caveat, Macaroon};
-use ring::hmac;
-use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
+use super::seal::Seal;
 
 /// A macaroon larger than this is refused, in bytes (PROTOCOLS §1).
 pub const MAX_MACAROON_BYTES: usize = 4_096;
 
 /// A macaroon with more caveats than this is refused, the minted ones counted (PROTOCOLS §1).
 pub const MAX_CAVEATS: usize = 32;
-
-/// libmacaroons' fixed key, with which a root key of any length becomes the key of the first HMAC.
-const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";
 
 /// The first byte of a binary macaroon of version 2.
 const VERSION_2: u8 = 2;
@@ -38,14 +34,16 @@ pub(super) fn mint(
     identifier: &[u8],
     caveats: &[Vec<u8>],
 ) -> Vec<u8> {
-    write(location, identifier, caveats, chain(root_key, identifier, caveats).as_ref())
+    let first = Seal::first(root_key, identifier);
+    let last = caveats.iter().fold(first, |seal, caveat| seal.next(caveat));
+    write(location, identifier, caveats, &last)
 }
 
 /// A macaroon's parts, not yet believed.
 pub(super) struct Unverified {
     pub(super) identifier: Vec<u8>,
     pub(super) caveats: Vec<Vec<u8>>,
-    signature: [u8; 32],
+    signature: Seal,
 }
 
 impl Unverified {
@@ -65,7 +63,7 @@ impl Unverified {
         }
         let caveats = caveats.into_iter().map(predicate).collect::<Result<Vec<_>, _>>()?;
         let identifier = macaroon.identifier().0;
-        let signature = *AsRef::<[u8; 32]>::as_ref(&macaroon.signature());
+        let signature = Seal::from_bytes(*AsRef::<[u8; 32]>::as_ref(&macaroon.signature()));
         // The crate's reader takes trailing bytes and padded lengths.
         if write(macaroon.location().as_deref(), &identifier, &caveats, &signature) != bytes {
             return Err(Refusal::MacaroonUndecodable);
@@ -73,25 +71,18 @@ impl Unverified {
         Ok(Unverified { identifier, caveats, signature })
     }
 
-    /// Rebuilds the chain from `root_key` and compares the signatures in constant time.
-    pub(super) fn check(&self, root_key: &[u8; 32]) -> Result<(), Refusal> {
-        let signature = chain(root_key, &self.identifier, &self.caveats);
-        if bool::from(signature.as_ref().ct_eq(&self.signature)) {
-            Ok(())
-        } else {
-            Err(Refusal::BadSignature)
+    /// Rebuilds the chain from `root_key`: one HMAC for the root key, one for the identifier, one for
+    /// each caveat. Gives the signature after each caveat when the last one is the macaroon's.
+    pub(super) fn check(&self, root_key: &[u8; 32]) -> Result<Vec<Seal>, Refusal> {
+        let first = Seal::first(root_key, &self.identifier);
+        let mut seals = Vec::with_capacity(self.caveats.len());
+        let mut last = first;
+        for caveat in &self.caveats {
+            last = last.next(caveat);
+            seals.push(last);
         }
+        if last == self.signature { Ok(seals) } else { Err(Refusal::BadSignature) }
     }
-}
-
-/// The signature: one HMAC for the root key, one for the identifier, one for each caveat.
-fn chain(root_key: &[u8; 32], identifier: &[u8], caveats: &[Vec<u8>]) -> hmac::Tag {
-    let first = link(link(KEY_GENERATOR, root_key).as_ref(), identifier);
-    caveats.iter().fold(first, |key, caveat| link(key.as_ref(), caveat))
-}
-
-fn link(key: &[u8], message: &[u8]) -> hmac::Tag {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
 }
 
 fn predicate(caveat: Caveat) -> Result<Vec<u8>, Refusal> {
@@ -101,7 +92,7 @@ fn predicate(caveat: Caveat) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-fn write(location: Option<&str>, identifier: &[u8], caveats: &[Vec<u8>], signature: &[u8]) -> Vec<u8> {
+fn write(location: Option<&str>, identifier: &[u8], caveats: &[Vec<u8>], signature: &Seal) -> Vec<u8> {
     let mut bytes = vec![VERSION_2];
     if let Some(location) = location {
         write_field(LOCATION, location.as_bytes(), &mut bytes);
@@ -113,7 +104,7 @@ fn write(location: Option<&str>, identifier: &[u8], caveats: &[Vec<u8>], signatu
         bytes.push(END);
     }
     bytes.push(END);
-    write_field(SIGNATURE, signature, &mut bytes);
+    write_field(SIGNATURE, signature.as_bytes(), &mut bytes);
     bytes
 }
 
@@ -166,7 +157,7 @@ mod tests {
             let read = Unverified::read(&bytes).unwrap();
             prop_assert_eq!(&read.identifier, &identifier);
             prop_assert_eq!(&read.caveats, &caveats);
-            prop_assert_eq!(read.check(&[5; 32]), Ok(()));
+            prop_assert_eq!(read.check(&[5; 32]).map(|seals| seals.len()), Ok(caveats.len()));
             if other != [5; 32] {
                 prop_assert_eq!(read.check(&other), Err(Refusal::BadSignature));
             }

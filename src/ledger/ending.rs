@@ -106,6 +106,24 @@ pub enum ReserveRefused {
     /// A granted token that the ledger does not know.
     #[error("the token was not granted by this ledger")]
     NotGranted,
+    /// A holder limited the requests of this copy of the token, and they were made.
+    #[error("the token was limited by a holder to so many uses, and they were made")]
+    UsesExhausted,
+    /// A holder limited what this copy of the token may spend, and what is left does not pay for this
+    /// request.
+    #[error(
+        "the token was limited by a holder: {left} msat of that are left, and the request needs {needed} msat"
+    )]
+    BudgetExhausted {
+        /// Millisatoshi left below the limit.
+        left: u64,
+        /// Millisatoshi that the request needs at least.
+        needed: u64,
+    },
+    /// More limits were put into copies of the token than are counted ([`super::MAX_COUNTERS`],
+    /// [`super::MAX_COUNTERS_BELOW`]).
+    #[error("too many copies of the token with limits of their own are in use")]
+    TooManyBudgets,
 }
 
 impl ReserveRefused {
@@ -120,6 +138,9 @@ impl ReserveRefused {
             ReserveRefused::RestoresExhausted => "restores_exhausted",
             ReserveRefused::TermsDiffer => "terms_differ",
             ReserveRefused::NotGranted => "not_granted",
+            ReserveRefused::UsesExhausted => "uses_exhausted",
+            ReserveRefused::BudgetExhausted { .. } => "budget_exhausted",
+            ReserveRefused::TooManyBudgets => "too_many_budgets",
         }
     }
 }

@@ -227,12 +227,7 @@ impl Grant {
         if self.left > 0 && self.worn_out() {
             return Err(ReserveRefused::RestoresExhausted);
         }
-        let least = match self.kind {
-            // A price of nothing is one that says so twice, and even that needs a token that is good.
-            kind if kind.draws_money() && draw.most == 0 => draw.least,
-            Kind::Pass => 1,
-            _ => draw.least.max(1),
-        };
+        let least = self.least(draw);
         if self.left < least || self.left == 0 {
             return Err(self.refusal(least, now));
         }
@@ -245,6 +240,16 @@ impl Grant {
         }
         self.opens_until = Some(now.plus(self.lasts.unwrap_or_default()));
         Ok(0)
+    }
+
+    /// Units that must be there for `draw`.
+    pub fn least(&self, draw: &Draw) -> u64 {
+        match self.kind {
+            // A price of nothing is one that says so twice, and even that needs a token that is good.
+            kind if kind.draws_money() && draw.most == 0 => draw.least,
+            Kind::Pass => 1,
+            _ => draw.least.max(1),
+        }
     }
 
     /// One more request under an open pass.

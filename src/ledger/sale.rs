@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
+use crate::types::{Kind, Limit, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// What a token says was sold, as its redemption presents it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,21 +39,28 @@ pub struct Draw {
     pub most: u64,
     /// The route of this request, for the reports.
     pub route: Name,
+    /// The limits of the copy of the token that it came with, in the order of its chain.
+    pub limits: Vec<Limit>,
 }
 
 impl Draw {
     /// One request of a single-use token or a pack.
     pub const fn one(route: Name) -> Draw {
-        Draw { least: 1, most: 1, route }
+        Draw { least: 1, most: 1, route, limits: Vec::new() }
     }
 
     /// One request under a pass, which draws nothing once it is open.
     pub const fn pass(route: Name) -> Draw {
-        Draw { least: 0, most: 0, route }
+        Draw { least: 0, most: 0, route, limits: Vec::new() }
     }
 
     /// Money: at least `least`, and up to `most` when it is there.
     pub const fn money(least: Msat, most: Msat, route: Name) -> Draw {
-        Draw { least: least.msat(), most: most.msat(), route }
+        Draw { least: least.msat(), most: most.msat(), route, limits: Vec::new() }
+    }
+
+    /// The same with a token that has these limits.
+    pub fn within(self, limits: Vec<Limit>) -> Draw {
+        Draw { limits, ..self }
     }
 }

@@ -67,6 +67,7 @@ impl StreamFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     BalanceExhausted,
+    BudgetExhausted,
     CeilingReached,
     Revoked,
 }
@@ -75,6 +76,7 @@ impl Stop {
     const fn code(self) -> &'static str {
         match self {
             Stop::BalanceExhausted => "balance_exhausted",
+            Stop::BudgetExhausted => "budget_exhausted",
             Stop::CeilingReached => "ceiling_reached",
             Stop::Revoked => "revoked",
         }
@@ -83,6 +85,9 @@ impl Stop {
     const fn detail(self) -> &'static str {
         match self {
             Stop::BalanceExhausted => "What is left of the balance does not pay for more of this answer.",
+            Stop::BudgetExhausted => {
+                "What a holder allowed this copy of the token to spend does not pay for more of this answer."
+            }
             Stop::CeilingReached => "This answer reached the most that one request may cost.",
             Stop::Revoked => "The operator took the token back.",
         }
@@ -192,7 +197,11 @@ where
     /// What is held is used up.
     fn use_up(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        let stop = if hold.holds_ceiling() { Stop::CeilingReached } else { Stop::BalanceExhausted };
+        let stop = match () {
+            () if hold.holds_ceiling() => Stop::CeilingReached,
+            () if hold.is_limited() => Stop::BudgetExhausted,
+            () => Stop::BalanceExhausted,
+        };
         let told = hold.takes_event();
         let receipt = hold.end_used_up();
         self.stop(stop, receipt, told);

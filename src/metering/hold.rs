@@ -38,7 +38,7 @@ pub struct Receipt {
     /// Units that were charged.
     pub charged: u64,
     /// Units left then, beside what other requests hold: requests or millisatoshi; of a pass, the
-    /// seconds that it stays open.
+    /// seconds that it stays open. Of a token that a holder limited, no more than the limits leave.
     pub left: u64,
 }
 
@@ -85,15 +85,25 @@ impl Hold {
 
     /// A price that is known only now may be above what is held: then nothing is.
     fn affordable(self) -> Result<Hold, ReserveError> {
-        let held = self.reservation.as_ref().map_or(0, Reservation::held);
         match self.due {
-            Due::Price(needed) if needed > held => {
-                let left = self.left_if_restored();
+            Due::Price(needed) if needed > self.held() => {
+                let refused = self.too_small(needed);
                 self.end(Ending::Restored(RestoreReason::NotDispatched));
-                Err(ReserveRefused::TooSmall { left, needed }.into())
+                Err(refused.into())
             }
             _ => Ok(self),
         }
+    }
+
+    /// Why a request that turns out to need `needed` units is not served for what is held.
+    pub fn too_small(&self, needed: u64) -> ReserveRefused {
+        let none = ReserveRefused::TooSmall { left: 0, needed };
+        self.reservation.as_ref().map_or(none, |reservation| reservation.too_small(needed))
+    }
+
+    /// Whether it is a limit of the token that keeps more from being held.
+    pub(super) fn is_limited(&self) -> bool {
+        self.reservation.as_ref().is_some_and(Reservation::limited)
     }
 
     /// What the request was priced by.
@@ -171,18 +181,15 @@ impl Hold {
         }
     }
 
-    /// What is left when `charged` units of what is held are: see [`Receipt::left`].
-    fn left_after(&self, charged: u64) -> u64 {
-        let Some(reservation) = &self.reservation else { return 0 };
-        match self.sale.kind {
-            Kind::Pass => reservation.left(),
-            _ => reservation.left().saturating_add(reservation.held().saturating_sub(charged)),
-        }
+    /// What is left when `charged` units of what is held are, and when all goes back: see
+    /// [`Receipt::left`].
+    fn left_after(&self, charged: Option<u64>) -> u64 {
+        self.reservation.as_ref().map_or(0, |reservation| reservation.left_after(charged))
     }
 
     /// What is left if nothing is charged: see [`Receipt::left`].
     pub fn left_if_restored(&self) -> u64 {
-        self.left_after(0)
+        self.left_after(None)
     }
 
     /// What is left if all is charged that may be: see [`Receipt::left`].
@@ -191,7 +198,7 @@ impl Hold {
             Due::Price(price) => price,
             Due::Whole | Due::Metered(_) => u64::MAX,
         };
-        self.left_after(due)
+        self.left_after(Some(due))
     }
 
     /// The head of the answer; `length` is that of its body, when it was announced.
@@ -287,11 +294,11 @@ impl Hold {
         }
         let held = self.reservation.as_ref().map_or(0, Reservation::held);
         let charged = match ending {
-            Ending::Delivered | Ending::Cancelled => held,
-            Ending::Charged(units) => units.min(held),
-            Ending::Restored(_) => 0,
+            Ending::Delivered | Ending::Cancelled => Some(held),
+            Ending::Charged(units) => Some(units.min(held)),
+            Ending::Restored(_) => None,
         };
-        let receipt = Receipt { charged, left: self.left_after(charged) };
+        let receipt = Receipt { charged: charged.unwrap_or(0), left: self.left_after(charged) };
         // First the answer, then "spent": who is told that it is spent finds the answer.
         if let Some(recording) = self.recording.take() {
             recording.keep();

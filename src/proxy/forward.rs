@@ -20,7 +20,7 @@ use super::unit::Unit;
 use super::upstream::SendFault;
 use crate::catalog::{Matched, RestorePolicy, Service};
 use crate::checkout::Outcome;
-use crate::ledger::{Ending, ReserveRefused, RestoreReason};
+use crate::ledger::{Ending, RestoreReason};
 use crate::metering::{Behind, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear};
 use crate::request::CanonicalRequest;
 
@@ -118,7 +118,8 @@ impl ProxyState {
 
     /// Refuses an answer that would cost more than what is held, before anything of it passes.
     fn too_dear(&self, asked: &Asked, hold: Hold, dear: TooDear) -> Response {
-        let (left, facts) = (hold.left_if_restored(), hold.bill().request.clone());
+        let facts = hold.bill().request.clone();
+        let too_small = hold.too_small(dear.cost.msat());
         // One request costs no more than its ceiling, whatever the answer would have.
         let most = hold.bill().quote.as_ref().map_or(dear.cost, |quote| quote.most);
         let unit = end(hold, Ending::Restored(RestoreReason::TooDear(dear.cost.min(most))));
@@ -132,7 +133,6 @@ impl ProxyState {
             );
             return refused(StatusCode::FORBIDDEN, "ceiling_reached", detail).render();
         }
-        let too_small = ReserveRefused::TooSmall { left, needed: cost.msat() };
         let why = (too_small.code(), too_small.to_string());
         match self.checkout.offer_again(&asked.matched, &asked.request, &asked.headers, &facts, why) {
             Outcome::Challenge(offered) => told(demand(&offered, Reader::of(&asked.headers)), unit),

@@ -1,6 +1,7 @@
 //! Proves the books from the rows: for every grant, sold = left + held + spent + expired + revoked,
-//! every held unit has its hold and every charged request its row, every payment covers its sale, what
-//! was received is what was earned, is owed, lapsed or was too much, and the sums say what the rows say.
+//! every held unit has its hold and every charged request its row, no limit that a holder put into a
+//! token was exceeded and none was used beyond the token, every payment covers its sale, what was
+//! received is what was earned, is owed, lapsed or was too much, and the sums say what the rows say.
 
 use std::path::Path;
 
@@ -70,6 +71,29 @@ const SPENDS_ASTRAY: &str = "SELECT COUNT(*) FROM spends s
      WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = s.grant_id)";
 const HOLDS_OF_NONE: &str = "SELECT COUNT(*) FROM holds h
      WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = h.grant_id)";
+const OVER_LIMIT: &str = "SELECT COUNT(*) FROM counters WHERE used < 0 OR held < 0 OR used > most - held";
+const COUNTERS_ASTRAY: &str = "SELECT COUNT(*) FROM counters c
+     LEFT JOIN (SELECT counter, SUM(units) AS units FROM counted GROUP BY counter) h ON h.counter = c.id
+     WHERE c.held != COALESCE(h.units, 0)";
+const COUNTED_ASTRAY: &str = "SELECT COUNT(*) FROM holds h
+     LEFT JOIN (SELECT hold, COUNT(*) AS limits FROM counted GROUP BY hold) c ON c.hold = h.id
+     WHERE h.limits != COALESCE(c.limits, 0)";
+const COUNTED_OF_NONE: &str = "SELECT COUNT(*) FROM counted c
+     WHERE NOT EXISTS (SELECT 1 FROM holds h WHERE h.id = c.hold)";
+// Every request counts in one first limit at most, so these together are within the grant; and whatever
+// counts below one counts in it.
+const BEYOND_GRANT: &str = "SELECT COUNT(*) FROM grants g JOIN
+         (SELECT grant_id, counts, SUM(used) AS used, SUM(held) AS held FROM counters WHERE below IS NULL
+          GROUP BY grant_id, counts) c ON c.grant_id = g.id
+     WHERE CASE WHEN c.counts = 'uses' THEN c.used > g.calls OR c.held > g.open
+                WHEN g.kind IN ('balance', 'granted') THEN c.used > g.spent OR c.held > g.held
+                WHEN g.kind = 'pass' THEN g.spent = 0 AND c.used > 0
+                ELSE c.used > g.spent * ((g.price_msat + g.sold - 1) / g.sold)
+                  OR c.held > g.held * ((g.price_msat + g.sold - 1) / g.sold) END";
+const BEYOND_FIRST: &str = "SELECT COUNT(*) FROM counters c JOIN counters f ON f.id = c.below
+     JOIN grants g ON g.id = c.grant_id
+     WHERE c.grant_id != f.grant_id OR f.below IS NOT NULL
+        OR (c.counts = f.counts AND (c.most > f.most OR c.used > f.used OR c.held > f.held))";
 const FORGOTTEN: &str = "SELECT COUNT(*) FROM grants WHERE over_at IS NULL AND due IS NULL";
 const HOURS: &str = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(earned_msat), 0),
             COALESCE(SUM(granted_calls), 0), COALESCE(SUM(granted_msat), 0) FROM revenue_hourly";
@@ -99,6 +123,12 @@ fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
         (SPENDS_ASTRAY, "spends are of no grant"),
         (HOLDS_OF_NONE, "holds are of no grant"),
         (FORGOTTEN, "grants would never run out"),
+        (OVER_LIMIT, "limits are exceeded"),
+        (COUNTERS_ASTRAY, "limits hold other sums than their requests"),
+        (COUNTED_ASTRAY, "holds count in other limits than they say"),
+        (COUNTED_OF_NONE, "limits are held by nothing"),
+        (BEYOND_GRANT, "tokens were used more under their limits than in all"),
+        (BEYOND_FIRST, "limits were used more than the one above them"),
         (UNDERPAID, "payments are smaller than what was sold for them"),
         (REVOKED_BUT_LEFT, "revoked tokens have units left"),
     ] {

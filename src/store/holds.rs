@@ -3,7 +3,7 @@
 //! Invariants: a reserve is one conditional update, on disk before its caller hears of it; a hold ends
 //! exactly once, because its row is the permission to end it; a hold whose holder vanished, at whatever
 //! moment, is given back (MONEY rule 8), for the [`Reservation`] is made by the writer after the commit
-//! and ends itself when it is dropped.
+//! and ends itself when it is dropped. Whatever limits a token has are counted in the same step.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::counters::Chain;
 use super::grants::GrantRow;
 use super::job::{Job, Owed};
 use super::page::Page;
@@ -19,11 +20,13 @@ use super::recall::Recall;
 use super::rows::{Stored, column, name_id};
 use super::spends::{Charge, Spend};
 use super::writer::Place;
-use super::{Flaw, Ledger, StoreError, grants, optional, spends};
+use super::{Flaw, Ledger, StoreError, counters, grants, optional, spends};
 use crate::event::Event;
-use crate::ledger::{Draw, Ending, Grant, NoSuchUnit, Outcome, ReserveRefused, RestoreReason, Sale, Taken};
+use crate::ledger::{
+    Draw, Ending, Grant, NoSuchUnit, Outcome, ReserveRefused, RestoreReason, Room, Sale, Taken, Weight,
+};
 use crate::pricing::Used;
-use crate::types::{Kind, Name, Timestamp};
+use crate::types::{Kind, Timestamp};
 
 /// Why no unit was reserved.
 #[derive(Clone, Debug, Error)]
@@ -72,9 +75,35 @@ impl Reservation {
     }
 
     /// Units that are left beside them: requests or millisatoshi; of a pass, the seconds that it stays
-    /// open.
+    /// open. Of a limited token no more than its limits leave.
     pub fn left(&self) -> u64 {
-        self.held.left
+        self.left_after(Some(self.held.units))
+    }
+
+    /// What is left when `charged` of what is held are charged, and when nothing is because all goes
+    /// back; see [`Reservation::left`].
+    pub fn left_after(&self, charged: Option<u64>) -> u64 {
+        let Held { units, left, weight, room, .. } = *self.held;
+        let back = match weight {
+            Weight::Pass(_) => 0,
+            Weight::Money | Weight::Unit(_) => units.saturating_sub(charged.unwrap_or(0)),
+        };
+        room.left(weight, left.saturating_add(back), units, charged)
+    }
+
+    /// Whether it is a limit that keeps more from being held, and not the token itself.
+    pub fn limited(&self) -> bool {
+        self.held.weight == Weight::Money && self.held.room.spend < self.held.left
+    }
+
+    /// Why a request that turns out to need `needed` units is not served for what is held.
+    pub fn too_small(&self, needed: u64) -> ReserveRefused {
+        let left = self.left_after(None);
+        if self.limited() {
+            ReserveRefused::BudgetExhausted { left, needed }
+        } else {
+            ReserveRefused::TooSmall { left, needed }
+        }
     }
 
     /// What the token was used for before this request.
@@ -169,6 +198,9 @@ struct Held {
     used: Used,
     opens_until: Option<Timestamp>,
     restorable: bool,
+    weight: Weight,
+    /// What the token's limits still take beside this.
+    room: Room,
 }
 
 impl Job for Reserve {
@@ -204,22 +236,30 @@ impl Job for Reserve {
 
 fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, ReserveRefused>, StoreError> {
     let mut found = grants::find(page.connection, sale.payment_hash)?;
+    if let Some(row) = &found
+        && !row.grant.barred
+        && !row.is_of(sale)
+    {
+        return Ok(Err(ReserveRefused::TermsDiffer));
+    }
+    if found.is_none() && sale.kind == Kind::Granted {
+        return Ok(Err(ReserveRefused::NotGranted));
+    }
+    // Before anything of the grant is touched, or made.
+    let (chain, most) = match within(page.connection, sale, draw, found.as_ref())? {
+        Ok(allowed) => allowed,
+        Err(refused) => return Ok(Err(refused)),
+    };
     if found.is_none() {
-        if sale.kind == Kind::Granted {
-            return Ok(Err(ReserveRefused::NotGranted));
-        }
         grants::redeem(page, sale)?;
         found = grants::find(page.connection, sale.payment_hash)?;
     }
     let row = found.ok_or(StoreError::Corrupt("a grant vanished while it was reserved"))?;
-    if !row.grant.barred && !row.is_of(sale) {
-        return Ok(Err(ReserveRefused::TermsDiffer));
-    }
     let mut grant = row.grant;
-    match grant.hold(draw, page.now) {
+    match grant.hold(&Draw { most, limits: Vec::new(), ..draw.clone() }, page.now) {
         Ok(units) => {
             grants::save(page, &row, &grant)?;
-            open(page, &row, &grant, units, &draw.route).map(Ok)
+            open(page, &row, &grant, units, draw, chain).map(Ok)
         }
         Err(refused) => {
             refuse(page, &row, &grant, refused)?;
@@ -228,26 +268,58 @@ fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, Re
     }
 }
 
-/// Writes the hold's row.
+/// The counters of the token's limits, and how much may be held at most below them.
+fn within(
+    connection: &Connection,
+    sale: &Sale,
+    draw: &Draw,
+    found: Option<&GrantRow>,
+) -> Result<Result<(Chain, u64), ReserveRefused>, StoreError> {
+    let chain = Chain::read(connection, found.map(|row| row.id), &draw.limits)?;
+    let grant = found.map_or_else(|| Grant::of(sale), |row| row.grant);
+    // A token that was taken back says so, whatever its limits say.
+    if draw.limits.is_empty() || grant.barred {
+        return Ok(Ok((chain, draw.most)));
+    }
+    let weight = Weight::of(&grant);
+    let room = match chain.admit(weight, grant.least(draw)) {
+        Ok(room) => room,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if !chain.fits(connection, found.map(|row| row.id))? {
+        return Ok(Err(ReserveRefused::TooManyBudgets));
+    }
+    let most = if weight == Weight::Money { draw.most.min(room) } else { draw.most };
+    Ok(Ok((chain, most)))
+}
+
+/// Writes the hold's row, and what it counts in.
 fn open(
     page: &Page<'_>,
     row: &GrantRow,
     grant: &Grant,
     units: u64,
-    route: &Name,
+    draw: &Draw,
+    chain: Chain,
 ) -> Result<Held, StoreError> {
-    let mut insert = page
-        .connection
-        .prepare_cached("INSERT INTO holds (grant_id, units, route, opened_at) VALUES (?1, ?2, ?3, ?4)")?;
-    insert.execute(params![row.id, units, name_id(page.connection, route)?, Stored(page.now)])?;
+    let (connection, weight) = (page.connection, Weight::of(grant));
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO holds (grant_id, units, route, opened_at, limits) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let route = name_id(connection, &draw.route)?;
+    insert.execute(params![row.id, units, route, Stored(page.now), draw.limits.len()])?;
+    let hold = connection.last_insert_rowid();
+    let room = chain.hold(connection, (row.id, hold), weight, units)?;
     let until = grant.opens_until;
     Ok(Held {
-        hold: page.connection.last_insert_rowid(),
+        hold,
         units,
         left: until.map_or(grant.left, |until| until.secs().saturating_sub(page.now.secs())),
         used: Used { requests: row.grant.calls.saturating_add(row.grant.open), bytes: row.grant.bytes },
         opens_until: until,
         restorable: grant.restorable(units),
+        weight,
+        room,
     })
 }
 
@@ -308,6 +380,9 @@ impl Owed for HoldEnd {
 
 /// A hold whose row was removed: it ends now.
 struct Closed {
+    hold: i64,
+    /// It counts in counters.
+    limited: bool,
     grant: i64,
     route: i64,
     taken: Taken,
@@ -315,10 +390,13 @@ struct Closed {
 
 /// Removes the hold's row; `None` when it has ended before.
 fn close(connection: &Connection, hold: i64) -> Result<Option<Closed>, StoreError> {
-    let mut delete = connection
-        .prepare_cached("DELETE FROM holds WHERE id = ?1 RETURNING grant_id, route, units, opened_at")?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM holds WHERE id = ?1 RETURNING grant_id, route, units, opened_at, limits",
+    )?;
     optional(delete.query_row([hold], |row| {
         Ok(Closed {
+            hold,
+            limited: row.get::<_, i64>("limits")? > 0,
             grant: row.get("grant_id")?,
             route: row.get("route")?,
             taken: Taken { units: row.get("units")?, at: column(row, "opened_at")? },
@@ -354,6 +432,9 @@ fn finish(
                 granted: grant.kind == Kind::Granted,
             },
         )?;
+    }
+    if hold.limited {
+        counters::end(page.connection, hold.hold, Weight::of(&grant), &outcome)?;
     }
     grants::save(page, &row, &grant)?;
     Ok((row, outcome))

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use super::plan::asked;
 use super::{StoreError, optional};
 use crate::event::{Event, LoggedEvent};
-use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
+use crate::types::{CounterId, Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// A stored value of one of our types.
 pub(super) struct Stored<T>(pub(super) T);
@@ -32,6 +32,7 @@ macro_rules! stored_bytes {
 
 stored_bytes!(PaymentHash);
 stored_bytes!(TokenId);
+stored_bytes!(CounterId);
 
 impl ToSql for Stored<Msat> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

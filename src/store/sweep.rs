@@ -10,7 +10,7 @@ use rusqlite::params;
 use super::grants::{self, GrantRow};
 use super::page::Page;
 use super::rows::Stored;
-use super::{StoreError, spends};
+use super::{StoreError, counters, spends};
 use crate::event::Event;
 use crate::types::Kind;
 
@@ -32,6 +32,7 @@ pub(super) fn sweep(page: &mut Page<'_>) -> Result<bool, StoreError> {
         if row.over_at.is_none() {
             run_out(page, row)?;
         } else if spends::fold(page.connection, row.id)? {
+            counters::forget(page.connection, row.id)?;
             grants::look_again(page, row.id, row.over_at, None)?;
         } else {
             more = true;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod limits;
 mod load;
 mod migration;
 mod model;

@@ -108,9 +108,9 @@ fn no_holder_widens_a_token() {
             ("sold_msat=1", "caveat_widens"),
             ("route=cheap", "caveat_widens"),
             ("revision=0", "caveat_widens"),
-            ("max_uses=10", "caveat_unsupported"),
-            ("max_spend_msat=10", "caveat_unsupported"),
-            ("budget_id=mine", "caveat_unsupported"),
+            ("max_uses=ten", "caveat_undecodable"),
+            ("max_spend_msat=-10", "caveat_undecodable"),
+            ("budget_id=", "caveat_undecodable"),
             ("no equals sign", "caveat_undecodable"),
         ] {
             assert_eq!(world.used(&world.appended(&[caveat]), unknown), expected, "{caveat}");
@@ -124,9 +124,17 @@ fn no_holder_widens_a_token() {
 #[test]
 fn a_narrowed_token_cannot_be_widened_again() {
     let world = World::new();
-    let narrow = ["scope=/v1", "method=GET", "expires=2027-01-15T07:00:00Z"];
+    let narrow =
+        ["scope=/v1", "method=GET", "expires=2027-01-15T07:00:00Z", "max_uses=3", "max_spend_msat=900"];
     assert_eq!(world.used(&world.appended(&narrow), UnknownCaveats::Refuse), "good");
-    for wider in ["scope=/", "scope=/v2", "method=GET,POST", "expires=2027-01-15T07:00:01Z"] {
+    for wider in [
+        "scope=/",
+        "scope=/v2",
+        "method=GET,POST",
+        "expires=2027-01-15T07:00:01Z",
+        "max_uses=4",
+        "max_spend_msat=901",
+    ] {
         let caveats = [&narrow[..], &[wider]].concat();
         assert_eq!(world.used(&world.appended(&caveats), UnknownCaveats::Skip), "caveat_widens", "{wider}");
     }

@@ -27,7 +27,7 @@ fn sale(kind: Kind, units: u64, price: u64) -> Sale {
 }
 
 fn draw(least: u64, most: u64) -> Draw {
-    Draw { least, most, route: "latest".parse().unwrap() }
+    Draw { least, most, ..Draw::one("latest".parse().unwrap()) }
 }
 
 /// Where one unit is.

@@ -139,7 +139,7 @@ impl Run {
         match command {
             Command::Reserve(seed, least, most) => {
                 let (sale, at) = (self.sales[usize::from(seed)].clone(), self.world.clock.now());
-                let draw = Draw { least, most, route: sale.route.clone() };
+                let draw = Draw { least, most, ..Draw::one(sale.route.clone()) };
                 let got = self.ledger.reserve(sale.clone(), draw.clone()).await;
                 match (got, self.model.hold(&sale, seed, &draw, &self.world)) {
                     (Ok(held), Ok(units)) => {
@@ -173,7 +173,7 @@ impl Run {
             // Asks and goes away after the commit.
             Command::Leave(seed) => {
                 let (sale, at) = (self.sales[usize::from(seed)].clone(), self.world.clock.now());
-                let draw = Draw { least: 1, most: 5, route: sale.route.clone() };
+                let draw = Draw { most: 5, ..Draw::one(sale.route.clone()) };
                 let mut waiting = Box::pin(self.ledger.reserve(sale.clone(), draw.clone()));
                 let _ = futures_util::poll!(&mut waiting);
                 self.ledger.barrier().await;

@@ -12,7 +12,7 @@ use crate::store::{
 use crate::types::{Kind, Msat, Name, Timestamp, TokenId};
 
 fn money(least: u64, most: u64) -> Draw {
-    Draw { least, most, route: "chat".parse().unwrap() }
+    Draw { least, most, ..Draw::one("chat".parse().unwrap()) }
 }
 
 fn balance(world: &World, seed: u8, units: u64) -> Sale {

@@ -189,7 +189,7 @@ impl Shop {
         }
         for request in 0..goods.requests {
             self.say(Word::Asks { who, units: goods.draw });
-            let draw = Draw { least: goods.draw, most: goods.draw, route: name("goods") };
+            let draw = Draw { least: goods.draw, most: goods.draw, ..Draw::one(name("goods")) };
             let mut held = self.ledger.reserve(goods.sale(), draw).await.expect("there is enough");
             self.say(Word::Reserved { who, units: held.held() });
             held.dispatched();
