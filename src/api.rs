@@ -15,6 +15,7 @@ use crate::web::{Operator, Problem};
 
 mod books;
 mod control;
+mod epochs;
 mod events;
 mod integration;
 mod keys;
@@ -63,6 +64,8 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/tokens", get(tokens::list))
         .route("/api/v1/tokens/grant", post(tokens::give))
         .route("/api/v1/tokens/{payment_hash}", get(tokens::look).delete(tokens::revoke))
+        .route("/api/v1/epochs", get(epochs::list).post(epochs::rotate))
+        .route("/api/v1/epochs/{epoch}", delete(epochs::retire))
         .route("/api/v1/onchain/address", post(control::new_address))
         .route("/api/v1/channels", post(control::open_channel))
         .route("/api/v1/channels/{channel_id}", delete(control::close_channel))

@@ -266,7 +266,7 @@ fn checkout(
     let exchange: Arc<dyn Exchange> = outside.rates.clone();
     let parts = CheckoutParts {
         catalog,
-        keys: Arc::new(ground.secrets.master_keys()?),
+        keys: Arc::clone(ground.epochs.ring()),
         ledger: ground.ledger.clone(),
         minter,
         exchange,
@@ -324,6 +324,7 @@ async fn admin_router(
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
         storefront: shop.storefront,
+        epochs: Arc::clone(&ground.epochs),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),

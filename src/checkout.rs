@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Matched, Mode, RouteTable};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Priced, Wanted};
-use crate::l402::{Malformed, MasterKeys, UnknownCaveats, carries_credential};
+use crate::l402::{Keyring, Malformed, UnknownCaveats, carries_credential};
 use crate::ledger::{RecentChallenges, ReserveRefused};
 use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays, Shadowed};
 use crate::ports::{CannotReceive, Minter};
@@ -60,7 +60,7 @@ pub struct CheckoutParts {
     /// What is for sale.
     pub catalog: Arc<Catalog>,
     /// The tokens' master keys.
-    pub keys: Arc<MasterKeys>,
+    pub keys: Arc<Keyring>,
     /// Where units are reserved.
     pub ledger: Ledger,
     /// Who makes invoices.

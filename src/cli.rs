@@ -5,6 +5,7 @@
 mod audit;
 mod check;
 mod demo;
+mod epochs;
 mod fetch;
 mod init;
 mod keys;

@@ -128,6 +128,20 @@ pub enum Event {
         /// How many units were left; 0 for one that was not redeemed yet.
         units: u64,
     },
+    /// A new master key mints tokens from now on.
+    EpochBegun {
+        /// Its epoch.
+        epoch: u32,
+    },
+    /// The operator destroyed a master key: its tokens open nothing any more.
+    EpochRetired {
+        /// Its epoch.
+        epoch: u32,
+        /// Tokens that were still good.
+        tokens: u64,
+        /// What their buyers could still have used, of what they paid.
+        unearned_msat: u64,
+    },
     /// The node sent a payment that the ledger knew nothing of.
     UnknownPaymentSent {
         /// Its hash.

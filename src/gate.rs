@@ -13,7 +13,7 @@ use http::HeaderMap;
 use thiserror::Error;
 
 use crate::catalog::{Service, Terms};
-use crate::l402::{Malformed, MasterKeys, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
+use crate::l402::{Keyring, Malformed, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
 use crate::ledger::{Draw, Sale};
 use crate::pricing::{Metering, Quote, Unpriced};
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
@@ -154,7 +154,7 @@ impl Why {
 /// Verifies credentials.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    keys: Arc<MasterKeys>,
+    keys: Arc<Keyring>,
     unknown: UnknownCaveats,
 }
 
@@ -177,7 +177,7 @@ pub struct Wanted<'a> {
 
 impl Gate {
     /// A gate that believes tokens of `keys`.
-    pub fn new(keys: Arc<MasterKeys>, unknown: UnknownCaveats) -> Gate {
+    pub fn new(keys: Arc<Keyring>, unknown: UnknownCaveats) -> Gate {
         Gate { keys, unknown }
     }
 
@@ -189,9 +189,10 @@ impl Gate {
             Err(malformed) => return Decision::Malformed(malformed),
         };
         let how = Use { service: &wanted.service.name, method: wanted.method, path: wanted.path, now };
+        let keys = self.keys.keys();
         let mut why = Why::Unpaid;
         for (index, credential) in presented.iter().enumerate() {
-            match verify(&self.keys, credential, &how, self.unknown) {
+            match verify(&keys, credential, &how, self.unknown) {
                 Ok(verified) => return opens(verified, wanted),
                 Err(refusal) if index == 0 => why = Why::Refused(refusal),
                 Err(_) => {}

@@ -1,8 +1,8 @@
 //! The secrets at rest: the seed words and the tokens' master keys.
 //!
 //! Invariants: a file appears whole or not at all, mode 0600 in a directory of mode 0700; what exists
-//! is never replaced; nothing here shows itself in `Debug`. The files are not encrypted yet, which is
-//! why mainnet is refused.
+//! is never replaced, but for the master keys' file by [`Epochs`], whole; nothing here shows itself in
+//! `Debug`. The files are not encrypted yet, which is why mainnet is refused.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
@@ -16,7 +16,11 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::clock::Entropy;
-use crate::l402::{MasterKeyFault, MasterKeys};
+use crate::l402::MasterKeyFault;
+
+mod epochs;
+
+pub use epochs::{EpochFault, Epochs};
 
 const SEED_FILE: &str = "seed";
 const KEYS_FILE: &str = "keys";
@@ -73,7 +77,8 @@ pub enum SecretsError {
 pub struct Secrets {
     words: Zeroizing<String>,
     seed: Zeroizing<[u8; 64]>,
-    masters: Vec<(u32, Zeroizing<[u8; 32]>)>,
+    keys_path: PathBuf,
+    masters: epochs::Masters,
 }
 
 impl fmt::Debug for Secrets {
@@ -100,9 +105,7 @@ impl Secrets {
         private_dir(dir)?;
         let (seed_path, keys_path) = (dir.join(SEED_FILE), dir.join(KEYS_FILE));
         // Channels without their seed are lost coins; tokens without their keys are broken promises.
-        let keys = load_or_create(&keys_path, dir, &[SEED_FILE, LEDGER_FILE], || {
-            Zeroizing::new(format!("1 {}\n", &*Zeroizing::new(hex::encode(*random(entropy)))))
-        })?;
+        let keys = load_or_create(&keys_path, dir, &[SEED_FILE, LEDGER_FILE], || epochs::first(entropy))?;
         let words = load_or_create(&seed_path, dir, &[CHANNELS_FILE], || {
             let mnemonic = Mnemonic::from_entropy(&*random(entropy)).expect("32 bytes make 24 words");
             Zeroizing::new(format!("{mnemonic}\n"))
@@ -114,9 +117,9 @@ impl Secrets {
             return Err(damaged("not 24 words"));
         }
         let seed = Zeroizing::new(mnemonic.to_seed(""));
-        let masters =
-            read_keys(&keys).ok_or(SecretsError::Damaged { path: keys_path, what: "not master keys" })?;
-        Ok(Secrets { words, seed, masters })
+        let damaged = || SecretsError::Damaged { path: keys_path.clone(), what: "not master keys" };
+        let masters = epochs::read(&keys).ok_or_else(damaged)?;
+        Ok(Secrets { words, seed, keys_path, masters })
     }
 
     /// The seed words, to be shown once.
@@ -129,18 +132,12 @@ impl Secrets {
         &self.seed
     }
 
-    /// The tokens' master keys; the newest epoch mints.
+    /// The tokens' master keys; the newest epoch mints. Ask once: who changes the file has to be one.
     ///
     /// # Errors
     /// When the library beneath cannot start; the epochs themselves were checked when they were read.
-    pub fn master_keys(&self) -> Result<MasterKeys, MasterKeyFault> {
-        let masters = self.masters.iter().map(|(epoch, key)| (*epoch, **key));
-        MasterKeys::new(self.current_epoch(), masters)
-    }
-
-    /// The epoch that new tokens are minted in.
-    pub fn current_epoch(&self) -> u32 {
-        self.masters.last().map_or(0, |(epoch, _)| *epoch)
+    pub fn epochs(&self) -> Result<Epochs, MasterKeyFault> {
+        Epochs::new(self.keys_path.clone(), self.masters.clone())
     }
 }
 
@@ -204,20 +201,18 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Lines of `epoch key`, epochs rising.
-fn read_keys(text: &str) -> Option<Vec<(u32, Zeroizing<[u8; 32]>)>> {
-    let mut keys: Vec<(u32, Zeroizing<[u8; 32]>)> = Vec::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let (epoch, key) = line.trim().split_once(' ')?;
-        let epoch = epoch.parse().ok()?;
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        hex::decode_to_slice(key.trim(), &mut *bytes).ok()?;
-        if keys.last().is_some_and(|(before, _)| *before >= epoch) {
-            return None;
-        }
-        keys.push((epoch, bytes));
+/// Replaces a file that says `before` by one that says `after`, mode 0600, whole on disk when this
+/// returns. One that says something else is left as it is.
+fn replace_private(path: &Path, before: &str, after: &str) -> io::Result<()> {
+    if *Zeroizing::new(fs::read_to_string(path)?) != before {
+        return Err(io::Error::other("it was changed by somebody else since it was read"));
     }
-    (!keys.is_empty()).then_some(keys)
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(after.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -243,8 +238,7 @@ mod tests {
         assert_eq!(first.words().split(' ').count(), WORDS);
         assert_eq!(first.seed(), again.seed());
         assert_eq!(*first.masters, *again.masters);
-        assert_eq!(first.current_epoch(), 1);
-        assert!(first.master_keys().is_ok());
+        assert_eq!(first.epochs().unwrap().ring().keys().current_epoch(), 1);
         assert_eq!((mode(&dir), mode(&dir.join("seed")), mode(&dir.join("keys"))), (0o700, 0o600, 0o600));
         assert_eq!(format!("{first:?}"), "Secrets(redacted)");
         let other = load(&folder.path().join("signet")).unwrap();
@@ -290,15 +284,6 @@ mod tests {
         let message = load(folder.path()).unwrap_err().to_string();
         assert!(message.contains("damaged") && !message.contains("abandon"), "{message}");
         assert_eq!(fs::read_to_string(folder.path().join("seed")).unwrap(), "abandon abandon zebra");
-    }
-
-    #[test]
-    fn epochs_rise() {
-        let key = "00".repeat(32);
-        assert_eq!(read_keys(&format!("1 {key}\n2 {key}\n")).unwrap().len(), 2);
-        for bad in ["", "1 abc", "x 00", &format!("2 {key}\n1 {key}"), &format!("1 {key}\n1 {key}")] {
-            assert!(read_keys(bad).is_none(), "{bad}");
-        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod audit;
 mod bytes;
 mod counters;
 mod deliveries;
+mod epochs;
 mod error;
 mod flaw;
 mod grants;
@@ -53,6 +54,7 @@ pub use audit::AuditReport;
 pub use bytes::NodeStore;
 pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
+pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]
 pub use flaw::Flaw;

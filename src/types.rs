@@ -259,6 +259,14 @@ pub struct TokenId([u8; 32]);
 bytes32!(TokenId);
 shown_as_hex!(TokenId);
 
+impl TokenId {
+    /// The epoch of the master key that the token was minted under.
+    pub const fn epoch(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
 /// Names the counter of one limit in a token: a digest of the token's chain of signatures up to the
 /// limit, so that nobody can make another copy of the token that counts there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

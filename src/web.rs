@@ -22,6 +22,7 @@ use crate::custody::Custody;
 use crate::payments::Outbox;
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rates::Rates;
+use crate::secrets::Epochs;
 use crate::store::Ledger;
 use crate::storefront::Storefront;
 use crate::webhooks::Webhooks;
@@ -81,6 +82,8 @@ pub struct OperatorParts {
     pub rates: Arc<Rates>,
     /// What is sold.
     pub storefront: Arc<Storefront>,
+    /// The tokens' master keys.
+    pub epochs: Arc<Epochs>,
     /// Sends events to the operator's endpoints.
     pub webhooks: Arc<Webhooks>,
     /// The time.

@@ -7,13 +7,14 @@ use anyhow::Result;
 
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::event::Event;
-use crate::secrets::{self, Secrets};
+use crate::secrets::{self, Epochs, Secrets};
 use crate::store::Ledger;
 
 /// What the parts share.
 pub(super) struct Ground {
     pub(super) ledger: Ledger,
     pub(super) secrets: Secrets,
+    pub(super) epochs: Arc<Epochs>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<SystemEntropy>,
     pub(super) clean: bool,
@@ -26,6 +27,7 @@ impl Ground {
         secrets::private_dir(&dir)?;
         let entropy = SystemEntropy::new();
         let secrets = Secrets::load_or_create(&dir, network, entropy.as_ref())?;
+        let epochs = Arc::new(secrets.epochs()?);
         let ledger_path = dir.join("ledger.db");
         let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);
         let (ledger, opened) = Ledger::open(&ledger_path, Arc::clone(&clock))?;
@@ -36,7 +38,7 @@ impl Ground {
                 "the last stop was not orderly; requests whose end it hid were resolved"
             );
         }
-        Ok((dir, Ground { ledger, secrets, clock, entropy, clean: opened.clean }))
+        Ok((dir, Ground { ledger, secrets, epochs, clock, entropy, clean: opened.clean }))
     }
 }
 

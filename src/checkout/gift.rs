@@ -82,7 +82,8 @@ impl Checkout {
         let payment_hash = preimage.payment_hash();
         // Tokens tell whole seconds, and the ledger compares.
         let valid_until = Timestamp::from_secs(parts.clock.now().plus(ask.lasts).secs());
-        let token_id = parts.keys.new_token_id(parts.entropy.as_ref());
+        let keys = parts.keys.keys();
+        let token_id = keys.new_token_id(parts.entropy.as_ref());
         let sold = Sold {
             service: ask.service.clone(),
             route: DEFAULT_ROUTE.parse().expect("the default route's name is a name"),
@@ -95,7 +96,7 @@ impl Checkout {
             valid_until,
         };
         let location = service.host.as_deref().unwrap_or_default();
-        let token = Token::mint(&parts.keys, location, &Identifier { payment_hash, token_id }, &sold)
+        let token = Token::mint(&keys, location, &Identifier { payment_hash, token_id }, &sold)
             .expect("the keys have a master for the epoch that they just gave");
         let new = NewGrant {
             payment_hash,

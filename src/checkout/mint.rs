@@ -29,9 +29,10 @@ impl CheckoutParts {
             expiry: ware.invoice_expiry,
         })?;
         let sold = ware.sold(service, matched.revision, invoice.expires_at);
-        let token_id = self.keys.token_id(&invoice.payment_hash);
+        let keys = self.keys.keys();
+        let token_id = keys.token_id(&invoice.payment_hash);
         let identifier = Identifier { payment_hash: invoice.payment_hash, token_id };
-        let token = Token::mint(&self.keys, host, &identifier, &sold)
+        let token = Token::mint(&keys, host, &identifier, &sold)
             .expect("the keys have a master for the epoch that they just gave");
         self.recent.insert(
             invoice.payment_hash,
@@ -43,6 +44,7 @@ impl CheckoutParts {
                 amount: sold.sold,
                 quote: sold.quote.as_ref().map(ToString::to_string),
                 expires_at: invoice.expires_at,
+                epoch: Some(token_id.epoch()),
             },
         );
         Ok(Minted { ware, sold, token, invoice })

@@ -124,6 +124,11 @@ impl Failure {
         Failure { code: "bad_arguments".to_owned(), exit: 2, text: text.into() }
     }
 
+    /// It was understood and is not done.
+    pub(super) fn refused(code: &str, text: impl Into<String>) -> Failure {
+        Failure { code: code.to_owned(), exit: 1, text: text.into() }
+    }
+
     fn unreachable(text: String) -> Failure {
         Failure { code: "unreachable".to_owned(), exit: 4, text }
     }

@@ -1,4 +1,5 @@
-//! `tollhouse tokens`: give tokens away, find any, see what one was used for, take one back.
+//! `tollhouse tokens`: give tokens away, find any, see what one was used for, take one back; and the
+//! master keys that they are minted under.
 
 use std::process::ExitCode;
 
@@ -6,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use super::epochs;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
@@ -74,6 +76,18 @@ enum Tokens {
         /// Its payment hash, or a beginning that no other has
         payment_hash: String,
     },
+    /// The master keys by epoch, and what the tokens of each are still good for
+    Epochs,
+    /// Begin a new epoch: a new master key mints; tokens of the old ones stay good
+    Rotate,
+    /// Destroy the master key of an epoch: none of its tokens opens anything any more
+    Retire {
+        /// Its number, as `epochs` shows it
+        epoch: u32,
+        /// Do it, although what was paid for its tokens is not used up
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Grants, lists, shows or revokes.
@@ -110,6 +124,9 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             let text = token_text(&token);
             Ok(Shown::new(token, text))
         }
+        Tokens::Epochs => epochs::list(admin).await,
+        Tokens::Rotate => epochs::rotate(admin).await,
+        Tokens::Retire { epoch, yes } => epochs::retire(admin, *epoch, *yes).await,
         Tokens::Revoke { payment_hash } => {
             let hash = whole(admin, payment_hash).await?;
             let revoked = admin.delete(&format!("/api/v1/tokens/{hash}")).await?;

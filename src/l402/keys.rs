@@ -109,7 +109,7 @@ impl MasterKeys {
 
     /// The root key of the token with this identifier; `None` when its epoch has no master.
     pub(super) fn root_key(&self, identifier: &Identifier) -> Option<Zeroizing<[u8; 32]>> {
-        self.derive(epoch(&identifier.token_id), ROOT_KEY_SALT, &identifier.to_bytes())
+        self.derive(identifier.token_id.epoch(), ROOT_KEY_SALT, &identifier.to_bytes())
     }
 
     /// HKDF-SHA256 of an epoch's master, for the purpose that `salt` names and the thing that `info` does.
@@ -133,12 +133,6 @@ impl fmt::Debug for MasterKeys {
     }
 }
 
-/// The epoch inside a token id.
-fn epoch(token_id: &TokenId) -> u32 {
-    let [a, b, c, d, ..] = *token_id.as_bytes();
-    u32::from_be_bytes([a, b, c, d])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +154,7 @@ mod tests {
     fn a_payment_has_one_token_in_each_epoch_and_a_service_one_key() {
         let (keys, hash) = (keys(), PaymentHash::from_bytes([9; 32]));
         let id = keys.token_id(&hash);
-        assert_eq!(epoch(&id), 7);
+        assert_eq!(id.epoch(), 7);
         assert_eq!((Some(id), keys.token_id_of(8, &hash)), (keys.token_id_of(7, &hash), None));
         let others = [keys.token_id_of(6, &hash), Some(keys.token_id(&PaymentHash::from_bytes([8; 32])))];
         assert!(others.iter().flatten().all(|other| other.as_bytes()[4..] != id.as_bytes()[4..]));

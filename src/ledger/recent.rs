@@ -25,12 +25,14 @@ pub struct Bought {
     pub quote: Option<String>,
     /// When the invoice expires: a payment after that is late.
     pub expires_at: Timestamp,
+    /// The key epoch that minted its token, where that is told.
+    pub epoch: Option<u32>,
 }
 
 impl Bought {
     /// One request at `amount`, quoted in bitcoin.
     pub const fn request(service: Name, route: Name, amount: Msat, expires_at: Timestamp) -> Bought {
-        Bought { service, route, kind: Kind::Request, units: 1, amount, quote: None, expires_at }
+        Bought { service, route, kind: Kind::Request, units: 1, amount, quote: None, expires_at, epoch: None }
     }
 }
 

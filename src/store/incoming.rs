@@ -6,7 +6,7 @@ use super::page::Page;
 use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::msat;
-use super::{Ledger, StoreError, grants, optional, schema};
+use super::{Ledger, StoreError, epochs, grants, optional, schema};
 use crate::event::Event;
 use crate::ledger::{Bought, Grant, Sale};
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
@@ -175,6 +175,7 @@ fn first(
     let late = bought.as_ref().is_some_and(|bought| page.now > bought.expires_at)
         || grant.as_ref().is_some_and(|row| page.now > row.grant.valid_until);
     let told_at_once = bought.clone().filter(|_| !redeemed);
+    let waits_of = told_at_once.as_ref().and_then(|bought| bought.epoch);
     let (service, route, kind, asked, quote) = match (grant, bought) {
         (Some(row), _) => {
             (Some(row.service), Some(row.route), Some(row.grant.kind), Some(row.grant.price), row.quote)
@@ -202,6 +203,9 @@ fn first(
         late,
         page.run,
     ])?;
+    if let Some(epoch) = waits_of {
+        epochs::await_token(page, payment_hash, epoch)?;
+    }
     let over = beyond(amount, asked);
     let totals = &mut page.totals;
     totals.payments += 1;
@@ -243,7 +247,8 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
     let (before, over) = (beyond(amount, asked), beyond(amount, Some(sale.sold)));
     let late_now = late || received_at > sale.valid_until;
     let mut update = page.connection.prepare_cached(
-        "UPDATE payments SET service = ?2, route = ?3, kind = ?4, asked_msat = ?5, quote = ?6, late = ?7
+        "UPDATE payments SET service = ?2, route = ?3, kind = ?4, asked_msat = ?5, quote = ?6, late = ?7,
+                             waiting_epoch = NULL
          WHERE payment_hash = ?1",
     )?;
     update.execute(params![

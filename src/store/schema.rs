@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0003_services.sql"),
     include_str!("schema/0004_webhooks.sql"),
     include_str!("schema/0005_delegation.sql"),
+    include_str!("schema/0007_tokens.sql"),
 ];
 
 /// Opens the file for writing, made with mode 0600 when it is not there.

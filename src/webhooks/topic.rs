@@ -12,6 +12,8 @@ const TOPICS: &[(&str, &str)] = &[
     ("grant_exhausted", "grant.exhausted"),
     ("token_granted", "token.granted"),
     ("token_revoked", "token.revoked"),
+    ("epoch_begun", "epoch.begun"),
+    ("epoch_retired", "epoch.retired"),
     ("service_changed", "service.changed"),
     ("payment_sent", "payment.sent"),
     ("payment_failed", "payment.failed"),

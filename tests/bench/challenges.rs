@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{Catalog, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
-use tollhouse::l402::MasterKeys;
+use tollhouse::l402::{Keyring, MasterKeys};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::node::config::{GossipSource, NodeConfig};
 use tollhouse::node::{LightningNode, NodeSeed};
@@ -107,7 +107,7 @@ impl Bench<'_> {
         let (ledger, _) = Ledger::open(&self.folder.join(format!("{name}.db")), clock())?;
         let parts = CheckoutParts {
             catalog: Arc::new(Catalog::new(RouteTable::new(vec![service()?])?)),
-            keys: Arc::new(MasterKeys::new(1, [(1, [3; 32])])?),
+            keys: Keyring::new(MasterKeys::new(1, [(1, [3; 32])])?),
             ledger,
             minter,
             exchange: Arc::new(NoExchange),

@@ -16,7 +16,6 @@ use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
 use tollhouse::custody::{Custody, CustodyLimits};
 use tollhouse::egress::{Egress, SystemResolver};
-use tollhouse::l402::MasterKeys;
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
@@ -25,6 +24,7 @@ use tollhouse::ports::{
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
+use tollhouse::secrets::{Secrets, write_private};
 use tollhouse::store::Ledger;
 use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
@@ -46,6 +46,7 @@ pub(crate) struct AdminApp {
     pub(crate) op: Arc<Operator>,
     pub(crate) node: Arc<MadeUpNode>,
     pub(crate) minter: Arc<FakeMinter>,
+    pub(crate) recent: Arc<RecentChallenges>,
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) client: Client,
     pub(crate) dir: TempDir,
@@ -80,14 +81,25 @@ impl AdminApp {
         let catalog = Arc::clone(storefront.catalog());
         catalog.swap(RouteTable::new(services).expect("a table"));
         let minter = FakeMinter::new(clock.clone());
+        // Every appliance of these tests has the same first key.
+        let keys = dir.path().join("secrets").join("keys");
+        std::fs::create_dir(keys.with_file_name("")).expect("a folder");
+        write_private(&keys, &format!("1 {}\n", "05".repeat(32))).expect("keys");
+        let secrets = Secrets::load_or_create(
+            &keys.with_file_name(""),
+            bitcoin::Network::Regtest,
+            &*SystemEntropy::new(),
+        );
+        let epochs = Arc::new(secrets.expect("secrets").epochs().expect("epochs"));
+        let recent = Arc::new(RecentChallenges::new(64));
         let checkout = Checkout::new(
             CheckoutParts {
                 catalog: Arc::clone(&catalog),
-                keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+                keys: Arc::clone(epochs.ring()),
                 ledger: ledger.clone(),
                 minter: minter.clone(),
                 exchange: Arc::new(NoExchange),
-                recent: Arc::new(RecentChallenges::new(64)),
+                recent: Arc::clone(&recent),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 entropy: SystemEntropy::new(),
                 cut: CancellationToken::new(),
@@ -121,6 +133,7 @@ impl AdminApp {
             )),
             storefront: storefront.clone(),
             rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
+            epochs,
             webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),
             entropy: SystemEntropy::new(),
@@ -138,7 +151,7 @@ impl AdminApp {
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        AdminApp { origin, ledger, op, node, minter, clock, client, dir, stop }
+        AdminApp { origin, ledger, op, node, minter, recent, clock, client, dir, stop }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

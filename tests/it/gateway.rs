@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{Catalog, PathPattern, Route, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
-use tollhouse::l402::{MasterKeys, authorization, parse_challenge};
+use tollhouse::l402::{Keyring, MasterKeys, authorization, parse_challenge};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
 use tollhouse::pricing::{Currency as Fiat, Exchange, Rate, RateFault};
@@ -216,7 +216,7 @@ impl TestGate {
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let parts = CheckoutParts {
             catalog: Arc::clone(&catalog),
-            keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+            keys: Keyring::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
             ledger: ledger.clone(),
             minter: Arc::clone(&minter) as Arc<dyn Minter>,
             exchange: Arc::clone(&market) as Arc<dyn Exchange>,

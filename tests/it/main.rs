@@ -17,6 +17,7 @@ mod e2e_caddy;
 mod e2e_demo;
 mod e2e_run;
 mod egress;
+mod epochs;
 mod esplora;
 mod fetch_killed;
 mod fetch_pays;

@@ -21,7 +21,7 @@ use tollhouse::catalog::{
 };
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tollhouse::l402::MasterKeys;
+use tollhouse::l402::{Keyring, MasterKeys};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments;
 use tollhouse::ports::{
@@ -103,7 +103,7 @@ async fn live(dir: &Path, origin: &str) {
     let recent = Arc::new(RecentChallenges::new(4_096));
     let parts = CheckoutParts {
         catalog: Arc::new(Catalog::new(RouteTable::new(vec![service(origin)]).expect("a table"))),
-        keys: Arc::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+        keys: Keyring::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
         ledger: ledger.clone(),
         minter: Arc::new(KnownMinter { clock: Arc::clone(&clock), entropy: entropy.clone() }),
         exchange: Arc::new(NoExchange),
