@@ -35,7 +35,7 @@ mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
 pub use gift::{Gift, GiftAsk, NotGiven};
-pub use offered::Offered;
+pub use offered::{Errand, Offered};
 pub use prefer::L402_OFFER;
 pub use price_tag::PriceTag;
 pub use pricing::BodySeen;

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::counter::Counter;
 use super::pricing::{BodySeen, Pricing, facts};
 use super::ware::{Ware, quoted, rate_of};
-use super::{Checkout, Offered, Outcome, Refused};
+use super::{Checkout, Errand, Offered, Outcome, Refused};
 use crate::catalog::{Matched, Mode};
 use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
@@ -107,6 +107,8 @@ impl Checkout {
             let minted = minted.map_err(|why| Some(why.into()))?;
             return Ok(Offered {
                 minted,
+                matched: matched.clone(),
+                errand: Errand::of(&asked.request),
                 wares: vec![ware],
                 preferred: false,
                 quote,

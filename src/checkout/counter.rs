@@ -5,7 +5,7 @@
 use http::HeaderMap;
 
 use super::mint::Minted;
-use super::offered::{Offered, price_words};
+use super::offered::{Errand, Offered, price_words};
 use super::prefer::preferred;
 use super::pricing::Pricing;
 use super::ware::{NotSold, Ware};
@@ -52,6 +52,8 @@ impl Counter<'_> {
         Ok(Offered {
             preferred: wanted.as_ref() == Some(&minted.ware.name),
             minted,
+            matched: self.matched.clone(),
+            errand: Errand::of(self.request),
             wares,
             quote,
             restore: self.matched.terms.restore.clone(),

@@ -1,18 +1,41 @@
 //! A ready offer: everything that a 402 says.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::mint::Minted;
 use super::ware::Ware;
-use crate::catalog::RestorePolicy;
+use crate::catalog::{Matched, RestorePolicy};
 use crate::l402::{Challenge, Quoted, Sold};
 use crate::pricing::{Metering, Quote};
+use crate::request::CanonicalRequest;
 use crate::types::Name;
+
+/// The request that is offered to be served, as a person would name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// The method.
+    pub method: Method,
+    /// The host, without a port.
+    pub host: String,
+    /// The canonical path, without the query.
+    pub path: String,
+}
+
+impl Errand {
+    /// What `request` asks for.
+    pub(super) fn of(request: &CanonicalRequest) -> Errand {
+        let (host, path) = (request.host().to_owned(), request.path().to_owned());
+        Errand { method: request.method().clone(), host, path }
+    }
+}
 
 /// A ready offer: the data of a 402.
 #[derive(Debug)]
 pub struct Offered {
     pub(super) minted: Minted,
+    pub(super) matched: Matched,
+    pub(super) errand: Errand,
     /// Everything that may be asked for instead, itself included, in the operator's order.
     pub(super) wares: Vec<Ware>,
     /// It is what the client asked for by name.
@@ -38,6 +61,31 @@ impl Offered {
             kind: sold.kind,
             units: sold.units,
         }
+    }
+
+    /// What the request is for.
+    pub fn matched(&self) -> &Matched {
+        &self.matched
+    }
+
+    /// What was asked for.
+    pub fn errand(&self) -> &Errand {
+        &self.errand
+    }
+
+    /// What is offered.
+    pub fn ware(&self) -> &Ware {
+        &self.minted.ware
+    }
+
+    /// Everything that may be asked for instead, what is offered included, in the operator's order.
+    pub fn wares(&self) -> &[Ware] {
+        &self.wares
+    }
+
+    /// Which ends of the request are not charged, in words.
+    pub fn restores(&self) -> String {
+        restore_words(&self.restore, &self.quote)
     }
 
     /// Stable code of the reason.
@@ -75,7 +123,7 @@ impl Offered {
             "mostMsat": self.quote.most,
             "price": price_words(&self.quote),
         });
-        body["restore_on"] = json!(restore_words(&self.restore, &self.quote));
+        body["restore_on"] = json!(self.restores());
         body["lifetimes"] = json!(ware.lifetimes());
         body
     }

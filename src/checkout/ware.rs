@@ -149,7 +149,7 @@ impl Ware {
     }
 
     /// How long invoice and token live, in words.
-    pub(super) fn lifetimes(&self) -> String {
+    pub fn lifetimes(&self) -> String {
         let invoice = span(self.invoice_expiry.as_secs());
         let life = span(self.life.as_secs());
         match self.kind {

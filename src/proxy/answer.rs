@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
-use super::answer_headers::X_TOLLHOUSE_REPLAYED;
+use super::answer_headers::{EXPOSED, X_TOLLHOUSE_REPLAYED};
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::checkout::Refused;
 use crate::metering::KeptAnswer;
@@ -131,16 +131,16 @@ pub(super) fn replayed(kept: KeptAnswer) -> Response {
 pub(super) fn own(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    open_to_all(response)
+}
+
+/// Lets any web page read an answer of our own, and no cache keep it.
+pub(super) fn open_to_all(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, PROBLEM);
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(
-            "WWW-Authenticate, Retry-After, Preference-Applied, X-Tollhouse-Unit, X-Tollhouse-Left",
-        ),
-    );
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     response
 }
 

@@ -18,6 +18,12 @@ const X_TOLLHOUSE_AMOUNT_MSAT: HeaderName = HeaderName::from_static("x-tollhouse
 /// Marks an answer that was sent before (`true`).
 pub(super) const X_TOLLHOUSE_REPLAYED: HeaderName = HeaderName::from_static("x-tollhouse-replayed");
 
+/// What a web page of another site may read of an answer, beside what it always may.
+pub(super) const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "WWW-Authenticate, Payment-Receipt, Retry-After, Preference-Applied, X-Tollhouse-Unit, X-Tollhouse-Left, \
+     X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat, X-Tollhouse-Replayed",
+);
+
 /// Headers of one hop, and those by which an upstream would steer clients or servers in front.
 const DROPPED: [&str; 10] = [
     "connection",
@@ -91,13 +97,7 @@ pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, hold: &Hold, uni
     // has a policy of its own keeps it.
     if client.contains_key(ORIGIN) && !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "X-Tollhouse-Unit, X-Tollhouse-Payment-Hash, X-Tollhouse-Amount-Msat, X-Tollhouse-Left, \
-                 X-Tollhouse-Replayed",
-            ),
-        );
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 }
 

@@ -1,37 +1,32 @@
 //! The 402: what a request that has not paid is answered with (PROTOCOLS §1, emission).
 //!
-//! Invariant: the headers do not depend on who asks; only the body does.
+//! Invariant: what a client pays by, the challenge in the headers, does not depend on who reads it; the
+//! body does, and what guards a page.
+
+mod page;
+mod qr;
+mod reader;
 
 use axum::response::Response;
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{VARY, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::answer::own;
+use super::answer::{open_to_all, own};
 use crate::checkout::{L402_OFFER, Offered};
 
+pub(super) use reader::Reader;
+
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-
-/// Who reads the 402.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    /// A program: problem details.
-    Program,
-}
-
-impl Reader {
-    /// Whoever sent `headers`.
-    pub(super) fn of(_headers: &HeaderMap) -> Reader {
-        Reader::Program
-    }
-}
 
 /// Demands payment of `reader` for what is `offered`.
 pub(super) fn demand(offered: &Offered, reader: Reader) -> Response {
     let mut response = match reader {
         Reader::Program => own(StatusCode::PAYMENT_REQUIRED, offered.body().to_string()),
+        Reader::Browser => open_to_all(page::page(offered)),
     };
     let headers = response.headers_mut();
     headers.insert(WWW_AUTHENTICATE, offered.challenge().header_value());
+    headers.insert(VARY, HeaderValue::from_static("Accept, Authorization, Prefer"));
     if let Some(offer) = offered.applied() {
         let applied = HeaderValue::try_from(format!("{L402_OFFER}={offer}"))
             .expect("a name is small letters, digits, `-` and `_`");

@@ -44,6 +44,8 @@ mod headers;
 mod metered;
 mod money;
 mod offers;
+mod pay_browser;
+mod pay_page;
 mod priced;
 mod replays;
 mod shadow;

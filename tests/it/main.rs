@@ -12,6 +12,7 @@ mod chain_life;
 mod chain_rpc;
 mod chance;
 mod check;
+mod chromium;
 mod config;
 mod e2e_caddy;
 mod e2e_demo;

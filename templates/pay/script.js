@@ -1,0 +1,344 @@
+
+(() => {
+  'use strict';
+  const ACCEPT = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+  const SHOWN = 1 << 20, PENDING = 'l402.pending', BOUGHT = 'l402.bought';
+  const $ = (id) => document.getElementById(id);
+  const at = location.href.split('#')[0];
+  let offer, clock;
+
+  const read = (store, key) => {
+    try {
+      const list = JSON.parse(store.getItem(key));
+      return Array.isArray(list) ? list : [];
+    } catch { return []; }
+  };
+  const keep = (store, key, list, most) => {
+    try { store.setItem(key, JSON.stringify(list.slice(-most))); } catch { /* not kept, then */ }
+  };
+  const stores = () => {
+    try { return [sessionStorage, localStorage]; } catch { return [null, null]; }
+  };
+  const [session, local] = stores();
+
+  const say = (text) => { $('said').textContent = text; };
+  const element = (name, text, act) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    if (act) made.addEventListener('click', act);
+    return made;
+  };
+  const button = (text, act) => {
+    const made = element('button', text, act);
+    made.type = 'button';
+    return made;
+  };
+  const busy = (on) => {
+    for (const one of document.querySelectorAll('main button')) one.disabled = on;
+  };
+  const size = (bytes) => bytes < 1000 ? bytes + ' bytes'
+    : bytes < 1e6 ? (bytes / 1e3).toFixed(1) + ' kB' : (bytes / 1e6).toFixed(1) + ' MB';
+
+  async function copy(text, on) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const field = element('textarea');
+      field.value = text;
+      document.body.append(field);
+      field.select();
+      document.execCommand('copy');
+      field.remove();
+    }
+    const before = on.textContent;
+    on.textContent = 'Copied';
+    setTimeout(() => { on.textContent = before; }, 2000);
+  }
+
+  /* ---- the offer that the page shows ---- */
+
+  function begin() {
+    const main = document.querySelector('main');
+    offer = { ...main.dataset, began: performance.now() };
+    // Whoever pays and reloads meets another invoice: the token of the one that was paid must not be lost.
+    const pending = read(session, PENDING).filter((one) => one.hash !== offer.hash);
+    const { hash, macaroon, kind, service, words, until } = offer;
+    keep(session, PENDING, [...pending, { hash, macaroon, kind, service, words, until, at }], 16);
+    $('copy').hidden = false;
+    $('copy').addEventListener('click', () => copy(offer.invoice, $('copy')));
+    $('proof').hidden = false;
+    $('proof').addEventListener('submit', (event) => { event.preventDefault(); prove($('preimage').value); });
+    main.classList.toggle('still', offer.again !== 'true');
+    for (const choice of main.querySelectorAll('[name=offer]')) {
+      choice.addEventListener('change', () => choose(choice.value));
+    }
+    webln();
+    mine();
+    clearInterval(clock);
+    clock = setInterval(tick, 1000);
+    tick();
+  }
+
+  function tick() {
+    const left = Math.ceil(offer.expiry - (performance.now() - offer.began) / 1000);
+    if (left > 0) {
+      const two = (number) => String(number).padStart(2, '0');
+      const hours = Math.floor(left / 3600), minutes = Math.floor(left / 60) % 60;
+      const time = (hours ? hours + ':' + two(minutes) : minutes) + ':' + two(left % 60);
+      $('time').textContent = 'Scan it with a Lightning wallet. It can be paid for ' + time + '.';
+      return;
+    }
+    clearInterval(clock);
+    document.querySelector('.qr')?.remove();
+    for (const id of ['wallet', 'copy', 'here']) $(id)?.remove();
+    $('time').textContent = 'This invoice is over. If you paid it, its preimage is still good. ';
+    if (offer.again === 'true') $('time').append(button('New invoice', () => choose(chosen())));
+  }
+
+  const chosen = () => document.querySelector('[name=offer]:checked')?.value;
+
+  async function choose(name) {
+    if (offer.again !== 'true') return;
+    try {
+      const headers = { Accept: ACCEPT };
+      if (name) headers.Prefer = 'l402-offer=' + name;
+      const answer = await fetch(at, { headers, cache: 'no-store' });
+      const fresh = answer.status === 402 && await parsed(answer);
+      if (!fresh) return location.reload();
+      swap(fresh);
+      document.querySelector('[name=offer]:checked')?.focus();
+    } catch {
+      say('The seller cannot be reached. Try again.');
+    }
+  }
+
+  async function parsed(answer) {
+    const text = await answer.text();
+    return new DOMParser().parseFromString(text, 'text/html').querySelector('main[data-macaroon]');
+  }
+
+  function swap(fresh) {
+    document.querySelector('main').replaceWith(document.adoptNode(fresh));
+    begin();
+  }
+
+  /* ---- the proof ---- */
+
+  function webln() {
+    if (!window.webln || !$('here')?.hidden) return;
+    $('here').hidden = false;
+    $('wallet').classList.remove('main');
+    $('here').addEventListener('click', async () => {
+      busy(true);
+      say('Waiting for your wallet…');
+      try {
+        await window.webln.enable();
+        const { preimage } = await window.webln.sendPayment(offer.invoice);
+        await prove(preimage);
+      } catch (error) {
+        say('The wallet did not pay: ' + (error?.message || 'no reason given') + '.');
+      }
+      busy(false);
+    });
+  }
+
+  async function hashed(hex) {
+    if (!window.isSecureContext || !crypto.subtle) return null;
+    const bytes = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+
+  async function prove(text) {
+    const preimage = String(text).trim().toLowerCase();
+    if (!/^[0-9a-f]{64}$/.test(preimage)) {
+      say('A preimage is 64 characters of 0–9 and a–f. This is ' + (/^ln/.test(preimage) ? 'an invoice.' : 'not one.'));
+      return $('preimage').focus();
+    }
+    const hash = await hashed(preimage);
+    const token = hash === null ? offer : read(session, PENDING).concat(offer).find((one) => one.hash === hash);
+    if (!token) {
+      say('This is not the preimage of this invoice. Nothing was sent.');
+      return $('preimage').focus();
+    }
+    const { kind, service, words, until, macaroon } = token;
+    await redeem({ kind, service, words, until, at: token.at || at, hash: token.hash, auth: 'L402 ' + macaroon + ':' + preimage });
+  }
+
+  /* ---- what was bought before, in this browser ---- */
+
+  const fits = (one) => one.until * 1000 > Date.now() && one.service === offer.service
+    && (one.kind !== 'request' || one.at === at);
+
+  function mine() {
+    const good = [...read(session, BOUGHT), ...read(local, BOUGHT)].filter(fits).slice(-3);
+    const row = $('mine');
+    row.replaceChildren(...good.map((one) => button('Use what you bought: ' + one.words, () => redeem(one))));
+    row.hidden = good.length === 0;
+  }
+
+  function remember(one) {
+    const [store, most] = one.kind === 'request' ? [session, 8] : [local, 32];
+    keep(store, BOUGHT, [...read(store, BOUGHT).filter((old) => old.hash !== one.hash), one], most);
+  }
+
+  function forget(one) {
+    for (const store of [session, local]) {
+      keep(store, BOUGHT, read(store, BOUGHT).filter((old) => old.hash !== one.hash), 32);
+    }
+  }
+
+  /* ---- the resource ---- */
+
+  const word = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  async function redeem(bought) {
+    if (offer.again !== 'true') {
+      $('line').textContent = 'Authorization: ' + bought.auth;
+      $('line').closest('details').open = true;
+      return say('Your token is complete. This page cannot send your request again: send it with the header that is shown under “For programs”.');
+    }
+    busy(true);
+    say('Paid. Fetching…');
+    remember(bought);
+    // The same word gets the same answer again, should the connection break.
+    const headers = { Accept: ACCEPT, Authorization: bought.auth, 'Idempotency-Key': bought.kind === 'request' ? bought.hash : word() };
+    let text = 'The connection broke off.';
+    for (let tries = 0; tries < 6; tries += 1) {
+      let answer;
+      try {
+        answer = await fetch(at, { headers, cache: 'no-store' });
+        if (answer.status === 402) {
+          busy(false);
+          return refused(await parsed(answer), bought);
+        }
+        const unit = answer.headers.get('X-Tollhouse-Unit');
+        if (answer.status === 409) {
+          text = 'Another request with this token is still under way.';
+        } else if (unit === 'restored' || unit === 'exhausted' || (unit === null && !answer.ok)) {
+          const problem = await answer.json().catch(() => ({}));
+          text = problem.detail || 'The seller’s server failed (' + answer.status + ').';
+          break;
+        } else {
+          busy(false);
+          return await show(answer, bought);
+        }
+      } catch { /* the connection: again */ }
+      await wait(1000 * Math.max(1, Math.min(5, Number(answer?.headers.get('Retry-After')) || tries)));
+    }
+    busy(false);
+    say(text + ' You have not lost what you paid for. ');
+    $('said').append(button('Try again', () => redeem(bought)));
+  }
+
+  function refused(fresh, bought) {
+    const code = fresh?.dataset.code;
+    if (code === 'preimage_mismatch' || code === 'preimage_missing') {
+      forget(bought);
+      say('This is not the preimage of this invoice. Nothing was charged.');
+      return $('preimage').focus();
+    }
+    forget(bought);
+    if (!fresh) return location.reload();
+    swap(fresh);
+    say('');
+    document.querySelector('.refusal')?.scrollIntoView({ block: 'center' });
+  }
+
+  function name(answer) {
+    const line = answer.headers.get('Content-Disposition') || '';
+    const starred = /filename\*=UTF-8''([^;]+)/i.exec(line), plain = /filename="?([^";]+)/i.exec(line);
+    try { if (starred) return decodeURIComponent(starred[1]); } catch { /* the plain one */ }
+    const last = new URL(at).pathname.split('/').pop();
+    return (plain && plain[1]) || decodeURIComponent(last) || 'answer';
+  }
+
+  async function show(answer, bought) {
+    clearInterval(clock);
+    const media = (answer.headers.get('Content-Type') || '').split(';')[0].trim().toLowerCase();
+    const left = answer.headers.get('X-Tollhouse-Left');
+    const json = /^application\/(json|[^;]+\+json)$/.test(media);
+    const words = !json && media !== 'text/html' && (/^text\//.test(media) || /^application\/([^;]+\+)?(xml|javascript)$/.test(media));
+    $('result').hidden = false;
+    $('got').textContent = 'Receiving…';
+    $('shown').replaceChildren();
+    $('after').replaceChildren();
+    document.querySelector('main').hidden = true;
+    $('got').focus();
+
+    const parts = [], decoder = new TextDecoder(), pre = element('pre');
+    let bytes = 0, broken = false;
+    try {
+      const reader = answer.body.getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        parts.push(value);
+        bytes += value.length;
+        $('got').textContent = 'Receiving… ' + size(bytes);
+        if (words && pre.textContent.length < SHOWN) {
+          if (!pre.isConnected) $('shown').append(pre);
+          pre.append(decoder.decode(value, { stream: true }));
+        }
+      }
+    } catch { broken = true; }
+
+    const blob = new Blob(parts, { type: media || 'application/octet-stream' });
+    const url = URL.createObjectURL(blob);
+    const save = element('a', 'Save file (' + size(bytes) + ')');
+    save.className = 'button';
+    save.href = url;
+    save.download = name(answer);
+    if (json && bytes < SHOWN) {
+      const text = await blob.text();
+      try { pre.textContent = JSON.stringify(JSON.parse(text), null, 2); } catch { pre.textContent = text; }
+      $('shown').append(pre);
+    } else if (media === 'text/html' && bytes < 8 * SHOWN) {
+      const frame = element('iframe');
+      frame.setAttribute('sandbox', '');
+      frame.title = 'What you paid for';
+      frame.srcdoc = await blob.text();
+      $('shown').append(frame);
+    } else if (/^(image|audio|video)\//.test(media)) {
+      const seen = element(media.startsWith('image') ? 'img' : media.split('/')[0]);
+      if (media.startsWith('image')) seen.alt = 'What you paid for'; else seen.controls = true;
+      seen.src = url;
+      $('shown').append(seen);
+    } else if (!words && bytes > 0) {
+      save.click();
+    }
+
+    $('got').textContent = broken ? 'The answer broke off' : answer.ok ? 'Here it is' : 'The seller’s server answered ' + answer.status;
+    $('kept').textContent = kept(bought, left);
+    if (bytes > 0) $('after').append(save);
+    const credential = button('Copy the credential', () => copy('Authorization: ' + bought.auth, credential));
+    if (bought.kind === 'request') {
+      if (!broken) forget(bought);
+      else $('after').append(button('Fetch it again', () => { back(); redeem(bought); }));
+    } else {
+      remember(bought);
+      $('after').append(button('Ask again', () => { back(); redeem(bought); }), credential);
+    }
+    $('got').focus();
+  }
+
+  function back() {
+    $('result').hidden = true;
+    document.querySelector('main').hidden = false;
+  }
+
+  function kept(bought, left) {
+    const grouped = Number(left).toLocaleString('en');
+    const here = ' This browser keeps it for your next visits.';
+    switch (bought.kind) {
+      case 'pack': return grouped + ' more requests are paid for.' + here;
+      case 'pass': return 'Your pass is open.' + here;
+      case 'balance': return (Number(left) / 1000).toLocaleString('en') + ' sat of your balance are left.' + here;
+      default: return 'It was paid for once: save it if you want to keep it.';
+    }
+  }
+
+  begin();
+  window.addEventListener('webln:ready', webln, { once: true });
+})();

@@ -1,0 +1,257 @@
+//! A real browser, driven over the pipe of its DevTools protocol: nothing is installed beside it.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Answers = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
+type Events = Arc<Mutex<Vec<Value>>>;
+
+/// A browser without a window, with a profile of its own; it ends when this is dropped.
+pub(crate) struct Chromium {
+    process: Child,
+    pipe: Arc<Mutex<ChildStdin>>,
+    last: Arc<AtomicU64>,
+    answers: Answers,
+    events: Events,
+    _profile: tempfile::TempDir,
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Chromium {
+    /// Starts one. To it every host under `.test` is this machine.
+    pub(crate) fn start() -> Chromium {
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        // The protocol is spoken on the descriptors 3 and 4: what we hold as its input and output.
+        let mut process = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1"])
+            .arg(program())
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
+            .args(["--hide-scrollbars", "--remote-debugging-pipe"])
+            .args(["--host-resolver-rules=MAP *.test 127.0.0.1", "about:blank"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell starts");
+        let pipe = process.stdin.take().expect("it is piped");
+        let (answers, events) = (Answers::default(), Events::default());
+        let (waiting, seen) = (Arc::clone(&answers), Arc::clone(&events));
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        std::thread::spawn(move || {
+            let mut message = Vec::new();
+            while output.read_until(0, &mut message).is_ok_and(|length| length > 0) {
+                message.pop();
+                let said: Value = serde_json::from_slice(&message).expect("the protocol is JSON");
+                message.clear();
+                match said["id"].as_u64() {
+                    Some(id) => {
+                        let asked = waiting.lock().expect("no test panics here").remove(&id);
+                        // Whoever asked may have given up.
+                        let _ = asked.map(|asked| asked.send(said));
+                    }
+                    None => seen.lock().expect("no test panics here").push(said),
+                }
+            }
+        });
+        let (pipe, last) = (Arc::new(Mutex::new(pipe)), Arc::default());
+        Chromium { process, pipe, last, answers, events, _profile: profile }
+    }
+
+    async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Value {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, answer) = oneshot::channel();
+        self.answers.lock().expect("no test panics here").insert(id, sender);
+        let mut message = json!({ "id": id, "method": method, "params": params });
+        if let Some(session) = session {
+            message["sessionId"] = session.into();
+        }
+        {
+            let mut pipe = self.pipe.lock().expect("no test panics here");
+            pipe.write_all(format!("{message}\0").as_bytes()).expect("the browser listens");
+            pipe.flush().expect("the browser listens");
+        }
+        let said = tokio::time::timeout(PATIENCE, answer).await;
+        let mut said = said.unwrap_or_else(|_| panic!("{method} took too long")).expect("the browser runs");
+        assert!(said["error"].is_null(), "{method} {params}: {}", said["error"]);
+        said["result"].take()
+    }
+
+    /// A new tab with cookies and storage of its own.
+    pub(crate) async fn tab(&self) -> Tab<'_> {
+        let apart = self.call(None, "Target.createBrowserContext", json!({})).await;
+        let context = apart["browserContextId"].clone();
+        let made = json!({ "url": "about:blank", "browserContextId": context });
+        let target = self.call(None, "Target.createTarget", made).await["targetId"].clone();
+        let attach = json!({ "targetId": target, "flatten": true });
+        let session = self.call(None, "Target.attachToTarget", attach).await["sessionId"].clone();
+        let tab = Tab { browser: self, session: session.as_str().expect("a session").to_owned() };
+        for domain in ["Page", "Network", "Runtime", "Log"] {
+            tab.call(&format!("{domain}.enable"), json!({})).await;
+        }
+        tab
+    }
+}
+
+/// One tab.
+pub(crate) struct Tab<'b> {
+    browser: &'b Chromium,
+    session: String,
+}
+
+impl Tab<'_> {
+    /// A command of the protocol, to this tab.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
+        self.browser.call(Some(&self.session), method, params).await
+    }
+
+    /// The size of the window and whether it is dark.
+    pub(crate) async fn looks(&self, width: u32, height: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 640 });
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Has `script` run before every page's own.
+    pub(crate) async fn before_each(&self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
+    /// Opens `url` and waits until it stands.
+    pub(crate) async fn open(&self, url: &str) {
+        let opened = self.call("Page.navigate", json!({ "url": url })).await;
+        assert!(opened["errorText"].is_null(), "{url}: {opened}");
+        self.until("document.readyState === 'complete'").await;
+    }
+
+    /// The value of an expression; of a promise, what it comes to.
+    pub(crate) async fn value(&self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let told = self.call("Runtime.evaluate", asked).await;
+        assert!(told["exceptionDetails"].is_null(), "{expression}: {told}");
+        told["result"]["value"].clone()
+    }
+
+    /// The text of the first element that `selector` finds.
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let text = self.value(&format!("document.querySelector({})?.innerText", json!(selector))).await;
+        text.as_str().unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
+    }
+
+    /// Waits until an expression is true, through reloads too.
+    pub(crate) async fn until(&self, expression: &str) {
+        let look = async {
+            while self.value(&format!("!!({expression})")).await != json!(true) {
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, look).await.is_err() {
+            let page = self.value("document.body.innerText").await;
+            panic!("it did not come to `{expression}`:\n{}", page.as_str().unwrap_or_default());
+        }
+    }
+
+    /// Clicks as a person does, wherever it is.
+    pub(crate) async fn click(&self, selector: &str) {
+        let place = self
+            .value(&format!(
+                "(() => {{ const it = document.querySelector({}); it.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+                 const box = it.getBoundingClientRect();
+                 return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
+                json!(selector)
+            ))
+            .await;
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event =
+                json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    /// Types into what has the focus.
+    pub(crate) async fn types(&self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Presses a key: `Tab`, `Enter`.
+    pub(crate) async fn press(&self, key: &str) {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            other => panic!("no code for {other}"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code,
+                "text": if kind == "keyDown" { text } else { "" } });
+            self.call("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// The whole page as a picture in `target/screens`.
+    pub(crate) async fn picture(&self, name: &str) {
+        let asked = json!({ "format": "png", "captureBeyondViewport": true });
+        let taken = self.call("Page.captureScreenshot", asked).await;
+        let png = BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screens");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.png")), png).expect("a file");
+    }
+
+    fn told(&self, method: &str) -> Vec<Value> {
+        let events = self.browser.events.lock().expect("no test panics here");
+        let own = |event: &&Value| event["sessionId"] == *self.session && event["method"] == method;
+        events.iter().filter(own).map(|event| event["params"].clone()).collect()
+    }
+
+    /// The address of everything that was asked for.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let requests = self.told("Network.requestWillBeSent");
+        requests.iter().filter_map(|event| event["request"]["url"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// What the browser complains of: scripts that fail, and what the page's policy forbids. That an
+    /// answer was a 402 is no complaint.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let thrown = self.told("Runtime.exceptionThrown").into_iter().map(|event| event.to_string());
+        let logged = self.told("Log.entryAdded").into_iter().filter(|event| {
+            let entry = &event["entry"];
+            entry["level"] == "error" && entry["source"] != "network"
+        });
+        thrown.chain(logged.map(|event| event.to_string())).collect()
+    }
+}
+
+/// `$CHROMIUM_EXE`, else one on `PATH`.
+fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("CHROMIUM_EXE") {
+        return named.into();
+    }
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let names = ["chromium", "google-chrome-stable", "google-chrome", "chromium-browser"];
+    on_path
+        .into_iter()
+        .flatten()
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|file| file.is_file())
+        .expect("this test needs a real Chromium: run scripts/chromium once, or name one in CHROMIUM_EXE")
+}

@@ -1,0 +1,309 @@
+//! The pay page in a real browser.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tollhouse::catalog::{About, Offer, Offering, Service, Terms};
+use tollhouse::types::PaymentHash;
+
+use super::upstream::{Origin, Step};
+use super::{TestGate, patient, sat, service};
+use crate::chromium::{Chromium, Tab};
+
+/// The shop of these tests: packs to choose from, and things of every sort.
+fn shop(origin: &Origin) -> Service {
+    for (path, media, body) in [
+        ("/report.json", "application/json", "{\"rate\":64000,\"of\":[1,2]}"),
+        ("/note.txt", "text/plain; charset=utf-8", "Twelve geese flew over the toll bridge.\n"),
+        ("/page.html", "text/html", "<h1>An article</h1><p>It is long.</p><script>top.hacked = 1</script>"),
+        ("/data.bin", "application/octet-stream", "bits"),
+        (
+            "/picture.svg",
+            "image/svg+xml",
+            "<svg xmlns='http://www.w3.org/2000/svg' width='320' height='160'><circle cx='80' cy='80' r='60'/></svg>",
+        ),
+    ] {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {}\r\n\r\n", body.len());
+        origin.script(path, vec![Step::say(format!("{head}{body}"))]);
+    }
+    let about = About {
+        title: Some("Exchange rates".to_owned()),
+        description: Some("Cross rates of 31 currencies, every minute.".to_owned()),
+        openapi: None,
+    };
+    let offer = |name: &str, what| Offer { name: name.parse().expect("a name"), what };
+    let offers = vec![
+        offer("request", Offering::Request),
+        offer("pack-100", Offering::Pack { requests: 100, price: None }),
+    ];
+    let terms = Terms { offers, ..sat(10) };
+    Service { about, terms: Arc::new(terms), ..service(origin) }
+}
+
+/// A browser before a shop.
+struct World {
+    origin: Origin,
+    gate: TestGate,
+    browser: Chromium,
+}
+
+impl World {
+    async fn start() -> World {
+        let origin = Origin::start().await;
+        let gate = TestGate::with(vec![shop(&origin)], patient()).await;
+        World { origin, gate, browser: Chromium::start() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gate.address)
+    }
+
+    /// The preimage of the invoice on the page, as the wallet that paid it has it.
+    async fn pay(&self, tab: &Tab<'_>) -> String {
+        let hash = tab.value("document.querySelector('main').dataset.hash").await;
+        let hash: PaymentHash = hash.as_str().expect("a hash").parse().expect("a hash");
+        self.gate.minter.preimage(&hash).to_hex()
+    }
+
+    /// Pastes what a wallet shows, and asks for the thing.
+    async fn paste(&self, tab: &Tab<'_>, preimage: &str) {
+        tab.click("#preimage").await;
+        tab.types(preimage).await;
+        tab.press("Enter").await;
+    }
+
+    /// The page asked nobody but the gate, and broke none of its own rules.
+    fn clean(&self, tab: &Tab<'_>) {
+        let ours = format!(":{}/", self.gate.address.port());
+        for url in tab.asked() {
+            let local = ["data:", "blob:", "about:"].iter().any(|scheme| url.starts_with(scheme));
+            assert!(local || url.contains(&ours), "{url}");
+        }
+        assert_eq!(tab.complaints(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_pays_and_reads() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/report.json")).await;
+    assert_eq!(tab.text("h1:not(#got)").await, "Exchange rates");
+    tab.until("/can be paid for 14:5/.test(document.getElementById('time').textContent)").await;
+    let invoice = tab.value("document.getElementById('wallet').href").await;
+    assert!(invoice.as_str().is_some_and(|href| href.starts_with("lightning:lnbcrt")), "{invoice}");
+    assert_eq!(tab.value("here.hidden").await, true, "there is no wallet in this browser");
+
+    // What is no preimage, and what is another's, costs nothing and asks nobody.
+    let before = tab.asked().len();
+    world.paste(&tab, "lnbcrt10u1p").await;
+    tab.until("/an invoice/.test(said.textContent)").await;
+    tab.value("preimage.value = ''").await;
+    world.paste(&tab, &"ab".repeat(32)).await;
+    tab.until("/not the preimage/.test(said.textContent)").await;
+    assert_eq!((tab.asked().len(), world.origin.hits()), (before, 0));
+
+    tab.value("preimage.value = ''").await;
+    let preimage = world.pay(&tab).await;
+    world.paste(&tab, &format!("  {}\n", preimage.to_uppercase())).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    let shown: Value = serde_json::from_str(&tab.text("#shown pre").await).expect("JSON");
+    assert_eq!(shown, json!({ "rate": 64_000, "of": [1, 2] }));
+    assert_eq!(tab.value("document.activeElement.id").await, "got");
+    assert_eq!(world.origin.hits(), 1);
+    let sent = world.origin.last().head.to_ascii_lowercase();
+    assert!(!sent.contains("l402") && !sent.contains(&preimage), "{sent}");
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn things_are_shown_or_saved_by_what_they_are() {
+    let world = World::start().await;
+    for (path, seen) in [
+        ("/note.txt", "/^Twelve geese/.test(shown.querySelector('pre')?.textContent)"),
+        ("/picture.svg", "shown.querySelector('img')?.naturalWidth === 320"),
+        (
+            "/page.html",
+            "/An article/.test(shown.querySelector('iframe[sandbox=\"\"]')?.srcdoc) && !window.hacked",
+        ),
+        ("/data.bin", "after.querySelector('a[download=\"data.bin\"]')?.href.startsWith('blob:')"),
+    ] {
+        let tab = world.browser.tab().await;
+        tab.open(&world.url(path)).await;
+        let preimage = world.pay(&tab).await;
+        world.paste(&tab, &preimage).await;
+        tab.until("got.textContent === 'Here it is'").await;
+        tab.until(seen).await;
+        // A page that was bought cannot run in ours; that it tried is what the browser says.
+        let complaints = tab.complaints();
+        assert!(complaints.iter().all(|one| one.contains("sandboxed")), "{path}: {complaints:?}");
+        tab.picture(&format!("shown-{}", path.trim_start_matches('/').replace('.', "-"))).await;
+    }
+    assert_eq!(world.origin.hits(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_in_the_browser_pays_a_pack_that_is_kept() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    // The wallet asks the test for the preimage.
+    tab.before_each(
+        "window.webln = { enable: async () => {}, sendPayment: async (invoice) => {
+           window.toPay = invoice;
+           return { preimage: await new Promise((paid) => { window.paid = paid; }) };
+         } };",
+    )
+    .await;
+    tab.open(&world.url("/note.txt")).await;
+    tab.click("[value=pack-100]").await;
+    tab.until("/1,000/.test(document.querySelector('.figure').textContent)").await;
+    assert_eq!(
+        tab.value("document.activeElement.value").await,
+        "pack-100",
+        "the keyboard stays where it was"
+    );
+    tab.click("#here").await;
+    tab.until("window.toPay === document.querySelector('main').dataset.invoice").await;
+    let preimage = world.pay(&tab).await;
+    tab.value(&format!("window.paid('{preimage}')")).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert!(tab.text("#kept").await.starts_with("99 more requests"), "{}", tab.text("#kept").await);
+    tab.picture("kept-pack").await;
+    tab.until("[...after.querySelectorAll('button')].some((one) => one.textContent === 'Ask again')").await;
+    // On another page of the same service it is offered before anything is paid.
+    tab.open(&world.url("/report.json")).await;
+    tab.until("/100 requests/.test(mine.textContent)").await;
+    tab.click("#mine button").await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert!(tab.text("#kept").await.starts_with("98 more requests"));
+    assert_eq!(world.origin.hits(), 2);
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pays_and_reloads_loses_nothing() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/note.txt")).await;
+    let (first, preimage) =
+        (tab.value("document.querySelector('main').dataset.hash").await, world.pay(&tab).await);
+    tab.open(&world.url("/note.txt")).await;
+    assert_ne!(tab.value("document.querySelector('main').dataset.hash").await, first, "another invoice");
+    world.paste(&tab, &preimage).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert_eq!(world.origin.hits(), 1);
+    // It was for one request: the next visit is asked to pay, and is not told a tale.
+    tab.open(&world.url("/note.txt")).await;
+    assert_eq!(tab.value("mine.hidden").await, true);
+    world.clean(&tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secure_context_the_server_checks_the_preimage() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&format!("http://shop.test:{}/note.txt", world.gate.address.port())).await;
+    assert_eq!(tab.value("window.isSecureContext").await, false);
+    world.paste(&tab, &"ab".repeat(32)).await;
+    tab.until("/not the preimage/.test(said.textContent)").await;
+    assert_eq!(world.origin.hits(), 0);
+    tab.value("preimage.value = ''").await;
+    let preimage = world.pay(&tab).await;
+    world.paste(&tab, &preimage).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    world.clean(&tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_fails_leaves_the_payment_good() {
+    let world = World::start().await;
+    world.origin.script("/moody", vec![Step::say("HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops")]);
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/moody")).await;
+    let preimage = world.pay(&tab).await;
+    world.paste(&tab, &preimage).await;
+    tab.until("/not lost/.test(said.textContent)").await;
+    tab.picture("upstream-failed").await;
+    let well = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nwell";
+    world.origin.script("/moody", vec![Step::say(well)]);
+    tab.click("#said button").await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert_eq!((tab.text("#shown pre").await.as_str(), world.origin.hits()), ("well", 2));
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+/// The contrast of every text with what is behind it (WCAG 2, level AA), what sticks out, and whether
+/// whatever can be pressed is large enough for a thumb.
+const LEGIBLE: &str = r"(() => {
+  const light = (rgb) => { const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const numbers = (color) => color.match(/[\d.]+/g).map(Number);
+  const behind = (it) => { for (; it; it = it.parentElement) { const c = numbers(getComputedStyle(it).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+  const wrong = [];
+  for (const it of document.querySelectorAll('body *')) {
+    const box = it.getBoundingClientRect();
+    if (!box.width || !it.checkVisibility() || it.closest('svg')) continue;
+    if (box.right > innerWidth + 1) wrong.push('sticks out: ' + it.outerHTML.slice(0, 90));
+    if (it.matches('button, a.button, input:not([type]), summary') && box.height < 44) wrong.push('small: ' + it.outerHTML.slice(0, 90));
+    const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || it.matches('.unseen, script, style')) continue;
+    const style = getComputedStyle(it);
+    const [a, b] = [light(numbers(style.color).slice(0, 3)), light(behind(it))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) wrong.push(ratio.toFixed(2) + ': ' + it.outerHTML.slice(0, 90));
+  }
+  return wrong;
+})()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_legible_in_every_size_and_light() {
+    let world = World::start().await;
+    for (width, height) in [(360, 740), (768, 1024), (1440, 900)] {
+        for scheme in ["light", "dark"] {
+            let tab = world.browser.tab().await;
+            tab.looks(width, height, scheme).await;
+            tab.open(&world.url("/report.json")).await;
+            tab.picture(&format!("pay-{width}-{scheme}")).await;
+            assert_eq!(tab.value(LEGIBLE).await, json!([]), "{width} {scheme}");
+            let preimage = world.pay(&tab).await;
+            world.paste(&tab, &preimage).await;
+            tab.until("got.textContent === 'Here it is'").await;
+            tab.picture(&format!("got-{width}-{scheme}")).await;
+            assert_eq!(tab.value(LEGIBLE).await, json!([]), "{width} {scheme}, shown");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_works_by_keyboard_and_says_what_it_can_without_script() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/note.txt")).await;
+    let mut met = Vec::new();
+    for _ in 0..12 {
+        tab.press("Tab").await;
+        let name =
+            "document.activeElement.id || document.activeElement.name || document.activeElement.localName";
+        met.push(tab.value(name).await.as_str().unwrap_or_default().to_owned());
+    }
+    for name in ["offer", "wallet", "copy", "preimage", "summary"] {
+        assert!(met.iter().any(|one| one == name), "{name} in {met:?}");
+    }
+    let plain = world.browser.tab().await;
+    plain.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+    plain.looks(360, 740, "light").await;
+    plain.open(&world.url("/note.txt")).await;
+    plain.picture("no-script").await;
+    let text = plain.text("body").await;
+    assert!(text.contains("10 sat") && text.contains("only with JavaScript"), "{text}");
+    assert_eq!(
+        plain.value("getComputedStyle(proof).display").await,
+        "none",
+        "a form that does nothing is not shown"
+    );
+}
