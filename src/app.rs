@@ -33,7 +33,7 @@ use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
-use crate::{api, ui};
+use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
 use listener::Ending;
@@ -333,7 +333,7 @@ async fn admin_router(
     });
     keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
     let link = claim::ensure(&operator, dir).await?;
-    let router = web::finish(api::router().merge(ui::router()), operator);
+    let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), operator);
     Ok((router, link.map(|link| link.url().to_owned())))
 }
 

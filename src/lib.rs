@@ -33,6 +33,7 @@
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
 //! | 8 | [`forward_auth`] | decides and debits for another proxy that forwards |
+//! | 8 | [`wallet_face`] | a wallet with limits for other programs, in the words of LND's REST interface |
 //! | 9 | [`config`] | the settings, each with its source |
 //! | 10 | [`app`] | composition root: builds the parts, serves the listeners, ends in order |
 //! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
@@ -68,5 +69,6 @@ pub mod store;
 pub mod storefront;
 pub mod types;
 pub mod ui;
+pub mod wallet_face;
 pub mod web;
 pub mod webhooks;

@@ -14,7 +14,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (5, &["metering"]),
     (6, &["checkout", "custody"]),
     (7, &["proxy", "web", "agent"]),
-    (8, &["api", "ui", "forward_auth"]),
+    (8, &["api", "ui", "forward_auth", "wallet_face"]),
     (9, &["config"]),
     (10, &["app"]),
     (11, &["sandbox"]),

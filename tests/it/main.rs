@@ -38,5 +38,6 @@ mod power_loss;
 mod rates;
 mod services;
 mod tokens;
+mod wallet_face;
 mod webhooks;
 mod webhooks_killed;
