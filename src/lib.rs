@@ -18,6 +18,7 @@
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
+//! | 2 | [`throttle`] | who asks too often, and who is too slow |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
@@ -67,6 +68,7 @@ pub mod sandbox;
 pub mod secrets;
 pub mod store;
 pub mod storefront;
+pub mod throttle;
 pub mod types;
 pub mod ui;
 pub mod wallet_face;
