@@ -84,8 +84,7 @@ impl Proxies {
 
     fn by_forwarded(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Asker, Inadmissible> {
         let told = headers.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok());
-        let elements: Vec<Vec<(&str, String)>> =
-            told.flat_map(|list| split(list, ',')).map(pairs).collect();
+        let elements: Vec<Vec<(&str, String)>> = told.flat_map(|list| split(list, ',')).map(pairs).collect();
         let hops = elements.iter().rev().map(|pairs| value(pairs, "for").and_then(|hop| address(&hop)));
         let address = self.rightmost(hops, peer);
         // The proxy that the connection comes from wrote the last element.
@@ -222,7 +221,11 @@ mod tests {
         }
         let two = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7, 10.0.0.2")];
         assert_eq!(at(by, "10.0.0.1", &two), "192.0.2.7", "lines are one list");
-        assert_eq!(at(by, "10.0.0.1", &[("forwarded", "for=6.6.6.6")]), "10.0.0.1", "not what this one writes");
+        assert_eq!(
+            at(by, "10.0.0.1", &[("forwarded", "for=6.6.6.6")]),
+            "10.0.0.1",
+            "not what this one writes"
+        );
         let endless = vec!["10.0.0.2"; 4_000].join(",");
         assert_eq!(at(by, "10.0.0.1", &[("x-forwarded-for", &endless)]), "10.0.0.2");
     }
@@ -246,8 +249,12 @@ mod tests {
         }
         let told = asker(by, "10.0.0.1", &[("forwarded", "for=192.0.2.7;proto=https;host=api.example")]);
         let told = told.unwrap();
-        assert_eq!((told.scheme, told.host), (Some(Scheme::HTTPS), Some(HeaderValue::from_static("api.example"))));
-        let x = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
+        assert_eq!(
+            (told.scheme, told.host),
+            (Some(Scheme::HTTPS), Some(HeaderValue::from_static("api.example")))
+        );
+        let x =
+            [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
         assert_eq!(asker(by, "10.0.0.1", &x), Ok(IpAddr::from([10, 0, 0, 1]).into()));
     }
 
@@ -256,7 +263,10 @@ mod tests {
         let by = ForwardedBy::XForwarded;
         let lines = [("x-forwarded-proto", "HTTPS"), ("x-forwarded-host", "api.example")];
         let told = asker(by, "10.0.0.1", &lines).unwrap();
-        assert_eq!((told.scheme, told.host), (Some(Scheme::HTTPS), Some(HeaderValue::from_static("api.example"))));
+        assert_eq!(
+            (told.scheme, told.host),
+            (Some(Scheme::HTTPS), Some(HeaderValue::from_static("api.example")))
+        );
         let nothing: Asker = IpAddr::from([192, 0, 2, 1]).into();
         assert_eq!(asker(by, "192.0.2.1", &lines), Ok(nothing));
         for bad in [
