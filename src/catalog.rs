@@ -10,15 +10,18 @@ use url::Url;
 
 use crate::types::Name;
 
+mod dialects;
 mod pattern;
 pub mod spec;
 mod table;
 mod terms;
 
+pub use dialects::Dialects;
 pub use pattern::PathPattern;
 pub use table::{Candidate, Catalog, CatalogError, DEFAULT_ROUTE, Explanation, Fate, Matched, RouteTable};
 pub use terms::{
-    Allowance, AllowanceBy, INVOICE_EXPIRY, Offer, Offering, REUSABLE_LIFE, RestorePolicy, Terms,
+    Allowance, AllowanceBy, INVOICE_EXPIRY, LATE_PAYMENT, Offer, Offering, REUSABLE_LIFE, RestorePolicy,
+    Terms,
 };
 
 /// One API behind the gate.
@@ -34,6 +37,8 @@ pub struct Service {
     pub mode: Mode,
     /// What it says of itself.
     pub about: About,
+    /// In which dialects its 402s say the price.
+    pub dialects: Dialects,
     /// The terms where no route says otherwise.
     pub terms: Arc<Terms>,
     /// Requests with terms of their own, most specific first served.
@@ -102,6 +107,7 @@ impl Service {
             path: path.to_owned(),
             mode: Mode::On,
             about: About::default(),
+            dialects: Dialects::default(),
             terms: Arc::new(terms),
             routes: Vec::new(),
             upstream,

@@ -15,6 +15,7 @@
 //!   servers let a client rename method or path is refused, for here nobody strips it.
 //! - 2xx means: charged, or free. The answer is not seen, so the unit is spent by the decision and
 //!   nothing gives it back. What is metered by the answer, or priced by a body, is not sold here.
+//! - A charge by the `Payment` scheme has its receipt in the 2xx, for a proxy that hands it down.
 //! - 2xx always carries every header of [`VERDICT`], so that a proxy that copies them upstream never
 //!   leaves a customer's own in place.
 
@@ -32,9 +33,11 @@ use crate::catalog::{Matched, Mode};
 use crate::checkout::{BodySeen, Checkout, Outcome};
 use crate::ledger::Ending;
 use crate::metering::Hold;
+use crate::payment_auth::{PAYMENT_RECEIPT, receipt};
 use crate::proxy::answers;
 use crate::request::{CanonicalRequest, Inadmissible, admit};
 use crate::store::Ledger;
+use crate::types::Timestamp;
 use crate::web::keys::{self, Scope};
 
 mod asked;
@@ -145,7 +148,7 @@ impl ForwardAuth {
                 shadowed.unseen();
                 open(&matched)
             }
-            Outcome::Admitted(matched, hold) => charged(hold, matched.route.as_str()),
+            Outcome::Admitted(matched, hold) => charged(hold, matched.route.as_str(), self.checkout.now()),
             // Answers are kept by the gateway that gave them, under a name that was left out here.
             Outcome::Replayed(_) => {
                 tracing::error!("forward-auth met an answer that the gateway keeps");
@@ -191,12 +194,18 @@ fn unsellable(matched: &Matched) -> Option<Response> {
 }
 
 /// Spends the unit: from here on the other proxy may forward.
-fn charged(hold: Hold, route: &str) -> Response {
+fn charged(hold: Hold, route: &str, now: Timestamp) -> Response {
     let sale = hold.sale();
     let (hash, service) = (sale.payment_hash.to_hex(), sale.service.to_string());
     let amount = hold.most().to_string();
+    let receipt = hold.challenge_id().and_then(|id| receipt(id, sale.payment_hash, now));
     let left = hold.end(Ending::Delivered).left.to_string();
-    verdict([Some("spent"), Some(&hash), Some(&amount), Some(&left), Some(&service), Some(route)])
+    let mut verdict =
+        verdict([Some("spent"), Some(&hash), Some(&amount), Some(&left), Some(&service), Some(route)]);
+    if let Some(receipt) = receipt {
+        verdict.headers_mut().insert(PAYMENT_RECEIPT, receipt);
+    }
+    verdict
 }
 
 /// Yes, with all that the service behind may want to know.

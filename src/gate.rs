@@ -6,6 +6,8 @@
 //! opens what costs at most what it covers, at today's rate or at the one that the token was sold at; a
 //! pass opens what shares its scope; a balance pays each request's price.
 
+mod charge;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +17,10 @@ use thiserror::Error;
 use crate::catalog::{Service, Terms};
 use crate::l402::{Keyring, Malformed, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
 use crate::ledger::{Draw, Sale};
+use crate::payment_auth;
 use crate::pricing::{Metering, Quote, Unpriced};
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
+use charge::charged;
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Permit {
     verified: Verified,
     draw: Draw,
     quote: Option<Quote>,
+    /// The challenge of the `Payment` scheme that was paid, when that is how it came.
+    challenge_id: Option<String>,
 }
 
 impl Permit {
@@ -61,9 +67,14 @@ impl Permit {
         self.quote.as_ref()
     }
 
+    /// The challenge of the `Payment` scheme that was paid; `None` for an L402 token.
+    pub fn challenge_id(&self) -> Option<&str> {
+        self.challenge_id.as_deref()
+    }
+
     fn admit(mut verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
         let draw = draw.within(std::mem::take(&mut verified.limits));
-        Decision::Admit(Box::new(Permit { verified, draw, quote }))
+        Decision::Admit(Box::new(Permit { verified, draw, quote, challenge_id: None }))
     }
 }
 
@@ -109,6 +120,9 @@ pub enum Why {
     /// The credentials are not good; this is what is wrong with the first.
     #[error("{0}")]
     Refused(Refusal),
+    /// Nor is a credential of the `Payment` scheme that came first.
+    #[error("{0}")]
+    ChargeRefused(payment_auth::Refusal),
     /// The token was sold for less than the request costs (MONEY rule 2).
     #[error("each request of the token was sold for {sold} and this one costs {price}")]
     PriceChanged {
@@ -135,6 +149,7 @@ impl Why {
         match self {
             Why::Unpaid => "payment_required",
             Why::Refused(refusal) => refusal.code(),
+            Why::ChargeRefused(refusal) => refusal.code(),
             Why::PriceChanged { .. } => "price_changed",
             Why::OtherScope { .. } => "wrong_route",
         }
@@ -143,7 +158,7 @@ impl Why {
     /// The payment of a token that was good for another request.
     pub const fn payment_hash(&self) -> Option<&PaymentHash> {
         match self {
-            Why::Unpaid | Why::Refused(_) => None,
+            Why::Unpaid | Why::Refused(_) | Why::ChargeRefused(_) => None,
             Why::PriceChanged { payment_hash, .. } | Why::OtherScope { payment_hash, .. } => {
                 Some(payment_hash)
             }
@@ -182,7 +197,8 @@ impl Gate {
     }
 
     /// Decides about a request that came with `credentials`, the headers as the client sent them. The
-    /// first credential that verifies decides (PROTOCOLS §1).
+    /// first credential that verifies decides (PROTOCOLS §1), those of L402 before those of the `Payment`
+    /// scheme.
     pub fn decide(&self, wanted: &Wanted<'_>, credentials: &HeaderMap, now: Timestamp) -> Decision {
         let presented = match presented(credentials) {
             Ok(presented) => presented,
@@ -191,10 +207,24 @@ impl Gate {
         let how = Use { service: &wanted.service.name, method: wanted.method, path: wanted.path, now };
         let keys = self.keys.keys();
         let mut why = Why::Unpaid;
-        for (index, credential) in presented.iter().enumerate() {
+        for credential in &presented {
             match verify(&keys, credential, &how, self.unknown) {
                 Ok(verified) => return opens(verified, wanted),
-                Err(refusal) if index == 0 => why = Why::Refused(refusal),
+                Err(refusal) if why == Why::Unpaid => why = Why::Refused(refusal),
+                Err(_) => {}
+            }
+        }
+        for credential in payment_auth::presented(credentials) {
+            match credential.and_then(|credential| charged(&keys, &credential, wanted, now)) {
+                Ok((verified, challenge_id)) => {
+                    return match opens(verified, wanted) {
+                        Decision::Admit(permit) => {
+                            Decision::Admit(Box::new(Permit { challenge_id: Some(challenge_id), ..*permit }))
+                        }
+                        other => other,
+                    };
+                }
+                Err(refusal) if why == Why::Unpaid => why = Why::ChargeRefused(refusal),
                 Err(_) => {}
             }
         }

@@ -9,6 +9,7 @@
 //! | 0 | [`clock`] | time and randomness |
 //! | 0 | [`moment`] | the moments at which a crash would matter, for the tests that crash there |
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
+//! | 1 | [`payment_auth`] | the `Payment` scheme: challenges, credentials, receipts, problem types |
 //! | 1 | [`pricing`] | amounts in any unit, rules, formulas, what a request costs and why |
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
 //! | 1 | [`ledger`] | the arithmetic of grants and holds; the challenges handed out lately |
@@ -18,7 +19,6 @@
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
-//! | 2 | [`throttle`] | who asks too often, and who is too slow |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
@@ -34,7 +34,6 @@
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
 //! | 8 | [`forward_auth`] | decides and debits for another proxy that forwards |
-//! | 8 | [`wallet_face`] | a wallet with limits for other programs, in the words of LND's REST interface |
 //! | 9 | [`config`] | the settings, each with its source |
 //! | 10 | [`app`] | composition root: builds the parts, serves the listeners, ends in order |
 //! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
@@ -58,6 +57,7 @@ pub mod ledger;
 pub mod metering;
 pub mod moment;
 pub mod node;
+pub mod payment_auth;
 pub mod payments;
 pub mod ports;
 pub mod pricing;
@@ -68,9 +68,7 @@ pub mod sandbox;
 pub mod secrets;
 pub mod store;
 pub mod storefront;
-pub mod throttle;
 pub mod types;
 pub mod ui;
-pub mod wallet_face;
 pub mod web;
 pub mod webhooks;

@@ -6,18 +6,15 @@
 use std::net::IpAddr;
 
 use http::request::Parts;
-use http::uri::Scheme;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use thiserror::Error;
 
 use crate::types::host::canonical_host;
 use crate::types::path::{PathFault, canonical_path};
 
-mod asker;
 mod headers;
 mod json;
 
-pub use asker::{Asker, ForwardedBy, Proxies};
 pub use json::{MAX_JSON_BYTES, may_be_json, plain_json};
 
 /// Longest query that is forwarded, in bytes.
@@ -36,7 +33,6 @@ pub struct CanonicalRequest {
     query: Option<String>,
     headers: HeaderMap,
     peer: IpAddr,
-    scheme: Option<Scheme>,
 }
 
 impl std::fmt::Debug for CanonicalRequest {
@@ -73,14 +69,9 @@ impl CanonicalRequest {
         &self.headers
     }
 
-    /// The client's address: the connection's, or what a trusted proxy says. Never IPv4 in IPv6.
+    /// The address that the request came from.
     pub fn peer(&self) -> IpAddr {
         self.peer
-    }
-
-    /// Whether the client asked with TLS, where that is known.
-    pub fn scheme(&self) -> Option<&Scheme> {
-        self.scheme.as_ref()
     }
 }
 
@@ -106,12 +97,11 @@ impl Inadmissible {
     }
 }
 
-/// Lets a request of `asker` in: an address, or what [`Proxies::asker`] found.
+/// Lets a request in.
 ///
 /// # Errors
 /// When two servers might read it in two ways, or when it is no request that a gateway forwards.
-pub fn admit(parts: &Parts, asker: impl Into<Asker>) -> Result<CanonicalRequest, Inadmissible> {
-    let Asker { address: peer, scheme, host: told } = asker.into();
+pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissible> {
     if let Some(code) = parts.headers.get(&REFUSED) {
         return Err(refused(code.as_bytes()));
     }
@@ -125,10 +115,7 @@ pub fn admit(parts: &Parts, asker: impl Into<Asker>) -> Result<CanonicalRequest,
     if parts.version == Version::HTTP_09 {
         return Err(Inadmissible::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP/0.9"));
     }
-    let host = match (host(parts)?, told) {
-        (host, None) => host,
-        (_, Some(told)) => told_host(&told)?,
-    };
+    let host = host(parts)?;
     let path = canonical_path(parts.uri.path()).map_err(|fault| match fault {
         PathFault::TooLong => Inadmissible::new(StatusCode::URI_TOO_LONG, "path_too_long", fault.to_string()),
         other => Inadmissible::bad("bad_path", other.to_string()),
@@ -136,7 +123,7 @@ pub fn admit(parts: &Parts, asker: impl Into<Asker>) -> Result<CanonicalRequest,
     let query = parts.uri.query().map(query).transpose()?;
     framing(&parts.headers)?;
     let headers = headers::cleaned(&parts.headers)?;
-    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer, scheme })
+    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer })
 }
 
 /// Set by whoever read the bytes before us and could not tell where the request ends.
@@ -186,13 +173,6 @@ fn host(parts: &Parts) -> Result<String, Inadmissible> {
     canonical_host(text).map_err(|fault| bad(&format!("the Host header is {fault}")))
 }
 
-/// The host that a trusted proxy says the client asked.
-fn told_host(told: &HeaderValue) -> Result<String, Inadmissible> {
-    let bad = |detail: &str| Inadmissible::bad("bad_host", detail);
-    let told = told.to_str().map_err(|_| bad("the forwarded host is not text"))?;
-    canonical_host(told).map_err(|fault| bad(&format!("the forwarded host is {fault}")))
-}
-
 fn query(query: &str) -> Result<String, Inadmissible> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(Inadmissible::new(
@@ -239,8 +219,12 @@ fn framing(headers: &HeaderMap) -> Result<(), Inadmissible> {
 }
 
 /// The headers that carry one of our credentials besides `Authorization`.
-pub const CREDENTIAL_HEADERS: [HeaderName; 2] =
-    [HeaderName::from_static("macaroon"), HeaderName::from_static("grpc-metadata-macaroon")];
+pub const CREDENTIAL_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("macaroon"),
+    HeaderName::from_static("grpc-metadata-macaroon"),
+    // Where a later draft of the Payment scheme puts it beside another `Authorization`.
+    HeaderName::from_static("payment-authorization"),
+];
 
 #[cfg(test)]
 mod tests;

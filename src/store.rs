@@ -5,7 +5,6 @@
 //! disk; readers are read-only and see committed data; a hold ends exactly once.
 
 mod audit;
-mod budgets;
 mod bytes;
 mod counters;
 mod deliveries;
@@ -33,7 +32,6 @@ mod shadow;
 mod spends;
 mod sweep;
 mod totals;
-mod wallets;
 mod webhooks;
 mod writer;
 
@@ -53,7 +51,6 @@ use crate::moment::Moment;
 use crate::types::Timestamp;
 
 pub use audit::AuditReport;
-pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;
 pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
@@ -72,7 +69,6 @@ pub use search::{GrantFilter, GrantState};
 pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use spends::{Charge, SpendRow};
 pub use totals::Totals;
-pub use wallets::{WalletPages, WalletPayment};
 pub use webhooks::{Choose, NewWebhook, WebhookRow};
 
 use page::Page;

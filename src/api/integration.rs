@@ -20,7 +20,8 @@ use super::bad_body;
 use crate::checkout::{BodySeen, Described, NamedPrice, Offered};
 use crate::custody::{EndRefused, HoldId, Kept, Owner, State as Standing};
 use crate::metering::Hold;
-use crate::types::{Kind, Name};
+use crate::payment_auth::receipt;
+use crate::types::{Kind, Name, Timestamp};
 use crate::web::{Caller, MayIntegrate, Operator, Problem};
 use refusal::{no_room, not_described, not_ended, not_held, not_sold};
 
@@ -111,7 +112,7 @@ pub(super) async fn verify(
     let described = described(&op, &asked)?;
     let room = op.parts.custody.room(owner).map_err(no_room)?;
     let hold = op.parts.checkout.hold(&described, &credential).await.map_err(not_held)?;
-    let about = about(&hold);
+    let about = about(&hold, op.parts.checkout.now());
     Ok(Json(shown(&room.keep(hold, lasts), about)))
 }
 
@@ -227,11 +228,14 @@ fn hold_id(text: &str) -> Result<HoldId, Problem> {
 /// All that the application needs for a 402 of its own.
 fn shown_offer(offered: &Offered) -> Value {
     let challenge = offered.challenge();
-    let line = challenge.header_value();
+    let lines = offered.challenges();
+    let lines: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).collect();
     json!({
         "status": 402,
+        "challenges": lines,
         "headers": {
-            "WWW-Authenticate": line.to_str().unwrap_or_default(),
+            // One line, for whoever knows no more; all of them are in `challenges`, to be sent one by one.
+            "WWW-Authenticate": lines.first(),
             "Content-Type": "application/problem+json",
             "Cache-Control": "no-store",
         },
@@ -247,13 +251,16 @@ fn shown_offer(offered: &Offered) -> Value {
 }
 
 /// Whose hold it is.
-fn about(hold: &Hold) -> Value {
+fn about(hold: &Hold, now: Timestamp) -> Value {
     let sale = hold.sale();
+    let receipt = hold.challenge_id().and_then(|id| receipt(id, sale.payment_hash, now));
     json!({
         "payment_hash": sale.payment_hash,
         "service": sale.service,
         "sold_route": sale.route,
         "costs_at_most_msat": hold.most(),
+        // To be sent with a successful answer, in the header of that name.
+        "payment_receipt": receipt.as_ref().and_then(|receipt| receipt.to_str().ok()),
     })
 }
 

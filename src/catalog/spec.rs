@@ -88,6 +88,9 @@ pub struct Spec {
     /// The path of an OpenAPI document at the upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub openapi: Option<String>,
+    /// In which dialects the 402 says the price; `l402` and `payment` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialects: Option<Vec<String>>,
     /// The terms where no route says otherwise.
     #[serde(flatten)]
     pub terms: TermsSpec,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::ledger::TOKEN_LIFE_AFTER_INVOICE;
 use crate::pricing::{Amount, Rule};
 use crate::types::{Kind, Msat, Name};
 
@@ -14,6 +15,9 @@ pub const INVOICE_EXPIRY: Duration = Duration::from_secs(15 * 60);
 /// How long a pack, a pass before its first use, or a balance lives beyond its invoice, unless the
 /// terms say otherwise. Single requests have [`crate::ledger::TOKEN_LIFE_AFTER_INVOICE`].
 pub const REUSABLE_LIFE: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// How long after an invoice's end LDK still accepts its payment, counted in block time.
+pub const LATE_PAYMENT: Duration = Duration::from_secs(2 * 3_600);
 
 /// The terms of a route, or of a service's requests that no route covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +108,11 @@ impl Terms {
             token_life: None,
             scope: word("default"),
         }
+    }
+
+    /// How long the token of a single request lives after its invoice's end (MONEY rule 9).
+    pub fn request_life(&self) -> Duration {
+        self.token_life.map_or(TOKEN_LIFE_AFTER_INVOICE, |own| own.saturating_add(LATE_PAYMENT))
     }
 
     /// The offer that a buyer who asks for `wanted` gets: that one, or the first.

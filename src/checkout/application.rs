@@ -5,7 +5,6 @@
 //! route that the same request would have at the gateway.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use thiserror::Error;
@@ -17,7 +16,7 @@ use super::{Checkout, Errand, Offered, Outcome, Refused};
 use crate::catalog::{Matched, Mode};
 use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
-use crate::ledger::{ReserveRefused, Sale, TOKEN_LIFE_AFTER_INVOICE};
+use crate::ledger::{ReserveRefused, Sale};
 use crate::metering::{Bill, Hold};
 use crate::pricing::{Amount, Exchange, LockedRate, Metering, Quote, RequestFacts, Unpriced};
 use crate::request::{CanonicalRequest, Inadmissible, admit};
@@ -281,19 +280,12 @@ fn one_at(
         quote: quoted(worth.changed),
         route: matched.route.clone(),
         invoice_expiry: matched.terms.invoice_expiry,
-        life: life(matched),
+        life: matched.terms.request_life(),
     })
 }
 
 fn word(text: &str) -> Name {
     text.parse().expect("a lower-case word is a name")
-}
-
-fn life(matched: &Matched) -> Duration {
-    matched
-        .terms
-        .token_life
-        .map_or(TOKEN_LIFE_AFTER_INVOICE, |own| own.saturating_add(super::ware::LATE_PAYMENT))
 }
 
 fn exactly(ware: &Ware) -> Quote {

@@ -5,10 +5,12 @@
 
 use super::CheckoutParts;
 use super::ware::Ware;
-use crate::catalog::Matched;
-use crate::l402::{Identifier, Sold, Token};
+use crate::catalog::{Matched, Service};
+use crate::l402::{Identifier, MasterKeys, Quoted, Sold, Token};
 use crate::ledger::Bought;
+use crate::payment_auth::{self, ChallengeKey, Charge};
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice};
+use crate::types::Kind;
 
 /// An invoice and the token that its payment makes good.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Minted {
     pub(super) sold: Sold,
     pub(super) token: Token,
     pub(super) invoice: MintedInvoice,
+    /// The same sale in the `Payment` scheme, where the service speaks it and it can be said there.
+    pub(super) charge: Option<payment_auth::Challenge>,
 }
 
 impl CheckoutParts {
@@ -47,6 +51,30 @@ impl CheckoutParts {
                 epoch: Some(token_id.epoch()),
             },
         );
-        Ok(Minted { ware, sold, token, invoice })
+        let charge = charge(&keys, &matched.service, &sold, &invoice, host);
+        Ok(Minted { ware, sold, token, invoice, charge })
     }
+}
+
+/// The sale in the `Payment` scheme: a single request, for whole satoshi.
+fn charge(
+    keys: &MasterKeys,
+    service: &Service,
+    sold: &Sold,
+    invoice: &MintedInvoice,
+    host: &str,
+) -> Option<payment_auth::Challenge> {
+    if !service.dialects.payment || sold.kind != Kind::Request {
+        return None;
+    }
+    let key = keys.challenge_key(keys.current_epoch(), &service.name)?;
+    let charge = Charge {
+        realm: host,
+        amount: sold.sold,
+        bolt11: &invoice.bolt11,
+        payment_hash: invoice.payment_hash,
+        expires_at: invoice.expires_at,
+        quote: sold.quote.as_ref().map(Quoted::as_str),
+    };
+    payment_auth::Challenge::of(&ChallengeKey::new(&*key), &charge)
 }

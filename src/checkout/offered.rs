@@ -1,12 +1,13 @@
 //! A ready offer: everything that a 402 says.
 
-use http::Method;
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::mint::Minted;
 use super::ware::Ware;
 use crate::catalog::{Matched, RestorePolicy};
 use crate::l402::{Challenge, Quoted, Sold};
+use crate::payment_auth;
 use crate::pricing::{Metering, Quote};
 use crate::request::CanonicalRequest;
 use crate::types::Name;
@@ -88,6 +89,19 @@ impl Offered {
         restore_words(&self.restore, &self.quote)
     }
 
+    /// The values of `WWW-Authenticate`, in the order and the dialects of the service. Where only the
+    /// `Payment` scheme is wanted and cannot say what is sold, `L402` does.
+    pub fn challenges(&self) -> Vec<HeaderValue> {
+        let (charge, dialects) = (&self.minted.charge, self.matched.service.dialects);
+        let l402 = dialects.l402 || (charge.is_none() && !dialects.lsat);
+        let lines = [
+            dialects.lsat.then(|| self.challenge().lsat_value()),
+            l402.then(|| self.challenge().header_value()),
+            charge.as_ref().map(payment_auth::Challenge::header_value),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+
     /// Stable code of the reason.
     pub fn code(&self) -> &'static str {
         self.code
@@ -112,7 +126,13 @@ impl Offered {
     /// unit back, and the lifetimes in words.
     pub fn body(&self) -> Value {
         let mut body = self.challenge().body(self.code, &self.detail);
-        let ware = &self.minted.ware;
+        let Minted { ware, charge, .. } = &self.minted;
+        if self.matched.service.dialects.payment {
+            body["type"] = json!(payment_auth::problem_type(self.code));
+        }
+        if let Some(charge) = charge {
+            body["challengeId"] = json!(charge.id());
+        }
         body["offer"] = json!(ware.name);
         body["description"] = json!(ware.words());
         body["amount"] = json!(ware.price.to_string());

@@ -10,17 +10,11 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::catalog::{Matched, Offer, Offering, REUSABLE_LIFE};
+use crate::catalog::{LATE_PAYMENT, Matched, Offer, Offering, REUSABLE_LIFE, Terms};
 use crate::clock::in_words;
 use crate::l402::{Quoted, Sold};
 use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Unpriced, Worth};
 use crate::types::{Kind, Msat, Name, Timestamp};
-
-/// In which LDK still accepts the payment of an invoice that is over, counted in block time.
-pub(super) const LATE_PAYMENT: Duration = Duration::from_secs(2 * 3_600);
-
-/// How long the token of a single request lives beyond that, unless the terms say otherwise.
-const REQUEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// An offer with its price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +121,7 @@ impl Ware {
             quote: quoted,
             route: if kind == Kind::Pass { terms.scope.clone() } else { matched.route.clone() },
             invoice_expiry: terms.invoice_expiry,
-            life: terms.token_life.unwrap_or_else(|| usual_life(kind)).saturating_add(LATE_PAYMENT),
+            life: life(kind, terms),
         })
     }
 
@@ -212,10 +206,13 @@ fn fits(matched: &Matched) -> bool {
     (!inherited || terms.rule == service.terms.rule) && !terms.rule.reads().request()
 }
 
-const fn usual_life(kind: Kind) -> Duration {
+/// How long a token lives after its invoice's end.
+fn life(kind: Kind, terms: &Terms) -> Duration {
     match kind {
-        Kind::Request => REQUEST_LIFE,
-        Kind::Pack | Kind::Pass | Kind::Balance | Kind::Granted => REUSABLE_LIFE,
+        Kind::Request => terms.request_life(),
+        Kind::Pack | Kind::Pass | Kind::Balance | Kind::Granted => {
+            terms.token_life.unwrap_or(REUSABLE_LIFE).saturating_add(LATE_PAYMENT)
+        }
     }
 }
 

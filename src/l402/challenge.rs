@@ -33,12 +33,14 @@ impl Challenge<'_> {
     /// Marked sensitive, so that `Debug` of the headers does not show it.
     pub fn header_value(&self) -> HeaderValue {
         let (macaroon, invoice) = (self.token.base64(), self.invoice());
-        let text =
-            format!(r#"L402 macaroon="{macaroon}", invoice="{invoice}", version="0", token="{macaroon}""#);
-        let mut value = HeaderValue::try_from(text)
-            .expect("base64, letters and digits between fixed ASCII text are a header value");
-        value.set_sensitive(true);
-        value
+        sensitive(format!(
+            r#"L402 macaroon="{macaroon}", invoice="{invoice}", version="0", token="{macaroon}""#
+        ))
+    }
+
+    /// The value of a `WWW-Authenticate` for clients from before L402 had its name.
+    pub fn lsat_value(&self) -> HeaderValue {
+        sensitive(format!(r#"LSAT macaroon="{}", invoice="{}""#, self.token.base64(), self.invoice()))
     }
 
     /// The body: problem details (RFC 9457) with `code` and the fields that clients look for.
@@ -72,4 +74,11 @@ impl Challenge<'_> {
     pub fn invoice(&self) -> String {
         self.bolt11.chars().filter(char::is_ascii_alphanumeric).collect()
     }
+}
+
+fn sensitive(text: String) -> HeaderValue {
+    let mut value = HeaderValue::try_from(text)
+        .expect("base64, letters and digits between fixed ASCII text are a header value");
+    value.set_sensitive(true);
+    value
 }

@@ -141,7 +141,7 @@ fn text<'a>(value: &HeaderValue, part: &'a [u8]) -> Result<&'a str, Malformed> {
 /// preimage belongs to every macaroon since the preimage before it.
 fn read_authorization(credentials: &str, found: &mut Vec<Presented>) -> Result<(), Malformed> {
     let mut waiting: Vec<Vec<u8>> = Vec::new();
-    for piece in credentials.split(',') {
+    for piece in credentials.split(',').filter(|piece| !is_of_the_payment_scheme(piece)) {
         let piece = after_scheme(piece.as_bytes())
             .map_or(piece, |rest| std::str::from_utf8(rest).expect("cut from text at ASCII characters"));
         let (macaroon, preimage) = match piece.split_once(':') {
@@ -170,6 +170,12 @@ fn read_authorization(credentials: &str, found: &mut Vec<Presented>) -> Result<(
         keep(Presented { macaroon, preimage: None }, found)?;
     }
     Ok(())
+}
+
+/// Whether a proxy joined a credential of `payment_auth` to ours.
+fn is_of_the_payment_scheme(piece: &str) -> bool {
+    let scheme = piece.split_ascii_whitespace().next().unwrap_or_default();
+    piece.contains(' ') && scheme.eq_ignore_ascii_case("payment")
 }
 
 /// Keeps a credential unless it was there already: the same one is never charged twice.
@@ -217,6 +223,7 @@ mod tests {
             format!("L402 L402 +/8=:{lower}"),
             format!("L402 LSAT l402  +/8=:{lower}"),
             format!("L402   +/8= : {lower} "),
+            format!("L402 +/8=:{lower}, Payment e30"),
             format!("L402\t+/8=:{lower}"),
             format!("L402 +/8=:{lower}, L402 -_8:{upper}"),
             format!("L402 +/8=,+/8=:{lower}"),

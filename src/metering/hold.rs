@@ -30,6 +30,8 @@ pub struct Hold {
     bytes: u64,
     /// A copy of the answer, while one is made.
     recording: Option<Recording>,
+    /// The challenge of the `Payment` scheme that was paid.
+    challenge_id: Option<String>,
 }
 
 /// What a request came to.
@@ -66,7 +68,7 @@ impl Hold {
         clock: &Arc<dyn Clock>,
         cut: CancellationToken,
     ) -> Result<Hold, ReserveError> {
-        let sale = permit.sale();
+        let (sale, challenge_id) = (permit.sale(), permit.challenge_id().map(str::to_owned));
         let reservation = ledger.reserve(sale.clone(), permit.draw().clone()).await?;
         Moment::Reserved.reached();
         let due = Due::of(&sale, &bill, &reservation, clock);
@@ -79,6 +81,7 @@ impl Hold {
             cut,
             bytes: 0,
             recording: None,
+            challenge_id,
         };
         hold.affordable()
     }
@@ -114,6 +117,11 @@ impl Hold {
     /// What was sold.
     pub fn sale(&self) -> &Sale {
         &self.sale
+    }
+
+    /// The challenge of the `Payment` scheme that was paid; `None` for an L402 token.
+    pub fn challenge_id(&self) -> Option<&str> {
+        self.challenge_id.as_deref()
     }
 
     /// Units that are held: millisatoshi of a balance, one of a request or pack, none of a pass that was

@@ -5,10 +5,12 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
     ORIGIN, VARY, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::metering::{Hold, Receipt, X_TOLLHOUSE_LEFT};
+use crate::payment_auth::{PAYMENT_RECEIPT, receipt};
+use crate::types::Timestamp;
 
 /// The payment hash of the token that was used.
 const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
@@ -25,7 +27,7 @@ pub(super) const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 
 /// Headers of one hop, and those by which an upstream would steer clients or servers in front.
-const DROPPED: [&str; 10] = [
+const DROPPED: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -36,6 +38,8 @@ const DROPPED: [&str; 10] = [
     "upgrade",
     "alt-svc",
     "clear-site-data",
+    // It would be of another payment than the client's.
+    "payment-receipt",
 ];
 
 /// Headers that would let a cache keep what was paid for (THREATS 13).
@@ -98,6 +102,15 @@ pub(super) fn paid(headers: &mut HeaderMap, client: &HeaderMap, hold: &Hold, uni
     if client.contains_key(ORIGIN) && !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+}
+
+/// Gives whoever paid by the `Payment` scheme its receipt, with an answer that is a success: other answers
+/// must not have one (draft-httpauth-payment, "Receipt Status Semantics").
+pub(super) fn receipted(headers: &mut HeaderMap, status: StatusCode, hold: &Hold, now: Timestamp) {
+    let paid = hold.challenge_id().filter(|_| status.is_success());
+    if let Some(receipt) = paid.and_then(|id| receipt(id, hold.sale().payment_hash, now)) {
+        headers.insert(PAYMENT_RECEIPT, receipt);
     }
 }
 

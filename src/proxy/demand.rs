@@ -25,7 +25,9 @@ pub(super) fn demand(offered: &Offered, reader: Reader) -> Response {
         Reader::Browser => open_to_all(page::page(offered)),
     };
     let headers = response.headers_mut();
-    headers.insert(WWW_AUTHENTICATE, offered.challenge().header_value());
+    for challenge in offered.challenges() {
+        headers.append(WWW_AUTHENTICATE, challenge);
+    }
     headers.insert(VARY, HeaderValue::from_static("Accept, Authorization, Prefer"));
     if let Some(offer) = offered.applied() {
         let applied = HeaderValue::try_from(format!("{L402_OFFER}={offer}"))

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::ProxyState;
 use super::answer::Problem;
-use super::answer_headers::{paid, passing, settled, told};
+use super::answer_headers::{paid, passing, receipted, settled, told};
 use super::body::{ClientBody, UpstreamBody};
 use super::demand::{Reader, demand};
 use super::target;
@@ -98,6 +98,7 @@ impl ProxyState {
         if let Err(dear) = hold.head(parts.status, &parts.headers, length) {
             return self.too_dear(asked, hold, dear);
         }
+        receipted(&mut parts.headers, parts.status, &hold, self.checkout.now());
         if bodiless {
             paid(&mut parts.headers, request.headers(), &hold, Unit::Spent);
             hold.record_head(parts.status, &parts.headers, 0);

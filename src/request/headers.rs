@@ -44,11 +44,12 @@ const CLAIMS: [&str; 18] = [
 ];
 
 /// Headers that `Connection` may not nominate: to strip them would change what the request means.
-const NOT_NOMINABLE: [&str; 12] = [
+const NOT_NOMINABLE: [&str; 13] = [
     "host",
     "authorization",
     "macaroon",
     "grpc-metadata-macaroon",
+    "payment-authorization",
     "cookie",
     "content-length",
     "content-type",

@@ -59,17 +59,21 @@ impl GrantRow {
     }
 
     /// Whether `sale` says the same as what was redeemed first.
+    ///
+    /// A single request may be redeemed in either dialect, of which one does not carry the route and the
+    /// token's end: what was said first stays. The token's id says that both are of one payment.
     pub(super) fn is_of(&self, sale: &Sale) -> bool {
         let grant = &self.grant;
         let units = grant.budget.map_or(grant.sold, |budget| budget.units);
+        let single = sale.kind == Kind::Request;
         // A granted token was given for the service, on no route's terms.
-        let route = sale.kind == Kind::Granted || self.route == sale.route;
+        let route = single || sale.kind == Kind::Granted || self.route == sale.route;
         self.token_id == sale.token_id
             && self.service == sale.service
             && route
             && (grant.kind, grant.lasts) == (sale.kind, sale.lasts)
             && (units, grant.price) == (sale.units, sale.sold)
-            && grant.valid_until == sale.valid_until
+            && (single || grant.valid_until == sale.valid_until)
     }
 }
 

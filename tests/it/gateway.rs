@@ -35,13 +35,13 @@ use upstream::Origin;
 
 mod abuse;
 mod allowance;
+mod charges;
 mod client;
 mod credentials;
 mod discovery;
 mod doubts;
 mod flood;
 mod headers;
-mod limits;
 mod metered;
 mod money;
 mod offers;

@@ -9,7 +9,9 @@ use super::samples::tried;
 use super::terms::{Built, optional, terms};
 use super::words::{self, Wrong};
 use super::{HeaderSpec, RouteSpec, Spec, SpecFault};
-use crate::catalog::{About, DEFAULT_ROUTE, Mode, PathPattern, Route, RouteTable, Service, Terms, Upstream};
+use crate::catalog::{
+    About, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms, Upstream,
+};
 use crate::types::Name;
 use crate::types::path::lies_under;
 
@@ -100,6 +102,7 @@ impl Spec {
         let upstream_host =
             optional(self.upstream_host.as_deref(), "upstream_host", words::host_and_port, faults);
         let openapi = optional(self.openapi.as_deref(), "openapi", words::path, faults);
+        let dialects = self.dialects(faults);
         let headers = self.headers(env, faults);
 
         let default = words::name(DEFAULT_ROUTE).expect("the default route's name is a name");
@@ -117,6 +120,7 @@ impl Spec {
             path,
             mode: mode?,
             about: About { title: self.title.clone(), description: self.description.clone(), openapi },
+            dialects,
             terms: Arc::new(built?.terms),
             routes,
             upstream,
@@ -133,6 +137,20 @@ impl Spec {
                 None
             }
         }
+    }
+
+    fn dialects(&self, faults: &mut Vec<SpecFault>) -> Dialects {
+        let Some(wanted) = &self.dialects else { return Dialects::default() };
+        for (index, word) in wanted.iter().enumerate().filter(|(_, w)| !Dialects::WORDS.contains(&w.as_str()))
+        {
+            let bad = words::one_of(word, "a dialect", &Dialects::WORDS);
+            faults.push(SpecFault::new(format!("dialects[{index}]"), bad));
+        }
+        if wanted.is_empty() {
+            let help = "Leave the line out for [\"l402\", \"payment\"].";
+            faults.push(SpecFault::new("dialects", Wrong::new("a 402 that says no price", help)));
+        }
+        Dialects::of(wanted.iter().map(String::as_str))
     }
 
     fn headers(&self, env: Lookup<'_>, faults: &mut Vec<SpecFault>) -> Vec<(HeaderName, HeaderValue)> {

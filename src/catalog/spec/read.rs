@@ -16,6 +16,7 @@ const TIERS: &str = "Write tiers = [{ up_to = 100, price = \"2 sat\" }, { price 
 const HEADERS: &str =
     "Write upstream_headers = { Authorization = { env = \"UPSTREAM_KEY\" }, X-Plan = \"gold\" }.";
 const PLAIN_HEADERS: &str = "Write a table of strings, such as { Accept = \"text/plain\" }.";
+const DIALECTS: &str = "Write dialects = [\"l402\", \"payment\"].";
 const FREE: &str = "Write free = { requests = 20, per = \"day\", by = \"ip\" }.";
 const PRICE: &str = "Write a string, such as \"50 sat\", or { formula = \"1000 + request.size_bytes\", ceiling = \"100 sat\" }.";
 
@@ -46,12 +47,19 @@ fn service(fields: &mut Fields<'_, '_>) -> Spec {
         upstream_host: fields.text("upstream_host"),
         upstream_headers: upstream_headers(fields),
         openapi: fields.text("openapi"),
+        dialects: dialects(fields),
         terms: terms(fields),
         samples: fields
             .tables("samples", "Write samples = [{ path = \"/v1/chat\", body = '{\"n\":3}' }].", sample)
             .unwrap_or_default(),
         route: fields.tables("route", "Begin each with a line [[service.route]].", route).unwrap_or_default(),
     }
+}
+
+fn dialects(fields: &mut Fields<'_, '_>) -> Option<Vec<String>> {
+    let list = fields.list("dialects", DIALECTS)?;
+    let words = list.iter().enumerate();
+    Some(words.filter_map(|(index, word)| fields.text_of(&format!("dialects[{index}]"), word)).collect())
 }
 
 fn route(fields: &mut Fields<'_, '_>) -> RouteSpec {

@@ -41,6 +41,7 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
     let value = with(json!({
         "title": "A model", "description": "Answers", "mode": "shadow", "host": "api.example",
         "strip_prefix": "/llm", "upstream_host": "inner:81", "openapi": "/openapi.json",
+        "dialects": ["lsat", "l402"],
         "upstream_headers": { "Authorization": { "env": "UPSTREAM_KEY", "prefix": "Bearer " }, "X-Plan": "gold" },
         "price": "0.002 USD", "fallback": "60 sat",
         "offers": ["request", { "pack": 100, "price": "4000 sat", "name": "hundred" },
@@ -59,6 +60,8 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
     }));
     let service = compiled(value.clone()).expect("in order");
     assert_eq!(service.mode, Mode::Shadow);
+    assert_eq!(service.dialects.words(), ["lsat", "l402"]);
+    assert_eq!(compiled(with(json!({}))).expect("in order").dialects.words(), ["l402", "payment"]);
     let offers: Vec<&str> = service.terms.offers.iter().map(|offer| offer.name.as_str()).collect();
     assert_eq!(offers, ["request", "hundred", "pass-1-day", "balance-10000-sat"]);
     assert_eq!(service.terms.restore.to_string(), "5xx, 404");
@@ -100,6 +103,8 @@ fn what_cannot_work_is_refused_by_name() {
     refused(json!({ "price": "0 sat" }), "price", "Write \"free\"");
     refused(json!({ "price": null }), "price", "it is missing");
     refused(json!({ "mode": "of" }), "mode", "Did you mean \"off\"?");
+    refused(json!({ "dialects": ["l402", "paymet"] }), "dialects[1]", "Did you mean \"payment\"?");
+    refused(json!({ "dialects": [] }), "dialects", "says no price");
     refused(json!({ "fallback": "1 USD" }), "fallback", "needs an exchange rate");
     refused(json!({ "per": "1 MB" }), "per", "belongs to tiers");
     refused(json!({ "offers": [] }), "offers", "nothing is offered");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Spec;
 
 /// The order of settings, for every table; what is not named comes last.
-const ORDER: [&str; 40] = [
+const ORDER: [&str; 41] = [
     "name",
     "title",
     "description",
@@ -20,6 +20,7 @@ const ORDER: [&str; 40] = [
     "upstream_host",
     "upstream_headers",
     "openapi",
+    "dialects",
     "formula",
     "pack",
     "pass",

@@ -29,13 +29,7 @@ fn success(seed: u8) -> OutgoingState {
 }
 
 fn intent(seed: u8) -> Intent {
-    Intent {
-        payment_hash: hash(seed),
-        bolt11: ask(seed).bolt11,
-        amount: msat(5_000),
-        max_fee: Msat::ZERO,
-        wallet: None,
-    }
+    Intent { payment_hash: hash(seed), bolt11: ask(seed).bolt11, amount: msat(5_000), max_fee: Msat::ZERO }
 }
 
 #[tokio::test]

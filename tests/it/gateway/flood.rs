@@ -128,7 +128,7 @@ fn offered(answers: &mut impl BufRead) -> String {
         let (name, value) = line.trim_end().split_once(':').unwrap_or_default();
         match name {
             "content-length" => length = value.trim().parse().expect("a length"),
-            "www-authenticate" => challenged = value.trim().starts_with("L402 macaroon="),
+            "www-authenticate" => challenged |= value.trim().starts_with("L402 macaroon="),
             _ => {}
         }
     }
