@@ -76,7 +76,9 @@ pub fn canonical_path(path: &str) -> Result<String, PathFault> {
             _ => {}
         }
     }
-    Ok(encode(&decoded))
+    let path = encode(&decoded);
+    // Raw octets beyond ASCII have grown threefold.
+    if path.len() > MAX_PATH_BYTES { Err(PathFault::TooLong) } else { Ok(path) }
 }
 
 /// Decodes every escape, and refuses those that hide a separator.
@@ -90,7 +92,6 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, PathFault> {
                 match byte {
                     b'/' => return Err(PathFault::EncodedSlash),
                     b'.' => return Err(PathFault::DotSegment),
-                    b'%' if escaped(&tail[2..]).is_some() => return Err(PathFault::DoubleEscape),
                     _ => {}
                 }
                 rest = &tail[2..];
@@ -108,6 +109,10 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, PathFault> {
             0..=0x1f | 0x7f => return Err(PathFault::Control),
             _ => decoded.push(byte),
         }
+    }
+    // Of what was decoded, for the digits may have been escaped as well: `%25%32%65`.
+    if decoded.windows(3).any(|octets| octets[0] == b'%' && escaped(&octets[1..]).is_some()) {
+        return Err(PathFault::DoubleEscape);
     }
     Ok(decoded)
 }
@@ -176,6 +181,8 @@ mod tests {
             ("/paid%2", PathFault::BadEscape),
             ("/paid%zz", PathFault::BadEscape),
             ("/free/%252e%252e/paid", PathFault::DoubleEscape),
+            ("/free/%25%32%65%25%32%65/paid", PathFault::DoubleEscape),
+            ("/free/%252%65/paid", PathFault::DoubleEscape),
             ("/%c0%ae", PathFault::NotUtf8),
             ("/%ff", PathFault::NotUtf8),
             ("/a?b", PathFault::NotAPath),
@@ -184,6 +191,7 @@ mod tests {
             assert_eq!(canonical_path(path), Err(fault), "{path}");
         }
         assert_eq!(canonical_path(&format!("/{}", "a".repeat(MAX_PATH_BYTES))), Err(PathFault::TooLong));
+        assert_eq!(canonical_path(&format!("/{}", "\u{e9}".repeat(2_000))), Err(PathFault::TooLong));
     }
 
     #[test]

@@ -38,6 +38,17 @@ impl Chance {
         (length > 0).then(|| &list[usize::try_from(self.below(length)).expect("an index")])
     }
 
+    /// An index below `length`, which is not zero.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        let drawn = self.below(u64::try_from(length).expect("it fits"));
+        usize::try_from(drawn).expect("an index")
+    }
+
+    /// Any byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
     /// Another generator, for another thread.
     pub(crate) fn fork(&mut self) -> Chance {
         Chance(self.next())

@@ -50,6 +50,7 @@ mod pay_page;
 mod priced;
 mod replays;
 mod shadow;
+mod smuggling;
 mod streams;
 mod tls;
 mod upstream;

@@ -24,6 +24,7 @@ mod fetch_killed;
 mod fetch_pays;
 mod fetch_world;
 mod forward_auth;
+mod fuzz;
 mod gateway;
 mod integration;
 mod keys;

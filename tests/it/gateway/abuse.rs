@@ -33,6 +33,7 @@ async fn no_spelling_of_a_paid_path_is_free() {
         ("/free/.%2E/paid", 400),
         ("/free/..%2fpaid", 400),
         ("/free/%252e%252e/paid", 400),
+        ("/free/%25%32%65%25%32%65/paid", 400),
         ("/./paid", 400),
         ("//paid", 400),
         ("///paid", 400),
