@@ -30,10 +30,11 @@ use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
+use crate::request::Proxies;
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
-use crate::{api, ui};
+use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
 use listener::Ending;
@@ -112,9 +113,11 @@ impl Appliance {
         let table = storefront.catalog().current();
         let sample_url = sample_path(table.services()).map(|path| format!("{public}{path}"));
         let catalog = Arc::clone(storefront.catalog());
-        let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending)?;
+        let terms = CheckoutConfig { limits: blueprint.entrance.limits.clone(), ..CheckoutConfig::default() };
+        let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending, terms)?;
         let told = blueprint.public_url.as_ref().map(trimmed);
-        let gate = gateway_router(checkout.clone(), &public, told, &serving)?;
+        let proxies = blueprint.entrance.proxies.clone();
+        let gate = gateway_router(checkout.clone(), &public, told, proxies, &serving)?;
         let origin = reachable(admin);
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
@@ -261,6 +264,7 @@ fn checkout(
     outside: &Outside,
     recent: &Arc<RecentChallenges>,
     ending: &Ending,
+    terms: CheckoutConfig,
 ) -> Result<Checkout> {
     let minter: Arc<dyn Minter> = node.clone();
     let exchange: Arc<dyn Exchange> = outside.rates.clone();
@@ -275,18 +279,19 @@ fn checkout(
         entropy: ground.entropy.clone(),
         cut: ending.cut.clone(),
     };
-    Ok(Checkout::new(parts, CheckoutConfig::default()))
+    Ok(Checkout::new(parts, terms))
 }
 
 fn gateway_router(
     checkout: Checkout,
     public: &str,
     public_url: Option<String>,
+    proxies: Proxies,
     tracker: &TaskTracker,
 ) -> Result<axum::Router> {
     let scheme = if public.starts_with("https:") { "https" } else { "http" };
     let public_scheme = HeaderValue::from_static(scheme);
-    let config = ProxyConfig { public_scheme, public_url, ..ProxyConfig::default() };
+    let config = ProxyConfig { public_scheme, public_url, proxies, ..ProxyConfig::default() };
     Ok(proxy::router(ProxyState::new(checkout, config, tracker.clone())?))
 }
 
@@ -333,7 +338,7 @@ async fn admin_router(
     });
     keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
     let link = claim::ensure(&operator, dir).await?;
-    let router = web::finish(api::router().merge(ui::router()), operator);
+    let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), operator);
     Ok((router, link.map(|link| link.url().to_owned())))
 }
 

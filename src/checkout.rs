@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Matched, Mode, RouteTable};
 use crate::clock::{Clock, Entropy};
-use crate::gate::{Decision, Gate, Permit, Priced, Wanted};
-use crate::l402::{Keyring, Malformed, UnknownCaveats, carries_credential};
+use crate::gate::{Decision, Gate, Permit, Priced, Wanted, Why};
+use crate::l402::{Keyring, Malformed, UnknownCaveats, carries_credential, looks_paid};
 use crate::ledger::{RecentChallenges, ReserveRefused};
 use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays, Shadowed};
 use crate::payment_auth;
@@ -21,7 +21,8 @@ use crate::ports::{CannotReceive, Minter};
 use crate::pricing::{Exchange, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
-use crate::types::{PaymentHash, Timestamp};
+use crate::throttle::{Limits, Throttle, TooMany};
+use crate::types::{Kind, PaymentHash, Timestamp};
 
 mod allowance;
 mod application;
@@ -53,6 +54,8 @@ pub struct CheckoutConfig {
     pub unknown_caveats: UnknownCaveats,
     /// How many answers are kept for clients that lost theirs.
     pub replays: ReplayLimits,
+    /// How often one may ask without paying.
+    pub limits: Limits,
 }
 
 /// What the checkout works with.
@@ -85,6 +88,7 @@ pub struct Checkout {
     gate: Gate,
     replays: Arc<Replays>,
     allowances: Arc<Allowances>,
+    throttle: Arc<Throttle>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -116,6 +120,9 @@ pub enum Refused {
     /// The credential cannot be read: 400.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Whoever asks does so too often: 429.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// What is left of the token is held by requests that are under way: 409, and again in a second.
     #[error("this token is in use by another request that is still under way")]
     InFlight,
@@ -138,12 +145,18 @@ impl Checkout {
     pub fn new(parts: CheckoutParts, config: CheckoutConfig) -> Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
-        Checkout { parts, gate, replays, allowances: Arc::default() }
+        let throttle = Arc::new(Throttle::new(&config.limits, Arc::clone(&parts.clock)));
+        Checkout { parts, gate, replays, allowances: Arc::default(), throttle }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// Counts who asks how often, for other faces that cost nothing.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// The price list in force.
@@ -195,6 +208,16 @@ impl Checkout {
             path: request.path(),
             price: &pricing,
         };
+        let (throttle, peer) = (&self.throttle, request.peer());
+        // Who failed too often is not looked into again, unless it has the look of being paid for.
+        if paying
+            && let Err(refused) = throttle.failing(peer)
+            && !looks_paid(headers)
+        {
+            return Outcome::Refused(refused.into());
+        }
+        let challenge = || throttle.challenge(peer);
+        let failed = || throttle.failure(peer).and_then(|()| throttle.challenge(peer));
         match self.gate.decide(&wanted, headers, now) {
             Decision::Malformed(malformed) => Outcome::Refused(malformed.into()),
             Decision::Admit(permit) => {
@@ -204,11 +227,19 @@ impl Checkout {
                     quote: permit.quote().cloned(),
                 };
                 match self.reserve(*permit, bill, request).await {
-                    Ok(hold) => Outcome::Admitted(matched, hold),
+                    Ok(hold) => {
+                        if hold.sale().kind == Kind::Request {
+                            throttle.paid(peer);
+                        }
+                        Outcome::Admitted(matched, hold)
+                    }
                     Err(Unreserved::Kept(kept)) => Outcome::Replayed(kept),
                     Err(Unreserved::Ledger(error)) => Outcome::Refused(Refused::Ledger(error)),
                     Err(Unreserved::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
-                    Err(Unreserved::Refused(why)) => counter.offer(why.code(), why.to_string()),
+                    Err(Unreserved::Refused(why)) => match failed() {
+                        Ok(()) => counter.offer(why.code(), why.to_string()),
+                        Err(refused) => Outcome::Refused(refused.into()),
+                    },
                 }
             }
             Decision::Unpriced { why, payment_hash } => match self.kept(&payment_hash, request).await {
@@ -222,7 +253,11 @@ impl Checkout {
                 {
                     return Outcome::Replayed(kept);
                 }
-                counter.offer_for(&why)
+                let turn = if matches!(why, Why::Refused(_)) { failed() } else { challenge() };
+                match turn {
+                    Ok(()) => counter.offer_for(&why),
+                    Err(refused) => Outcome::Refused(refused.into()),
+                }
             }
         }
     }

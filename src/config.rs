@@ -4,6 +4,7 @@
 //! reported, and names the file, the line and the setting. Nothing here touches the network.
 
 mod document;
+mod gateway;
 mod layer;
 mod location;
 mod node;
@@ -17,8 +18,7 @@ mod value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use url::Url;
-
+pub use gateway::{Entrance, Gateway, ProxyProtocol};
 pub use layer::{Environment, Flags, Shown};
 pub use location::{config_file, state_dir};
 pub use place::AdminPlace;
@@ -62,15 +62,6 @@ pub struct Settings {
     /// What is allowed but doubtful.
     pub warnings: Vec<Problem>,
     env: Environment,
-}
-
-/// The listener that customers use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Its address as customers see it, when something stands in front.
-    pub public_url: Option<Url>,
 }
 
 /// The listener that the operator uses.
@@ -180,15 +171,8 @@ impl Settings {
             path
         });
 
-        let mut section = top.section("gateway");
-        let listen = layers.one(&mut section, "listen", value::listen);
-        let (gateway_listen, gateway_source) = or_default(listen, || SocketAddr::from(([0, 0, 0, 0], 8402)));
-        layers.show("gateway.listen", gateway_listen.to_string(), gateway_source);
-        let public_url = layers.one(&mut section, "public_url", value::base_url).map(|(url, source)| {
-            layers.show("gateway.public_url", url.as_str(), source);
-            url
-        });
-        layers.problems.extend(section.finish());
+        let mut warnings = Vec::new();
+        let gateway = gateway::read(&mut layers, &mut top, &mut warnings);
 
         let mut section = top.section("admin");
         let listen = layers.one(&mut section, "listen", value::listen);
@@ -199,8 +183,7 @@ impl Settings {
         layers.show("admin.allowed_hosts", listed(&allowed_hosts), source);
         layers.problems.extend(section.finish());
 
-        let mut warnings = Vec::new();
-        if same_listener(gateway_listen, admin_listen) {
+        if same_listener(gateway.listen, admin_listen) {
             let what = format!("{admin_listen} is the gateway's listener too");
             let help = "The operator's page never shares a listener with customers: give it another port.";
             layers.problems.push(origin.problem_from(admin_source, "admin.listen", Bad::new(what, help)));
@@ -215,7 +198,7 @@ impl Settings {
         layers.problems.extend(section.finish());
         let forward_auth = asked.map(|(listen, source)| {
             layers.show("forward_auth.listen", listen.to_string(), source.clone());
-            if same_listener(listen, gateway_listen) || same_listener(listen, admin_listen) {
+            if same_listener(listen, gateway.listen) || same_listener(listen, admin_listen) {
                 let what = format!("{listen} is another listener's");
                 let help = "Other proxies ask on a listener of their own: give it another port.";
                 layers.problems.push(origin.problem_from(
@@ -259,7 +242,7 @@ impl Settings {
             (Some(data_dir), Some(node)) if problems.is_empty() => Ok(Settings {
                 file: origin.path,
                 data_dir,
-                gateway: Gateway { listen: gateway_listen, public_url },
+                gateway,
                 admin: Admin { listen: admin_listen, allowed_hosts },
                 forward_auth,
                 node,

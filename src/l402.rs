@@ -40,7 +40,7 @@ pub use received::{NoChallenge, ReceivedChallenge, authorization, parse_challeng
 pub use refusal::Refusal;
 pub use sold::{NotQuotable, Quoted, Sold};
 pub use token::{NoMasterKey, Token};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, looks_paid, verify};
 pub use wire::{MAX_CAVEATS, MAX_MACAROON_BYTES};
 
 /// A target of `log` that may carry signatures: a subscriber has to turn it off at every level.

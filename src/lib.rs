@@ -19,6 +19,7 @@
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
+//! | 2 | [`throttle`] | who asks too often, and who is too slow |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
@@ -34,6 +35,7 @@
 //! | 8 | [`api`] | the operator's JSON API |
 //! | 8 | [`ui`] | the operator's pages |
 //! | 8 | [`forward_auth`] | decides and debits for another proxy that forwards |
+//! | 8 | [`wallet_face`] | a wallet with limits for other programs, in the words of LND's REST interface |
 //! | 9 | [`config`] | the settings, each with its source |
 //! | 10 | [`app`] | composition root: builds the parts, serves the listeners, ends in order |
 //! | 11 | [`sandbox`] | regtest in the box: chain, shop, payer, sample API, customers |
@@ -68,7 +70,9 @@ pub mod sandbox;
 pub mod secrets;
 pub mod store;
 pub mod storefront;
+pub mod throttle;
 pub mod types;
 pub mod ui;
+pub mod wallet_face;
 pub mod web;
 pub mod webhooks;

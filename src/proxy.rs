@@ -60,7 +60,7 @@ use rustls::pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 
 use crate::checkout::{Checkout, Outcome};
-use crate::request::admit;
+use crate::request::{Proxies, admit};
 
 mod answer;
 mod answer_headers;
@@ -113,7 +113,9 @@ pub struct ProxyConfig {
     pub pool_size: usize,
     /// Largest response head, in bytes.
     pub max_buffer: usize,
-    /// What upstreams read in `X-Forwarded-Proto`: `https` behind something that ends TLS.
+    /// The proxies in front that say who asks.
+    pub proxies: Proxies,
+    /// What upstreams read in `X-Forwarded-Proto` where nobody who is trusted says it.
     pub public_scheme: HeaderValue,
     /// The gateway's address as customers see it, without a slash at its end, where that is known.
     pub public_url: Option<String>,
@@ -131,6 +133,7 @@ impl Default for ProxyConfig {
             pool_idle: Duration::from_secs(3),
             pool_size: 64,
             max_buffer: 128 * 1024,
+            proxies: Proxies::default(),
             public_scheme: HeaderValue::from_static("http"),
             public_url: None,
             trust: UpstreamTrust::Public,
@@ -180,7 +183,8 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The gateway is misassembled.")
             .render();
     };
-    let request = match admit(&parts, peer.ip()) {
+    let asker = state.config.proxies.asker(&parts.headers, peer.ip());
+    let request = match asker.and_then(|asker| admit(&parts, asker)) {
         Ok(request) => request,
         Err(refused) => return Problem::from(refused).render(),
     };

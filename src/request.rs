@@ -6,15 +6,18 @@
 use std::net::IpAddr;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use thiserror::Error;
 
 use crate::types::host::canonical_host;
 use crate::types::path::{PathFault, canonical_path};
 
+mod asker;
 mod headers;
 mod json;
 
+pub use asker::{Asker, ForwardedBy, Proxies};
 pub use json::{MAX_JSON_BYTES, may_be_json, plain_json};
 
 /// Longest query that is forwarded, in bytes.
@@ -33,6 +36,7 @@ pub struct CanonicalRequest {
     query: Option<String>,
     headers: HeaderMap,
     peer: IpAddr,
+    scheme: Option<Scheme>,
 }
 
 impl std::fmt::Debug for CanonicalRequest {
@@ -69,9 +73,14 @@ impl CanonicalRequest {
         &self.headers
     }
 
-    /// The address that the request came from.
+    /// The client's address: the connection's, or what a trusted proxy says. Never IPv4 in IPv6.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// Whether the client asked with TLS, where that is known.
+    pub fn scheme(&self) -> Option<&Scheme> {
+        self.scheme.as_ref()
     }
 }
 
@@ -97,11 +106,12 @@ impl Inadmissible {
     }
 }
 
-/// Lets a request in.
+/// Lets a request of `asker` in: an address, or what [`Proxies::asker`] found.
 ///
 /// # Errors
 /// When two servers might read it in two ways, or when it is no request that a gateway forwards.
-pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissible> {
+pub fn admit(parts: &Parts, asker: impl Into<Asker>) -> Result<CanonicalRequest, Inadmissible> {
+    let Asker { address: peer, scheme, host: told } = asker.into();
     if let Some(code) = parts.headers.get(&REFUSED) {
         return Err(refused(code.as_bytes()));
     }
@@ -115,7 +125,10 @@ pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissib
     if parts.version == Version::HTTP_09 {
         return Err(Inadmissible::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP/0.9"));
     }
-    let host = host(parts)?;
+    let host = match (host(parts)?, told) {
+        (host, None) => host,
+        (_, Some(told)) => told_host(&told)?,
+    };
     let path = canonical_path(parts.uri.path()).map_err(|fault| match fault {
         PathFault::TooLong => Inadmissible::new(StatusCode::URI_TOO_LONG, "path_too_long", fault.to_string()),
         other => Inadmissible::bad("bad_path", other.to_string()),
@@ -123,7 +136,7 @@ pub fn admit(parts: &Parts, peer: IpAddr) -> Result<CanonicalRequest, Inadmissib
     let query = parts.uri.query().map(query).transpose()?;
     framing(&parts.headers)?;
     let headers = headers::cleaned(&parts.headers)?;
-    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer })
+    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer, scheme })
 }
 
 /// Set by whoever read the bytes before us and could not tell where the request ends.
@@ -171,6 +184,13 @@ fn host(parts: &Parts) -> Result<String, Inadmissible> {
         (None, _) => return Err(bad("no Host header")),
     };
     canonical_host(text).map_err(|fault| bad(&format!("the Host header is {fault}")))
+}
+
+/// The host that a trusted proxy says the client asked.
+fn told_host(told: &HeaderValue) -> Result<String, Inadmissible> {
+    let bad = |detail: &str| Inadmissible::bad("bad_host", detail);
+    let told = told.to_str().map_err(|_| bad("the forwarded host is not text"))?;
+    canonical_host(told).map_err(|fault| bad(&format!("the forwarded host is {fault}")))
 }
 
 fn query(query: &str) -> Result<String, Inadmissible> {

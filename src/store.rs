@@ -5,6 +5,7 @@
 //! disk; readers are read-only and see committed data; a hold ends exactly once.
 
 mod audit;
+mod budgets;
 mod bytes;
 mod counters;
 mod deliveries;
@@ -32,6 +33,7 @@ mod shadow;
 mod spends;
 mod sweep;
 mod totals;
+mod wallets;
 mod webhooks;
 mod writer;
 
@@ -51,6 +53,7 @@ use crate::moment::Moment;
 use crate::types::Timestamp;
 
 pub use audit::AuditReport;
+pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;
 pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
@@ -69,6 +72,7 @@ pub use search::{GrantFilter, GrantState};
 pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use spends::{Charge, SpendRow};
 pub use totals::Totals;
+pub use wallets::{WalletPages, WalletPayment};
 pub use webhooks::{Choose, NewWebhook, WebhookRow};
 
 use page::Page;

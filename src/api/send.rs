@@ -48,6 +48,7 @@ pub(super) async fn pay(
         bolt11: send.invoice,
         max_amount: send.max_amount_msat.unwrap_or(Msat::MAX),
         max_fee: send.max_fee_msat.unwrap_or(USUAL_FEE),
+        wallet: None,
     };
     let row = op.parts.outbox.pay(ask, wait).await.map_err(refused)?;
     Ok(Json(shown(&row)))

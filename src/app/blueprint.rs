@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::catalog::spec::Spec;
-use crate::config::Settings;
+use crate::config::{Entrance, Settings};
 use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
 use crate::secrets;
@@ -33,6 +33,8 @@ pub struct Blueprint {
     pub allowed_hosts: Vec<String>,
     /// The gateway's address as customers see it, when something stands in front.
     pub public_url: Option<Url>,
+    /// Whose word is taken for who asks at the gateway, and how often one may.
+    pub entrance: Entrance,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
     /// What files say is sold.
@@ -67,6 +69,7 @@ impl Blueprint {
             forward_auth,
             allowed_hosts: settings.admin.allowed_hosts,
             public_url: settings.gateway.public_url,
+            entrance: settings.gateway.entrance,
             rates: settings.rates,
             services,
             stock: Vec::new(),

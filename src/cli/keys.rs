@@ -9,6 +9,7 @@ use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
 use crate::config::Environment;
+use crate::types::Msat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KeysArgs {
@@ -21,13 +22,20 @@ pub(super) struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum Keys {
     /// Make a key, and show it once
+    #[command(visible_alias = "create")]
     Add {
         /// What it is for
         #[arg(long)]
         label: String,
-        /// read, pay, admin, integrate or forward_auth; may be said several times
+        /// read, pay, admin, integrate, forward_auth or wallet; may be said several times
         #[arg(long, required = true, value_delimiter = ',')]
         scope: Vec<String>,
+        /// Of a wallet: what it may pay in a day (UTC), fees included, such as "5000 sat"
+        #[arg(long, value_name = "AMOUNT", required_if_eq("scope", "wallet"))]
+        per_day: Option<Msat>,
+        /// Of a wallet: what one payment may cost, fee included [default: what it may pay in a day]
+        #[arg(long, value_name = "AMOUNT", requires = "per_day")]
+        per_payment: Option<Msat>,
     },
     /// All keys, revoked ones too
     List,
@@ -41,13 +49,28 @@ enum Keys {
 /// Adds, lists or revokes.
 pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Keys::Add { label, scope } => {
-            let made = admin.post("/api/v1/keys", &json!({ "label": label, "scopes": scope })).await?;
+        Keys::Add { label, scope, per_day, per_payment } => {
+            let mut wanted = json!({ "label": label, "scopes": scope });
+            for (name, limit) in [("per_day_msat", per_day), ("per_payment_msat", per_payment)] {
+                if let Some(limit) = limit {
+                    wanted[name] = limit.msat().into();
+                }
+            }
+            let made = admin.post("/api/v1/keys", &wanted).await?;
+            let macaroon = made["macaroon"].as_str();
             if !args.operator.json() {
                 // The key alone is on stdout, so that a script can catch it.
-                warn("This is the only time that the key is shown. Send it as: Authorization: Bearer …");
+                warn(match macaroon {
+                    Some(_) => {
+                        "This is the only time that the key is shown. Give it to a client of LND's REST interface \
+                         as its macaroon in hexadecimal, with the operator's address as LND's."
+                    }
+                    None => {
+                        "This is the only time that the key is shown. Send it as: Authorization: Bearer …"
+                    }
+                });
             }
-            let key = made["key"].as_str().unwrap_or_default().to_owned();
+            let key = macaroon.or(made["key"].as_str()).unwrap_or_default().to_owned();
             Ok(Shown::new(made, key))
         }
         Keys::List => {
@@ -75,7 +98,20 @@ fn shown(listed: &Value) -> String {
             scopes.join(" "),
             moment(&key["created_at"]),
             if key["revoked_at"].is_null() { "live".to_owned() } else { "revoked".to_owned() },
+            today(&key["wallet"]),
         ]
     });
-    table(["ID", "LABEL", "SCOPES", "MADE", "STATE"], rows)
+    table(["ID", "LABEL", "SCOPES", "MADE", "STATE", "TODAY"], rows)
+}
+
+/// What a wallet has spent of its day, and what its payments under way may cost; nothing for other keys.
+fn today(wallet: &Value) -> String {
+    let amount = |name: &str| wallet[name].as_u64().and_then(|msat| Msat::new(msat).ok());
+    let (Some(spent), Some(limit)) = (amount("spent_today_msat"), amount("per_day_msat")) else {
+        return String::new();
+    };
+    match amount("reserved_today_msat").filter(|reserved| *reserved > Msat::ZERO) {
+        Some(reserved) => format!("{spent} of {limit} ({reserved} on their way)"),
+        None => format!("{spent} of {limit}"),
+    }
 }

@@ -38,6 +38,27 @@ pub struct Flags {
     /// The gateway's address as customers see it [env: TOLLHOUSE_GATEWAY_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     pub gateway_public_url: Option<String>,
+    /// A proxy in front that may say who asks, or its network [env: TOLLHOUSE_GATEWAY_TRUSTED_PROXIES]
+    #[arg(long, value_name = "NETWORK")]
+    pub gateway_trusted_proxies: Vec<String>,
+    /// What those proxies write: x-forwarded-for or forwarded [env: TOLLHOUSE_GATEWAY_FORWARDED_BY]
+    #[arg(long, value_name = "HEADER")]
+    pub gateway_forwarded_by: Option<String>,
+    /// Whether their connections begin with a PROXY header: off, v1, v2, any [env: TOLLHOUSE_GATEWAY_PROXY_PROTOCOL]
+    #[arg(long, value_name = "VERSION")]
+    pub gateway_proxy_protocol: Option<String>,
+    /// Challenges for one network, such as "600 per minute" [env: TOLLHOUSE_GATEWAY_LIMITS_CHALLENGES]
+    #[arg(long, value_name = "RATE")]
+    pub gateway_limits_challenges: Option<String>,
+    /// Challenges for all together [env: TOLLHOUSE_GATEWAY_LIMITS_ALL_CHALLENGES]
+    #[arg(long, value_name = "RATE")]
+    pub gateway_limits_all_challenges: Option<String>,
+    /// Credentials that are not good, of one network [env: TOLLHOUSE_GATEWAY_LIMITS_FAILURES]
+    #[arg(long, value_name = "RATE")]
+    pub gateway_limits_failures: Option<String>,
+    /// Credentials that are not good, of all together [env: TOLLHOUSE_GATEWAY_LIMITS_ALL_FAILURES]
+    #[arg(long, value_name = "RATE")]
+    pub gateway_limits_all_failures: Option<String>,
     /// Where the operator's page and API listen [env: TOLLHOUSE_ADMIN_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
@@ -100,6 +121,13 @@ impl Flags {
             "services_file" => self.services_file.as_slice(),
             "gateway.listen" => self.gateway_listen.as_slice(),
             "gateway.public_url" => self.gateway_public_url.as_slice(),
+            "gateway.trusted_proxies" => &self.gateway_trusted_proxies,
+            "gateway.forwarded_by" => self.gateway_forwarded_by.as_slice(),
+            "gateway.proxy_protocol" => self.gateway_proxy_protocol.as_slice(),
+            "gateway.limits.challenges" => self.gateway_limits_challenges.as_slice(),
+            "gateway.limits.all_challenges" => self.gateway_limits_all_challenges.as_slice(),
+            "gateway.limits.failures" => self.gateway_limits_failures.as_slice(),
+            "gateway.limits.all_failures" => self.gateway_limits_all_failures.as_slice(),
             "admin.listen" => self.admin_listen.as_slice(),
             "admin.allowed_hosts" => &self.admin_allowed_hosts,
             "forward_auth.listen" => self.forward_auth_listen.as_slice(),

@@ -58,6 +58,14 @@ network = "{network}"
 listen = "0.0.0.0:8402"
 # The address that customers use, when something stands in front.
 # public_url = "https://api.example.com"
+# Proxies in front, by address or network: from them, and only from them, X-Forwarded-For, -Proto and
+# -Host are believed. forwarded_by = "forwarded" reads the header Forwarded in their place.
+# trusted_proxies = ["127.0.0.1"]
+# Whether their connections begin with a header of the PROXY protocol: off, v1, v2 or any.
+# proxy_protocol = "off"
+# How often one network (IPv4 /24, IPv6 /48) and all together may ask without paying, and come with
+# credentials that are not good. "off" lifts a limit.
+# limits = { challenges = "600 per minute", all_challenges = "60000 per minute", failures = "120 per minute", all_failures = "12000 per minute" }
 
 [admin]
 # The operator's page and API. Keep it on this machine.

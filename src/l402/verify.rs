@@ -3,7 +3,9 @@
 //! Order: shape, epoch, chain of signatures, what was sold, what holders appended, preimage, and
 //! only then the request. Nothing about a token is told to whoever cannot sign its chain.
 
-use super::credential::Presented;
+use http::HeaderMap;
+
+use super::credential::{Presented, presented};
 use super::identifier::Identifier;
 use super::keys::MasterKeys;
 use super::narrowing::{Narrowed, UnknownCaveats, Use};
@@ -47,6 +49,24 @@ pub fn verify(
     narrowed.holds(how)?;
     let Narrowed { expires_at, limits, .. } = narrowed;
     Ok(Verified { identifier, preimage, sold, expires_at, limits })
+}
+
+/// Whether one of `headers`' L402 credentials brings a preimage of its own payment hash. That says nothing
+/// about whose token it is, and costs next to nothing to find out. What cannot be read, or is no L402
+/// credential, is not judged here.
+pub fn looks_paid(headers: &HeaderMap) -> bool {
+    presented(headers).map_or(true, |all| all.is_empty() || all.iter().any(brings_its_preimage))
+}
+
+fn brings_its_preimage(presented: &Presented) -> bool {
+    let Ok(macaroon) = Unverified::read(&presented.macaroon) else { return false };
+    let Ok(identifier) = Identifier::parse(&macaroon.identifier) else { return false };
+    let caveat = |caveat: &Vec<u8>| {
+        let value = caveat.strip_prefix(b"preimage=")?;
+        std::str::from_utf8(value).ok()?.trim().parse::<Preimage>().ok()
+    };
+    let appended: Vec<Preimage> = macaroon.caveats.iter().filter_map(caveat).collect();
+    proof(&identifier, presented.preimage.iter().chain(&appended)).is_ok()
 }
 
 /// The preimage, when there is one and every one that was given opens the payment hash.

@@ -14,11 +14,12 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning_invoice::Bolt11Invoice;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::ports::{Outgoing, Payer, SendFault};
-use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, StoreError};
+use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, OverBudget, StoreError};
 use crate::types::{AmountOutOfRange, Msat, PaymentHash};
 
 /// What the node never heard of.
@@ -33,6 +34,8 @@ pub struct PayAsk {
     pub max_amount: Msat,
     /// The most that routing may cost.
     pub max_fee: Msat,
+    /// The wallet that asks, by its key's number; `None` is the operator.
+    pub wallet: Option<i64>,
 }
 
 /// Why nothing was paid.
@@ -66,6 +69,12 @@ pub enum PayError {
         /// The caller's.
         limit: Msat,
     },
+    /// The wallet's limits do not reach.
+    #[error("{0}")]
+    OverBudget(#[from] OverBudget),
+    /// Another wallet, or the operator, has paid this hash or is paying it: its proof is theirs.
+    #[error("this invoice was paid already, or is being paid, for somebody else")]
+    AnothersPayment,
     /// The ledger cannot write, so nothing was sent.
     #[error("the ledger cannot be used: {0}")]
     Store(#[from] StoreError),
@@ -81,6 +90,10 @@ impl PayError {
             PayError::Amount(_) => "bad_amount",
             PayError::Expired => "invoice_expired",
             PayError::TooExpensive { .. } => "too_expensive",
+            PayError::OverBudget(OverBudget::Closed) => "wallet_closed",
+            PayError::OverBudget(OverBudget::Payment { .. }) => "over_payment_limit",
+            PayError::OverBudget(OverBudget::Day { .. }) => "over_day_limit",
+            PayError::AnothersPayment => "already_paid",
             PayError::Store(_) => "ledger_unavailable",
         }
     }
@@ -129,30 +142,47 @@ impl Outbox {
     /// When the invoice is not to be paid or the ledger cannot write; nothing was sent then.
     pub async fn pay(&self, ask: PayAsk, wait: Duration) -> Result<OutgoingRow, PayError> {
         let invoice = self.inside.read(&ask)?;
-        let ledger = &self.inside.ledger;
         // Before anything is sent: an end that comes at once is not missed.
-        let mut news = ledger.watch();
+        let news = self.inside.ledger.watch();
         let hash = invoice.payment_hash;
         let inside = Arc::clone(&self.inside);
         let started = self.tracker.spawn(async move { inside.start(&ask, &invoice).await });
         // A task that was ended by force leaves an intent that is asked about at the node.
         started.await.map_err(|_| StoreError::Closed)??;
+        let row = self.await_end(hash, news, wait).await?;
+        Ok(row.ok_or(StoreError::Corrupt("an intended payment vanished"))?)
+    }
+
+    /// Waits for the end of a payment for at most `wait`, and gives how it stands then; `None` when nobody
+    /// asked for it. Pays nothing.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn follow(&self, hash: PaymentHash, wait: Duration) -> Result<Option<OutgoingRow>, StoreError> {
+        self.await_end(hash, self.inside.ledger.watch(), wait).await
+    }
+
+    async fn await_end(
+        &self,
+        hash: PaymentHash,
+        mut news: watch::Receiver<i64>,
+        wait: Duration,
+    ) -> Result<Option<OutgoingRow>, StoreError> {
+        let ledger = &self.inside.ledger;
         let ended = async {
             loop {
                 news.borrow_and_update();
-                if let Some(row) = ledger.outgoing(hash).await?
-                    && row.state.is_final()
-                {
-                    return Ok::<_, StoreError>(row);
+                match ledger.outgoing(hash).await? {
+                    Some(row) if !row.state.is_final() => {}
+                    ended => return Ok::<_, StoreError>(ended),
                 }
                 news.changed().await.map_err(|_| StoreError::Closed)?;
             }
         };
-        if let Ok(row) = tokio::time::timeout(wait, ended).await {
-            return Ok(row?);
+        match tokio::time::timeout(wait, ended).await {
+            Ok(ended) => ended,
+            Err(_) => ledger.outgoing(hash).await,
         }
-        let row = ledger.outgoing(hash).await?;
-        Ok(row.ok_or(StoreError::Corrupt("an intended payment vanished"))?)
     }
 
     /// Asks the node about every payment whose end is not known. Call it once the node runs; it sends
@@ -207,7 +237,7 @@ impl Inside {
             None => None,
         };
         if stands.is_some_and(|state| !matches!(state, OutgoingState::Failed { .. })) {
-            return Ok(());
+            return self.may_join(ask, invoice).await;
         }
         if invoice.expired {
             return Err(PayError::Expired);
@@ -220,12 +250,20 @@ impl Inside {
             bolt11: ask.bolt11.trim().to_owned(),
             amount: invoice.amount,
             max_fee: ask.max_fee,
+            wallet: ask.wallet,
         };
         match self.ledger.intend(intent.clone()).await? {
-            Intended::New => self.send(&intent).await?,
-            Intended::Existing(_) => {}
+            Intended::New { max_fee } => Ok(self.send(&Intent { max_fee, ..intent }).await?),
+            Intended::OverBudget(over) => Err(over.into()),
+            Intended::Existing(_) => self.may_join(ask, invoice).await,
         }
-        Ok(())
+    }
+
+    /// A wallet gets the proof of what it paid itself; the operator of everything.
+    async fn may_join(&self, ask: &PayAsk, invoice: &Invoice) -> Result<(), PayError> {
+        let Some(key) = ask.wallet else { return Ok(()) };
+        let own = self.ledger.wallet_payment(key, invoice.payment_hash).await?;
+        own.map(drop).ok_or(PayError::AnothersPayment)
     }
 
     async fn send(&self, intent: &Intent) -> Result<(), StoreError> {

@@ -59,7 +59,7 @@ fn invoice(seed: u8, currency: Currency, amount: Option<u64>) -> String {
 
 fn ask(seed: u8) -> PayAsk {
     let bolt11 = invoice(seed, Currency::Regtest, Some(5_000));
-    PayAsk { bolt11, max_amount: msat(10_000), max_fee: msat(100) }
+    PayAsk { bolt11, max_amount: msat(10_000), max_fee: msat(100), wallet: None }
 }
 
 /// A node whose every answer the test decides.

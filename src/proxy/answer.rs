@@ -79,6 +79,10 @@ impl From<Refused> for Problem {
             Refused::Malformed(malformed) => {
                 Problem::new(StatusCode::BAD_REQUEST, malformed.code(), format!("{malformed}."))
             }
+            Refused::TooMany(why) => Problem {
+                retry_after: Some(why.retry_after()),
+                ..Problem::new(StatusCode::TOO_MANY_REQUESTS, why.code(), format!("There were {why}."))
+            },
             Refused::InFlight => Problem {
                 retry_after: Some(1),
                 ..Problem::new(

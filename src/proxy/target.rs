@@ -53,13 +53,14 @@ pub(super) fn headers(
     proto: &HeaderValue,
 ) -> HeaderMap {
     let mut headers = request.headers().clone();
-    let peer = request.peer().to_canonical().to_string();
+    let peer = request.peer().to_string();
     for (name, text) in [(X_FORWARDED_FOR, &*peer), (X_REAL_IP, &*peer), (X_FORWARDED_HOST, request.host())] {
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
     }
-    headers.insert(X_FORWARDED_PROTO, proto.clone());
+    let asked = request.scheme().and_then(|scheme| HeaderValue::from_str(scheme.as_str()).ok());
+    headers.insert(X_FORWARDED_PROTO, asked.unwrap_or_else(|| proto.clone()));
     frame(&mut headers, body);
     if let Some(host) = &upstream.host {
         headers.insert(HOST, host.clone());

@@ -21,6 +21,7 @@ use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
 use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
+use crate::config::Entrance;
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
@@ -385,6 +386,7 @@ fn blueprint(
         forward_auth: None,
         allowed_hosts: Vec::new(),
         public_url: None,
+        entrance: Entrance::default(),
         // A world in a box calls nobody.
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         services: Vec::new(),

@@ -70,14 +70,7 @@ impl Ledger {
     /// When the disk fails, or the key is there already.
     pub async fn add_api_key(&self, label: &str, hash: [u8; 32], scopes: &str) -> Result<i64, StoreError> {
         let (label, scopes) = (label.to_owned(), scopes.to_owned());
-        let work = move |page: &mut Page<'_>| {
-            let mut insert = page.connection.prepare_cached(
-                "INSERT INTO api_keys (label, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            insert.execute(params![label, hash.as_slice(), scopes, Stored(page.now)])?;
-            Ok(page.connection.last_insert_rowid())
-        };
-        self.0.writer.call(work).await
+        self.0.writer.call(move |page| add_key(page, &label, hash, &scopes)).await
     }
 
     /// The live key with this hash.
@@ -118,6 +111,14 @@ impl Ledger {
         };
         self.0.writer.call(work).await
     }
+}
+
+pub(super) fn add_key(page: &Page<'_>, label: &str, hash: [u8; 32], scopes: &str) -> Result<i64, StoreError> {
+    let mut insert = page
+        .connection
+        .prepare_cached("INSERT INTO api_keys (label, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![label, hash.as_slice(), scopes, Stored(page.now)])?;
+    Ok(page.connection.last_insert_rowid())
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {

@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::budgets::{self, OverBudget};
 use super::page::Page;
 use super::rows::{Stored, column};
+
 use super::{Ledger, StoreError, optional};
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
@@ -19,13 +21,20 @@ pub struct Intent {
     pub amount: Msat,
     /// The most that routing may cost.
     pub max_fee: Msat,
+    /// The wallet that asks, by its key's number; its limits bound amount and fee.
+    pub wallet: Option<i64>,
 }
 
 /// What became of noting an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intended {
     /// It is new, or the one before it failed: send it.
-    New,
+    New {
+        /// The most that routing may cost now: a wallet's limits may leave less than was asked for.
+        max_fee: Msat,
+    },
+    /// Its wallet may not pay it: nothing was noted.
+    OverBudget(OverBudget),
     /// It is known: do not send it.
     Existing(OutgoingRow),
 }
@@ -134,6 +143,13 @@ fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
     {
         return Ok(Intended::Existing(row));
     }
+    let max_fee = match intent.wallet {
+        Some(key) => match budgets::allowed_fee(page, key, intent.amount, intent.max_fee)? {
+            Ok(fee) => fee,
+            Err(over) => return Ok(Intended::OverBudget(over)),
+        },
+        None => intent.max_fee,
+    };
     let mut upsert = page.connection.prepare_cached(
         "INSERT INTO outgoing (payment_hash, bolt11, amount_msat, max_fee_msat, state, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?5)
@@ -144,10 +160,11 @@ fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
         Stored(intent.payment_hash),
         intent.bolt11,
         Stored(intent.amount),
-        Stored(intent.max_fee),
+        Stored(max_fee),
         Stored(page.now),
     ])?;
-    Ok(Intended::New)
+    budgets::draw(page, intent.payment_hash, intent.wallet)?;
+    Ok(Intended::New { max_fee })
 }
 
 fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) -> Result<(), StoreError> {
@@ -211,7 +228,7 @@ fn find(connection: &Connection, payment_hash: PaymentHash) -> Result<Option<Out
     optional(query.query_row([Stored(payment_hash)], read))?.transpose()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Result<OutgoingRow, StoreError>> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<OutgoingRow, StoreError>> {
     let word: String = row.get("state")?;
     let preimage: Option<[u8; 32]> = row.get("preimage")?;
     let fee = row.get::<_, Option<Stored<Msat>>>("fee_msat")?.map_or(Msat::ZERO, |stored| stored.0);

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0003_services.sql"),
     include_str!("schema/0004_webhooks.sql"),
     include_str!("schema/0005_delegation.sql"),
+    include_str!("schema/0006_wallet.sql"),
     include_str!("schema/0007_tokens.sql"),
 ];
 

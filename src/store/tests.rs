@@ -9,6 +9,7 @@ mod model;
 mod money;
 mod plans;
 mod units;
+mod wallets;
 
 use std::path::PathBuf;
 use std::sync::Arc;

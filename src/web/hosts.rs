@@ -32,12 +32,18 @@ impl HostList {
     }
 }
 
-/// Whether a request may change something on the word of a cookie: it reads only, or it carries an
-/// `Authorization` of its own (which no foreign page can add without our consent), or the browser
-/// vouches that one of our own pages sent it.
+/// Headers that no foreign page can add without our consent, which we never give: a browser asks first.
+const OWN_PROOF: [HeaderName; 3] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("grpc-metadata-macaroon"),
+    HeaderName::from_static("macaroon"),
+];
+
+/// Whether a request may change something on the word of a cookie: it reads only, or it carries a proof
+/// of its own, or the browser vouches that one of our own pages sent it.
 pub(super) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        || headers.contains_key(header::AUTHORIZATION)
+        || OWN_PROOF.iter().any(|name| headers.contains_key(name))
     {
         return true;
     }
@@ -129,6 +135,7 @@ mod tests {
         assert!(!refused(&[host, ("sec-fetch-site", "same-origin")]));
         assert!(!refused(&[host, ("origin", "null"), ("sec-fetch-site", "same-origin")]));
         assert!(!refused(&[host, ("authorization", "Bearer x"), ("origin", "http://evil.example")]));
+        assert!(!refused(&[host, ("grpc-metadata-macaroon", "00")]) && !refused(&[host, ("macaroon", "00")]));
         assert!(refused(&[host]));
         assert!(refused(&[host, ("origin", "http://evil.example")]));
         assert!(refused(&[host, ("origin", "http://localhost:9999")]));

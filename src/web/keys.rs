@@ -10,7 +10,7 @@ use ring::digest;
 
 use super::private_file;
 use crate::clock::Entropy;
-use crate::store::{Ledger, StoreError};
+use crate::store::{Ledger, StoreError, WalletLimits};
 
 /// Every key begins so, for people and for scanners of leaked secrets.
 const PREFIX: &str = "tollhouse_";
@@ -30,16 +30,19 @@ pub enum Scope {
     Integrate,
     /// Ask the forward-auth listener, for another proxy.
     ForwardAuth,
+    /// Pay within limits, in the words of LND's REST interface.
+    Wallet,
 }
 
 /// A word that is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a scope: there are read, pay, admin, integrate and forward_auth")]
+#[error("`{0}` is not a scope: there are read, pay, admin, integrate, forward_auth and wallet")]
 pub struct NoSuchScope(String);
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Pay, Scope::Admin, Scope::Integrate, Scope::ForwardAuth];
+    pub const ALL: [Scope; 6] =
+        [Scope::Read, Scope::Pay, Scope::Admin, Scope::Integrate, Scope::ForwardAuth, Scope::Wallet];
 
     /// Its word in the store and in messages.
     pub const fn word(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Scope {
             Scope::Admin => "admin",
             Scope::Integrate => "integrate",
             Scope::ForwardAuth => "forward_auth",
+            Scope::Wallet => "wallet",
         }
     }
 
@@ -81,6 +85,11 @@ impl ApiKey {
     /// The text to send as `Authorization: Bearer …`.
     pub fn text(&self) -> &str {
         &self.0
+    }
+
+    /// The text's bytes in hexadecimal, to send where a client of LND sends a macaroon.
+    pub fn as_macaroon(&self) -> String {
+        hex::encode(&self.0)
     }
 }
 
@@ -135,6 +144,21 @@ pub async fn create(
 ) -> Result<NewKey, StoreError> {
     let key = ApiKey::new(entropy);
     let id = enter(ledger, &key, label, scopes).await?;
+    Ok(NewKey { id, key })
+}
+
+/// Makes a wallet's key: it pays within `limits` and can do nothing else.
+///
+/// # Errors
+/// When the ledger cannot store it.
+pub async fn create_wallet(
+    ledger: &Ledger,
+    entropy: &dyn Entropy,
+    label: &str,
+    limits: WalletLimits,
+) -> Result<NewKey, StoreError> {
+    let key = ApiKey::new(entropy);
+    let id = ledger.add_wallet_key(label, hash(key.text()), Scope::Wallet.word(), limits).await?;
     Ok(NewKey { id, key })
 }
 

@@ -30,7 +30,7 @@ use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
-use tollhouse::{api, ui};
+use tollhouse::{api, ui, wallet_face};
 
 use crate::gateway::FakeMinter;
 
@@ -147,7 +147,7 @@ impl AdminApp {
                 sample_url: None,
             },
         });
-        let router = web::finish(api::router().merge(ui::router()), op.clone());
+        let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), op.clone());
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");

@@ -13,7 +13,7 @@ use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, START};
 
-fn invoice(currency: Currency, preimage: Preimage, msat: u64) -> String {
+pub(crate) fn invoice(currency: Currency, preimage: Preimage, msat: u64) -> String {
     let hash = sha256::Hash::from_byte_array(*preimage.payment_hash().as_bytes());
     let key = SecretKey::from_slice(&[42; 32]).expect("a key");
     InvoiceBuilder::new(currency)

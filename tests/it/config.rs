@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use tollhouse::catalog::PathPattern;
-use tollhouse::config::{Environment, Flags, Problems, Settings, Source, template};
+use tollhouse::config::{Entrance, Environment, Flags, Problems, ProxyProtocol, Settings, Source, template};
 use tollhouse::node::config::{ChainSource, GossipSource, RpcAuth};
+use tollhouse::request::ForwardedBy;
+use tollhouse::throttle::Limits;
 
 const HEAD: &str = "network = \"regtest\"\n[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:3002/\"\n";
 const SERVICE: &str = "[[service]]\nname = \"a\"\nprice = \"5 sat\"\nupstream = \"http://127.0.0.1:9000\"\n";
@@ -55,6 +57,26 @@ fn every_mistake_in_the_settings_names_its_line() {
     wrong(&below("[gateway]\n\nlisen = \"0.0.0.0:1\""), 7, "gateway.lisen", "Did you mean `listen`?");
     wrong(&below("[gateway]\npublic_url = \"api.example.com\""), 6, "gateway.public_url", "not a URL");
     wrong(&below("[gateway]\npublic_url = \"https://u:p@a\""), 6, "gateway.public_url", "user or password");
+    let proxies = "gateway.trusted_proxies";
+    wrong(&below("[gateway]\ntrusted_proxies = [\"localhost\"]"), 6, proxies, "not a network");
+    wrong(&below("[gateway]\ntrusted_proxies = \"10.0.0.1/8\""), 6, proxies, "did you mean \"10.0.0.0/8\"?");
+    wrong(&below("[gateway]\nforwarded_by = \"via\""), 6, "gateway.forwarded_by", "not a header");
+    let protocol = "gateway.proxy_protocol";
+    wrong(&below("[gateway]\nproxy_protocol = \"v2\""), 6, protocol, "nobody's header would be believed");
+    wrong(
+        &below("[gateway]\ntrusted_proxies = \"::1\"\nproxy_protocol = \"v3\""),
+        7,
+        protocol,
+        "not a PROXY protocol",
+    );
+    let challenges = "gateway.limits.challenges";
+    wrong(&below("[gateway.limits]\nchallenges = \"many\""), 6, challenges, "is not a rate");
+    wrong(
+        &below("[gateway.limits]\nchalenges = \"off\""),
+        6,
+        "gateway.limits.chalenges",
+        "Did you mean `challenges`?",
+    );
     wrong(&below("[admin]\nlisten = \"0.0.0.0:8402\""), 6, "admin.listen", "the gateway's listener too");
     wrong(
         &below("[admin]\nallowed_hosts = [\n\"a\",\n\"b:5\"]"),
@@ -90,6 +112,30 @@ fn every_mistake_in_the_settings_names_its_line() {
     wrong(&bitcoind("cookie_file = \"c\"\nport = 0"), 5, "chain.port", "1 to 65535");
     wrong(&bitcoind("cookie_file = \"c\"\nport = 70000"), 5, "chain.port", "70000 is not a port");
     wrong(&bitcoind("cookie_file = \"c\"\nhost = \"a:1\""), 5, "chain.host", "leave out the port");
+}
+
+#[test]
+fn who_may_stand_in_front_and_how_often_one_may_ask() {
+    let settings = read(&format!("{HEAD}{SERVICE}")).expect("it is right");
+    assert_eq!(settings.gateway.entrance, Entrance::default());
+    let lines = "[gateway]\npublic_url = \"https://a.example\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+                 forwarded_by = \"forwarded\"\nproxy_protocol = \"any\"\n[gateway.limits]\n\
+                 challenges = \"5 per second\"\nall_challenges = \"off\"\n";
+    let settings = read(&format!("{HEAD}{lines}{SERVICE}")).expect("it is right");
+    let Entrance { proxies, proxy_protocol, limits } = settings.gateway.entrance;
+    assert!(proxies.trust("10.9.9.9".parse().expect("an address")));
+    assert!(!proxies.trust("192.0.2.1".parse().expect("an address")));
+    assert_eq!((proxies.by, proxy_protocol), (ForwardedBy::Forwarded, ProxyProtocol::Any));
+    assert_eq!(limits.challenges.map(|rate| rate.to_string()).as_deref(), Some("5 per second"));
+    assert_eq!((limits.all_challenges, limits.failures), (None, Limits::usual().failures));
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+
+    let warned =
+        |lines: &str| read(&format!("{HEAD}[gateway]\n{lines}\n{SERVICE}")).expect("allowed").warnings;
+    let alone = warned("public_url = \"https://a.example\"");
+    assert!(alone[0].to_string().contains("gateway.trusted_proxies does not say what"), "{alone:?}");
+    let everyone = warned("trusted_proxies = \"0.0.0.0/0\"");
+    assert!(everyone[0].to_string().contains("every address is a trusted proxy"), "{everyone:?}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod discovery;
 mod doubts;
 mod flood;
 mod headers;
+mod limits;
 mod metered;
 mod money;
 mod offers;

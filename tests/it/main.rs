@@ -40,5 +40,6 @@ mod power_loss;
 mod rates;
 mod services;
 mod tokens;
+mod wallet_face;
 mod webhooks;
 mod webhooks_killed;

@@ -46,7 +46,9 @@ pub(super) fn not_sold(why: Option<Refused>) -> Problem {
             let detail = format!("No offer pays for this request: {why}.");
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_for_sale", detail)
         }
-        Some(other @ (Refused::Malformed(_) | Refused::InFlight | Refused::Ledger(_))) => {
+        Some(
+            other @ (Refused::Malformed(_) | Refused::TooMany(_) | Refused::InFlight | Refused::Ledger(_)),
+        ) => {
             tracing::error!(%other, "a challenge was refused as only a credential is");
             Problem::internal()
         }

@@ -29,7 +29,13 @@ fn success(seed: u8) -> OutgoingState {
 }
 
 fn intent(seed: u8) -> Intent {
-    Intent { payment_hash: hash(seed), bolt11: ask(seed).bolt11, amount: msat(5_000), max_fee: Msat::ZERO }
+    Intent {
+        payment_hash: hash(seed),
+        bolt11: ask(seed).bolt11,
+        amount: msat(5_000),
+        max_fee: Msat::ZERO,
+        wallet: None,
+    }
 }
 
 #[tokio::test]

@@ -202,11 +202,16 @@ async fn state(ledger: &Ledger, seed: u8) -> OutgoingState {
 async fn outgoing_payments_move_one_way() {
     let world = World::new();
     let (ledger, _) = world.open();
-    let intent =
-        Intent { payment_hash: hash(1), bolt11: "lnbcrt1".into(), amount: price(), max_fee: Msat::ZERO };
+    let intent = Intent {
+        payment_hash: hash(1),
+        bolt11: "lnbcrt1".into(),
+        amount: price(),
+        max_fee: Msat::ZERO,
+        wallet: None,
+    };
     let failed = OutgoingState::Failed { reason: "no route".into() };
     let done = OutgoingState::Succeeded { preimage: Preimage::from_bytes([7; 32]), fee: Msat::ZERO };
-    assert_eq!(ledger.intend(intent.clone()).await.unwrap(), Intended::New);
+    assert_eq!(ledger.intend(intent.clone()).await.unwrap(), Intended::New { max_fee: Msat::ZERO });
     assert!(matches!(ledger.intend(intent.clone()).await.unwrap(), Intended::Existing(_)));
     ledger.crash().await;
     let (ledger, _) = world.open();
@@ -215,7 +220,11 @@ async fn outgoing_payments_move_one_way() {
     ledger.settle_outgoing(hash(1), failed.clone()).await.unwrap();
     ledger.settle_outgoing(hash(1), OutgoingState::Sent).await.unwrap();
     assert_eq!(state(&ledger, 1).await, failed);
-    assert_eq!(ledger.intend(intent.clone()).await.unwrap(), Intended::New, "a failed one may be tried anew");
+    assert_eq!(
+        ledger.intend(intent.clone()).await.unwrap(),
+        Intended::New { max_fee: Msat::ZERO },
+        "a failed one may be tried anew"
+    );
     ledger.settle_outgoing(hash(1), failed.clone()).await.unwrap();
     ledger.settle_outgoing(hash(1), done.clone()).await.unwrap();
     ledger.settle_outgoing(hash(1), failed).await.unwrap();
