@@ -3,6 +3,7 @@
 
 mod blueprint;
 mod ground;
+mod introduction;
 mod listener;
 mod outside;
 mod patience;
@@ -37,6 +38,7 @@ use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
+use introduction::Introductions;
 use listener::Ending;
 use outside::Outside;
 
@@ -153,13 +155,27 @@ impl Appliance {
             _lock: blueprint.lock,
         };
         let limit = listener::connection_limit();
-        let front = listener::Front { tcp: blueprint.gateway, router: gate, connections: limit };
+        let introductions = Introductions {
+            protocol: blueprint.entrance.proxy_protocol,
+            proxies: blueprint.entrance.proxies,
+        };
+        let front =
+            listener::Front { tcp: blueprint.gateway, router: gate, connections: limit, introductions };
         serving.spawn(listener::serve(front, ending.clone(), serving.clone(), Framed::new));
-        let front = listener::Front { tcp: blueprint.admin, router: desk, connections: ADMIN_CONNECTIONS };
+        let front = listener::Front {
+            tcp: blueprint.admin,
+            router: desk,
+            connections: ADMIN_CONNECTIONS,
+            introductions: Introductions::default(),
+        };
         serving.spawn(listener::serve(front, ending.clone(), serving.clone(), std::convert::identity));
         if let Some(tcp) = blueprint.forward_auth {
-            let front =
-                listener::Front { tcp, router: forward_auth::router(asked), connections: ASKING_CONNECTIONS };
+            let front = listener::Front {
+                tcp,
+                router: forward_auth::router(asked),
+                connections: ASKING_CONNECTIONS,
+                introductions: Introductions::default(),
+            };
             serving.spawn(listener::serve(front, ending, serving.clone(), Framed::new));
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
@@ -96,6 +97,19 @@ pub struct Upstream {
     pub host: Option<HeaderValue>,
     /// Headers to set, such as the upstream's own API key; they replace the client's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long it is waited for.
+    pub timeouts: Timeouts,
+}
+
+/// How long an upstream is waited for; where it says nothing, as long as all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Option<Duration>,
+    /// For an answer's head, once the request was sent.
+    pub header: Option<Duration>,
+    /// For more of an answer's body.
+    pub idle: Option<Duration>,
 }
 
 impl Service {
@@ -125,7 +139,8 @@ impl Route {
 impl Upstream {
     /// What is at `base`, asked as the client asked.
     pub const fn at(base: Url) -> Upstream {
-        Upstream { base, strip_prefix: None, host: None, headers: Vec::new() }
+        let timeouts = Timeouts { connect: None, header: None, idle: None };
+        Upstream { base, strip_prefix: None, host: None, headers: Vec::new(), timeouts }
     }
 }
 
@@ -138,6 +153,7 @@ impl fmt::Debug for Upstream {
             .field("strip_prefix", &self.strip_prefix)
             .field("host", &self.host)
             .field("headers", &names)
+            .field("timeouts", &self.timeouts)
             .finish()
     }
 }

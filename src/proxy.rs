@@ -59,6 +59,7 @@ use http::{HeaderValue, StatusCode};
 use rustls::pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 
+use crate::catalog::Upstream;
 use crate::checkout::{Checkout, Outcome};
 use crate::request::{Proxies, admit};
 
@@ -73,6 +74,7 @@ mod forward;
 mod framing;
 mod outlive;
 mod target;
+mod told;
 mod unit;
 mod upstream;
 
@@ -141,6 +143,26 @@ impl Default for ProxyConfig {
     }
 }
 
+/// How long one upstream is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    connect: Duration,
+    header: Duration,
+    idle: Duration,
+}
+
+impl ProxyConfig {
+    /// As the service says, else as for all.
+    fn waits(&self, upstream: &Upstream) -> Waits {
+        let own = &upstream.timeouts;
+        Waits {
+            connect: own.connect.unwrap_or(self.connect_timeout),
+            header: own.header.unwrap_or(self.header_timeout),
+            idle: own.idle.unwrap_or(self.idle_timeout),
+        }
+    }
+}
+
 /// What the gateway's handler works with.
 #[derive(Clone, Debug)]
 pub struct ProxyState {
@@ -202,7 +224,7 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         Err(fault) => return fault.problem().render(),
     };
     match state.checkout.check(matched, &request, &parts.headers, seen).await {
-        Outcome::Open(matched) => state.forward_open(&request, &matched.service, body).await,
+        Outcome::Open(matched) => state.forward_open(&request, &matched, body).await,
         Outcome::Shadowed(shadowed) => state.forward_shadowed(&request, body, *shadowed).await,
         Outcome::Admitted(matched, hold) => {
             let asked = Asked { request, headers: parts.headers, matched };

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::introduction::Introductions;
 use super::patience::Patient;
 use axum::Router;
 use axum::body::Body;
@@ -63,6 +64,7 @@ pub(super) struct Front {
     pub(super) tcp: TcpListener,
     pub(super) router: Router,
     pub(super) connections: usize,
+    pub(super) introductions: Introductions,
 }
 
 /// Accepts until the drain begins; each connection is a task of `tracker`. `guard` wraps what the
@@ -70,9 +72,9 @@ pub(super) struct Front {
 pub(super) async fn serve<S, G>(front: Front, ending: Ending, tracker: TaskTracker, guard: G)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    G: Fn(TcpStream) -> S,
+    G: Fn(TcpStream) -> S + Clone + Send + 'static,
 {
-    let Front { tcp, router, connections } = front;
+    let Front { tcp, router, connections, introductions } = front;
     let room = Arc::new(Semaphore::new(connections));
     loop {
         let accepted = tokio::select! {
@@ -81,7 +83,19 @@ where
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                tracker.spawn(connection(guard(stream), peer, router.clone(), ending.clone(), permit));
+                let (guard, router, ending) = (guard.clone(), router.clone(), ending.clone());
+                let introductions = introductions.clone();
+                tracker.spawn(async move {
+                    let mut stream = stream;
+                    let told = tokio::select! {
+                        told = introductions.of(&mut stream, peer) => told,
+                        () = ending.drain.cancelled() => return,
+                    };
+                    match told {
+                        Ok(client) => connection(guard(stream), client, router, ending, permit).await,
+                        Err(error) => tracing::warn!(%peer, %error, "a proxy did not say who connects"),
+                    }
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

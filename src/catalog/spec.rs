@@ -85,6 +85,9 @@ pub struct Spec {
     /// Headers that the upstream gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub upstream_headers: BTreeMap<String, HeaderSpec>,
+    /// How long the upstream is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsSpec>,
     /// The path of an OpenAPI document at the upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub openapi: Option<String>,
@@ -100,6 +103,20 @@ pub struct Spec {
     /// Requests with terms of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteSpec>,
+}
+
+/// How long the upstream is waited for, each such as `90s`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TimeoutsSpec {
+    /// For a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<String>,
+    /// For an answer's head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// For more of an answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
 }
 
 /// Some of a service's requests.

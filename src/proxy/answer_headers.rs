@@ -13,9 +13,9 @@ use crate::payment_auth::{PAYMENT_RECEIPT, receipt};
 use crate::types::Timestamp;
 
 /// The payment hash of the token that was used.
-const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
+pub(super) const X_TOLLHOUSE_PAYMENT_HASH: HeaderName = HeaderName::from_static("x-tollhouse-payment-hash");
 /// What the request costs at most; under a pass nothing more.
-const X_TOLLHOUSE_AMOUNT_MSAT: HeaderName = HeaderName::from_static("x-tollhouse-amount-msat");
+pub(super) const X_TOLLHOUSE_AMOUNT_MSAT: HeaderName = HeaderName::from_static("x-tollhouse-amount-msat");
 
 /// Marks an answer that was sent before (`true`).
 pub(super) const X_TOLLHOUSE_REPLAYED: HeaderName = HeaderName::from_static("x-tollhouse-replayed");

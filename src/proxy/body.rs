@@ -20,7 +20,8 @@ use crate::metering::StreamFault;
 /// What became of the client's body so far, as seen by whoever waits for the response.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
-    frames: AtomicU64,
+    bytes: AtomicU64,
+    ended: AtomicBool,
     /// The upstream took all that came and waits for the client.
     starved: AtomicBool,
     failed: AtomicBool,
@@ -37,9 +38,14 @@ impl Upload {
         self.starved.load(Ordering::Acquire)
     }
 
-    /// How many frames went up.
-    pub(super) fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Acquire)
+    /// How many bytes went up.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// All of it went up.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 }
 
@@ -68,11 +74,16 @@ impl http_body::Body for ClientBody {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         self.upload.starved.store(polled.is_pending(), Ordering::Release);
         match &polled {
-            Poll::Ready(Some(Ok(_))) => {
-                self.upload.frames.fetch_add(1, Ordering::AcqRel);
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.upload.bytes.fetch_add(u64::try_from(length).unwrap_or(u64::MAX), Ordering::AcqRel);
+                if self.inner.is_end_stream() {
+                    self.upload.ended.store(true, Ordering::Release);
+                }
             }
             Poll::Ready(Some(Err(_))) => self.upload.failed.store(true, Ordering::Release),
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(None) => self.upload.ended.store(true, Ordering::Release),
+            Poll::Pending => {}
         }
         polled
     }

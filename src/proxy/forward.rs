@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TE, TRAILER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, response};
+use http::header::{CONTENT_LENGTH, TE, TRAILER};
+use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::ProxyState;
 use super::answer::Problem;
-use super::answer_headers::{paid, passing, receipted, settled, told};
+use super::answer_headers::{paid, passing, receipted, settled, told as with_unit};
 use super::body::{ClientBody, UpstreamBody};
 use super::demand::{Reader, demand};
 use super::target;
+use super::told::Told;
 use super::unit::Unit;
 use super::upstream::SendFault;
 use crate::catalog::{Matched, RestorePolicy, Service};
@@ -33,24 +34,15 @@ pub(super) struct Asked {
     pub(super) matched: Matched,
 }
 
-/// How the upstream may encode its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
-    /// As the client allows.
-    Any,
-    /// Not at all: it is to be read on its way.
-    Plain,
-}
-
 impl ProxyState {
     /// Forwards a request that costs nothing.
     pub(super) async fn forward_open(
         &self,
         request: &CanonicalRequest,
-        service: &Service,
+        matched: &Matched,
         body: Body,
     ) -> Response {
-        match self.send(request, service, body, Coding::Any, || {}).await {
+        match self.send(request, &matched.service, body, Told::of(matched), || {}).await {
             Ok((parts, body)) => Response::from_parts(parts, Body::new(body)),
             Err(fault) => fault.problem(None).render(),
         }
@@ -63,9 +55,12 @@ impl ProxyState {
         body: Body,
         mut shadowed: Shadowed,
     ) -> Response {
-        let coding = if shadowed.reads_json() { Coding::Plain } else { Coding::Any };
+        let mut told = Told::of(shadowed.matched());
+        if shadowed.reads_json() {
+            told = told.in_plain_text();
+        }
         let service = Arc::clone(&shadowed.matched().service);
-        match self.send(request, &service, body, coding, || {}).await {
+        match self.send(request, &service, body, told, || {}).await {
             Ok((parts, body)) => {
                 let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
                 let length = if bodiless { Some(0) } else { body.size_hint().exact() };
@@ -79,8 +74,11 @@ impl ProxyState {
     /// Forwards a request that a unit is held for, and ends the hold by what comes back.
     pub(super) async fn forward_paid(&self, asked: &Asked, body: Body, mut hold: Hold) -> Response {
         let Asked { request, matched, .. } = asked;
-        let coding = if hold.reads_json() { Coding::Plain } else { Coding::Any };
-        let sent = self.send(request, &matched.service, body, coding, || hold.dispatched()).await;
+        let mut told = Told::of(matched).paid_by(&hold);
+        if hold.reads_json() {
+            told = told.in_plain_text();
+        }
+        let sent = self.send(request, &matched.service, body, told, || hold.dispatched()).await;
         let (mut parts, body) = match sent {
             Ok(response) => response,
             Err(fault) => {
@@ -136,7 +134,7 @@ impl ProxyState {
         }
         let why = (too_small.code(), too_small.to_string());
         match self.checkout.offer_again(&asked.matched, &asked.request, &asked.headers, &facts, why) {
-            Outcome::Challenge(offered) => told(demand(&offered, Reader::of(&asked.headers)), unit),
+            Outcome::Challenge(offered) => with_unit(demand(&offered, Reader::of(&asked.headers)), unit),
             Outcome::Refused(refused) => Problem { unit: Some(unit), ..Problem::from(refused) }.render(),
             _ => refused(StatusCode::PAYMENT_REQUIRED, too_small.code(), too_small.to_string()).render(),
         }
@@ -148,7 +146,7 @@ impl ProxyState {
         request: &CanonicalRequest,
         service: &Service,
         body: Body,
-        coding: Coding,
+        told: Told,
         sent: impl FnMut() + Send,
     ) -> Result<(response::Parts, UpstreamBody), Fault> {
         let upstream = &service.upstream;
@@ -158,15 +156,14 @@ impl ProxyState {
         *outgoing.uri_mut() = target::uri(upstream, request).map_err(Fault::Target)?;
         *outgoing.headers_mut() =
             target::headers(upstream, request, &body.size_hint(), &self.config.public_scheme);
-        if coding == Coding::Plain {
-            outgoing.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        let answer = self.upstreams.send(outgoing.map(|()| body), &upload, sent).await;
+        told.tell(outgoing.headers_mut());
+        let waits = self.config.waits(upstream);
+        let answer = self.upstreams.send(outgoing.map(|()| body), &upload, &waits, sent).await;
         let (parts, body) = answer.map_err(Fault::Send)?.into_parts();
         if parts.status == StatusCode::PAYMENT_REQUIRED || parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::Misbehaved(parts.status));
         }
-        Ok((self.passing(parts, &body, request), UpstreamBody::new(body, self.config.idle_timeout)))
+        Ok((self.passing(parts, &body, request), UpstreamBody::new(body, waits.idle)))
     }
 
     /// The head to hand down.

@@ -95,6 +95,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::catalog::Timeouts;
     use crate::request::admit;
 
     fn asked(uri: &str) -> CanonicalRequest {
@@ -116,6 +117,7 @@ mod tests {
             strip_prefix: strip.map(str::to_owned),
             host: None,
             headers: vec![],
+            timeouts: Timeouts::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -19,7 +20,9 @@ use thiserror::Error;
 use tokio_util::task::TaskTracker;
 
 use super::body::{ClientBody, Upload};
-use super::{ProxyConfig, UpstreamTrust};
+use super::{ProxyConfig, UpstreamTrust, Waits};
+use crate::catalog::Upstream;
+use crate::throttle::Pace;
 
 /// Why there is no response.
 #[derive(Debug, Error)]
@@ -90,37 +93,41 @@ impl Upstreams {
         Ok(Upstreams { client, config })
     }
 
+    /// How long `upstream` is waited for.
+    pub(super) fn waits(&self, upstream: &Upstream) -> Waits {
+        self.config.waits(upstream)
+    }
+
     /// Sends `request` once. `sent` is called as soon as anything of it may reach the upstream, and
     /// always before this future gives up control with that having happened.
     pub(super) async fn send(
         &self,
         mut request: Request<ClientBody>,
         upload: &Upload,
+        waits: &Waits,
         mut sent: impl FnMut(),
     ) -> Result<Response<Incoming>, SendFault> {
         let captured = capture_connection(&mut request);
         let mut response = pin!(self.client.request(request));
-        let mut patience = pin!(tokio::time::sleep(self.config.connect_timeout));
+        let mut patience = pin!(tokio::time::sleep(waits.connect));
         let mut connected = false;
-        let mut frames = 0;
+        let mut slow = SlowUpload::new(waits.header);
         let answered = poll_fn(|cx| {
             let polled = response.as_mut().poll(cx);
             if !connected && captured.connection_metadata().is_some() {
                 connected = true;
                 sent();
-                patience.set(tokio::time::sleep(self.config.header_timeout));
+                patience.set(tokio::time::sleep(waits.header));
             }
             if let Poll::Ready(answer) = polled {
                 return Poll::Ready(Some(answer));
             }
-            ready!(patience.as_mut().poll(cx));
-            while upload.frames() > frames {
-                // A long upload that moves is no stalled upstream.
-                frames = upload.frames();
-                patience.set(tokio::time::sleep(self.config.header_timeout));
+            loop {
                 ready!(patience.as_mut().poll(cx));
+                // A long upload that moves is no stalled upstream.
+                let Some(more) = slow.more(upload).filter(|_| connected) else { return Poll::Ready(None) };
+                patience.set(tokio::time::sleep(more));
             }
-            Poll::Ready(None)
         })
         .await;
         match answered {
@@ -131,6 +138,37 @@ impl Upstreams {
             None if connected && upload.starved() => Err(SendFault::ClientStalled),
             None => Err(SendFault::Timeout),
         }
+    }
+}
+
+/// How long the upstream is waited for while the client's body comes: its bytes buy time, for a while
+/// that is no longer than they need at a pace that is not slow, and its end the whole time once more.
+struct SlowUpload {
+    pace: Pace,
+    /// How long the wait was that is over now.
+    waited: Duration,
+    whole: Duration,
+    bytes: u64,
+    ended: bool,
+}
+
+impl SlowUpload {
+    fn new(whole: Duration) -> SlowUpload {
+        SlowUpload { pace: Pace::new(whole), waited: whole, whole, bytes: 0, ended: false }
+    }
+
+    /// How much longer to wait, now that the last wait is over.
+    fn more(&mut self, upload: &Upload) -> Option<Duration> {
+        let moved = upload.bytes() - self.bytes;
+        self.bytes += moved;
+        if moved > 0 && upload.ended() && !self.ended {
+            self.ended = true;
+            return Some(self.whole);
+        }
+        self.pace.waited(self.waited);
+        self.pace.moved(moved);
+        self.waited = self.pace.left();
+        (!self.waited.is_zero()).then_some(self.waited)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a spec to the service that is sold, or to everything that is wrong with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
@@ -10,10 +11,16 @@ use super::terms::{Built, optional, terms};
 use super::words::{self, Wrong};
 use super::{HeaderSpec, RouteSpec, Spec, SpecFault};
 use crate::catalog::{
-    About, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms, Upstream,
+    About, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms, Timeouts, Upstream,
 };
 use crate::types::Name;
 use crate::types::path::lies_under;
+
+/// A connection that takes longer, in seconds, is none.
+const LONGEST_CONNECT: u64 = 10;
+
+/// Nobody waits longer for an answer, in seconds.
+const LONGEST_WAIT: u64 = 3_600;
 
 /// Looks a variable of the environment up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -104,6 +111,7 @@ impl Spec {
         let openapi = optional(self.openapi.as_deref(), "openapi", words::path, faults);
         let dialects = self.dialects(faults);
         let headers = self.headers(env, faults);
+        let timeouts = self.timeouts(faults);
 
         let default = words::name(DEFAULT_ROUTE).expect("the default route's name is a name");
         let built = terms(&self.terms, None, "", &default, faults);
@@ -113,6 +121,7 @@ impl Spec {
             strip_prefix: strip_prefix.filter(|strip| strip != "/"),
             host: upstream_host,
             headers,
+            timeouts,
         };
         Some(Service {
             name: name?,
@@ -151,6 +160,19 @@ impl Spec {
             faults.push(SpecFault::new("dialects", Wrong::new("a 402 that says no price", help)));
         }
         Dialects::of(wanted.iter().map(String::as_str))
+    }
+
+    fn timeouts(&self, faults: &mut Vec<SpecFault>) -> Timeouts {
+        let said = self.timeouts.clone().unwrap_or_default();
+        let mut one = |text: Option<String>, key: &str, most: u64| {
+            let span = |text: &str| words::span(text, Duration::from_secs(1), Duration::from_secs(most));
+            optional(text.as_deref(), &join("timeouts", key), span, faults)
+        };
+        Timeouts {
+            connect: one(said.connect, "connect", LONGEST_CONNECT),
+            header: one(said.header, "header", LONGEST_WAIT),
+            idle: one(said.idle, "idle", LONGEST_WAIT),
+        }
     }
 
     fn headers(&self, env: Lookup<'_>, faults: &mut Vec<SpecFault>) -> Vec<(HeaderName, HeaderValue)> {

@@ -8,7 +8,7 @@ use super::fields::{Fields, not_a};
 use super::words::{Wrong, one_of};
 use super::{
     FreeSpec, HeaderSpec, OfferSpec, PriceSpec, RouteSpec, SampleSpec, Spec, SpecFault, TermsSpec, TierSpec,
-    UpTo,
+    TimeoutsSpec, UpTo,
 };
 
 const OFFERS: &str = "Write offers = [\"request\", { pack = 100, price = \"4000 sat\" }, { pass = \"1 day\", price = \"0.50 USD\" }, { balance = \"10000 sat\" }].";
@@ -18,6 +18,7 @@ const HEADERS: &str =
 const PLAIN_HEADERS: &str = "Write a table of strings, such as { Accept = \"text/plain\" }.";
 const DIALECTS: &str = "Write dialects = [\"l402\", \"payment\"].";
 const FREE: &str = "Write free = { requests = 20, per = \"day\", by = \"ip\" }.";
+const TIMEOUTS: &str = "Write timeouts = { connect = \"5s\", header = \"2m\", idle = \"30s\" }.";
 const PRICE: &str = "Write a string, such as \"50 sat\", or { formula = \"1000 + request.size_bytes\", ceiling = \"100 sat\" }.";
 
 impl Spec {
@@ -46,6 +47,11 @@ fn service(fields: &mut Fields<'_, '_>) -> Spec {
         strip_prefix: fields.text("strip_prefix"),
         upstream_host: fields.text("upstream_host"),
         upstream_headers: upstream_headers(fields),
+        timeouts: fields.table("timeouts", TIMEOUTS, |waits| TimeoutsSpec {
+            connect: waits.text("connect"),
+            header: waits.text("header"),
+            idle: waits.text("idle"),
+        }),
         openapi: fields.text("openapi"),
         dialects: dialects(fields),
         terms: terms(fields),

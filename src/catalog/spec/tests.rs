@@ -43,6 +43,7 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
         "strip_prefix": "/llm", "upstream_host": "inner:81", "openapi": "/openapi.json",
         "dialects": ["lsat", "l402"],
         "upstream_headers": { "Authorization": { "env": "UPSTREAM_KEY", "prefix": "Bearer " }, "X-Plan": "gold" },
+        "timeouts": { "connect": "5s", "header": "2m", "idle": "30s" },
         "price": "0.002 USD", "fallback": "60 sat",
         "offers": ["request", { "pack": 100, "price": "4000 sat", "name": "hundred" },
             { "pass": "1 day", "price": "0.50 USD" }, { "balance": "10000 sat" }],
@@ -62,6 +63,8 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
     assert_eq!(service.mode, Mode::Shadow);
     assert_eq!(service.dialects.words(), ["lsat", "l402"]);
     assert_eq!(compiled(with(json!({}))).expect("in order").dialects.words(), ["l402", "payment"]);
+    let [connect, header, idle] = [5, 120, 30].map(|seconds| Some(std::time::Duration::from_secs(seconds)));
+    assert_eq!(service.upstream.timeouts, crate::catalog::Timeouts { connect, header, idle });
     let offers: Vec<&str> = service.terms.offers.iter().map(|offer| offer.name.as_str()).collect();
     assert_eq!(offers, ["request", "hundred", "pass-1-day", "balance-10000-sat"]);
     assert_eq!(service.terms.restore.to_string(), "5xx, 404");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Spec;
 
 /// The order of settings, for every table; what is not named comes last.
-const ORDER: [&str; 41] = [
+const ORDER: [&str; 45] = [
     "name",
     "title",
     "description",
@@ -19,6 +19,10 @@ const ORDER: [&str; 41] = [
     "strip_prefix",
     "upstream_host",
     "upstream_headers",
+    "timeouts",
+    "connect",
+    "header",
+    "idle",
     "openapi",
     "dialects",
     "formula",

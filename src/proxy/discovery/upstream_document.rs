@@ -87,7 +87,8 @@ async fn fetch(upstreams: &Upstreams, service: &Service, path: &str) -> Option<V
     *request.method_mut() = Method::GET;
     *request.uri_mut() = target::uri_of(upstream, path).ok()?;
     *request.headers_mut() = headers;
-    let answer = upstreams.send(request, &upload, || {}).await.ok()?;
+    let waits = upstreams.waits(upstream);
+    let answer = upstreams.send(request, &upload, &waits, || {}).await.ok()?;
     if answer.status() != StatusCode::OK {
         return None;
     }

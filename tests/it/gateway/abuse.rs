@@ -126,9 +126,30 @@ async fn the_upstream_sees_only_our_claims() {
     let hit = origin.last();
     let mut names: Vec<&str> = hit.head.split("\r\n").skip(1).filter_map(|l| l.split(':').next()).collect();
     names.sort_unstable();
-    let ours =
-        ["accept", "cookie", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+    let ours = [
+        "accept",
+        "cookie",
+        "host",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "x-tollhouse-amount-msat",
+        "x-tollhouse-left",
+        "x-tollhouse-payment-hash",
+        "x-tollhouse-route",
+        "x-tollhouse-service",
+    ];
     assert_eq!(names, ours);
+    for (name, value) in [
+        ("x-tollhouse-payment-hash", credential.hash.to_hex().as_str()),
+        ("x-tollhouse-amount-msat", "10000"),
+        ("x-tollhouse-left", "0"),
+        ("x-tollhouse-service", "api"),
+        ("x-tollhouse-route", "default"),
+    ] {
+        assert_eq!(hit.header(name), [value], "{name}");
+    }
     assert_eq!(hit.header("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(hit.header("x-forwarded-host"), ["api.example"]);
     assert_eq!(hit.header("x-forwarded-proto"), ["http"]);

@@ -133,6 +133,7 @@ async fn a_trusted_proxy_says_who_asks_and_how() {
         ("x-real-ip", "192.0.2.7"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "other.example"),
+        ("x-tollhouse-service", "other"),
     ] {
         assert_eq!(hit.header(name), [value], "{name}");
     }
@@ -152,4 +153,5 @@ async fn a_trusted_proxy_says_who_asks_and_how() {
     assert_eq!(gate.ask(&head("GET", "/free/ok", lines)).await.status, 200);
     let hit = origin.last();
     assert_eq!(hit.header("x-forwarded-for"), ["192.0.2.8"]);
+    assert_eq!(hit.header("x-tollhouse-service"), ["other"]);
 }
