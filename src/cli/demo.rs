@@ -176,11 +176,17 @@ From another terminal:
   {exe} fetch {url}
   {exe} demo traffic --rate 2      (customers, so that the page has something to show)
 
+Another client pays from the payer's wallet if it can pay through an LND (100,000 sat a day, l402-requests, bolthub, l402sdk …):
+
+  export LND_REST_HOST={payer} LND_MACAROON_HEX={macaroon}
+
 and open {admin} in a browser. Exchange rates cost 5 sat a call, or a pack of 100 or a day's pass
 (`fetch --offer pack-100`); POST /v1/translate costs by its size, POST /v1/chat by its answer, /v1/health nothing.
 Ctrl-C ends it.",
         gateway = place.gateway,
         admin = place.admin,
+        payer = place.payer,
+        macaroon = place.wallet_macaroon,
     )
 }
 
@@ -195,6 +201,7 @@ fn place_of(world: &World) -> Result<DemoPlace> {
         admin_key: key(world.shop.admin_key_file())?,
         payer: world.payer.admin_url(),
         payer_key: key(world.payer.admin_key_file())?,
+        wallet_macaroon: world.wallet_macaroon.clone(),
         pid: std::process::id(),
     })
 }

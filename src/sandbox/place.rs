@@ -20,6 +20,9 @@ pub struct DemoPlace {
     pub payer: String,
     /// A key for `payer`.
     pub payer_key: String,
+    /// The key of a wallet of the payer's, for clients of LND's REST interface, as they send it.
+    #[serde(default)]
+    pub wallet_macaroon: String,
     /// The demo's process.
     pub pid: u32,
 }

@@ -26,8 +26,9 @@ use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
 use crate::rates::RatesConfig;
-use crate::store::DirLock;
+use crate::store::{DirLock, WalletLimits};
 use crate::types::{Msat, Timestamp};
+use crate::web::keys;
 
 const RPC_USER: &str = "tollhouse";
 
@@ -42,6 +43,11 @@ const SHOP_COINS_SAT: u64 = 1_000_000;
 
 /// What opening costs besides, satoshi: fees, and the reserve for closing it.
 const CHANNEL_COSTS_SAT: u64 = 100_000;
+
+/// What the payer lends to clients that have no node: enough to try everything, satoshi.
+const WALLET_DAY_SAT: u64 = 100_000;
+const WALLET_PAYMENT_SAT: u64 = 10_000;
+const WALLET_LABEL: &str = "demo wallet";
 
 /// A channel that is alive is usable this long after its peers met.
 const REUNION: Duration = Duration::from_secs(10);
@@ -82,6 +88,8 @@ pub struct World {
     pub payer: Appliance,
     /// Where both nodes read the chain; a third one may, too.
     pub chain_source: ChainSource,
+    /// The key of a wallet of the payer's, as a client of LND's REST interface sends its macaroon.
+    pub wallet_macaroon: String,
     stop: CancellationToken,
     tasks: TaskTracker,
     _lock: DirLock,
@@ -134,7 +142,8 @@ impl World {
             up.context("the shop took too long")??;
         }
         let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
-        let world = World { chain, shop, payer, chain_source, stop, tasks, _lock: lock };
+        let wallet_macaroon = open_wallet(&payer).await.context("the payer has no wallet to lend")?;
+        let world = World { chain, shop, payer, chain_source, wallet_macaroon, stop, tasks, _lock: lock };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
         let outcome =
             set_up.unwrap_or_else(|_| bail!("the world was not ready within {} s", PATIENCE.as_secs()));
@@ -264,6 +273,20 @@ impl World {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// A wallet of the payer's for this run: keys are shown once, so an earlier run's is useless.
+async fn open_wallet(payer: &Appliance) -> Result<String> {
+    let ledger = payer.ledger();
+    for old in ledger.list_api_keys().await?.iter().filter(|key| key.label == WALLET_LABEL) {
+        ledger.revoke_api_key(old.id).await?;
+    }
+    let limits = WalletLimits {
+        per_day: Msat::from_sat(WALLET_DAY_SAT)?,
+        per_payment: Msat::from_sat(WALLET_PAYMENT_SAT)?,
+    };
+    let made = keys::create_wallet(ledger, SystemEntropy::new().as_ref(), WALLET_LABEL, limits).await?;
+    Ok(made.key.as_macaroon())
 }
 
 async fn ready(node: &LightningNode) -> Result<()> {

@@ -82,6 +82,10 @@ async fn a_kept_world_wakes_and_takes_the_next_port_and_ends_on_ctrl_c() {
     let health = client().get(format!("{}/v1/health", text("gateway"))).send().await.unwrap();
     assert_eq!(health.status(), 200);
 
+    let wallet = client().get(format!("{}/v1/balance/channels", text("payer")));
+    let wallet = wallet.header("grpc-metadata-macaroon", text("wallet_macaroon")).send().await.unwrap();
+    let balance: Value = wallet.json().await.unwrap();
+    assert_eq!(balance["balance"], "100000", "the payer lends a wallet, a new one at each start: {balance}");
     let customer = Buyer::new(&text("payer"), &text("payer_key")).unwrap();
     let (_, rates) =
         buy(&customer, &format!("{}/v1/exchange-rates?base=USD&quote=EUR", text("gateway"))).await;

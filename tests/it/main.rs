@@ -13,6 +13,7 @@ mod chain_rpc;
 mod chance;
 mod check;
 mod chromium;
+mod clients;
 mod config;
 mod e2e_caddy;
 mod e2e_demo;
