@@ -22,7 +22,7 @@ use crate::pricing::{Exchange, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
 use crate::throttle::{Limits, Throttle, TooMany};
-use crate::types::{Kind, PaymentHash, Timestamp};
+use crate::types::{Kind, Timestamp, TokenCopy};
 
 mod allowance;
 mod application;
@@ -242,14 +242,14 @@ impl Checkout {
                     },
                 }
             }
-            Decision::Unpriced { why, payment_hash } => match self.kept(&payment_hash, request).await {
+            Decision::Unpriced { why, copy } => match self.kept(&copy, request).await {
                 Some(kept) => Outcome::Replayed(kept),
                 None => Outcome::Refused(why.into()),
             },
             // What was answered at the old price stays answered.
             Decision::Challenge(why) => {
-                if let Some(payment_hash) = why.payment_hash()
-                    && let Some(kept) = self.kept(payment_hash, request).await
+                if let Some(copy) = why.copy()
+                    && let Some(kept) = self.kept(copy, request).await
                 {
                     return Outcome::Replayed(kept);
                 }
@@ -302,9 +302,9 @@ impl Checkout {
     ) -> Result<Hold, Unreserved> {
         // Asked first: whoever comes again for an answer that was paid for must not pay for another, nor
         // for one that is on its way. Whoever may record sees what was kept before.
-        let key = ReplayKey::of(&permit.sale().payment_hash, request);
+        let key = ReplayKey::of(&permit.copy(), request);
         let recording = key.map(|key| self.replays.record(key));
-        if let Some(kept) = self.kept(&permit.sale().payment_hash, request).await {
+        if let Some(kept) = self.kept(&permit.copy(), request).await {
             return Err(Unreserved::Kept(kept));
         }
         let recording = match recording {
@@ -326,9 +326,9 @@ impl Checkout {
     }
 
     /// What was kept for this request of a token that was not taken back.
-    async fn kept(&self, payment_hash: &PaymentHash, request: &CanonicalRequest) -> Option<KeptAnswer> {
-        let kept = self.replays.get(&ReplayKey::of(payment_hash, request)?)?;
-        let row = self.parts.ledger.grant(*payment_hash).await.ok().flatten();
+    async fn kept(&self, copy: &TokenCopy, request: &CanonicalRequest) -> Option<KeptAnswer> {
+        let kept = self.replays.get(&ReplayKey::of(copy, request)?)?;
+        let row = self.parts.ledger.grant(copy.payment_hash).await.ok().flatten();
         // Where nobody knows, nothing is given: the ledger's own refusal says why.
         row.filter(|row| !row.grant.barred).map(|_| kept)
     }

@@ -19,7 +19,7 @@ use crate::l402::{Keyring, Malformed, Refusal, Sold, UnknownCaveats, Use, Verifi
 use crate::ledger::{Draw, Sale};
 use crate::payment_auth;
 use crate::pricing::{Metering, Quote, Unpriced};
-use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
+use crate::types::{Kind, Msat, Name, Timestamp, TokenCopy};
 use charge::charged;
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
@@ -72,6 +72,12 @@ impl Permit {
         self.challenge_id.as_deref()
     }
 
+    /// Whose copy of the token it is.
+    pub fn copy(&self) -> TokenCopy {
+        let limit = self.draw.limits.last().map(|limit| limit.counter);
+        TokenCopy { payment_hash: self.verified.identifier.payment_hash, limit }
+    }
+
     fn admit(mut verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
         let draw = draw.within(std::mem::take(&mut verified.limits));
         Decision::Admit(Box::new(Permit { verified, draw, quote, challenge_id: None }))
@@ -104,8 +110,8 @@ pub enum Decision {
     Unpriced {
         /// Why not.
         why: Unpriced,
-        /// The payment of the token, which is good in all else.
-        payment_hash: PaymentHash,
+        /// The token, which is good in all else.
+        copy: TokenCopy,
     },
     /// A header that means to be a credential cannot be read.
     Malformed(Malformed),
@@ -130,16 +136,16 @@ pub enum Why {
         sold: Msat,
         /// The price now.
         price: Msat,
-        /// The payment of the token, which is good in all else.
-        payment_hash: PaymentHash,
+        /// The token, which is good in all else.
+        copy: TokenCopy,
     },
     /// The pass opens other routes of the service.
     #[error("the pass opens the routes of `{scope}`, and this request is not one of them")]
     OtherScope {
         /// What it opens.
         scope: Name,
-        /// The payment of the token, which is good in all else.
-        payment_hash: PaymentHash,
+        /// The token, which is good in all else.
+        copy: TokenCopy,
     },
 }
 
@@ -155,13 +161,11 @@ impl Why {
         }
     }
 
-    /// The payment of a token that was good for another request.
-    pub const fn payment_hash(&self) -> Option<&PaymentHash> {
+    /// A token that was good for another request.
+    pub const fn copy(&self) -> Option<&TokenCopy> {
         match self {
             Why::Unpaid | Why::Refused(_) | Why::ChargeRefused(_) => None,
-            Why::PriceChanged { payment_hash, .. } | Why::OtherScope { payment_hash, .. } => {
-                Some(payment_hash)
-            }
+            Why::PriceChanged { copy, .. } | Why::OtherScope { copy, .. } => Some(copy),
         }
     }
 }
@@ -243,7 +247,7 @@ fn opens(verified: Verified, wanted: &Wanted<'_>) -> Decision {
                 let draw = Draw::money(quote.least, quote.most, wanted.route.clone());
                 Permit::admit(verified, draw, Some(quote))
             }
-            Err(why) => Decision::Unpriced { why, payment_hash: verified.identifier.payment_hash },
+            Err(why) => Decision::Unpriced { why, copy: verified.copy() },
         },
     }
 }
@@ -254,12 +258,12 @@ fn opens_all(verified: Verified, wanted: &Wanted<'_>) -> Decision {
         let draw = Draw::pass(wanted.route.clone());
         return Permit::admit(verified, draw, None);
     }
-    let payment_hash = verified.identifier.payment_hash;
-    Decision::Challenge(Why::OtherScope { scope: scope.clone(), payment_hash })
+    let copy = verified.copy();
+    Decision::Challenge(Why::OtherScope { scope: scope.clone(), copy })
 }
 
 fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
-    let payment_hash = verified.identifier.payment_hash;
+    let copy = verified.copy();
     let covered = |quote: &Quote| quote.most <= covers(&verified.sold, wanted, quote);
     let today = wanted.price.today();
     let good = match &today {
@@ -274,9 +278,9 @@ fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
         }
         (None, Ok(quote)) => {
             let sold = covers(&verified.sold, wanted, &quote);
-            Decision::Challenge(Why::PriceChanged { sold, price: quote.most, payment_hash })
+            Decision::Challenge(Why::PriceChanged { sold, price: quote.most, copy })
         }
-        (None, Err(why)) => Decision::Unpriced { why, payment_hash },
+        (None, Err(why)) => Decision::Unpriced { why, copy },
     }
 }
 

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 pub use kind::{Kind, NoSuchKind};
-pub use limit::{Bound, Limit};
+pub use limit::{Bound, Limit, TokenCopy};
 
 /// An amount of money in millisatoshi, at most 21 million bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]

@@ -16,7 +16,7 @@ use super::{Checkout, Errand, Offered, Outcome, Refused};
 use crate::catalog::{Matched, Mode};
 use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
-use crate::ledger::{ReserveRefused, Sale};
+use crate::ledger::ReserveRefused;
 use crate::metering::{Bill, Hold};
 use crate::pricing::{Amount, Exchange, LockedRate, Metering, Quote, RequestFacts, Unpriced};
 use crate::request::{CanonicalRequest, Inadmissible, admit};
@@ -168,8 +168,7 @@ impl Checkout {
         let beside = |permit: &Permit| asked.price.is_some() && permit.sale().kind == Kind::Pass;
         let permit = match self.gate.decide(&wanted, headers, now) {
             Decision::Admit(permit) if beside(&permit) => {
-                let Sale { route: scope, payment_hash, .. } = permit.sale();
-                let why = Why::OtherScope { scope, payment_hash };
+                let why = Why::OtherScope { scope: permit.sale().route, copy: permit.copy() };
                 return Err(NotHeld::Unpaid { code: why.code(), detail: why.to_string() });
             }
             Decision::Admit(permit) => *permit,

@@ -12,7 +12,7 @@ use super::narrowing::{Narrowed, UnknownCaveats, Use};
 use super::refusal::Refusal;
 use super::sold::Sold;
 use super::wire::Unverified;
-use crate::types::{Limit, Preimage, Timestamp};
+use crate::types::{Limit, Preimage, Timestamp, TokenCopy};
 
 /// A token that was paid for and may be used. Whether a unit is left is the ledger's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub struct Verified {
     pub expires_at: Timestamp,
     /// What its holders allow of it, in the order of the chain: every one of them counts each use.
     pub limits: Vec<Limit>,
+}
+
+impl Verified {
+    /// Whose copy of the token it is.
+    pub fn copy(&self) -> TokenCopy {
+        let limit = self.limits.last().map(|limit| limit.counter);
+        TokenCopy { payment_hash: self.identifier.payment_hash, limit }
+    }
 }
 
 /// Verifies one credential for one use. Pure: it neither reserves nor remembers.

@@ -11,7 +11,8 @@
 //! and what is being recorded together stay below [`ReplayLimits::total_bytes`]: the oldest answers
 //! make room, and a recording that finds none gives up. It lives in memory alone; a restart forgets
 //! it. The request's own body is no part of the key, for it is streamed: who repeats a key with
-//! another body gets the first answer. Keys are digests: neither a payment hash nor an idempotency
+//! another body gets the first answer. Copies of one token that holders limited are not one: none gets
+//! the answers of another. Keys are digests: neither a payment hash nor an idempotency
 //! key nor a query can be read out of them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,7 +27,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::clock::Clock;
 use crate::request::CanonicalRequest;
-use crate::types::PaymentHash;
+use crate::types::TokenCopy;
 
 /// By this a client says which of its requests are one.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -66,9 +67,9 @@ impl fmt::Debug for ReplayKey {
 }
 
 impl ReplayKey {
-    /// The key of `request` paid by `payment_hash`; none when the client did not name its request by
+    /// The key of `request` paid by `copy`; none when the client did not name its request by
     /// one `Idempotency-Key` of 1 to 255 visible ASCII characters.
-    pub fn of(payment_hash: &PaymentHash, request: &CanonicalRequest) -> Option<ReplayKey> {
+    pub fn of(copy: &TokenCopy, request: &CanonicalRequest) -> Option<ReplayKey> {
         let mut names = request.headers().get_all(IDEMPOTENCY_KEY).iter();
         let name = names.next().filter(|_| names.next().is_none())?.as_bytes();
         if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.iter().all(u8::is_ascii_graphic) {
@@ -77,7 +78,8 @@ impl ReplayKey {
         let mut digest = Context::new(&SHA256);
         let query = request.query();
         for part in [
-            payment_hash.as_bytes().as_slice(),
+            copy.payment_hash.as_bytes().as_slice(),
+            copy.limit.as_ref().map_or(&[], |limit| limit.as_bytes().as_slice()),
             name,
             request.method().as_str().as_bytes(),
             request.host().as_bytes(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CounterId, Msat};
+use super::{CounterId, Msat, PaymentHash};
 
 /// How much of a token may be used, all uses of it by whoever has the limited copy taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,4 +39,13 @@ pub struct Limit {
     /// How much.
     #[serde(flatten)]
     pub bound: Bound,
+}
+
+/// A token in the hands of one holder: of whoever bought it, or of whoever got a limited copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCopy {
+    /// The payment that it was sold for.
+    pub payment_hash: PaymentHash,
+    /// Its innermost limit; none when nobody limited it.
+    pub limit: Option<CounterId>,
 }

@@ -38,6 +38,7 @@ mod allowance;
 mod charges;
 mod client;
 mod credentials;
+mod delegation;
 mod discovery;
 mod doubts;
 mod flood;

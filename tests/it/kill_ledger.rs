@@ -226,15 +226,19 @@ impl Place {
         let crashed = Crashed::of(&ledger).await;
         // A gate that died before it was up has told nobody what it resolved.
         assert!(tally.restored <= crashed.restored && tally.charged <= crashed.charged, "the log of crashes");
-        let mut paid = 0;
+        let (mut paid, mut limited) = (0, 0);
         for token in &tokens {
             let row = ledger.grant(token.hash).await.expect("it reads").expect("a paid token has its grant");
             let hits = self.origin.hits(&token.hash.to_string());
             let charged = crashed.charges.get(&token.hash).copied().unwrap_or(0);
             books::check(token, &row.grant, &hits, charged);
+            let limits = ledger.counters(token.hash).await.expect("it reads");
+            books::check_limits(token, &row.grant, &limits, &self.origin, charged);
+            limited += limits.iter().map(|row| row.counter.used).filter(|used| *used > 0).count();
             paid += i64::try_from(child::price_of(token.kind).msat()).expect("fits");
         }
         assert!(opened.clean, "the last end was orderly");
+        assert!(limited > 0, "no limited copy was used: the campaign proves nothing of them");
         let audit = ledger.audit().await.expect("it reads");
         assert!(audit.ok, "{audit:?}");
         let bought = i64::try_from(tokens.len()).expect("fits");

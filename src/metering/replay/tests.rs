@@ -7,13 +7,13 @@ use http::Request;
 use super::*;
 use crate::clock::FixedClock;
 use crate::request::admit;
-use crate::types::Timestamp;
+use crate::types::{CounterId, PaymentHash, Timestamp};
 
 const LIMITS: ReplayLimits =
     ReplayLimits { total_bytes: 4_000, body_bytes: 1_000, life: Duration::from_secs(60) };
 
-fn hash(n: u8) -> PaymentHash {
-    PaymentHash::from_bytes([n; 32])
+fn copy(n: u8) -> TokenCopy {
+    TokenCopy { payment_hash: PaymentHash::from_bytes([n; 32]), limit: None }
 }
 
 fn request(method: &str, uri: &str, host: &str, names: &[&str]) -> CanonicalRequest {
@@ -26,7 +26,7 @@ fn request(method: &str, uri: &str, host: &str, names: &[&str]) -> CanonicalRequ
 }
 
 fn key(n: u8) -> ReplayKey {
-    ReplayKey::of(&hash(n), &request("GET", "/a", "h", &["k"])).unwrap()
+    ReplayKey::of(&copy(n), &request("GET", "/a", "h", &["k"])).unwrap()
 }
 
 fn replays() -> (Arc<Replays>, Arc<FixedClock>) {
@@ -40,15 +40,17 @@ fn begun(replays: &Arc<Replays>, key: ReplayKey) -> Recording {
 
 #[test]
 fn each_part_of_a_request_makes_another_key() {
+    let limited = TokenCopy { limit: Some(CounterId::from_bytes([1; 32])), ..copy(1) };
     let all = [
-        ReplayKey::of(&hash(1), &request("GET", "/a", "h", &["k"])),
-        ReplayKey::of(&hash(2), &request("GET", "/a", "h", &["k"])),
-        ReplayKey::of(&hash(1), &request("GET", "/a", "h", &["kk"])),
-        ReplayKey::of(&hash(1), &request("POST", "/a", "h", &["k"])),
-        ReplayKey::of(&hash(1), &request("GET", "/b", "h", &["k"])),
-        ReplayKey::of(&hash(1), &request("GET", "/a", "i", &["k"])),
-        ReplayKey::of(&hash(1), &request("GET", "/a?", "h", &["k"])),
-        ReplayKey::of(&hash(1), &request("GET", "/a?b", "h", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/a", "h", &["k"])),
+        ReplayKey::of(&copy(2), &request("GET", "/a", "h", &["k"])),
+        ReplayKey::of(&limited, &request("GET", "/a", "h", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/a", "h", &["kk"])),
+        ReplayKey::of(&copy(1), &request("POST", "/a", "h", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/b", "h", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/a", "i", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/a?", "h", &["k"])),
+        ReplayKey::of(&copy(1), &request("GET", "/a?b", "h", &["k"])),
     ];
     for (at, one) in all.iter().enumerate() {
         assert!(one.is_some() && !all[at + 1..].contains(one), "{at}");
@@ -70,7 +72,7 @@ fn a_request_is_named_once_and_plainly() {
         (&["\"8e03978e-40d5-43dd-bc93-6894a57f9324\""], true),
     ] {
         let request = request("GET", "/a", "h", names);
-        assert_eq!(ReplayKey::of(&hash(1), &request).is_some(), named, "{names:?}");
+        assert_eq!(ReplayKey::of(&copy(1), &request).is_some(), named, "{names:?}");
     }
 }
 

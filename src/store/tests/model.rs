@@ -9,16 +9,18 @@ use proptest::test_runner::Config;
 
 use super::{World, books_are_right, hash, price};
 use crate::clock::Clock;
-use crate::ledger::{Budget, Draw, Ending, Grant, Outcome, ReserveRefused, RestoreReason, Sale, Taken};
+use crate::ledger::{
+    Budget, Counter, Draw, Ending, Grant, Outcome, ReserveRefused, RestoreReason, Room, Sale, Taken, Weight,
+};
 use crate::store::{Ledger, NewGrant, Reservation, ReserveError};
-use crate::types::{Kind, Msat};
+use crate::types::{Bound, CounterId, Kind, Limit, Msat};
 
 #[derive(Clone, Debug)]
 enum Command {
-    Reserve(u8, u64, u64),
+    Reserve(u8, u64, u64, usize),
     End(usize, Ending),
     Drop(usize, Option<u64>),
-    Leave(u8),
+    Leave(u8, usize),
     Receive(u8, u64),
     Revoke(u8),
     /// Longer than anything that the sweep puts off.
@@ -38,10 +40,11 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         1 => Just(Ending::Restored(RestoreReason::Internal)),
     ];
     let command = prop_oneof![
-        12 => (0..SEEDS, 0u64..12, 0u64..20).prop_map(|(seed, least, most)| Command::Reserve(seed, least, most)),
+        12 => (0..SEEDS, 0u64..12, 0u64..20, 0..CHAINS)
+            .prop_map(|(seed, least, most, chain)| Command::Reserve(seed, least, most, chain)),
         8 => (any::<usize>(), ending).prop_map(|(at, ending)| Command::End(at, ending)),
         2 => (any::<usize>(), proptest::option::of(0u64..9)).prop_map(|(at, cost)| Command::Drop(at, cost)),
-        2 => (0..SEEDS).prop_map(Command::Leave),
+        2 => (0..SEEDS, 0..CHAINS).prop_map(|(seed, chain)| Command::Leave(seed, chain)),
         3 => (0..4u8, 0u64..3).prop_map(|(seed, more)| Command::Receive(seed, more)),
         1 => (0..SEEDS).prop_map(Command::Revoke),
         2 => (601u64..1_500).prop_map(Command::Wait),
@@ -65,6 +68,22 @@ fn sale(world: &World, seed: u8) -> Sale {
     }
 }
 
+/// Limited copies of a token: none, and some that share limits.
+const CHAINS: usize = 5;
+
+fn chain(number: usize) -> Vec<Limit> {
+    let limit = |id, bound| Limit { counter: CounterId::from_bytes([id; 32]), bound };
+    let spend = |id, most| limit(id, Bound::Spend(Msat::new(most).unwrap()));
+    let (two, half) = (limit(1, Bound::Uses(2)), spend(2, 12));
+    match number {
+        0 => vec![],
+        1 => vec![two],
+        2 => vec![half, limit(3, Bound::Uses(1))],
+        3 => vec![half, spend(4, 7)],
+        _ => vec![spend(5, 10_000), limit(6, Bound::Uses(3))],
+    }
+}
+
 const BUDGET: u8 = 4;
 const GRANTED: u8 = 5;
 
@@ -72,6 +91,8 @@ const GRANTED: u8 = 5;
 #[derive(Default)]
 struct Model {
     grants: HashMap<u8, Grant>,
+    /// By token, and in the order of [`chain`].
+    counters: HashMap<(u8, CounterId), Counter>,
     revoked: Vec<u8>,
     paid: HashMap<u8, u64>,
     earned: u64,
@@ -84,23 +105,52 @@ impl Model {
             return Err(ReserveRefused::NotGranted);
         }
         let barred = self.revoked.contains(&seed);
-        let grant = self.grants.entry(seed).or_insert_with(|| Grant { barred, ..Grant::of(sale) });
-        grant.hold(draw, world.clock.now())
+        let mut grant =
+            self.grants.get(&seed).copied().unwrap_or_else(|| Grant { barred, ..Grant::of(sale) });
+        let weight = Weight::of(&grant);
+        let own = |limit: &Limit| self.counters.get(&(seed, limit.counter)).copied();
+        let mut chain: Vec<Counter> =
+            draw.limits.iter().map(|limit| own(limit).unwrap_or(Counter::of(limit.bound))).collect();
+        let mut most = draw.most;
+        // Whether it was taken back is known once it was redeemed.
+        let known = self.grants.contains_key(&seed) && barred;
+        if !known && !chain.is_empty() {
+            let room = Room::admit(&chain, weight, grant.least(draw))?;
+            most = if weight == Weight::Money { most.min(room) } else { most };
+        }
+        let held = grant.hold(&Draw { most, ..draw.clone() }, world.clock.now());
+        self.grants.insert(seed, grant);
+        let units = held?;
+        for (counter, limit) in chain.iter_mut().zip(&draw.limits) {
+            counter.hold(weight, units);
+            self.counters.insert((seed, limit.counter), *counter);
+        }
+        Ok(units)
     }
 
-    fn finish(&mut self, seed: u8, end: impl FnOnce(&mut Grant) -> Outcome) {
+    fn finish(&mut self, seed: u8, taken: &Taken, limits: &[Limit], end: impl FnOnce(&mut Grant) -> Outcome) {
         let grant = self.grants.get_mut(&seed).expect("a hold has a grant");
-        if let Outcome::Spent { earned, .. } = end(grant) {
+        let weight = Weight::of(grant);
+        let outcome = end(grant);
+        if let Outcome::Spent { earned, .. } = outcome {
             self.earned += earned.msat();
             self.calls += 1;
         }
+        for limit in limits {
+            let counter = self.counters.get_mut(&(seed, limit.counter)).expect("a hold has its counters");
+            let held = Counter::of(limit.bound).hold(weight, taken.units);
+            counter.end(weight, held, &outcome).unwrap();
+        }
     }
 
-    fn back(&mut self, seed: u8, taken: &Taken) {
+    fn back(&mut self, seed: u8, taken: &Taken, limits: &[Limit]) {
         let ending = Ending::Restored(RestoreReason::NotDispatched);
-        self.finish(seed, |grant| grant.end(taken, ending).unwrap());
+        self.finish(seed, taken, limits, |grant| grant.end(taken, ending).unwrap());
     }
 }
+
+/// One hold: its token, what it took, and the limits that it counts in.
+type Open = (u8, Taken, Vec<Limit>, Reservation);
 
 struct Run {
     world: World,
@@ -108,7 +158,7 @@ struct Run {
     ledger: Ledger,
     model: Model,
     /// In the order in which they were made.
-    open: Vec<(u8, Taken, Reservation)>,
+    open: Vec<Open>,
 }
 
 impl Run {
@@ -137,49 +187,49 @@ impl Run {
 
     async fn step(&mut self, command: Command) {
         match command {
-            Command::Reserve(seed, least, most) => {
+            Command::Reserve(seed, least, most, number) => {
                 let (sale, at) = (self.sales[usize::from(seed)].clone(), self.world.clock.now());
-                let draw = Draw { least, most, ..Draw::one(sale.route.clone()) };
+                let draw = Draw { least, most, limits: chain(number), ..Draw::one(sale.route.clone()) };
                 let got = self.ledger.reserve(sale.clone(), draw.clone()).await;
                 match (got, self.model.hold(&sale, seed, &draw, &self.world)) {
                     (Ok(held), Ok(units)) => {
                         assert_eq!(held.held(), units);
-                        self.open.push((seed, Taken { units, at }, held));
+                        self.open.push((seed, Taken { units, at }, draw.limits, held));
                     }
                     (Err(ReserveError::Refused(got)), Err(expected)) => assert_eq!(got, expected),
                     (got, expected) => panic!("{got:?}, expected {expected:?}"),
                 }
             }
             Command::End(at, ending) => {
-                if let Some((seed, taken, mut held)) = self.pick(at) {
+                if let Some((seed, taken, limits, mut held)) = self.pick(at) {
                     held.dispatched();
                     held.end(ending);
-                    self.model.finish(seed, |grant| grant.end(&taken, ending).unwrap());
+                    self.model.finish(seed, &taken, &limits, |grant| grant.end(&taken, ending).unwrap());
                 }
             }
             Command::Drop(at, cost) => {
-                if let Some((seed, taken, mut held)) = self.pick(at) {
+                if let Some((seed, taken, limits, mut held)) = self.pick(at) {
                     if let Some(cost) = cost {
                         held.dispatched();
                         held.cost_so_far(cost);
                         let ending = Ending::Charged(cost);
-                        self.model.finish(seed, |grant| grant.end(&taken, ending).unwrap());
+                        self.model.finish(seed, &taken, &limits, |grant| grant.end(&taken, ending).unwrap());
                     } else {
-                        self.model.back(seed, &taken);
+                        self.model.back(seed, &taken, &limits);
                     }
                     drop(held);
                 }
             }
             // Asks and goes away after the commit.
-            Command::Leave(seed) => {
+            Command::Leave(seed, number) => {
                 let (sale, at) = (self.sales[usize::from(seed)].clone(), self.world.clock.now());
-                let draw = Draw { most: 5, ..Draw::one(sale.route.clone()) };
+                let draw = Draw { most: 5, limits: chain(number), ..Draw::one(sale.route.clone()) };
                 let mut waiting = Box::pin(self.ledger.reserve(sale.clone(), draw.clone()));
                 let _ = futures_util::poll!(&mut waiting);
                 self.ledger.barrier().await;
                 drop(waiting);
                 if let Ok(units) = self.model.hold(&sale, seed, &draw, &self.world) {
-                    self.model.back(seed, &Taken { units, at });
+                    self.model.back(seed, &Taken { units, at }, &draw.limits);
                 }
             }
             Command::Receive(seed, more) => {
@@ -209,9 +259,10 @@ impl Run {
             }
             Command::Crash => self.crash().await,
             Command::Restart => {
-                for (seed, taken, held) in self.open.drain(..) {
+                for (seed, taken, limits, held) in self.open.drain(..) {
                     held.end(Ending::Cancelled);
-                    self.model.finish(seed, |grant| grant.end(&taken, Ending::Cancelled).unwrap());
+                    let ending = Ending::Cancelled;
+                    self.model.finish(seed, &taken, &limits, |grant| grant.end(&taken, ending).unwrap());
                 }
                 self.ledger.close().await.unwrap();
                 let (ledger, opened) = self.world.open();
@@ -225,10 +276,10 @@ impl Run {
         self.ledger.barrier().await;
         self.ledger.crash().await;
         let mut counts = (0, 0);
-        for (seed, taken, held) in self.open.drain(..) {
+        for (seed, taken, limits, held) in self.open.drain(..) {
             drop(held);
             let before = self.model.grants[&seed].crash_restored;
-            self.model.finish(seed, |grant| grant.resolve_crash(&taken).unwrap());
+            self.model.finish(seed, &taken, &limits, |grant| grant.resolve_crash(&taken).unwrap());
             let kept = self.model.grants[&seed].crash_restored > before;
             if kept { counts.0 += 1 } else { counts.1 += 1 }
         }
@@ -238,7 +289,7 @@ impl Run {
         self.ledger = ledger;
     }
 
-    fn pick(&mut self, at: usize) -> Option<(u8, Taken, Reservation)> {
+    fn pick(&mut self, at: usize) -> Option<Open> {
         let count = self.open.len();
         (count > 0).then(|| self.open.remove(at % count))
     }
@@ -253,6 +304,14 @@ impl Run {
             assert_eq!(row.over_at.is_some(), expected.is_over(self.world.clock.now()), "{row:?}");
             owed += expected.owed().msat();
             lapsed += expected.lapsed().msat();
+            let rows = self.ledger.counters(hash(*seed)).await.unwrap();
+            for row in &rows {
+                assert_eq!(self.model.counters.get(&(*seed, row.id)), Some(&row.counter), "{row:?}");
+            }
+            let own =
+                self.model.counters.iter().filter(|((of, _), counter)| of == seed && !counter.is_idle());
+            assert!(own.clone().all(|((_, id), _)| rows.iter().any(|row| row.id == *id)), "{rows:?}");
+            assert!(rows.len() <= own.count() + 3, "what came to nothing leaves nothing: {rows:?}");
             let spends = self.ledger.spends(hash(*seed), 1_000, None).await.unwrap();
             assert_eq!(spends.iter().map(|spend| spend.units).sum::<u64>(), expected.spent);
             assert!(spends.iter().map(|spend| spend.number).eq((1..=expected.calls).rev()));

@@ -12,6 +12,7 @@ use super::{Credential, PATIENCE, TestGate, head, patient, quick};
 
 mod cut;
 mod ends;
+mod limits;
 mod tiers;
 mod together;
 

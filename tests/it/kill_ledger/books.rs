@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use tollhouse::ledger::Grant;
-use tollhouse::types::Kind;
+use tollhouse::store::CounterRow;
+use tollhouse::types::{Bound, Kind};
 
 use super::child::{BYTE_MSAT, CEILING_MSAT, PACK, price, price_of};
-use super::customers::Token;
-use super::origin::{Hits, STREAM_BYTES};
+use super::customers::{Token, USES};
+use super::origin::{Hits, Origin, STREAM_BYTES};
 
 /// Panics when they do not agree. `crashes` is how often a second crash charged the token: that charges
 /// whether or not the request had left, the one way to pay for nothing.
@@ -46,4 +47,35 @@ pub(super) fn check(token: &Token, grant: &Grant, hits: &Hits, crashes: u64) {
     }
     let spent = token.spent.load(Ordering::SeqCst);
     assert_eq!(spent, token.kind != Kind::Pass, "a used token is answered 402: {seen}");
+}
+
+/// Panics when the token's limits do not agree with what the holders of its copies and the upstream saw.
+pub(super) fn check_limits(
+    token: &Token,
+    grant: &Grant,
+    limits: &[CounterRow],
+    origin: &Origin,
+    crashes: u64,
+) {
+    let seen = format!("{limits:?}, {grant:?}, {:?}", token.copies);
+    let (mut used, mut hits, mut complete) = (0, 0, 0);
+    for copy in &token.copies {
+        let through = origin.of_copy(&token.hash.to_string(), copy.name);
+        assert!(copy.complete.load(Ordering::SeqCst) <= through, "{seen}");
+        // A crash gives a unit back that may have been delivered, once.
+        assert!(through <= USES + grant.crash_restored, "a limit was exceeded: {through} of {seen}");
+        hits += through;
+        complete += copy.complete.load(Ordering::SeqCst);
+    }
+    for row in limits {
+        assert_eq!(row.counter.held, 0, "{seen}");
+        assert!(row.counter.used <= row.counter.bound.most(), "a limit was exceeded: {seen}");
+        if let Bound::Uses(most) = row.counter.bound {
+            assert_eq!(most, USES, "{seen}");
+            used += row.counter.used;
+        }
+    }
+    assert!(hits <= used + grant.crash_restored, "the limits lack what was seen: {hits} of {seen}");
+    assert!(complete <= used + grant.crash_restored, "the limits lack what was seen: {complete} of {seen}");
+    assert!(used <= hits + crashes, "more was counted than was seen: {hits} of {seen}");
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use libmacaroon::{Format, Macaroon};
 use lightning_invoice::Bolt11Invoice;
 use reqwest::Client;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::l402::{authorization, parse_challenge};
-use tollhouse::types::{Kind, PaymentHash};
+use tollhouse::types::{Kind, PaymentHash, Preimage};
 
 use super::child::{self, GOODS, KINDS, STREAM, price_of};
 use super::gate::Gate;
@@ -31,7 +32,21 @@ pub(super) struct Token {
     pub(super) streamed: AtomicU64,
     /// It was answered with a 402 that said that not enough is left.
     pub(super) spent: AtomicBool,
+    /// Copies that its buyer gave to others; none of a single request.
+    pub(super) copies: Vec<LimitedCopy>,
 }
+
+/// A copy of a token that may be used so often, and what its holder saw of it.
+#[derive(Debug)]
+pub(super) struct LimitedCopy {
+    pub(super) name: &'static str,
+    header: String,
+    /// Whole answers.
+    pub(super) complete: AtomicU64,
+}
+
+/// How often a limited copy may be used.
+pub(super) const USES: u64 = 2;
 
 impl Token {
     /// It brought something.
@@ -45,6 +60,8 @@ impl Token {
 pub(super) enum Answer {
     Complete,
     Spent,
+    /// What its holder may use of it was used.
+    Limited,
     InFlight,
     UpstreamFailed,
     /// The gate died under it.
@@ -108,14 +125,15 @@ impl Customers {
             },
         };
         let path = if token.kind == Kind::Balance && chance.below(2) == 0 { STREAM } else { GOODS };
+        let copy = chance.pick(&token.copies).filter(|_| errand % 2 == 1);
         if errand == 9 {
             let (one, other) = (
-                self.present(gate.address, client, &token, path, how),
-                self.present(gate.address, client, &token, GOODS, "slow"),
+                self.present(gate.address, client, &token, copy, path, how),
+                self.present(gate.address, client, &token, copy, GOODS, "slow"),
             );
             tokio::join!(one, other);
         } else {
-            self.present(gate.address, client, &token, path, how).await;
+            self.present(gate.address, client, &token, copy, path, how).await;
         }
     }
 
@@ -142,26 +160,40 @@ impl Customers {
         let hash = preimage.payment_hash();
         let header = authorization(&challenge.macaroon_b64, &preimage);
         let price = price_of(kind);
+        let copies = copies(kind, price.msat(), &challenge.macaroon_b64, &preimage);
         if invoice.amount_milli_satoshis() != Some(price.msat()) {
             self.fault(format!("{kind} is sold for {:?} msat", invoice.amount_milli_satoshis()));
             return None;
         }
         let (complete, streamed, spent) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        let token = Arc::new(Token { hash, kind, header, complete, streamed, spent });
+        let token = Arc::new(Token { hash, kind, header, complete, streamed, spent, copies });
         gate.paid(&hash, price);
         self.tokens.lock().expect("no test panics here").push(Arc::clone(&token));
         Some(token)
     }
 
-    async fn present(&self, at: SocketAddr, client: &Client, token: &Token, path: &str, how: &str) -> Answer {
+    async fn present(
+        &self,
+        at: SocketAddr,
+        client: &Client,
+        token: &Token,
+        copy: Option<&LimitedCopy>,
+        path: &str,
+        how: &str,
+    ) -> Answer {
         self.presented.fetch_add(1, Ordering::SeqCst);
-        let url = format!("http://{at}{path}?token={}&how={how}", token.hash);
-        let asked = client.get(url).header("authorization", &token.header).send().await;
+        let (name, header) = copy
+            .map_or((String::new(), &token.header), |copy| (format!("&copy={}", copy.name), &copy.header));
+        let url = format!("http://{at}{path}?token={}&how={how}{name}", token.hash);
+        let asked = client.get(url).header("authorization", header).send().await;
         let Ok(reply) = asked else { return Answer::Unknown };
         let status = reply.status().as_u16();
         // A body that breaks off is an error, with a length or in chunks.
         let Ok(body) = reply.bytes().await else { return Answer::Unknown };
         let code = serde_json::from_slice(&body).unwrap_or(Value::Null)["code"].as_str().map(str::to_owned);
+        if let (200, Some(copy)) = (status, copy) {
+            copy.complete.fetch_add(1, Ordering::SeqCst);
+        }
         match (status, code.as_deref()) {
             (200, _) if path == STREAM => {
                 token.streamed.fetch_add(u64::try_from(body.len()).expect("it fits"), Ordering::SeqCst);
@@ -177,6 +209,7 @@ impl Customers {
                 token.spent.store(true, Ordering::SeqCst);
                 Answer::Spent
             }
+            (402, Some("uses_exhausted" | "budget_exhausted")) if copy.is_some() => Answer::Limited,
             (409, Some("in_flight")) => Answer::InFlight,
             (500, None) => Answer::UpstreamFailed,
             (status, code) => {
@@ -205,7 +238,7 @@ impl Customers {
 
     async fn use_one_up(&self, gate: &Gate, client: &Client, token: &Token) {
         loop {
-            match self.present(gate.address, client, token, GOODS, "fast").await {
+            match self.present(gate.address, client, token, None, GOODS, "fast").await {
                 Answer::Spent => return,
                 Answer::Complete if token.kind == Kind::Pass => return,
                 Answer::Complete => {}
@@ -221,6 +254,25 @@ impl Customers {
     fn fault(&self, what: String) {
         self.faults.lock().expect("no test panics here").push(what);
     }
+}
+
+/// Two that are limited in different ways, the second twice.
+fn copies(kind: Kind, price: u64, macaroon: &str, preimage: &Preimage) -> Vec<LimitedCopy> {
+    // A pass is spent whole.
+    let half = if kind == Kind::Pass { price } else { price / 2 };
+    let (uses, spend) = (format!("max_uses={USES}"), format!("max_spend_msat={half}"));
+    let limited = |name: &'static str, limits: &[&str]| {
+        let mut copy = Macaroon::deserialize(macaroon).expect("a macaroon");
+        for caveat in [&*format!("budget_id={name}")].iter().chain(limits) {
+            copy.add_first_party_caveat(caveat).expect("room for a caveat");
+        }
+        let header = authorization(&copy.serialize(Format::V2).expect("it is written"), preimage);
+        LimitedCopy { name, header, complete: AtomicU64::new(0) }
+    };
+    if kind == Kind::Request {
+        return Vec::new();
+    }
+    vec![limited("one", &[&uses]), limited("other", &[&spend, &uses])]
 }
 
 fn next(tokens: &Mutex<Vec<Arc<Token>>>) -> Option<Arc<Token>> {

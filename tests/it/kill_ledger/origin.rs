@@ -38,7 +38,14 @@ impl Hits {
     }
 }
 
-type Counts = Arc<Mutex<HashMap<String, Hits>>>;
+#[derive(Debug, Default)]
+struct Seen {
+    tokens: HashMap<String, Hits>,
+    /// Requests that were not answered 500, by token and limited copy of it.
+    copies: HashMap<(String, String), u64>,
+}
+
+type Counts = Arc<Mutex<Seen>>;
 
 #[derive(Debug)]
 pub(super) struct Origin {
@@ -57,18 +64,24 @@ impl Origin {
     }
 
     pub(super) fn hits(&self, token: &str) -> Hits {
-        self.counts.lock().expect("no test panics here").get(token).copied().unwrap_or_default()
+        self.counts.lock().expect("no test panics here").tokens.get(token).copied().unwrap_or_default()
+    }
+
+    /// Requests of a limited copy that were not answered 500.
+    pub(super) fn of_copy(&self, token: &str, copy: &str) -> u64 {
+        let counts = self.counts.lock().expect("no test panics here");
+        counts.copies.get(&(token.to_owned(), copy.to_owned())).copied().unwrap_or(0)
     }
 
     /// All tokens' requests, and how many tokens there were.
     pub(super) fn total(&self) -> (Hits, usize) {
         let counts = self.counts.lock().expect("no test panics here");
-        let sum = counts.values().fold(Hits::default(), |sum, hits| Hits {
+        let sum = counts.tokens.values().fold(Hits::default(), |sum, hits| Hits {
             served: sum.served + hits.served,
             streams: sum.streams + hits.streams,
             failed: sum.failed + hits.failed,
         });
-        (sum, counts.len())
+        (sum, counts.tokens.len())
     }
 }
 
@@ -82,7 +95,10 @@ async fn answer(
     let (token, how) = (ask["token"].clone(), ask["how"].as_str());
     {
         let mut counts = counts.lock().expect("no test panics here");
-        let hits = counts.entry(token).or_default();
+        if let (true, Some(copy)) = (how != "fail", ask.get("copy")) {
+            *counts.copies.entry((token.clone(), copy.clone())).or_default() += 1;
+        }
+        let hits = counts.tokens.entry(token).or_default();
         match how {
             "fail" => hits.failed += 1,
             _ if metered => hits.streams += 1,
