@@ -2,18 +2,21 @@
 //! order. The only place that knows all of them.
 
 mod blueprint;
+mod connection;
+mod exchange;
 mod ground;
 mod introduction;
-mod listener;
+pub mod listener;
 mod outside;
 mod patience;
+mod preface;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use http::HeaderValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,7 @@ use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
 use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
-use crate::proxy::{self, Framed, ProxyConfig, ProxyState};
+use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
@@ -38,8 +41,8 @@ use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
-use introduction::Introductions;
-use listener::Ending;
+pub use introduction::Introductions;
+use listener::{Ending, Front, Versions};
 use outside::Outside;
 
 /// Challenges whose purpose is remembered until they are paid.
@@ -64,6 +67,7 @@ pub struct Appliance {
     storefront: Arc<Storefront>,
     outbox: Arc<Outbox>,
     gateway: SocketAddr,
+    certificate: Option<Shown>,
     admin: SocketAddr,
     claim: Option<String>,
     admin_key: PathBuf,
@@ -101,7 +105,9 @@ impl Appliance {
         let (ledger, clock) = (ground.ledger.clone(), Arc::clone(&ground.clock));
         let outbox = Arc::new(Outbox::new(ledger, payer, clock, network, node_tasks.clone()));
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
-        let public = blueprint.public_url.as_ref().map_or_else(|| reachable(gateway), trimmed);
+        let certificate = blueprint.tls.map(Shown::new);
+        let scheme = scheme(certificate.as_ref());
+        let public = blueprint.public_url.as_ref().map_or_else(|| reachable(scheme, gateway), trimmed);
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
         let outside = Outside::new(blueprint.rates, ground.ledger.clone(), clock, entropy)?;
         let caller = outside.clone();
@@ -120,7 +126,7 @@ impl Appliance {
         let told = blueprint.public_url.as_ref().map(trimmed);
         let proxies = blueprint.entrance.proxies.clone();
         let gate = gateway_router(checkout.clone(), &public, told, proxies, &serving)?;
-        let origin = reachable(admin);
+        let origin = reachable("http", admin);
         let web =
             WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
         let stop_streams = CancellationToken::new();
@@ -142,6 +148,7 @@ impl Appliance {
             storefront,
             outbox,
             gateway,
+            certificate: certificate.clone(),
             admin,
             claim,
             admin_key: dir.join("admin.key"),
@@ -159,24 +166,15 @@ impl Appliance {
             protocol: blueprint.entrance.proxy_protocol,
             proxies: blueprint.entrance.proxies,
         };
-        let front =
-            listener::Front { tcp: blueprint.gateway, router: gate, connections: limit, introductions };
-        serving.spawn(listener::serve(front, ending.clone(), serving.clone(), Framed::new));
-        let front = listener::Front {
-            tcp: blueprint.admin,
-            router: desk,
-            connections: ADMIN_CONNECTIONS,
-            introductions: Introductions::default(),
-        };
-        serving.spawn(listener::serve(front, ending.clone(), serving.clone(), std::convert::identity));
+        let tls = certificate.as_ref().map(Shown::server).transpose().context("no TLS for the gateway")?;
+        let front = Front::new(blueprint.gateway, gate, limit, Versions::OneAndTwo);
+        let front = Front { tls, introductions, ..front };
+        serving.spawn(listener::serve(front, ending.clone(), serving.clone()));
+        let front = Front::new(blueprint.admin, desk, ADMIN_CONNECTIONS, Versions::One);
+        serving.spawn(listener::serve(front, ending.clone(), serving.clone()));
         if let Some(tcp) = blueprint.forward_auth {
-            let front = listener::Front {
-                tcp,
-                router: forward_auth::router(asked),
-                connections: ASKING_CONNECTIONS,
-                introductions: Introductions::default(),
-            };
-            serving.spawn(listener::serve(front, ending, serving.clone(), Framed::new));
+            let front = Front::new(tcp, forward_auth::router(asked), ASKING_CONNECTIONS, Versions::One);
+            serving.spawn(listener::serve(front, ending, serving.clone()));
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
@@ -225,12 +223,24 @@ impl Appliance {
 
     /// The gateway's root, as reached from this machine.
     pub fn gateway_url(&self) -> String {
-        reachable(self.gateway)
+        reachable(scheme(self.certificate.as_ref()), self.gateway)
+    }
+
+    /// Has the gateway show `certificate` to whoever connects from now on. Whether it speaks TLS at all is
+    /// settled at the start: gives whether that is so.
+    pub fn show(&self, certificate: Option<Certificate>) -> bool {
+        match (&self.certificate, certificate) {
+            (Some(shown), Some(certificate)) => {
+                shown.change(certificate);
+                true
+            }
+            (shown, certificate) => shown.is_none() && certificate.is_none(),
+        }
     }
 
     /// The operator's page, as reached from this machine.
     pub fn admin_url(&self) -> String {
-        reachable(self.admin)
+        reachable("http", self.admin)
     }
 
     /// The one-time link that sets the page's password, while nobody has.
@@ -372,12 +382,16 @@ fn sample_path(services: &[Arc<Service>]) -> Option<String> {
 }
 
 /// An address as this machine reaches it: a wildcard is the loopback.
-fn reachable(address: SocketAddr) -> String {
+fn reachable(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}", address.port())
+        format!("{scheme}://127.0.0.1:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
+}
+
+fn scheme(certificate: Option<&Shown>) -> &'static str {
+    certificate.map_or("http", |_| "https")
 }
 
 fn trimmed(url: &Url) -> String {

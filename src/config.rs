@@ -13,6 +13,7 @@ mod problem;
 mod rates;
 mod service;
 mod template;
+mod tls;
 mod value;
 
 use std::net::SocketAddr;
@@ -172,7 +173,7 @@ impl Settings {
         });
 
         let mut warnings = Vec::new();
-        let gateway = gateway::read(&mut layers, &mut top, &mut warnings);
+        let gateway = gateway::read(&mut layers, &mut top, base, &mut warnings);
 
         let mut section = top.section("admin");
         let listen = layers.one(&mut section, "listen", value::listen);

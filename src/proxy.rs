@@ -67,6 +67,7 @@ mod answer;
 mod answer_headers;
 pub mod answers;
 mod body;
+mod certificate;
 mod demand;
 mod discovery;
 mod entity;
@@ -78,7 +79,8 @@ mod told;
 mod unit;
 mod upstream;
 
-pub use framing::Framed;
+pub use certificate::{Certificate, CertificateFault, Shown, TlsFiles};
+pub use framing::{Framed, Switch};
 pub use upstream::TlsFault;
 
 use answer::{Problem, is_preflight, preflight, replayed};

@@ -10,6 +10,7 @@ use url::Url;
 use crate::catalog::spec::Spec;
 use crate::config::{Entrance, Settings};
 use crate::node::config::NodeConfig;
+use crate::proxy::Certificate;
 use crate::rates::RatesConfig;
 use crate::secrets;
 use crate::store::DirLock;
@@ -35,6 +36,8 @@ pub struct Blueprint {
     pub public_url: Option<Url>,
     /// Whose word is taken for who asks at the gateway, and how often one may.
     pub entrance: Entrance,
+    /// The gateway's certificate, where it speaks TLS itself.
+    pub tls: Option<Certificate>,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
     /// What files say is sold.
@@ -70,6 +73,7 @@ impl Blueprint {
             allowed_hosts: settings.admin.allowed_hosts,
             public_url: settings.gateway.public_url,
             entrance: settings.gateway.entrance,
+            tls: settings.gateway.tls.map(|files| files.certificate),
             rates: settings.rates,
             services,
             stock: Vec::new(),

@@ -28,11 +28,11 @@ const START_V2: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Which connections begin with a header.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Introductions {
+pub struct Introductions {
     /// In which version.
-    pub(super) protocol: ProxyProtocol,
+    pub protocol: ProxyProtocol,
     /// From whom.
-    pub(super) proxies: Proxies,
+    pub proxies: Proxies,
 }
 
 impl Introductions {

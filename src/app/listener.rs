@@ -1,49 +1,65 @@
 //! Serves a router on a socket: bounded connections, bounded patience, an orderly end.
 //!
 //! Invariants: the number of open connections is capped below the process's file descriptors, so
-//! that the node's own accept loop never meets EMFILE (LDK.md); every connection ends at shutdown,
-//! after the request that it carries or when the drain's time is over.
+//! that the node's own accept loop never meets EMFILE (LDK.md); no more requests are under way at once than
+//! there may be connections, however many of them share one (HTTP/2); every connection ends at shutdown,
+//! after the requests that it carries or when the drain's time is over.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::introduction::Introductions;
-use super::patience::Patient;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-/// A client has this long to send a request's head.
-const HEAD_PATIENCE: Duration = Duration::from_secs(15);
-
-/// A client that takes nothing of its answer for so long is left.
-const READ_PATIENCE: Duration = Duration::from_secs(120);
-
-/// A request's head may take this many bytes.
-const HEAD_BYTES: usize = 64 * 1024;
+use super::connection::Connection;
+use super::introduction::Introductions;
 
 /// After a failed accept, so that a full process does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Says when connections end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ending {
-    /// Take no new connection; close each after the request that it carries.
-    pub(super) drain: CancellationToken,
+pub struct Ending {
+    /// Take no new connection; close each after the requests that it carries.
+    pub drain: CancellationToken,
     /// Close what is left.
-    pub(super) cut: CancellationToken,
+    pub cut: CancellationToken,
+}
+
+/// Which HTTP a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/1.0 and 1.1.
+    One,
+    /// Those and HTTP/2: by its preface, and where there is TLS, by ALPN.
+    OneAndTwo,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// For a request's head, and for a TLS handshake.
+    pub head: Duration,
+    /// For a client to take some of its answer.
+    pub read: Duration,
+    /// For the next request of an HTTP/2 connection that carries none.
+    pub idle: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits {
+            head: Duration::from_secs(15),
+            read: Duration::from_secs(120),
+            idle: Duration::from_secs(120),
+        }
+    }
 }
 
 /// A quarter of the process's file descriptors, between 64 and 4096: a client costs one, the upstream
@@ -60,42 +76,55 @@ pub(super) fn connection_limit() -> usize {
 }
 
 /// What is served where, and to how many at once.
-pub(super) struct Front {
-    pub(super) tcp: TcpListener,
-    pub(super) router: Router,
-    pub(super) connections: usize,
-    pub(super) introductions: Introductions,
+pub struct Front {
+    /// The socket, bound.
+    pub tcp: TcpListener,
+    /// Who answers.
+    pub router: Router,
+    /// How many connections may be open, and how many requests under way.
+    pub connections: usize,
+    /// Which HTTP is spoken.
+    pub versions: Versions,
+    /// How long clients are waited for.
+    pub waits: Waits,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether proxies in front say who connects.
+    pub introductions: Introductions,
 }
 
-/// Accepts until the drain begins; each connection is a task of `tracker`. `guard` wraps what the
-/// HTTP library reads from and writes to.
-pub(super) async fn serve<S, G>(front: Front, ending: Ending, tracker: TaskTracker, guard: G)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    G: Fn(TcpStream) -> S + Clone + Send + 'static,
-{
-    let Front { tcp, router, connections, introductions } = front;
+impl Front {
+    /// A listener without TLS that waits as long as usual.
+    pub fn new(tcp: TcpListener, router: Router, connections: usize, versions: Versions) -> Front {
+        let introductions = Introductions::default();
+        Front { tcp, router, connections, versions, waits: Waits::default(), tls: None, introductions }
+    }
+}
+
+/// Accepts until the drain begins; each connection is a task of `tracker`.
+pub async fn serve(front: Front, ending: Ending, tracker: TaskTracker) {
+    let Front { tcp, router, connections, versions, waits, tls, introductions } = front;
+    let acceptor = tls.map(TlsAcceptor::from);
     let room = Arc::new(Semaphore::new(connections));
+    let turns = Arc::new(Semaphore::new(connections));
     loop {
         let accepted = tokio::select! {
             () = ending.drain.cancelled() => return,
             accepted = accept(&tcp, &room) => accepted,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let (guard, router, ending) = (guard.clone(), router.clone(), ending.clone());
-                let introductions = introductions.clone();
-                tracker.spawn(async move {
-                    let mut stream = stream;
-                    let told = tokio::select! {
-                        told = introductions.of(&mut stream, peer) => told,
-                        () = ending.drain.cancelled() => return,
-                    };
-                    match told {
-                        Ok(client) => connection(guard(stream), client, router, ending, permit).await,
-                        Err(error) => tracing::warn!(%peer, %error, "a proxy did not say who connects"),
-                    }
-                });
+            Ok((stream, peer, seat)) => {
+                let connection = Connection {
+                    peer,
+                    router: router.clone(),
+                    ending: ending.clone(),
+                    tracker: tracker.clone(),
+                    seat: Arc::new(seat),
+                    turns: Arc::clone(&turns),
+                    versions,
+                    waits,
+                };
+                tracker.spawn(welcome(connection, stream, introductions.clone(), acceptor.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -109,48 +138,38 @@ async fn accept(
     tcp: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    let seat = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, peer) = tcp.accept().await?;
     // Small answers should leave at once; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
-    Ok((stream, peer, permit))
+    Ok((stream, peer, seat))
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    ending: Ending,
-    _permit: OwnedSemaphorePermit,
+/// Hears who connects, shakes hands where there is TLS, and serves.
+async fn welcome(
+    mut connection: Connection,
+    mut stream: TcpStream,
+    introductions: Introductions,
+    acceptor: Option<TlsAcceptor>,
 ) {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+    let told = tokio::select! {
+        told = introductions.of(&mut stream, connection.peer) => told,
+        () = connection.ending.drain.cancelled() => return,
+    };
+    match told {
+        Ok(client) => connection.peer = client,
+        Err(error) => {
+            return tracing::warn!(peer = %connection.peer, %error, "a proxy did not say who connects");
         }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream, READ_PATIENCE)), service);
-    tokio::pin!(serving);
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "a connection ended early");
-                }
-                return;
-            }
-            () = ending.drain.cancelled(), if !draining => {
-                draining = true;
-                serving.as_mut().graceful_shutdown();
-            }
-            () = ending.cut.cancelled() => return,
-        }
+    }
+    let Some(acceptor) = acceptor else { return connection.serve(stream).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(connection.waits.head, acceptor.accept(stream)) => shaken,
+        () = connection.ending.drain.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => connection.serve(stream).await,
+        Ok(Err(error)) => tracing::debug!(peer = %connection.peer, %error, "no TLS handshake"),
+        Err(_) => tracing::debug!(peer = %connection.peer, "the TLS handshake took too long"),
     }
 }

@@ -96,6 +96,9 @@ async fn sell_again(appliance: &Appliance, flags: &Flags, env: &Environment) {
             return warn(format!("SIGHUP: {problems}\n{kept}"));
         }
     };
+    if !appliance.show(settings.gateway.tls.as_ref().map(|files| files.certificate.clone())) {
+        warn("SIGHUP: whether the gateway speaks TLS changes at the next start.");
+    }
     match appliance.storefront().own(settings.owned_services()).await {
         Ok(plan) if plan.changes.is_empty() => tell("SIGHUP: what is sold is what the files say already"),
         Ok(plan) => {

@@ -1,6 +1,7 @@
 //! Reads `[gateway]`: where customers' requests arrive, who may stand in front, how often one may ask.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use ipnet::IpNet;
 use url::Url;
@@ -8,17 +9,20 @@ use url::Url;
 use super::document::Section;
 use super::layer::Layers;
 use super::problem::{Bad, Problem};
-use super::{listed, or_default, value};
+use super::{listed, or_default, tls, value};
+use crate::proxy::TlsFiles;
 use crate::request::{ForwardedBy, Proxies};
 use crate::throttle::{Limits, Rate};
 
 /// The listener that customers use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Gateway {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Its address as customers see it, when something stands in front.
     pub public_url: Option<Url>,
+    /// Its certificate, where it speaks TLS itself.
+    pub tls: Option<TlsFiles>,
     /// Whose word is taken for who asks, and how often one may.
     pub entrance: Entrance,
 }
@@ -71,6 +75,7 @@ impl ProxyProtocol {
 pub(crate) fn read(
     layers: &mut Layers<'_>,
     top: &mut Section<'_, '_>,
+    base: &Path,
     warnings: &mut Vec<Problem>,
 ) -> Gateway {
     let mut section = top.section("gateway");
@@ -88,9 +93,10 @@ pub(crate) fn read(
         warnings.push(layers.origin.problem_from(source.clone(), "gateway.public_url", Bad::new(what, help)));
     }
     let limits = read_limits(layers, &mut section);
+    let tls = tls::read(layers, &mut section, base);
     layers.problems.extend(section.finish());
     let entrance = Entrance { proxies, proxy_protocol, limits };
-    Gateway { listen, public_url: public.map(|(url, _)| url), entrance }
+    Gateway { listen, public_url: public.map(|(url, _)| url), tls, entrance }
 }
 
 fn read_proxies(

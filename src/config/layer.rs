@@ -59,6 +59,12 @@ pub struct Flags {
     /// Credentials that are not good, of all together [env: TOLLHOUSE_GATEWAY_LIMITS_ALL_FAILURES]
     #[arg(long, value_name = "RATE")]
     pub gateway_limits_all_failures: Option<String>,
+    /// The gateway's certificate and its chain, in PEM: it speaks TLS then [env: TOLLHOUSE_GATEWAY_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub gateway_tls_cert: Option<String>,
+    /// The certificate's key, in PEM [env: TOLLHOUSE_GATEWAY_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub gateway_tls_key: Option<String>,
     /// Where the operator's page and API listen [env: TOLLHOUSE_ADMIN_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
@@ -128,6 +134,8 @@ impl Flags {
             "gateway.limits.all_challenges" => self.gateway_limits_all_challenges.as_slice(),
             "gateway.limits.failures" => self.gateway_limits_failures.as_slice(),
             "gateway.limits.all_failures" => self.gateway_limits_all_failures.as_slice(),
+            "gateway.tls.cert" => self.gateway_tls_cert.as_slice(),
+            "gateway.tls.key" => self.gateway_tls_key.as_slice(),
             "admin.listen" => self.admin_listen.as_slice(),
             "admin.allowed_hosts" => &self.admin_allowed_hosts,
             "forward_auth.listen" => self.forward_auth_listen.as_slice(),

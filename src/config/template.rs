@@ -54,8 +54,11 @@ network = "{network}"
 # services_file = "services.toml"
 
 [gateway]
-# Where customers' requests arrive. Put a TLS proxy in front of it.
+# Where customers' requests arrive: HTTP/1 and HTTP/2. Give it a certificate, or put a TLS
+# proxy in front of it.
 listen = "0.0.0.0:8402"
+# PEM files: the certificate with its chain, and its key. Read again on SIGHUP.
+# tls = { cert = "/etc/tollhouse/fullchain.pem", key = "/etc/tollhouse/privkey.pem" }
 # The address that customers use, when something stands in front.
 # public_url = "https://api.example.com"
 # Proxies in front, by address or network: from them, and only from them, X-Forwarded-For, -Proto and

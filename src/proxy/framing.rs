@@ -7,13 +7,17 @@
 //!
 //! Invariant: hyper gets either the bytes as they came, request by request, or the replacement. The
 //! guard follows bodies only to find the next head; a chunked body that is not plain goes on as one
-//! that nobody can read.
+//! that nobody can read. What comes behind a request to switch protocols waits until that is answered
+//! ([`Switch`]): after a 101 it is no HTTP any more and passes as it comes.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A head may take this many bytes; the connection's own limit is reached first.
@@ -30,6 +34,30 @@ pub struct Framed<S> {
     raw: BytesMut,
     /// Looked at and not taken yet.
     passed: BytesMut,
+    /// Heads that passed.
+    heads: u64,
+    switch: Switch,
+}
+
+/// Tells a guarded connection how its requests were answered. Whoever serves the connection says it of
+/// each, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Switch(Arc<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    count: AtomicU64,
+    switched: AtomicBool,
+}
+
+impl Switch {
+    /// The next request is answered with `status`.
+    pub fn answered(&self, status: StatusCode) {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.0.switched.store(true, Ordering::Release);
+        }
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +69,10 @@ enum State {
     /// A chunk's bytes and the line end behind them are to come.
     Chunk(u64),
     Trailers,
+    /// A request asks to switch protocols, and is not answered yet.
+    Asked,
+    /// It was answered with 101.
+    Switched,
     /// A head was refused: nothing more is read.
     Refused,
 }
@@ -50,13 +82,27 @@ enum State {
 enum Framing {
     Length(u64),
     Chunked,
+    /// No body, and perhaps another protocol behind it.
+    Switch,
     Refused(&'static str),
 }
 
 impl<S> Framed<S> {
     /// Guards `inner`.
     pub fn new(inner: S) -> Framed<S> {
-        Framed { inner, state: State::Head, raw: BytesMut::new(), passed: BytesMut::new() }
+        Framed {
+            inner,
+            state: State::Head,
+            raw: BytesMut::new(),
+            passed: BytesMut::new(),
+            heads: 0,
+            switch: Switch::default(),
+        }
+    }
+
+    /// Where to say how its requests are answered.
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
     }
 
     /// Passes as much of what was read as can be judged.
@@ -100,6 +146,16 @@ impl<S> Framed<S> {
                 }
                 Some(line)
             }
+            State::Asked => {
+                let answers = &self.switch.0;
+                self.state = match answers.count.load(Ordering::Acquire) {
+                    count if count < self.heads => return None,
+                    _ if answers.switched.load(Ordering::Acquire) => State::Switched,
+                    _ => State::Head,
+                };
+                Some(0)
+            }
+            State::Switched => Some(self.raw.len()),
             State::Refused => {
                 self.raw.clear();
                 None
@@ -130,7 +186,9 @@ impl<S> Framed<S> {
             Some(_) => framing(head),
             None => return None,
         };
+        self.heads += 1;
         self.state = match framing {
+            Framing::Switch => State::Asked,
             Framing::Length(0) => State::Head,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::ChunkLine,
@@ -162,7 +220,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 
 /// What a whole head says about its body.
 fn framing(head: &[u8]) -> Framing {
-    let (mut length, mut chunked) = (None, false);
+    let (mut length, mut chunked, mut switch) = (None, false, false);
     for line in head.split(|b| *b == b'\n').skip(1) {
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
@@ -178,9 +236,12 @@ fn framing(head: &[u8]) -> Framing {
                 return Framing::Refused("transfer_encoding");
             }
             chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            switch = true;
         }
     }
     match (length, chunked) {
+        (None | Some(0), false) if switch => Framing::Switch,
         (Some(_), true) => Framing::Refused("bad_framing"),
         (Some(length), false) => Framing::Length(length),
         (None, true) => Framing::Chunked,
@@ -195,7 +256,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        // What waited for an answer may have it by now.
+        this.judge();
         while this.passed.is_empty() {
+            if this.raw.len() > MAX_HEAD {
+                // Only behind a request to switch; whoever serves it asks again when that is answered.
+                return Poll::Pending;
+            }
             let mut bytes = [0u8; 8 * 1024];
             let mut read = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut this.inner).poll_read(cx, &mut read))?;
@@ -241,6 +308,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_request_to_switch_waits_for_its_answer() {
+        let asks = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        for (status, behind, passes) in [
+            (StatusCode::SWITCHING_PROTOCOLS, "\x00\n\x01 not HTTP", "\x00\n\x01 not HTTP"),
+            (StatusCode::PAYMENT_REQUIRED, "GET /b HTTP/1.1\r\n\r\n", "GET /b HTTP/1.1\r\n\r\n"),
+            (StatusCode::PAYMENT_REQUIRED, "GET /b\nHTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: refused\r\n"),
+        ] {
+            let mut framed = Framed::new(());
+            let first = "GET /a HTTP/1.1\r\n\r\n";
+            framed.raw.extend_from_slice(format!("{first}{asks}{behind}").as_bytes());
+            framed.judge();
+            // The answer to the request before it is not its own.
+            framed.switch().answered(StatusCode::OK);
+            framed.judge();
+            assert_eq!(framed.passed, format!("{first}{asks}"));
+            framed.passed.clear();
+            framed.switch().answered(status);
+            framed.judge();
+            assert!(framed.passed.starts_with(passes.as_bytes()), "{status}: {:?}", framed.passed);
+        }
+    }
 
     /// What hyper would read of `parts`, arriving one by one.
     fn passed(parts: &[&[u8]]) -> String {

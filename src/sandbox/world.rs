@@ -410,6 +410,7 @@ fn blueprint(
         allowed_hosts: Vec::new(),
         public_url: None,
         entrance: Entrance::default(),
+        tls: None,
         // A world in a box calls nobody.
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         services: Vec::new(),

@@ -2,22 +2,19 @@
 //! preimages, and upstreams that do what they are told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
-use hyper_util::rt::TokioIo;
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tollhouse::app::listener::{Ending, Front, Versions, serve as serve_front};
 use tollhouse::catalog::{Catalog, PathPattern, Route, RouteTable, Service, Terms, Upstream};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
@@ -25,10 +22,9 @@ use tollhouse::l402::{Keyring, MasterKeys, authorization, parse_challenge};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::ports::{CannotReceive, InvoiceAsk, MintedInvoice, Minter};
 use tollhouse::pricing::{Currency as Fiat, Exchange, Rate, RateFault};
-use tollhouse::proxy::{Framed, ProxyConfig, ProxyState, router};
+use tollhouse::proxy::{ProxyConfig, ProxyState, router};
 use tollhouse::store::Ledger;
 use tollhouse::types::{Msat, PaymentHash, Preimage, Timestamp};
-use tower::ServiceExt;
 
 use client::{Reply, ask};
 use upstream::Origin;
@@ -59,6 +55,9 @@ mod upstream;
 
 /// Longer than anything here takes, shorter than a hung test run.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than any test opens.
+const CONNECTIONS: usize = 4096;
 
 /// As many as the application remembers.
 const RECENT_CHALLENGES: usize = 16_384;
@@ -373,25 +372,6 @@ pub(crate) async fn serve(
     tracker: TaskTracker,
     cut: CancellationToken,
 ) {
-    while let Ok((stream, peer)) = listener.accept().await {
-        let router = router.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let router = router.clone();
-            async move {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(ConnectInfo(peer));
-                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
-            }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(Framed::new(stream)), service);
-        let cut = cut.clone();
-        tracker.spawn(async move {
-            // A client that breaks off is what many of these tests are about.
-            tokio::select! {
-                _ = connection => {}
-                () = cut.cancelled() => {}
-            }
-        });
-    }
+    let front = Front::new(listener, router, CONNECTIONS, Versions::OneAndTwo);
+    serve_front(front, Ending { cut, ..Ending::default() }, tracker).await;
 }
