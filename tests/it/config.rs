@@ -77,6 +77,16 @@ fn every_mistake_in_the_settings_names_its_line() {
         "gateway.limits.chalenges",
         "Did you mean `challenges`?",
     );
+    let tls = |lines: &str| below(&format!("[gateway.tls]\n{lines}"));
+    wrong(
+        &tls("cert = \"none.pem\"\nkey = \"none.key\""),
+        6,
+        "gateway.tls.cert",
+        "/etc/none.pem cannot be read",
+    );
+    wrong(&tls("cert = \"none.pem\""), 6, "gateway.tls.key", "it is missing");
+    wrong(&tls("key = \"none.pem\""), 6, "gateway.tls.cert", "it is missing");
+    wrong(&tls("crt = \"none.pem\""), 6, "gateway.tls.crt", "Did you mean `cert`?");
     wrong(&below("[admin]\nlisten = \"0.0.0.0:8402\""), 6, "admin.listen", "the gateway's listener too");
     wrong(
         &below("[admin]\nallowed_hosts = [\n\"a\",\n\"b:5\"]"),
@@ -382,6 +392,7 @@ fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
                 assert!(
                     problems.to_string().contains("duplicate key")
                         || problems.to_string().contains("services.toml cannot be read")
+                        || problems.to_string().contains("fullchain.pem cannot be read")
                         || problems.to_string().contains("only one"),
                     "{problems}"
                 );
