@@ -36,6 +36,8 @@ pub struct Service {
     pub path: String,
     /// Whether it is sold.
     pub mode: Mode,
+    /// Whether a browser that was asked to pay is let in once the payment arrived.
+    pub unlock: BrowserUnlock,
     /// What it says of itself.
     pub about: About,
     /// In which dialects its 402s say the price.
@@ -58,6 +60,17 @@ pub enum Mode {
     Off,
     /// Everything passes; what would have been charged is counted.
     Shadow,
+}
+
+/// Whether the browser that was given a challenge is let in once its payment arrived, without the
+/// preimage. Whoever is tricked into paying that invoice then pays for that browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BrowserUnlock {
+    /// Only a preimage opens anything.
+    #[default]
+    Off,
+    /// It is let in.
+    On,
 }
 
 /// What a service says of itself to those who discover it. All of it is public.
@@ -120,6 +133,7 @@ impl Service {
             host: None,
             path: path.to_owned(),
             mode: Mode::On,
+            unlock: BrowserUnlock::Off,
             about: About::default(),
             dialects: Dialects::default(),
             terms: Arc::new(terms),

@@ -33,6 +33,7 @@ mod offered;
 mod prefer;
 mod price_tag;
 mod pricing;
+mod unlock;
 mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
@@ -41,6 +42,7 @@ pub use offered::{Errand, Offered};
 pub use prefer::L402_OFFER;
 pub use price_tag::PriceTag;
 pub use pricing::BodySeen;
+pub use unlock::{NotUnlocked, Unlock};
 pub use ware::{NotSold, Ware};
 
 use allowance::Allowances;
@@ -212,7 +214,7 @@ impl Checkout {
         // Who failed too often is not looked into again, unless it has the look of being paid for.
         if paying
             && let Err(refused) = throttle.failing(peer)
-            && !looks_paid(headers)
+            && !looks_paid(&self.parts.keys.keys(), headers)
         {
             return Outcome::Refused(refused.into());
         }

@@ -232,6 +232,7 @@ impl Settings {
                 });
             }
         }
+        warnings.extend(service_files.iter().flat_map(FileServices::doubts));
         problems.extend(top.finish());
         if services.is_empty() && problems.is_empty() {
             let what = "no file names a service: what is sold is what `tollhouse services` put there";

@@ -154,7 +154,7 @@ impl ForwardAuth {
                 tracing::error!("forward-auth met an answer that the gateway keeps");
                 answers::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This cannot be.")
             }
-            Outcome::Challenge(offered) => answers::challenge(&offered),
+            Outcome::Challenge(offered) => answers::challenge(offered, credentials),
             Outcome::Refused(refused) => answers::refused(refused),
         }
     }

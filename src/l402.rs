@@ -34,13 +34,13 @@ pub use challenge::Challenge;
 pub use credential::{Malformed, Presented, carries_credential, presented};
 pub use identifier::{Identifier, NotAnIdentifier};
 pub use keyring::Keyring;
-pub use keys::{MasterKeyFault, MasterKeys};
+pub use keys::{BrowserKey, MasterKeyFault, MasterKeys};
 pub use narrowing::{UnknownCaveats, Use};
 pub use received::{NoChallenge, ReceivedChallenge, authorization, parse_challenge};
 pub use refusal::Refusal;
 pub use sold::{NotQuotable, Quoted, Sold};
 pub use token::{NoMasterKey, Token};
-pub use verify::{Verified, looks_paid, verify};
+pub use verify::{Verified, looks_paid, minted, verify};
 pub use wire::{MAX_CAVEATS, MAX_MACAROON_BYTES};
 
 /// A target of `log` that may carry signatures: a subscriber has to turn it off at every level.

@@ -77,6 +77,7 @@ mod outlive;
 mod target;
 mod told;
 mod unit;
+mod unlock;
 mod upstream;
 
 pub use certificate::{Certificate, CertificateFault, Shown, TlsFiles};
@@ -213,6 +214,9 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         Err(refused) => return Problem::from(refused).render(),
     };
     if let Some(told) = discovery::answer(&state, &request, &parts.headers).await {
+        return told;
+    }
+    if let Some(told) = unlock::answer(&state, &request, &parts.headers).await {
         return told;
     }
     let Some(matched) = state.checkout.find(&request) else {

@@ -94,6 +94,9 @@ pub struct Spec {
     /// In which dialects the 402 says the price; `l402` and `payment` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialects: Option<Vec<String>>,
+    /// Whether a browser is let in once its payment arrived; false by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser_unlock: Option<bool>,
     /// The terms where no route says otherwise.
     #[serde(flatten)]
     pub terms: TermsSpec,
@@ -343,6 +346,15 @@ impl Spec {
             }
         }
         self
+    }
+
+    /// What is allowed and has a risk that its operator should know.
+    pub fn doubts(&self) -> Vec<SpecFault> {
+        let unlock = self.browser_unlock == Some(true);
+        let what = "a browser is let in once its invoice is paid, whoever paid it: someone who is tricked into \
+                    paying a stranger's invoice pays for that stranger";
+        let help = "Leave it out unless your customers' wallets show no preimage.";
+        unlock.then(|| SpecFault::new("browser_unlock", Wrong::new(what, help))).into_iter().collect()
     }
 
     /// The one JSON form: settings in one order, what is left out left out.

@@ -5,8 +5,8 @@
 
 use super::CheckoutParts;
 use super::ware::Ware;
-use crate::catalog::{Matched, Service};
-use crate::l402::{Identifier, MasterKeys, Quoted, Sold, Token};
+use crate::catalog::{BrowserUnlock, Matched, Service};
+use crate::l402::{BrowserKey, Identifier, MasterKeys, Quoted, Sold, Token};
 use crate::ledger::Bought;
 use crate::payment_auth::{self, ChallengeKey, Charge};
 use crate::ports::{CannotReceive, InvoiceAsk, MintedInvoice};
@@ -21,6 +21,8 @@ pub(super) struct Minted {
     pub(super) invoice: MintedInvoice,
     /// The same sale in the `Payment` scheme, where the service speaks it and it can be said there.
     pub(super) charge: Option<payment_auth::Challenge>,
+    /// What a browser is to keep, where the service lets one in once it is paid.
+    pub(super) browser_key: Option<BrowserKey>,
 }
 
 impl CheckoutParts {
@@ -52,7 +54,11 @@ impl CheckoutParts {
             },
         );
         let charge = charge(&keys, &matched.service, &sold, &invoice, host);
-        Ok(Minted { ware, sold, token, invoice, charge })
+        let browser_key = match matched.service.unlock {
+            BrowserUnlock::On => keys.browser_key(&identifier),
+            BrowserUnlock::Off => None,
+        };
+        Ok(Minted { ware, sold, token, invoice, charge, browser_key })
     }
 }
 

@@ -1,12 +1,13 @@
 //! A ready offer: everything that a 402 says.
 
+use http::uri::Scheme;
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::mint::Minted;
 use super::ware::Ware;
 use crate::catalog::{Matched, RestorePolicy};
-use crate::l402::{Challenge, Quoted, Sold};
+use crate::l402::{BrowserKey, Challenge, Quoted, Sold};
 use crate::payment_auth;
 use crate::pricing::{Metering, Quote};
 use crate::request::CanonicalRequest;
@@ -21,13 +22,15 @@ pub struct Errand {
     pub host: String,
     /// The canonical path, without the query.
     pub path: String,
+    /// How the customer came, where that is known.
+    pub scheme: Option<Scheme>,
 }
 
 impl Errand {
     /// What `request` asks for.
     pub(super) fn of(request: &CanonicalRequest) -> Errand {
         let (host, path) = (request.host().to_owned(), request.path().to_owned());
-        Errand { method: request.method().clone(), host, path }
+        Errand { method: request.method().clone(), host, path, scheme: request.scheme().cloned() }
     }
 }
 
@@ -72,6 +75,16 @@ impl Offered {
     /// What was asked for.
     pub fn errand(&self) -> &Errand {
         &self.errand
+    }
+
+    /// What a browser is to keep, when it is let in once the invoice is paid.
+    pub fn browser_key(&self) -> Option<BrowserKey> {
+        self.minted.browser_key
+    }
+
+    /// Lets in nobody who has no preimage, for a door where nobody could ask whether it was paid.
+    pub fn lock(&mut self) {
+        self.minted.browser_key = None;
     }
 
     /// What is offered.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
-use super::tell;
+use super::{tell, warn};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::config::{Environment, FileServices, Problems};
 
@@ -181,6 +181,9 @@ async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<
     let planned = send(admin, &given, &body(true)).await.map_err(named)?;
     let difference = difference(&planned);
     let changes = items(&planned["changes"]).len();
+    if changes > 0 {
+        warn_of(&given);
+    }
     if dry_run || changes == 0 {
         let end = if changes == 0 { "no difference" } else { "dry run: nothing was changed" };
         let text = if changes == 0 { end.to_owned() } else { format!("{difference}\n{end}") };
@@ -191,6 +194,16 @@ async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<
     }
     let done = send(admin, &given, &body(false)).await?;
     Ok(Shown::new(done, "applied"))
+}
+
+/// On stderr, so that it does not spoil what `--json` prints.
+fn warn_of(given: &Given) {
+    for service in &given.services {
+        let (spec, _) = Spec::read(service);
+        for doubt in spec.doubts() {
+            warn(format_args!("Warning: {}.{doubt}", spec.name));
+        }
+    }
 }
 
 async fn send(admin: &Admin, given: &Given, body: &Value) -> Result<Value, Failure> {

@@ -120,6 +120,14 @@ impl FileServices {
         self.origin.problem(places.span(&fault.field), &setting, bad)
     }
 
+    /// What is allowed and has a risk that its operator should know, with its place.
+    pub(super) fn doubts(&self) -> Vec<Problem> {
+        let doubts =
+            |(index, spec): (usize, &Spec)| spec.doubts().into_iter().map(move |doubt| (index, doubt));
+        let all = self.specs.iter().enumerate().flat_map(doubts);
+        all.map(|(index, doubt)| self.problem(index, &doubt)).collect()
+    }
+
     /// Where the service with this number begins, as told in another's problem.
     fn place(&self, index: usize, from: &Path) -> String {
         let source = self.places.get(index).map(|places| self.origin.source(&places.whole));

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ring::hkdf::{HKDF_SHA256, Salt};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::identifier::Identifier;
 use crate::clock::Entropy;
-use crate::types::{Name, PaymentHash, TokenId};
+use crate::types::{Name, PaymentHash, Preimage, TokenId};
 
 /// Sets these keys apart from any other use of the same master; part of every token: never change it.
 const ROOT_KEY_SALT: &[u8] = b"tollhouse/l402/root-key/v1";
@@ -23,6 +24,12 @@ const TOKEN_ID_SALT: &[u8] = b"tollhouse/l402/token-id/v1";
 
 /// The same for the keys of `Payment` challenges.
 const CHALLENGE_KEY_SALT: &[u8] = b"tollhouse/payment/challenge-key/v1";
+
+/// For what a browser shows that was given the challenge.
+const BROWSER_KEY_SALT: &[u8] = b"tollhouse/l402/browser-key/v1";
+
+/// For what stands in for a preimage.
+const SETTLED_WORD_SALT: &[u8] = b"tollhouse/l402/settled-word/v1";
 
 /// The master keys by epoch: the current one mints, all of them verify.
 pub struct MasterKeys {
@@ -97,6 +104,20 @@ impl MasterKeys {
         self.derive(epoch, CHALLENGE_KEY_SALT, service.as_str().as_bytes())
     }
 
+    /// What the browser keeps that was given the challenge of this token, so that it is known again;
+    /// `None` when the token's epoch has no master.
+    pub fn browser_key(&self, identifier: &Identifier) -> Option<BrowserKey> {
+        let key = self.derive(identifier.token_id.epoch(), BROWSER_KEY_SALT, &identifier.to_bytes())?;
+        Some(BrowserKey(*key))
+    }
+
+    /// What stands in for the preimage of this token's payment: only the master gives it, and only to
+    /// whoever may use a payment that arrived. `None` when the token's epoch has no master.
+    pub fn settled_word(&self, identifier: &Identifier) -> Option<Preimage> {
+        let word = self.derive(identifier.token_id.epoch(), SETTLED_WORD_SALT, &identifier.to_bytes())?;
+        Some(Preimage::from_bytes(*word))
+    }
+
     /// The epoch that mints.
     pub fn current_epoch(&self) -> u32 {
         self.current
@@ -122,6 +143,30 @@ impl MasterKeys {
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .expect("HKDF-SHA256 gives 32 bytes: the length asked for is its own digest's");
         Some(key)
+    }
+}
+
+/// What one browser keeps of one challenge. It has no equality but one that takes the same time for
+/// every other, and shows itself only as a cookie.
+#[derive(Clone, Copy)]
+pub struct BrowserKey([u8; 32]);
+
+impl BrowserKey {
+    /// As the cookie has it: 64 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// Whether a cookie has it.
+    pub fn is(&self, cookie: &str) -> bool {
+        let mut shown = [0u8; 32];
+        hex::decode_to_slice(cookie, &mut shown).is_ok() && bool::from(self.0.ct_eq(&shown))
+    }
+}
+
+impl fmt::Debug for BrowserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BrowserKey(redacted)")
     }
 }
 

@@ -19,7 +19,8 @@ use crate::types::{Limit, Preimage, Timestamp, TokenCopy};
 pub struct Verified {
     /// The token and its payment.
     pub identifier: Identifier,
-    /// The proof of payment: it hashes to the identifier's payment hash.
+    /// The proof of payment: it hashes to the identifier's payment hash, or is what we gave to the browser
+    /// that bought ([`MasterKeys::settled_word`]).
     pub preimage: Preimage,
     /// What was sold, as minted.
     pub sold: Sold,
@@ -53,20 +54,21 @@ pub fn verify(
     let seals = macaroon.check(&root_key)?;
     let (sold, appended) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
     let narrowed = Narrowed::read(&sold, appended, &seals[Sold::CAVEATS..], unknown)?;
-    let preimage = proof(&identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
+    let preimage = proof(keys, &identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
     narrowed.holds(how)?;
     let Narrowed { expires_at, limits, .. } = narrowed;
     Ok(Verified { identifier, preimage, sold, expires_at, limits })
 }
 
-/// Whether one of `headers`' L402 credentials brings a preimage of its own payment hash. That says nothing
-/// about whose token it is, and costs next to nothing to find out. What cannot be read, or is no L402
-/// credential, is not judged here.
-pub fn looks_paid(headers: &HeaderMap) -> bool {
-    presented(headers).map_or(true, |all| all.is_empty() || all.iter().any(brings_its_preimage))
+/// Whether one of `headers`' L402 credentials brings a preimage of its own payment hash, or what stands for
+/// it. That says nothing about whose token it is, and costs next to nothing to find out. What cannot be
+/// read, or is no L402 credential, is not judged here.
+pub fn looks_paid(keys: &MasterKeys, headers: &HeaderMap) -> bool {
+    let paid = |presented: &Presented| brings_its_preimage(keys, presented);
+    presented(headers).map_or(true, |all| all.is_empty() || all.iter().any(paid))
 }
 
-fn brings_its_preimage(presented: &Presented) -> bool {
+fn brings_its_preimage(keys: &MasterKeys, presented: &Presented) -> bool {
     let Ok(macaroon) = Unverified::read(&presented.macaroon) else { return false };
     let Ok(identifier) = Identifier::parse(&macaroon.identifier) else { return false };
     let caveat = |caveat: &Vec<u8>| {
@@ -74,17 +76,34 @@ fn brings_its_preimage(presented: &Presented) -> bool {
         std::str::from_utf8(value).ok()?.trim().parse::<Preimage>().ok()
     };
     let appended: Vec<Preimage> = macaroon.caveats.iter().filter_map(caveat).collect();
-    proof(&identifier, presented.preimage.iter().chain(&appended)).is_ok()
+    proof(keys, &identifier, presented.preimage.iter().chain(&appended)).is_ok()
 }
 
-/// The preimage, when there is one and every one that was given opens the payment hash.
+/// Verifies that we minted a token, whoever holds it, and reads what it sells. It says nothing of a
+/// payment.
+///
+/// # Errors
+/// The first reason why it is not one of ours.
+pub fn minted(keys: &MasterKeys, presented: &Presented) -> Result<(Identifier, Sold), Refusal> {
+    let macaroon = Unverified::read(&presented.macaroon)?;
+    let identifier = Identifier::parse(&macaroon.identifier).map_err(|_| Refusal::UnknownIdentifier)?;
+    let root_key = keys.root_key(&identifier).ok_or(Refusal::UnknownEpoch)?;
+    macaroon.check(&root_key)?;
+    let (sold, _) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
+    Ok((identifier, sold))
+}
+
+/// The preimage, when there is one and every one that was given opens the payment hash or stands for
+/// one that does.
 fn proof<'a>(
+    keys: &MasterKeys,
     identifier: &Identifier,
     preimages: impl Iterator<Item = &'a Preimage>,
 ) -> Result<Preimage, Refusal> {
     let mut proof = Err(Refusal::PreimageMissing);
     for preimage in preimages {
-        if !preimage.opens(&identifier.payment_hash) {
+        // The word is made only for what is no preimage: almost never.
+        if !preimage.opens(&identifier.payment_hash) && keys.settled_word(identifier) != Some(*preimage) {
             return Err(Refusal::PreimageMismatch);
         }
         proof = Ok(*preimage);

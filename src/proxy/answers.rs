@@ -1,7 +1,7 @@
 //! The gateway's own answers, for a door that answers as the gateway would.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::answer::Problem;
 use super::demand::{Reader, demand};
@@ -18,9 +18,10 @@ pub fn inadmissible(refused: Inadmissible) -> Response {
     Problem::from(refused).render()
 }
 
-/// The 402.
-pub fn challenge(offered: &Offered) -> Response {
-    demand(offered, Reader::Program)
+/// The 402 for whoever sent `headers`. Nobody at that door could ask us whether it was paid.
+pub fn challenge(mut offered: Box<Offered>, headers: &HeaderMap) -> Response {
+    offered.lock();
+    demand(&offered, Reader::of(headers))
 }
 
 /// It is neither served nor sold.

@@ -122,6 +122,14 @@ impl Ledger {
         self.0.writer.call(work).await
     }
 
+    /// What arrived for this hash, once it is credited.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn received(&self, payment_hash: PaymentHash) -> Result<Option<Msat>, StoreError> {
+        self.0.readers.read(move |connection| amount_of(connection, payment_hash)).await
+    }
+
     /// The newest payments before number `before`, newest first, at most `limit`.
     ///
     /// # Errors
@@ -130,6 +138,11 @@ impl Ledger {
         let before = before.unwrap_or(i64::MAX);
         self.0.readers.read(move |connection| list(connection, limit, before)).await
     }
+}
+
+fn amount_of(connection: &Connection, payment_hash: PaymentHash) -> Result<Option<Msat>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT amount_msat FROM payments WHERE payment_hash = ?1")?;
+    optional(query.query_row([Stored(payment_hash)], |row| column(row, "amount_msat")))
 }
 
 fn credit(

@@ -5,7 +5,7 @@
   const SHOWN = 1 << 20, PENDING = 'l402.pending', BOUGHT = 'l402.bought';
   const $ = (id) => document.getElementById(id);
   const at = location.href.split('#')[0];
-  let offer, clock;
+  let offer, clock, fetching = false;
 
   const read = (store, key) => {
     try {
@@ -62,18 +62,19 @@
     offer = { ...main.dataset, began: performance.now() };
     // Whoever pays and reloads meets another invoice: the token of the one that was paid must not be lost.
     const pending = read(session, PENDING).filter((one) => one.hash !== offer.hash);
-    const { hash, macaroon, kind, service, words, until } = offer;
-    keep(session, PENDING, [...pending, { hash, macaroon, kind, service, words, until, at }], 16);
+    const { hash, macaroon, kind, service, words, until, unlock } = offer;
+    keep(session, PENDING, [...pending, { hash, macaroon, kind, service, words, until, unlock, at }], 16);
     $('copy').hidden = false;
     $('copy').addEventListener('click', () => copy(offer.invoice, $('copy')));
     $('proof').hidden = false;
     $('proof').addEventListener('submit', (event) => { event.preventDefault(); prove($('preimage').value); });
-    main.classList.toggle('still', offer.again !== 'true');
+    main.classList.toggle('live', offer.again === 'true');
     for (const choice of main.querySelectorAll('[name=offer]')) {
       choice.addEventListener('change', () => choose(choice.value));
     }
     webln();
     mine();
+    watch(offer);
     clearInterval(clock);
     clock = setInterval(tick, 1000);
     tick();
@@ -103,6 +104,7 @@
       const headers = { Accept: ACCEPT };
       if (name) headers.Prefer = 'l402-offer=' + name;
       const answer = await fetch(at, { headers, cache: 'no-store' });
+      if (answer.status === 429) return say('Too many invoices were asked for. Try again in a minute.');
       const fresh = answer.status === 402 && await parsed(answer);
       if (!fresh) return location.reload();
       swap(fresh);
@@ -161,11 +163,36 @@
       say('This is not the preimage of this invoice. Nothing was sent.');
       return $('preimage').focus();
     }
-    const { kind, service, words, until, macaroon } = token;
-    await redeem({ kind, service, words, until, at: token.at || at, hash: token.hash, auth: 'L402 ' + macaroon + ':' + preimage });
+    await redeem(bought(token, preimage));
+  }
+
+  /* ---- where the seller lets this browser in once the payment arrived ---- */
+
+  async function watch(current) {
+    // A phone may have reloaded the page while its wallet paid: the invoices before this one count too.
+    const asked = read(session, PENDING).filter((one) => one.unlock === 'true' && one.at === at).slice(-3).reverse();
+    const most = Number(current.expiry) + 300;
+    for (let tries = 0; offer === current && asked.length && (performance.now() - current.began) / 1000 < most; tries += 1) {
+      for (const token of [...asked]) {
+        if (fetching || document.hidden) break;
+        const answer = await fetch('/.well-known/l402/unlock', { headers: { Authorization: 'L402 ' + token.macaroon }, cache: 'no-store' }).catch(() => null);
+        if (offer !== current || fetching) return;
+        if (answer?.ok) {
+          const { state, proof } = await answer.json();
+          if (state === 'paid') return redeem(bought(token, proof));
+          if (token.hash === current.hash) $('wait').hidden = false;
+        } else if (answer && answer.status < 500 && answer.status !== 429) {
+          asked.splice(asked.indexOf(token), 1);
+        }
+      }
+      await wait(tries < 60 ? 2000 : 5000);
+    }
   }
 
   /* ---- what was bought before, in this browser ---- */
+
+  const bought = ({ kind, service, words, until, hash, macaroon }, proof) =>
+    ({ kind, service, words, until, hash, at, auth: 'L402 ' + macaroon + ':' + proof });
 
   const fits = (one) => one.until * 1000 > Date.now() && one.service === offer.service
     && (one.kind !== 'request' || one.at === at);
@@ -188,18 +215,31 @@
     }
   }
 
+  const settled = (one) => keep(session, PENDING, read(session, PENDING).filter((old) => old.hash !== one.hash), 16);
+
   /* ---- the resource ---- */
 
   const word = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-  async function redeem(bought) {
+  async function redeem(one) {
+    if (fetching) return;
+    fetching = true;
+    busy(true);
+    try {
+      await deliver(one);
+    } finally {
+      fetching = false;
+      busy(false);
+    }
+  }
+
+  async function deliver(bought) {
     if (offer.again !== 'true') {
       $('line').textContent = 'Authorization: ' + bought.auth;
       $('line').closest('details').open = true;
       return say('Your token is complete. This page cannot send your request again: send it with the header that is shown under “For programs”.');
     }
-    busy(true);
     say('Paid. Fetching…');
     remember(bought);
     // The same word gets the same answer again, should the connection break.
@@ -209,25 +249,19 @@
       let answer;
       try {
         answer = await fetch(at, { headers, cache: 'no-store' });
-        if (answer.status === 402) {
-          busy(false);
-          return refused(await parsed(answer), bought);
-        }
-        const unit = answer.headers.get('X-Tollhouse-Unit');
-        if (answer.status === 409) {
-          text = 'Another request with this token is still under way.';
-        } else if (unit === 'restored' || unit === 'exhausted' || (unit === null && !answer.ok)) {
-          const problem = await answer.json().catch(() => ({}));
-          text = problem.detail || 'The seller’s server failed (' + answer.status + ').';
-          break;
-        } else {
-          busy(false);
-          return await show(answer, bought);
-        }
       } catch { /* the connection: again */ }
+      if (answer?.status === 402) return refused(await parsed(answer), bought);
+      if (answer?.status === 409) {
+        text = 'Another request with this token is still under way.';
+      } else if (answer) {
+        const unit = answer.headers.get('X-Tollhouse-Unit');
+        if (unit !== 'restored' && unit !== 'exhausted' && (unit !== null || answer.ok)) return show(answer, bought);
+        const problem = await answer.json().catch(() => ({}));
+        text = problem.detail || 'The seller’s server failed (' + answer.status + ').';
+        break;
+      }
       await wait(1000 * Math.max(1, Math.min(5, Number(answer?.headers.get('Retry-After')) || tries)));
     }
-    busy(false);
     say(text + ' You have not lost what you paid for. ');
     $('said').append(button('Try again', () => redeem(bought)));
   }
@@ -240,6 +274,7 @@
       return $('preimage').focus();
     }
     forget(bought);
+    settled(bought);
     if (!fresh) return location.reload();
     swap(fresh);
     say('');
@@ -256,6 +291,7 @@
 
   async function show(answer, bought) {
     clearInterval(clock);
+    settled(bought);
     const media = (answer.headers.get('Content-Type') || '').split(';')[0].trim().toLowerCase();
     const left = answer.headers.get('X-Tollhouse-Left');
     const json = /^application\/(json|[^;]+\+json)$/.test(media);

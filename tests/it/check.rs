@@ -58,6 +58,19 @@ fn init_overwrites_only_when_told_to() {
 }
 
 #[test]
+fn check_warns_of_a_browser_that_is_let_in_by_a_payment() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("t.toml");
+    let service = "[[service]]\nname = \"a\"\nupstream = \"http://127.0.0.1:9\"\nprice = \"5 sat\"\nbrowser_unlock = true\n";
+    let node = "network = \"regtest\"\n[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:1\"\n";
+    std::fs::write(&file, format!("{node}{service}")).expect("written");
+    let done = tollhouse(home.path(), &["check", "--config", file.to_str().expect("UTF-8")]);
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("t.toml:9: service.a.browser_unlock:") && said.contains("tricked into"), "{said}");
+}
+
+#[test]
 fn check_ends_with_2_and_lists_everything_that_is_wrong() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("t.toml");

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{
-    Allowance, AllowanceBy, Mode, Offer, Offering, PathPattern, Route, Service, Terms, Upstream,
+    Allowance, AllowanceBy, BrowserUnlock, Mode, Offer, Offering, PathPattern, Route, Service, Terms,
+    Upstream,
 };
 use tollhouse::forward_auth::{ForwardAuth, VERDICT, router};
 use tollhouse::l402::{authorization, parse_challenge};
@@ -372,4 +373,18 @@ async fn raw(address: SocketAddr, path: &str) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("an answer");
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_browser_behind_the_proxy_gets_the_page_and_no_way_in_without_the_preimage() {
+    let asked = Asked::selling(Service { unlock: BrowserUnlock::On, ..service() }).await;
+    let html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = send(asked.ask("GET", "/v1/rates").header("accept", html)).await;
+    assert_eq!(page.status(), StatusCode::PAYMENT_REQUIRED);
+    let headers = page.headers().clone();
+    assert!(headers.contains_key("www-authenticate") && headers.contains_key("content-security-policy"));
+    // That proxy does not bring the question to us whether it was paid.
+    assert!(!headers.contains_key("set-cookie"), "{headers:?}");
+    let text = page.text().await.expect("text");
+    assert!(text.contains("data-unlock=\"false\"") && text.contains("GET /v1/rates"), "{text}");
 }

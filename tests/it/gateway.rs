@@ -51,6 +51,7 @@ mod shadow;
 mod smuggling;
 mod streams;
 mod tls;
+mod unlock;
 mod upstream;
 
 /// Longer than anything here takes, shorter than a hung test run.

@@ -11,7 +11,8 @@ use super::terms::{Built, optional, terms};
 use super::words::{self, Wrong};
 use super::{HeaderSpec, RouteSpec, Spec, SpecFault};
 use crate::catalog::{
-    About, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms, Timeouts, Upstream,
+    About, BrowserUnlock, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms,
+    Timeouts, Upstream,
 };
 use crate::types::Name;
 use crate::types::path::lies_under;
@@ -128,6 +129,10 @@ impl Spec {
             host,
             path,
             mode: mode?,
+            unlock: match self.browser_unlock {
+                Some(true) => BrowserUnlock::On,
+                Some(false) | None => BrowserUnlock::Off,
+            },
             about: About { title: self.title.clone(), description: self.description.clone(), openapi },
             dialects,
             terms: Arc::new(built?.terms),

@@ -79,6 +79,16 @@ impl<'v, 'f> Fields<'v, 'f> {
         number
     }
 
+    /// True or false.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.complain(key, not_a("true or false", "Write it without quotes.", value));
+        }
+        flag
+    }
+
     /// Complains that `key` is missing, unless another key is a misspelling of it.
     pub(super) fn lacks(&mut self, key: &'static str, help: &str) {
         let missing = self.value(key).is_none();

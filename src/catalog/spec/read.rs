@@ -54,6 +54,7 @@ fn service(fields: &mut Fields<'_, '_>) -> Spec {
         }),
         openapi: fields.text("openapi"),
         dialects: dialects(fields),
+        browser_unlock: fields.flag("browser_unlock"),
         terms: terms(fields),
         samples: fields
             .tables("samples", "Write samples = [{ path = \"/v1/chat\", body = '{\"n\":3}' }].", sample)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::{Mode, Offering, Terms};
+use crate::catalog::{BrowserUnlock, Mode, Offering, Terms};
 use crate::pricing::Rule;
 
 fn env(name: &str) -> Option<String> {
@@ -42,6 +42,7 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
         "title": "A model", "description": "Answers", "mode": "shadow", "host": "api.example",
         "strip_prefix": "/llm", "upstream_host": "inner:81", "openapi": "/openapi.json",
         "dialects": ["lsat", "l402"],
+        "browser_unlock": true,
         "upstream_headers": { "Authorization": { "env": "UPSTREAM_KEY", "prefix": "Bearer " }, "X-Plan": "gold" },
         "timeouts": { "connect": "5s", "header": "2m", "idle": "30s" },
         "price": "0.002 USD", "fallback": "60 sat",
@@ -60,7 +61,7 @@ fn everything_that_can_be_said_compiles_and_reads_back() {
         ],
     }));
     let service = compiled(value.clone()).expect("in order");
-    assert_eq!(service.mode, Mode::Shadow);
+    assert_eq!((service.mode, service.unlock), (Mode::Shadow, BrowserUnlock::On));
     assert_eq!(service.dialects.words(), ["lsat", "l402"]);
     assert_eq!(compiled(with(json!({}))).expect("in order").dialects.words(), ["l402", "payment"]);
     let [connect, header, idle] = [5, 120, 30].map(|seconds| Some(std::time::Duration::from_secs(seconds)));
@@ -105,6 +106,7 @@ fn what_cannot_work_is_refused_by_name() {
     refused(json!({ "price": 5 }), "price", "Put it in quotes");
     refused(json!({ "price": "0 sat" }), "price", "Write \"free\"");
     refused(json!({ "price": null }), "price", "it is missing");
+    refused(json!({ "browser_unlock": "yes" }), "browser_unlock", "not true or false");
     refused(json!({ "mode": "of" }), "mode", "Did you mean \"off\"?");
     refused(json!({ "dialects": ["l402", "paymet"] }), "dialects[1]", "Did you mean \"payment\"?");
     refused(json!({ "dialects": [] }), "dialects", "says no price");
@@ -210,4 +212,15 @@ fn one_fault_is_told_once_and_all_are_told() {
         compiled(json!({ "name": "A", "price": 5, "upstrem": "x", "route": [{ "price": "1 sat" }] }));
     let fields: Vec<String> = faults.expect_err("it is wrong").into_iter().map(|fault| fault.field).collect();
     assert_eq!(fields, ["price", "upstrem", "name", "upstream", "route[0].path"]);
+}
+
+#[test]
+fn a_risk_is_told_where_it_is_switched_on() {
+    let doubts = |more: Value| Spec::read(&with(more)).0.doubts();
+    let [doubt] = doubts(json!({ "browser_unlock": true })).try_into().expect("one doubt");
+    assert_eq!(doubt.field, "browser_unlock");
+    assert!(doubt.to_string().contains("tricked into paying"), "{doubt}");
+    assert_eq!(doubts(json!({ "browser_unlock": false })), []);
+    let off = compiled(with(json!({}))).expect("in order");
+    assert_eq!(off.unlock, BrowserUnlock::Off);
 }

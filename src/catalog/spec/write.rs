@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Spec;
 
 /// The order of settings, for every table; what is not named comes last.
-const ORDER: [&str; 45] = [
+const ORDER: [&str; 46] = [
     "name",
     "title",
     "description",
@@ -25,6 +25,7 @@ const ORDER: [&str; 45] = [
     "idle",
     "openapi",
     "dialects",
+    "browser_unlock",
     "formula",
     "pack",
     "pass",

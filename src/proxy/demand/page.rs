@@ -12,11 +12,13 @@ use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
 use ring::digest;
 
+use super::super::unlock;
 use super::qr::{self, Drawn};
 use crate::checkout::{Offered, Ware};
 use crate::l402::Quoted;
@@ -102,6 +104,8 @@ struct Page<'a> {
     kind: &'static str,
     /// The browser can ask for it again by itself.
     again: bool,
+    /// The page may ask whether it was paid.
+    unlock: bool,
     expiry_secs: u64,
     valid_until: u64,
     lifetimes: String,
@@ -127,6 +131,9 @@ pub(super) fn page(offered: &Offered) -> Response {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(cookie) = unlock::cookie(offered) {
+        headers.insert(SET_COOKIE, cookie);
+    }
     response
 }
 
@@ -156,6 +163,7 @@ fn of(offered: &Offered) -> Page<'_> {
         macaroon: challenge.token.base64(),
         hash: challenge.payment_hash.to_hex(),
         kind: ware.kind.as_str(),
+        unlock: offered.browser_key().is_some(),
         again: matches!(errand.method, Method::GET | Method::HEAD),
         expiry_secs: ware.invoice_expiry.as_secs(),
         valid_until: challenge.valid_until.secs(),

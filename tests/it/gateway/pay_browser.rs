@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tollhouse::catalog::{About, Offer, Offering, Service, Terms};
-use tollhouse::types::PaymentHash;
+use tollhouse::catalog::{About, BrowserUnlock, Offer, Offering, Service, Terms};
+use tollhouse::types::{Msat, PaymentHash};
 
 use super::upstream::{Origin, Step};
 use super::{TestGate, patient, sat, service};
@@ -232,6 +232,35 @@ async fn an_upstream_that_fails_leaves_the_payment_good() {
     tab.click("#said button").await;
     tab.until("got.textContent === 'Here it is'").await;
     assert_eq!((tab.text("#shown pre").await.as_str(), world.origin.hits()), ("well", 2));
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_opens_by_itself_where_the_service_says_so() {
+    let world = World::start().await;
+    world.gate.sell(vec![Service { unlock: BrowserUnlock::On, ..shop(&world.origin) }]);
+    let tab = world.browser.tab().await;
+    tab.looks(360, 740, "light").await;
+    tab.open(&world.url("/note.txt")).await;
+    tab.until("!document.getElementById('wait').hidden").await;
+    tab.picture("waiting").await;
+    assert_eq!(tab.value("document.cookie").await, "", "no script reads the cookie");
+    let hash = tab.value("document.querySelector('main').dataset.hash").await;
+    let hash: PaymentHash = hash.as_str().expect("a hash").parse().expect("a hash");
+    // The phone's browser forgets the page while the wallet pays.
+    tab.open(&world.url("/note.txt")).await;
+    let price = Msat::from_sat(10).expect("in range");
+    world.gate.arrives(hash, price).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert!(tab.text("#shown pre").await.starts_with("Twelve geese"));
+    assert_eq!(world.origin.hits(), 1);
+    // Another browser, with the same page, is not let in by anybody's payment.
+    let other = world.browser.tab().await;
+    other.open(&world.url("/note.txt")).await;
+    other.until("!document.getElementById('wait').hidden").await;
+    assert_eq!(other.value("document.getElementById('result').hidden").await, true);
+    assert_eq!(world.origin.hits(), 1);
     world.clean(&tab);
     world.gate.audited().await;
 }
