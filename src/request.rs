@@ -2,6 +2,27 @@
 //!
 //! A `CanonicalRequest` is the only thing that both the pricer and the forwarder take, so what was
 //! priced is what is sent. Its fields are private and [`admit`] is its only maker.
+//!
+//! # What does not come here as it was sent
+//! Connections are read through [`crate::proxy::Framed`] and then by hyper. What they hide or repair, and
+//! the test (`tests/it/gateway/`) that shows over a raw socket what arrives upstream of it:
+//!
+//! | sent | what becomes of it | test |
+//! |---|---|---|
+//! | Content-Length beside Transfer-Encoding, or twice, also equal | `Framed`: 400 | `abuse::no_request_is_smuggled_in_anothers_body` |
+//! | a bare line feed in a head | `Framed`: 400; hyper alone would take it for a line's end | `arrives::a_header_line_that_is_folded_or_has_no_clear_name_is_refused` |
+//! | a Transfer-Encoding other than one `chunked` | `Framed`: 501 | `abuse::no_request_is_smuggled_in_anothers_body` |
+//! | a folded line, a space before the colon, no colon | hyper: 400 | `arrives::a_header_line_that_is_folded_or_has_no_clear_name_is_refused` |
+//! | two spaces in the request line, HTTP/1.2, HTTP/0.9 | hyper: 400 | `arrives::a_request_line_that_is_not_one_is_refused` |
+//! | `#fragment` | hyper cuts it off; the path before it is priced and sent | `arrives::a_fragment_does_not_arrive_and_the_rest_of_the_target_does` |
+//! | `http://host/path` in the request line | the path is sent; the host must be `Host`'s | `abuse::one_host_is_served_by_its_one_name` |
+//! | HTTP/1.0 | answered once and closed, sent on as HTTP/1.1; chunks are refused | `arrives::http_1_0_is_served_once_and_only_without_chunks` |
+//! | chunk extensions | dropped; sizes in another spelling break the body off | `arrives::chunks_arrive_as_a_body_and_nothing_more` |
+//! | a body of GET, DELETE, OPTIONS | sent, with its length | `arrives::a_body_is_as_long_as_it_says_on_every_method` |
+//! | bytes behind a body | the next request, judged by itself | `arrives::a_body_is_as_long_as_it_says_on_every_method` |
+//! | more than 100 header lines, or 64 KiB of them | 431 | `arrives::a_head_has_bounds` |
+//! | letter case of header names, space around values | lower case, none | `abuse::the_upstream_sees_only_our_claims` |
+//! | `Expect: 100-continue` | answered by hyper when the body is first read, which is after payment | `streams::a_body_is_not_read_before_it_is_paid_for` |
 
 use std::net::IpAddr;
 

@@ -31,6 +31,8 @@ use upstream::Origin;
 
 mod abuse;
 mod allowance;
+mod arrives;
+mod cached;
 mod charges;
 mod client;
 mod credentials;
@@ -53,6 +55,7 @@ mod streams;
 mod tls;
 mod unlock;
 mod upstream;
+mod waits;
 
 /// Longer than anything here takes, shorter than a hung test run.
 const PATIENCE: Duration = Duration::from_secs(20);
