@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use super::{bad_body, bad_query, label, ledger_fault};
 use crate::catalog::spec::words;
 use crate::checkout::{GiftAsk, NotGiven};
-use crate::store::{GrantFilter, GrantRow, GrantState, SpendRow};
-use crate::types::{Kind, Msat, Name, PaymentHash};
+use crate::ledger::Counter;
+use crate::store::{CounterRow, GrantFilter, GrantRow, GrantState, SpendRow};
+use crate::types::{Bound, Kind, Msat, Name, PaymentHash};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
 
 /// The most rows of one page.
@@ -185,7 +186,8 @@ pub(super) struct Spends {
     before: Option<u64>,
 }
 
-/// `GET /api/v1/tokens/{payment_hash}`: one token, and the requests that were charged to it.
+/// `GET /api/v1/tokens/{payment_hash}`: one token, the requests that were charged to it, and what its
+/// holders allowed others.
 pub(super) async fn look(
     _: MayRead,
     State(op): State<Arc<Operator>>,
@@ -203,7 +205,9 @@ pub(super) async fn look(
         Problem::new(StatusCode::NOT_FOUND, "unknown_token", detail)
     })?;
     let spends = op.parts.ledger.spends(hash, limit, before).await.map_err(ledger_fault)?;
+    let limits = op.parts.ledger.counters(hash).await.map_err(ledger_fault)?;
     let mut token = shown(&row);
+    token["limits"] = limits.iter().map(limited).collect();
     token["spends"] = spends.iter().map(spend).collect();
     Ok(Json(token))
 }
@@ -261,6 +265,23 @@ fn shown(row: &GrantRow) -> Value {
         "since": row.redeemed_at,
         "valid_until": grant.valid_until,
         "over_at": row.over_at,
+    })
+}
+
+fn limited(row: &CounterRow) -> Value {
+    let Counter { bound, used, held } = row.counter;
+    let unit = match bound {
+        Bound::Uses(_) => "request",
+        Bound::Spend(_) => "msat",
+    };
+    json!({
+        "counter": row.id,
+        "below": row.below,
+        "unit": unit,
+        "most": bound.most(),
+        "used": used,
+        "held": held,
+        "left": row.counter.rest(),
     })
 }
 

@@ -252,11 +252,30 @@ fn token_text(token: &Value) -> String {
             ]
         })
         .collect();
+    let limits: Vec<[String; 5]> = token["limits"].as_array().into_iter().flatten().map(limit).collect();
+    if !limits.is_empty() {
+        lines.push(String::new());
+        lines.push(table(["LIMIT", "OF", "USED", "HELD", "BELOW"], limits));
+    }
     if !spends.is_empty() {
         lines.push(String::new());
         lines.push(table(["CALL", "AT", "ROUTE", "UNITS", "HOW"], spends));
     }
     lines.join("\n")
+}
+
+/// What a holder allowed others, as a line of a table.
+fn limit(limit: &Value) -> [String; 5] {
+    let units = |value: &Value| if limit["unit"] == "msat" { sats(value) } else { format!("{value} uses") };
+    let name =
+        |value: &Value| value.as_str().map_or("-", |name| name.get(..SHORT).unwrap_or(name)).to_owned();
+    [
+        name(&limit["counter"]),
+        units(&limit["most"]),
+        units(&limit["used"]),
+        units(&limit["held"]),
+        name(&limit["below"]),
+    ]
 }
 
 /// What may be drawn, and in which time.
@@ -298,6 +317,8 @@ mod tests {
                        "revoked": 0 },
             "calls": 3, "bytes": 120, "restored": 1, "budget_msat": 1_000_000, "per_seconds": 86_400,
             "opens_until": null, "since": 1_760_000_000_000_u64, "valid_until": 1_762_592_000_000_u64,
+            "limits": [{ "counter": "cd".repeat(32), "below": null, "unit": "msat", "most": 50_000, "used": 1_500,
+                         "held": 0, "left": 48_500 }],
             "spends": [{ "number": 3, "at": 1_760_000_001_000_u64, "route": "fx", "units": 500, "how": "metered" }],
         })
     }
@@ -311,6 +332,9 @@ mod tests {
             "units     750500 msat left, 0 sat held, 249500 msat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
             "good      2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
             "calls     3, 120 bytes; 1 given back",
+            "cdcdcdcdcdcd",
+            "50 sat",
+            "1500 msat",
         ] {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }

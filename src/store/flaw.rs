@@ -17,12 +17,20 @@ pub enum Flaw {
     ForgetsHolds,
     /// A delivered request is charged twice when the token has enough left.
     ChargesTwice,
+    /// Limits that holders put into their tokens are not counted.
+    CountsNoLimits,
 }
 
 impl Flaw {
     /// All of them, [`Flaw::None`] first.
-    pub const ALL: [Flaw; 5] =
-        [Flaw::None, Flaw::NeverSyncs, Flaw::AnswersFirst, Flaw::ForgetsHolds, Flaw::ChargesTwice];
+    pub const ALL: [Flaw; 6] = [
+        Flaw::None,
+        Flaw::NeverSyncs,
+        Flaw::AnswersFirst,
+        Flaw::ForgetsHolds,
+        Flaw::ChargesTwice,
+        Flaw::CountsNoLimits,
+    ];
 
     /// A name to hand to another process.
     pub const fn code(self) -> &'static str {
@@ -32,6 +40,7 @@ impl Flaw {
             Flaw::AnswersFirst => "answers_first",
             Flaw::ForgetsHolds => "forgets_holds",
             Flaw::ChargesTwice => "charges_twice",
+            Flaw::CountsNoLimits => "counts_no_limits",
         }
     }
 

@@ -173,6 +173,9 @@ impl Ledger {
         if self.0.flaw.is(Flaw::ChargesTwice) {
             draw.most = draw.most.saturating_mul(2);
         }
+        if self.0.flaw.is(Flaw::CountsNoLimits) {
+            draw.limits.clear();
+        }
         let place = self.0.writer.place()?;
         let recall = self.0.recalls.join(sale.payment_hash);
         let (reply, answer) = oneshot::channel();

@@ -15,6 +15,7 @@ use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, PATIENCE, ok, problem};
+use crate::l402_world::narrowed;
 
 const CHALLENGES: &str = "/api/v1/integration/challenges";
 const VERIFY: &str = "/api/v1/integration/verify";
@@ -475,5 +476,27 @@ async fn no_pass_pays_what_an_application_asks() {
     }
     assert_eq!(shop.units(hash).await, (0, 0, 0));
     shop.hold(&pass, json!({ "path": "/application" })).await;
+    shop.books_balance().await;
+}
+
+/// MONEY 12 for an application: it charges a limited copy as far as its limits go.
+#[tokio::test]
+async fn a_limited_copy_is_held_and_charged_within_its_limits() {
+    let shop = Shop::open().await;
+    let (token, hash) = shop.buy(json!({ "offer": "credit" })).await;
+    let copy = narrowed(&token, &["budget_id=a", "max_spend_msat=15000", "max_uses=2"]);
+    let most = |amount: &str| json!({ "amount": amount });
+    let held = shop.hold(&copy, most("12 sat")).await;
+    assert_eq!((&held["units"], &held["left"]), (&json!(12_000), &json!(3_000)));
+    assert_eq!(shop.refused(&copy, most("12 sat")).await, is(409, "in_flight"));
+    let ended = shop.end(&held, "settle", json!({ "actual_msat": 4_000 })).await;
+    assert_eq!((&ended["charged"], &ended["left"]), (&json!(4_000), &json!(11_000)));
+    assert_eq!(shop.refused(&copy, most("12 sat")).await, is(402, "budget_exhausted"));
+    let held = shop.hold(&copy, most("11 sat")).await;
+    shop.end(&held, "release", json!({})).await;
+    let held = shop.hold(&copy, most("1 sat")).await;
+    assert_eq!(shop.end(&held, "settle", json!({})).await["left"], 0, "no use is left");
+    assert_eq!(shop.refused(&copy, most("1 sat")).await, is(402, "uses_exhausted"));
+    assert_eq!(shop.units(hash).await, (95_000, 0, 5_000));
     shop.books_balance().await;
 }

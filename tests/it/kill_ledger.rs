@@ -73,6 +73,12 @@ fn the_campaign_finds_a_ledger_that_charges_twice() {
     campaign(Flaw::ChargesTwice, 10, CROWD);
 }
 
+#[test]
+#[should_panic(expected = "limits do not hold")]
+fn the_campaign_finds_a_ledger_that_counts_no_limits() {
+    campaign(Flaw::CountsNoLimits, 10, CROWD);
+}
+
 fn campaign(flaw: Flaw, cycles: u64, crowd: usize) {
     let seed = Chance::seed(SEED);
     let _says = SaysSeed(SEED, seed);

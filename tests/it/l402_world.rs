@@ -92,6 +92,16 @@ impl World {
     }
 }
 
+/// A copy of a credential's token with these caveats, made by another library.
+pub(crate) fn narrowed(header: &str, caveats: &[&str]) -> String {
+    let (macaroon, preimage) = header.trim_start_matches("L402 ").split_once(':').unwrap();
+    let mut copy = Macaroon::deserialize(macaroon).unwrap();
+    for caveat in caveats {
+        copy.add_first_party_caveat(caveat).unwrap();
+    }
+    format!("L402 {}:{preimage}", copy.serialize(Format::V2).unwrap())
+}
+
 /// The binary form.
 pub(crate) fn raw(macaroon: &Macaroon) -> Vec<u8> {
     URL_SAFE.decode(macaroon.serialize(Format::V2).unwrap()).unwrap()

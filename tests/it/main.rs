@@ -32,6 +32,7 @@ mod keys;
 mod kill_ledger;
 mod kill_node;
 mod l402_attacks;
+mod l402_delegation;
 mod l402_oracles;
 mod l402_world;
 mod layering;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, ok, problem};
+use crate::l402_world::narrowed;
 
 const TOKENS: &str = "/api/v1/tokens";
 const GRANT: &str = "/api/v1/tokens/grant";
@@ -233,5 +234,36 @@ async fn a_given_token_opens_its_service_alone_and_only_with_its_preimage() {
     let foreign = other.give(json!({})).await;
     let foreign = foreign["authorization"].as_str().expect("text").to_owned();
     assert_eq!(with(foreign).await, is(402, "not_granted"));
+    shop.books_balance().await;
+}
+
+/// The operator sees what the holder of a granted token allowed others, and not who can use it.
+#[tokio::test]
+async fn limits_of_a_granted_tokens_copies_are_counted_and_shown() {
+    let shop = Shop::open().await;
+    let given = shop.give(json!({})).await;
+    let whole = given["authorization"].as_str().expect("text");
+    let copy = narrowed(whole, &["budget_id=a", "max_spend_msat=5000"]);
+    let child =
+        json!({ "authorization": narrowed(&copy, &["max_uses=1"]), "payment_hash": given["payment_hash"] });
+    assert_eq!(shop.look(&given).await["limits"], json!([]));
+    assert_eq!(ok(shop.spend(&child, "2 sat").await).await["left"], 0, "its one use");
+    assert_eq!(coded(shop.spend(&child, "1 sat").await).await, is(402, "uses_exhausted"));
+    let copy = json!({ "authorization": copy });
+    assert_eq!(coded(shop.spend(&copy, "4 sat").await).await, is(402, "budget_exhausted"));
+    let limits = shop.look(&given).await["limits"].clone();
+    let told: Vec<_> = limits
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|limit| {
+            (limit["unit"].as_str(), limit["most"].as_u64(), limit["used"].as_u64(), limit["left"].as_u64())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(Some("msat"), Some(5_000), Some(2_000), Some(3_000)), (Some("request"), Some(1), Some(1), Some(0)),]
+    );
+    assert_eq!((&limits[0]["below"], &limits[1]["below"]), (&Value::Null, &limits[0]["counter"]));
     shop.books_balance().await;
 }

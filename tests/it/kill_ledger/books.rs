@@ -63,19 +63,22 @@ pub(super) fn check_limits(
         let through = origin.of_copy(&token.hash.to_string(), copy.name);
         assert!(copy.complete.load(Ordering::SeqCst) <= through, "{seen}");
         // A crash gives a unit back that may have been delivered, once.
-        assert!(through <= USES + grant.crash_restored, "a limit was exceeded: {through} of {seen}");
+        assert!(through <= USES + grant.crash_restored, "limits do not hold: {through} uses of {seen}");
         hits += through;
         complete += copy.complete.load(Ordering::SeqCst);
     }
     for row in limits {
         assert_eq!(row.counter.held, 0, "{seen}");
-        assert!(row.counter.used <= row.counter.bound.most(), "a limit was exceeded: {seen}");
+        assert!(row.counter.used <= row.counter.bound.most(), "limits do not hold: {seen}");
         if let Bound::Uses(most) = row.counter.bound {
             assert_eq!(most, USES, "{seen}");
             used += row.counter.used;
         }
     }
-    assert!(hits <= used + grant.crash_restored, "the limits lack what was seen: {hits} of {seen}");
-    assert!(complete <= used + grant.crash_restored, "the limits lack what was seen: {complete} of {seen}");
+    assert!(hits <= used + grant.crash_restored, "limits do not hold what was seen: {hits} of {seen}");
+    assert!(
+        complete <= used + grant.crash_restored,
+        "limits do not hold what was seen: {complete} of {seen}"
+    );
     assert!(used <= hits + crashes, "more was counted than was seen: {hits} of {seen}");
 }

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libmacaroon::{Format, Macaroon};
 use lightning_invoice::Bolt11Invoice;
 use reqwest::Client;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::l402::{authorization, parse_challenge};
-use tollhouse::types::{Kind, PaymentHash, Preimage};
+use tollhouse::types::{Kind, PaymentHash};
 
 use super::child::{self, GOODS, KINDS, STREAM, price_of};
 use super::gate::Gate;
 use super::origin::HOWS;
 use super::{CROWD, PATIENCE};
 use crate::chance::Chance;
+use crate::l402_world::narrowed;
 
 /// A paid token and what its buyer saw of it.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl Customers {
         let hash = preimage.payment_hash();
         let header = authorization(&challenge.macaroon_b64, &preimage);
         let price = price_of(kind);
-        let copies = copies(kind, price.msat(), &challenge.macaroon_b64, &preimage);
+        let copies = copies(kind, price.msat(), &header);
         if invoice.amount_milli_satoshis() != Some(price.msat()) {
             self.fault(format!("{kind} is sold for {:?} msat", invoice.amount_milli_satoshis()));
             return None;
@@ -257,16 +257,12 @@ impl Customers {
 }
 
 /// Two that are limited in different ways, the second twice.
-fn copies(kind: Kind, price: u64, macaroon: &str, preimage: &Preimage) -> Vec<LimitedCopy> {
+fn copies(kind: Kind, price: u64, header: &str) -> Vec<LimitedCopy> {
     // A pass is spent whole.
     let half = if kind == Kind::Pass { price } else { price / 2 };
     let (uses, spend) = (format!("max_uses={USES}"), format!("max_spend_msat={half}"));
     let limited = |name: &'static str, limits: &[&str]| {
-        let mut copy = Macaroon::deserialize(macaroon).expect("a macaroon");
-        for caveat in [&*format!("budget_id={name}")].iter().chain(limits) {
-            copy.add_first_party_caveat(caveat).expect("room for a caveat");
-        }
-        let header = authorization(&copy.serialize(Format::V2).expect("it is written"), preimage);
+        let header = narrowed(header, &[&[&*format!("budget_id={name}")], limits].concat());
         LimitedCopy { name, header, complete: AtomicU64::new(0) }
     };
     if kind == Kind::Request {
