@@ -121,7 +121,11 @@ impl Appliance {
         let table = storefront.catalog().current();
         let sample_url = sample_path(table.services()).map(|path| format!("{public}{path}"));
         let catalog = Arc::clone(storefront.catalog());
-        let terms = CheckoutConfig { limits: blueprint.entrance.limits.clone(), ..CheckoutConfig::default() };
+        let terms = CheckoutConfig {
+            limits: blueprint.entrance.limits.clone(),
+            unknown_caveats: blueprint.entrance.unknown_caveats,
+            ..CheckoutConfig::default()
+        };
         let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending, terms)?;
         let told = blueprint.public_url.as_ref().map(trimmed);
         let proxies = blueprint.entrance.proxies.clone();

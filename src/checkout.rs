@@ -28,6 +28,7 @@ mod allowance;
 mod application;
 mod counter;
 mod gift;
+mod inspection;
 mod mint;
 mod offered;
 mod prefer;
@@ -38,6 +39,7 @@ mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
 pub use gift::{Gift, GiftAsk, NotGiven};
+pub use inspection::{Inspection, NotInspected};
 pub use offered::{Errand, Offered};
 pub use prefer::L402_OFFER;
 pub use price_tag::PriceTag;
@@ -255,7 +257,11 @@ impl Checkout {
                 {
                     return Outcome::Replayed(kept);
                 }
-                let turn = if matches!(why, Why::Refused(_)) { failed() } else { challenge() };
+                let turn = if matches!(why, Why::Refused(_) | Why::ChargeRefused(_)) {
+                    failed()
+                } else {
+                    challenge()
+                };
                 match turn {
                     Ok(()) => counter.offer_for(&why),
                     Err(refused) => Outcome::Refused(refused.into()),

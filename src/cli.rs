@@ -17,6 +17,7 @@ mod rates;
 mod run;
 mod services;
 mod times;
+mod token;
 mod tokens;
 mod webhooks;
 
@@ -52,7 +53,9 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
     Rates(rates::RatesArgs),
-    /// Give tokens away, find them, take them back
+    /// See what a token says, or make one that is good for less; offline, for tokens of any L402 server
+    Token(token::TokenArgs),
+    /// Give tokens away, find them, take them back; change the keys that they are minted under
     Tokens(Box<tokens::TokensArgs>),
     /// Have what happens sent to other programs, signed
     Webhooks(webhooks::WebhooksArgs),
@@ -83,6 +86,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
+        Command::Token(args) => token::run(&args),
         Command::Tokens(args) => tokens::run(&args, &env),
         Command::Webhooks(args) => webhooks::run(&args, &env),
         Command::Services(args) => services::run(&args, &env),

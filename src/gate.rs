@@ -15,12 +15,15 @@ use http::HeaderMap;
 use thiserror::Error;
 
 use crate::catalog::{Service, Terms};
-use crate::l402::{Keyring, Malformed, Refusal, Sold, UnknownCaveats, Use, Verified, presented, verify};
+use crate::l402::{
+    Examined, Identifier, Keyring, Malformed, Presented, Refusal, Sold, UnknownCaveats, Use, Verified,
+    examine, presented, verify,
+};
 use crate::ledger::{Draw, Sale};
 use crate::payment_auth;
 use crate::pricing::{Metering, Quote, Unpriced};
 use crate::types::{Kind, Msat, Name, Timestamp, TokenCopy};
-use charge::charged;
+use charge::{charged, charged_for};
 
 /// Proof that a paid token opens one request. Only [`Gate::decide`] makes it.
 #[derive(Debug)]
@@ -33,28 +36,9 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The sale as the ledger books it. A pass says its time where the others say their units; to the
-    /// ledger that time is its one unit, and what counts is until when it may be begun: its token lives
-    /// longer by that time.
+    /// The sale as the ledger books it.
     pub fn sale(&self) -> Sale {
-        let Verified { identifier, sold, .. } = &self.verified;
-        let (units, lasts) = match sold.kind {
-            Kind::Pass => (1, Some(Duration::from_secs(sold.units))),
-            _ => (sold.units, None),
-        };
-        let valid_until = sold.valid_until.minus(lasts.unwrap_or_default());
-        Sale {
-            payment_hash: identifier.payment_hash,
-            token_id: identifier.token_id,
-            service: sold.service.clone(),
-            route: sold.route.clone(),
-            kind: sold.kind,
-            units,
-            lasts,
-            sold: sold.sold,
-            quote: sold.quote.as_ref().map(ToString::to_string),
-            valid_until,
-        }
+        sale_of(&self.verified.identifier, &self.verified.sold)
     }
 
     /// What the request draws of it.
@@ -81,6 +65,29 @@ impl Permit {
     fn admit(mut verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
         let draw = draw.within(std::mem::take(&mut verified.limits));
         Decision::Admit(Box::new(Permit { verified, draw, quote, challenge_id: None }))
+    }
+}
+
+/// The sale of a token as the ledger books it. A pass says its time where the others say their units; to
+/// the ledger that time is its one unit, and what counts is until when it may be begun: its token lives
+/// longer by that time.
+pub fn sale_of(identifier: &Identifier, sold: &Sold) -> Sale {
+    let (units, lasts) = match sold.kind {
+        Kind::Pass => (1, Some(Duration::from_secs(sold.units))),
+        _ => (sold.units, None),
+    };
+    let valid_until = sold.valid_until.minus(lasts.unwrap_or_default());
+    Sale {
+        payment_hash: identifier.payment_hash,
+        token_id: identifier.token_id,
+        service: sold.service.clone(),
+        route: sold.route.clone(),
+        kind: sold.kind,
+        units,
+        lasts,
+        sold: sold.sold,
+        quote: sold.quote.as_ref().map(ToString::to_string),
+        valid_until,
     }
 }
 
@@ -198,6 +205,37 @@ impl Gate {
     /// A gate that believes tokens of `keys`.
     pub fn new(keys: Arc<Keyring>, unknown: UnknownCaveats) -> Gate {
         Gate { keys, unknown }
+    }
+
+    /// Looks into a credential that is not to be used.
+    ///
+    /// # Errors
+    /// As [`examine`].
+    pub fn examine(&self, credential: &Presented) -> Result<Examined, Refusal> {
+        examine(&self.keys.keys(), credential, self.unknown)
+    }
+
+    /// Looks into a credential of the `Payment` scheme that is not to be used: what it bought of one of
+    /// `services`. Which route's request that was does not stand in it.
+    ///
+    /// # Errors
+    /// When it answers no challenge of ours that is still good; what is wrong with it then.
+    pub fn examine_charge<'s>(
+        &self,
+        credential: &payment_auth::Presented,
+        services: impl IntoIterator<Item = &'s Service>,
+        now: Timestamp,
+    ) -> Result<Examined, payment_auth::Refusal> {
+        let (keys, mut refused) = (self.keys.keys(), payment_auth::Refusal::UnknownChallenge);
+        for service in services {
+            let (named, life) = ((&service.name, &service.terms.scope), service.terms.request_life());
+            match charged_for(&keys, credential, named, life, now) {
+                Ok((bought, _)) => return Ok(Examined::of(bought)),
+                Err(payment_auth::Refusal::UnknownChallenge) => {}
+                Err(refusal) => refused = refusal,
+            }
+        }
+        Err(refused)
     }
 
     /// Decides about a request that came with `credentials`, the headers as the client sent them. The

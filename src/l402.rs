@@ -18,6 +18,8 @@
 mod base64;
 mod challenge;
 mod credential;
+mod examine;
+mod held;
 mod identifier;
 mod keyring;
 mod keys;
@@ -32,6 +34,8 @@ mod wire;
 
 pub use challenge::Challenge;
 pub use credential::{Malformed, Presented, carries_credential, presented};
+pub use examine::{Examined, examine};
+pub use held::{Caveat, Conditions, Held, NotHeld, NotNarrowed};
 pub use identifier::{Identifier, NotAnIdentifier};
 pub use keyring::Keyring;
 pub use keys::{BrowserKey, MasterKeyFault, MasterKeys};

@@ -73,6 +73,7 @@ mod discovery;
 mod entity;
 mod forward;
 mod framing;
+mod introspection;
 mod outlive;
 mod target;
 mod told;
@@ -217,6 +218,9 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         return told;
     }
     if let Some(told) = unlock::answer(&state, &request, &parts.headers).await {
+        return told;
+    }
+    if let Some(told) = introspection::answer(&state, &request, &parts.headers).await {
         return told;
     }
     let Some(matched) = state.checkout.find(&request) else {

@@ -10,6 +10,7 @@ use super::document::Section;
 use super::layer::Layers;
 use super::problem::{Bad, Problem};
 use super::{listed, or_default, tls, value};
+use crate::l402::UnknownCaveats;
 use crate::proxy::TlsFiles;
 use crate::request::{ForwardedBy, Proxies};
 use crate::throttle::{Limits, Rate};
@@ -36,11 +37,18 @@ pub struct Entrance {
     pub proxy_protocol: ProxyProtocol,
     /// How often one may ask for what costs us work.
     pub limits: Limits,
+    /// What to do with a token that has a condition which we do not know.
+    pub unknown_caveats: UnknownCaveats,
 }
 
 impl Default for Entrance {
     fn default() -> Entrance {
-        Entrance { proxies: Proxies::default(), proxy_protocol: ProxyProtocol::Off, limits: Limits::usual() }
+        Entrance {
+            proxies: Proxies::default(),
+            proxy_protocol: ProxyProtocol::Off,
+            limits: Limits::usual(),
+            unknown_caveats: UnknownCaveats::default(),
+        }
     }
 }
 
@@ -93,9 +101,10 @@ pub(crate) fn read(
         warnings.push(layers.origin.problem_from(source.clone(), "gateway.public_url", Bad::new(what, help)));
     }
     let limits = read_limits(layers, &mut section);
+    let unknown_caveats = read_unknown_caveats(layers, &mut section, warnings);
     let tls = tls::read(layers, &mut section, base);
     layers.problems.extend(section.finish());
-    let entrance = Entrance { proxies, proxy_protocol, limits };
+    let entrance = Entrance { proxies, proxy_protocol, limits, unknown_caveats };
     Gateway { listen, public_url: public.map(|(url, _)| url), tls, entrance }
 }
 
@@ -123,6 +132,36 @@ fn read_proxies(
         layers.problems.push(layers.origin.problem_from(source, "gateway.proxy_protocol", bad));
     }
     (Proxies { trusted, by }, protocol)
+}
+
+fn read_unknown_caveats(
+    layers: &mut Layers<'_>,
+    section: &mut Section<'_, '_>,
+    warnings: &mut Vec<Problem>,
+) -> UnknownCaveats {
+    let said = layers.one(section, "unknown_caveats", unknown_caveats);
+    let (unknown, source) = or_default(said, UnknownCaveats::default);
+    layers.show("gateway.unknown_caveats", word_of(unknown), source.clone());
+    if unknown == UnknownCaveats::Skip {
+        let what = "a condition in a token that is not known here is passed over";
+        let help = "Whoever narrowed a token by it believes that it holds. Prefer \"deny\".";
+        let bad = Bad::new(what, help);
+        warnings.push(layers.origin.problem_from(source, "gateway.unknown_caveats", bad));
+    }
+    unknown
+}
+
+const fn word_of(unknown: UnknownCaveats) -> &'static str {
+    match unknown {
+        UnknownCaveats::Refuse => "deny",
+        UnknownCaveats::Skip => "skip",
+    }
+}
+
+fn unknown_caveats(text: &str) -> Result<UnknownCaveats, Bad> {
+    let all = [UnknownCaveats::Refuse, UnknownCaveats::Skip];
+    let found = all.into_iter().find(|one| word_of(*one) == text);
+    found.ok_or_else(|| value::one_of(text, "what to do with them", &all.map(word_of)))
 }
 
 fn read_limits(layers: &mut Layers<'_>, gateway: &mut Section<'_, '_>) -> Limits {

@@ -47,6 +47,9 @@ pub struct Flags {
     /// Whether their connections begin with a PROXY header: off, v1, v2, any [env: TOLLHOUSE_GATEWAY_PROXY_PROTOCOL]
     #[arg(long, value_name = "VERSION")]
     pub gateway_proxy_protocol: Option<String>,
+    /// What to do with a token that has a condition which is not known: deny or skip [env: TOLLHOUSE_GATEWAY_UNKNOWN_CAVEATS]
+    #[arg(long, value_name = "WORD")]
+    pub gateway_unknown_caveats: Option<String>,
     /// Challenges for one network, such as "600 per minute" [env: TOLLHOUSE_GATEWAY_LIMITS_CHALLENGES]
     #[arg(long, value_name = "RATE")]
     pub gateway_limits_challenges: Option<String>,
@@ -130,6 +133,7 @@ impl Flags {
             "gateway.trusted_proxies" => &self.gateway_trusted_proxies,
             "gateway.forwarded_by" => self.gateway_forwarded_by.as_slice(),
             "gateway.proxy_protocol" => self.gateway_proxy_protocol.as_slice(),
+            "gateway.unknown_caveats" => self.gateway_unknown_caveats.as_slice(),
             "gateway.limits.challenges" => self.gateway_limits_challenges.as_slice(),
             "gateway.limits.all_challenges" => self.gateway_limits_all_challenges.as_slice(),
             "gateway.limits.failures" => self.gateway_limits_failures.as_slice(),

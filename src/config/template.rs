@@ -69,6 +69,9 @@ listen = "0.0.0.0:8402"
 # How often one network (IPv4 /24, IPv6 /48) and all together may ask without paying, and come with
 # credentials that are not good. "off" lifts a limit.
 # limits = { challenges = "600 per minute", all_challenges = "60000 per minute", failures = "120 per minute", all_failures = "12000 per minute" }
+# A token with a condition that is not known here: "deny", for who narrowed it meant something by it, or
+# "skip", as the L402 specification has it.
+# unknown_caveats = "deny"
 
 [admin]
 # The operator's page and API. Keep it on this machine.

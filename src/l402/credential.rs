@@ -111,7 +111,7 @@ pub fn carries_credential(name: &HeaderName, value: &HeaderValue) -> bool {
 }
 
 /// What follows the scheme, if the scheme is ours: once or repeated, in any case.
-fn after_scheme(value: &[u8]) -> Option<&[u8]> {
+pub(super) fn after_scheme(value: &[u8]) -> Option<&[u8]> {
     let mut rest = without_scheme(value)?;
     while let Some(again) = without_scheme(rest) {
         rest = again;

@@ -77,6 +77,16 @@ impl<'a> Narrowed<'a> {
         Ok(narrowed)
     }
 
+    /// The path prefix that it was narrowed to.
+    pub(super) fn scope(&self) -> Option<&'a str> {
+        self.scope
+    }
+
+    /// The methods that it was narrowed to.
+    pub(super) fn methods(&self) -> Option<&[&'a str]> {
+        self.methods.as_deref()
+    }
+
     /// Whether the token may be used so, and now.
     pub(super) fn holds(&self, how: &Use<'_>) -> Result<(), Refusal> {
         if self.sold.service != *how.service {

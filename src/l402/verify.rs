@@ -95,7 +95,7 @@ pub fn minted(keys: &MasterKeys, presented: &Presented) -> Result<(Identifier, S
 
 /// The preimage, when there is one and every one that was given opens the payment hash or stands for
 /// one that does.
-fn proof<'a>(
+pub(super) fn proof<'a>(
     keys: &MasterKeys,
     identifier: &Identifier,
     preimages: impl Iterator<Item = &'a Preimage>,

@@ -109,7 +109,7 @@ fn write(location: Option<&str>, identifier: &[u8], caveats: &[Vec<u8>], signatu
 }
 
 /// A tag, the length seven bits at a time with the lowest first, and the value.
-fn write_field(tag: u8, value: &[u8], bytes: &mut Vec<u8>) {
+pub(super) fn write_field(tag: u8, value: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(tag);
     let mut len = value.len();
     while len >= 0x80 {

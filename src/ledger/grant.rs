@@ -376,6 +376,16 @@ impl Grant {
         taken
     }
 
+    /// As a request at `now` would find it: a budget that is due is filled up, what ran out is gone.
+    #[must_use]
+    pub fn seen_at(mut self, now: Timestamp) -> Grant {
+        self.renew(now);
+        if self.opens_until.is_none() && self.valid_until < now {
+            self.expire();
+        }
+        self
+    }
+
     /// Lets what is left run out. Gives how many.
     pub fn expire(&mut self) -> u64 {
         let taken = std::mem::take(&mut self.left);

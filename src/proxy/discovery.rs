@@ -104,7 +104,7 @@ fn answering<'t>(table: &'t RouteTable, host: &'t str) -> impl Iterator<Item = &
 }
 
 /// Whether the operator has something of exactly this path.
-fn has_its_own(table: &RouteTable, host: &str, path: &str) -> bool {
+pub(super) fn has_its_own(table: &RouteTable, host: &str, path: &str) -> bool {
     answering(table, host).any(|service| {
         let named = |pattern: &PathPattern| matches!(pattern, PathPattern::Exact(own) if own == path);
         service.path == path || service.routes.iter().any(|route| named(&route.path))

@@ -21,7 +21,7 @@ use super::unit::Unit;
 use super::upstream::SendFault;
 use crate::catalog::{Matched, RestorePolicy, Service};
 use crate::checkout::Outcome;
-use crate::ledger::{Ending, RestoreReason};
+use crate::ledger::{Ending, ReserveRefused, RestoreReason};
 use crate::metering::{Behind, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear};
 use crate::request::CanonicalRequest;
 
@@ -78,10 +78,17 @@ impl ProxyState {
         if hold.reads_json() {
             told = told.in_plain_text();
         }
-        let sent = self.send(request, &matched.service, body, told, || hold.dispatched()).await;
+        let taken_back = hold.taken_back().cloned().unwrap_or_default();
+        let sent = tokio::select! {
+            biased;
+            // Whoever waits for the upstream's head is told at once, however long that takes.
+            () = taken_back.cancelled() => None,
+            sent = self.send(request, &matched.service, body, told, || hold.dispatched()) => Some(sent),
+        };
         let (mut parts, body) = match sent {
-            Ok(response) => response,
-            Err(fault) => {
+            None => return self.revoked(asked, hold),
+            Some(Ok(response)) => response,
+            Some(Err(fault)) => {
                 let unit = end(hold, fault.ending());
                 return fault.problem(Some(unit)).render();
             }
@@ -113,6 +120,19 @@ impl ProxyState {
             Behind::Nothing
         };
         Response::from_parts(parts, Body::new(MeteredBody::new(body, hold, behind)))
+    }
+
+    /// Ends a request whose token was taken back before the upstream answered. What was held is taken too.
+    fn revoked(&self, asked: &Asked, hold: Hold) -> Response {
+        let facts = hold.bill().request.clone();
+        hold.end(Ending::Restored(RestoreReason::Revoked));
+        let (code, detail) = (ReserveRefused::Revoked.code(), ReserveRefused::Revoked.to_string());
+        let why = (code, detail.clone());
+        match self.checkout.offer_again(&asked.matched, &asked.request, &asked.headers, &facts, why) {
+            Outcome::Challenge(offered) => demand(&offered, Reader::of(&asked.headers)),
+            Outcome::Refused(refused) => Problem::from(refused).render(),
+            _ => Problem::new(StatusCode::PAYMENT_REQUIRED, code, detail).render(),
+        }
     }
 
     /// Refuses an answer that would cost more than what is held, before anything of it passes.

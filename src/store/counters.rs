@@ -34,7 +34,10 @@ impl Ledger {
     }
 }
 
-fn list(connection: &Connection, payment_hash: PaymentHash) -> Result<Vec<CounterRow>, StoreError> {
+pub(super) fn list(
+    connection: &Connection,
+    payment_hash: PaymentHash,
+) -> Result<Vec<CounterRow>, StoreError> {
     let mut query = asked(
         connection,
         "SELECT c.*, b.name AS first FROM counters c LEFT JOIN counters b ON b.id = c.below

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tollhouse::catalog::PathPattern;
 use tollhouse::config::{Entrance, Environment, Flags, Problems, ProxyProtocol, Settings, Source, template};
+use tollhouse::l402::UnknownCaveats;
 use tollhouse::node::config::{ChainSource, GossipSource, RpcAuth};
 use tollhouse::request::ForwardedBy;
 use tollhouse::throttle::Limits;
@@ -57,6 +58,12 @@ fn every_mistake_in_the_settings_names_its_line() {
     wrong(&below("[gateway]\n\nlisen = \"0.0.0.0:1\""), 7, "gateway.lisen", "Did you mean `listen`?");
     wrong(&below("[gateway]\npublic_url = \"api.example.com\""), 6, "gateway.public_url", "not a URL");
     wrong(&below("[gateway]\npublic_url = \"https://u:p@a\""), 6, "gateway.public_url", "user or password");
+    wrong(
+        &below("[gateway]\nunknown_caveats = \"allow\""),
+        6,
+        "gateway.unknown_caveats",
+        "not what to do with them",
+    );
     let proxies = "gateway.trusted_proxies";
     wrong(&below("[gateway]\ntrusted_proxies = [\"localhost\"]"), 6, proxies, "not a network");
     wrong(&below("[gateway]\ntrusted_proxies = \"10.0.0.1/8\""), 6, proxies, "did you mean \"10.0.0.0/8\"?");
@@ -132,7 +139,8 @@ fn who_may_stand_in_front_and_how_often_one_may_ask() {
                  forwarded_by = \"forwarded\"\nproxy_protocol = \"any\"\n[gateway.limits]\n\
                  challenges = \"5 per second\"\nall_challenges = \"off\"\n";
     let settings = read(&format!("{HEAD}{lines}{SERVICE}")).expect("it is right");
-    let Entrance { proxies, proxy_protocol, limits } = settings.gateway.entrance;
+    let Entrance { proxies, proxy_protocol, limits, unknown_caveats } = settings.gateway.entrance;
+    assert_eq!(unknown_caveats, UnknownCaveats::Refuse);
     assert!(proxies.trust("10.9.9.9".parse().expect("an address")));
     assert!(!proxies.trust("192.0.2.1".parse().expect("an address")));
     assert_eq!((proxies.by, proxy_protocol), (ForwardedBy::Forwarded, ProxyProtocol::Any));
@@ -144,6 +152,9 @@ fn who_may_stand_in_front_and_how_often_one_may_ask() {
         |lines: &str| read(&format!("{HEAD}[gateway]\n{lines}\n{SERVICE}")).expect("allowed").warnings;
     let alone = warned("public_url = \"https://a.example\"");
     assert!(alone[0].to_string().contains("gateway.trusted_proxies does not say what"), "{alone:?}");
+    let skipped = read(&format!("{HEAD}[gateway]\nunknown_caveats = \"skip\"\n{SERVICE}")).expect("allowed");
+    assert_eq!(skipped.gateway.entrance.unknown_caveats, UnknownCaveats::Skip);
+    assert!(skipped.warnings[0].to_string().contains("is passed over"), "{:?}", skipped.warnings);
     let everyone = warned("trusted_proxies = \"0.0.0.0/0\"");
     assert!(everyone[0].to_string().contains("every address is a trusted proxy"), "{everyone:?}");
 }

@@ -388,3 +388,16 @@ async fn a_browser_behind_the_proxy_gets_the_page_and_no_way_in_without_the_prei
     let text = page.text().await.expect("text");
     assert!(text.contains("data-unlock=\"false\"") && text.contains("GET /v1/rates"), "{text}");
 }
+
+/// THREATS 3: taken back through the operator's API, a token opens nothing here from then on.
+#[tokio::test]
+async fn a_token_that_was_taken_back_opens_nothing() {
+    let asked = Asked::start().await;
+    let (token, hash) = asked.buy("/a").await;
+    let admin = asked.app.key(&[Scope::Admin]).await;
+    let revoked = asked.app.delete(&format!("/api/v1/tokens/{hash}"), &admin).await;
+    assert_eq!(revoked.status(), StatusCode::OK);
+    assert_eq!(code(asked.ask("GET", "/a").header("authorization", &token)).await, is(402, "revoked"));
+    assert_eq!(asked.units(hash).await.2, 0);
+    asked.books_balance().await;
+}

@@ -41,6 +41,7 @@ mod payment_vectors;
 mod power_loss;
 mod rates;
 mod services;
+mod token_cli;
 mod tokens;
 mod wallet_face;
 mod webhooks;

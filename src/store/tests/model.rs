@@ -13,7 +13,7 @@ use crate::ledger::{
     Budget, Counter, Draw, Ending, Grant, Outcome, ReserveRefused, RestoreReason, Room, Sale, Taken, Weight,
 };
 use crate::store::{Ledger, NewGrant, Reservation, ReserveError};
-use crate::types::{Bound, CounterId, Kind, Limit, Msat};
+use crate::types::{Bound, CounterId, Kind, Limit, Msat, Timestamp};
 
 #[derive(Clone, Debug)]
 enum Command {
@@ -100,6 +100,14 @@ struct Model {
 }
 
 impl Model {
+    fn run_out(&mut self, now: Timestamp) {
+        for grant in self.grants.values_mut() {
+            if grant.ends_at() < now && grant.valid_until < now {
+                grant.expire();
+            }
+        }
+    }
+
     fn hold(&mut self, sale: &Sale, seed: u8, draw: &Draw, world: &World) -> Result<u64, ReserveRefused> {
         if seed > GRANTED {
             return Err(ReserveRefused::NotGranted);
@@ -250,12 +258,7 @@ impl Run {
                 self.world.clock.advance(Duration::from_secs(secs));
                 self.ledger.barrier().await;
                 self.ledger.barrier().await;
-                let now = self.world.clock.now();
-                for grant in self.model.grants.values_mut() {
-                    if grant.ends_at() < now && grant.valid_until < now {
-                        grant.expire();
-                    }
-                }
+                self.model.run_out(self.world.clock.now());
             }
             Command::Crash => self.crash().await,
             Command::Restart => {
@@ -287,6 +290,8 @@ impl Run {
         assert_eq!((opened.crash_restored, opened.crash_charged), counts);
         assert!(!opened.clean);
         self.ledger = ledger;
+        // What came back too late runs out at once: a start looks at what is due.
+        self.model.run_out(self.world.clock.now());
     }
 
     fn pick(&mut self, at: usize) -> Option<Open> {

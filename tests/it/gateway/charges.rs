@@ -62,6 +62,11 @@ struct Both {
     shown: Value,
 }
 
+/// The header lines of the same payment in the `Payment` scheme, for other tests.
+pub(super) fn as_charge(gate: &TestGate, reply: &Reply) -> String {
+    line(&packed(&paid(gate, reply)))
+}
+
 impl TestGate {
     async fn buy_both(&self, path: &str) -> Both {
         let reply = self.get(path, "").await;

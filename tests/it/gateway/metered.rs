@@ -95,14 +95,14 @@ async fn assert_books(gate: &TestGate, credential: &Credential, units: super::Un
     );
 }
 
-async fn open(gate: &TestGate, request: &str) -> TcpStream {
+pub(super) async fn open(gate: &TestGate, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(gate.address).await.expect("the gate listens");
     stream.write_all(request.as_bytes()).await.expect("the gate reads");
     stream
 }
 
 /// Reads until `mark` came; gives all that came.
-async fn read_until(stream: &mut TcpStream, mark: &str) -> Vec<u8> {
+pub(super) async fn read_until(stream: &mut TcpStream, mark: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut byte = [0u8; 1];
     let read = async {
@@ -116,7 +116,7 @@ async fn read_until(stream: &mut TcpStream, mark: &str) -> Vec<u8> {
 }
 
 /// Reads what is still to come; gives all of the reply.
-async fn read_rest(stream: &mut TcpStream, mut before: Vec<u8>) -> Reply {
+pub(super) async fn read_rest(stream: &mut TcpStream, mut before: Vec<u8>) -> Reply {
     let mut buffer = [0u8; 16 * 1024];
     let read = async {
         while let Ok(length @ 1..) = stream.read(&mut buffer).await {
