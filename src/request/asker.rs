@@ -63,7 +63,7 @@ impl Proxies {
     /// Who asks, on a connection from `peer` with `headers`.
     ///
     /// # Errors
-    /// When a trusted proxy tells host or scheme twice, or what is neither.
+    /// When a trusted proxy tells host or scheme twice, or what is neither, or leaves a quote open.
     pub fn asker(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Asker, Inadmissible> {
         if !self.trust(peer) {
             return Ok(peer.into());
@@ -84,7 +84,13 @@ impl Proxies {
 
     fn by_forwarded(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Asker, Inadmissible> {
         let told = headers.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok());
-        let elements: Vec<Vec<(&str, String)>> = told.flat_map(|list| split(list, ',')).map(pairs).collect();
+        let told: Vec<&str> = told.collect();
+        // A quote that a client left open would swallow what the proxy wrote behind it.
+        if told.iter().any(|list| leaves_a_quote_open(list)) {
+            return Err(bad("a quote in `Forwarded` is left open"));
+        }
+        let elements = told.iter().flat_map(|list| split(list, ','));
+        let elements: Vec<Vec<(&str, String)>> = elements.map(pairs).collect();
         let hops = elements.iter().rev().map(|pairs| value(pairs, "for").and_then(|hop| address(&hop)));
         let address = self.rightmost(hops, peer);
         // The proxy that the connection comes from wrote the last element.
@@ -138,6 +144,19 @@ fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse::<SocketAddr>().map(|socket| socket.ip());
     bare.parse().or_else(|_| with_port()).ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn leaves_a_quote_open(text: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for char in text.chars() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+    }
+    quoted
 }
 
 /// What stands between `separator`s, those in quotes apart.
@@ -241,11 +260,16 @@ mod tests {
             ("for=6.6.6.6, for=unknown", "10.0.0.1"),
             ("for=6.6.6.6, for=_hidden, for=10.0.0.4", "10.0.0.4"),
             ("for=6.6.6.6, proto=https", "10.0.0.1"),
-            ("=;,;\"", "10.0.0.1"),
+            ("=;,;", "10.0.0.1"),
         ] {
             let found = asker(by, "10.0.0.1", &[("forwarded", list)]);
             let found = found.map(|asker| asker.address.to_string());
             assert_eq!(found.as_deref(), Ok(client), "{list}");
+        }
+        // The proxy wrote what stands behind the comma, and the client would have it unread.
+        for list in ["for=6.6.6.6;host=evil;x=\", for=192.0.2.7", "for=6.6.6.6;x=\"\\\", for=192.0.2.7", "\""]
+        {
+            assert_eq!(asker(by, "10.0.0.1", &[("forwarded", list)]), Err("bad_forwarded_header"), "{list}");
         }
         let told = asker(by, "10.0.0.1", &[("forwarded", "for=192.0.2.7;proto=https;host=api.example")]);
         let told = told.unwrap();

@@ -91,7 +91,7 @@ pub(crate) async fn measure(world: &World, folder: &Path) -> Result<Challenges> 
     })
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(crate) fn clock() -> Arc<dyn Clock> {
     SystemClock::new(Timestamp::default())
 }
 
@@ -104,20 +104,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// The same gateway with another source of invoices.
     async fn of(&self, name: &str, minter: Arc<dyn Minter>) -> Result<f64> {
-        let (ledger, _) = Ledger::open(&self.folder.join(format!("{name}.db")), clock())?;
-        let parts = CheckoutParts {
-            catalog: Arc::new(Catalog::new(RouteTable::new(vec![service()?])?)),
-            keys: Keyring::new(MasterKeys::new(1, [(1, [3; 32])])?),
-            ledger,
-            minter,
-            exchange: Arc::new(NoExchange),
-            recent: Arc::new(RecentChallenges::new(16_384)),
-            clock: clock(),
-            entropy: SystemEntropy::new(),
-            cut: CancellationToken::new(),
-        };
-        let checkout = Checkout::new(parts, CheckoutConfig::default());
-        let state = ProxyState::new(checkout, ProxyConfig::default(), self.tasks.clone())?;
+        let state = gateway(&self.folder.join(format!("{name}.db")), minter, self.tasks)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = proxy::router(state).into_make_service_with_connect_info::<SocketAddr>();
@@ -128,6 +115,24 @@ impl Bench<'_> {
         });
         challenges_per_second(address).await.with_context(|| format!("the gateway `{name}`"))
     }
+}
+
+/// A gateway that sells one service; nobody asks too often.
+pub(crate) fn gateway(ledger: &Path, minter: Arc<dyn Minter>, tasks: &TaskTracker) -> Result<ProxyState> {
+    let (ledger, _) = Ledger::open(ledger, clock())?;
+    let parts = CheckoutParts {
+        catalog: Arc::new(Catalog::new(RouteTable::new(vec![service()?])?)),
+        keys: Keyring::new(MasterKeys::new(1, [(1, [3; 32])])?),
+        ledger,
+        minter,
+        exchange: Arc::new(NoExchange),
+        recent: Arc::new(RecentChallenges::new(16_384)),
+        clock: clock(),
+        entropy: SystemEntropy::new(),
+        cut: CancellationToken::new(),
+    };
+    let checkout = Checkout::new(parts, CheckoutConfig::default());
+    Ok(ProxyState::new(checkout, ProxyConfig::default(), tasks.clone())?)
 }
 
 fn service() -> Result<Service> {

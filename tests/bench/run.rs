@@ -1,6 +1,6 @@
 //! `scripts/bench`: what a debit costs beside a transaction of its own, reports over ten million spends
-//! beside a scan of them, what a challenge costs beside one that is stored, what a quote costs, and how
-//! long a sale takes. `scripts/bench debits` (or any of their names) measures one.
+//! beside a scan of them, what a challenge costs beside one that is stored, the processor's time of a
+//! challenge and of a proof, what a quote costs, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
 //!
 //! Machines are noisy, ratios hold: every figure stands beside a reference of the same run. Printed for
 //! people, and as JSON under `target/bench/`.
@@ -14,6 +14,7 @@
 )]
 
 mod challenges;
+mod cost;
 mod debits;
 mod history;
 mod load;
@@ -59,7 +60,7 @@ async fn run(parts: &[String]) -> Result<()> {
     if wanted("history") {
         tell(&mut report, "history", history::measure(folder.path(), &progress).await?)?;
     }
-    if wanted("challenges") || wanted("sales") {
+    if wanted("challenges") || wanted("cost") || wanted("sales") {
         let ask = WorldAsk {
             dir: folder.path(),
             gateway: TcpListener::bind("127.0.0.1:0").await?,
@@ -70,6 +71,12 @@ async fn run(parts: &[String]) -> Result<()> {
         if wanted("challenges") {
             progress("challenges a second: ours, and stored ones");
             tell(&mut report, "challenges", challenges::measure(&world, folder.path()).await?)?;
+        }
+        if wanted("cost") {
+            progress("a challenge and a proof, in the processor's time");
+            let (shop, file) = (world.shop.node().clone(), folder.path().join("cost.db"));
+            let measured = tokio::task::spawn_blocking(move || cost::measure(shop, &file)).await?;
+            tell(&mut report, "cost", measured?)?;
         }
         if wanted("sales") {
             progress("whole sales, one after the other");

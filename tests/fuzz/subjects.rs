@@ -7,7 +7,10 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -17,6 +20,7 @@ use tollhouse::l402::{
     Identifier, MAX_CAVEATS, MasterKeys, Presented, Sold, Token, UnknownCaveats, Use, Verified,
     carries_credential, presented, verify,
 };
+use tollhouse::payment_auth::{self, ChallengeKey};
 use tollhouse::proxy::Framed;
 use tollhouse::request::{CanonicalRequest, METHODS, admit};
 use tollhouse::types::path::canonical_path;
@@ -29,10 +33,11 @@ pub(crate) type Subject = fn(&[u8]);
 
 /// Every subject by its name, which is also its corpus's and its target's.
 #[allow(dead_code, reason = "each target takes one subject by its own name")]
-pub(crate) const SUBJECTS: [(&str, Subject); 6] = [
+pub(crate) const SUBJECTS: [(&str, Subject); 7] = [
     ("credential", credential),
     ("macaroon", macaroon),
     ("caveat", caveat),
+    ("payment", payment),
     ("canonical", canonical),
     ("framing", framing),
     ("configuration", configuration),
@@ -124,6 +129,7 @@ pub(crate) fn credential(data: &[u8]) {
     *request.headers_mut() = headers;
     if let Ok(admitted) = admit(&request.into_parts().0, PEER) {
         assert_eq!(presented(admitted.headers()), Ok(Vec::new()), "no credential goes upstream");
+        assert!(payment_auth::presented(admitted.headers()).is_empty(), "no credential goes upstream");
     }
 }
 
@@ -159,6 +165,29 @@ pub(crate) fn caveat(data: &[u8]) {
         let wider = good(fewer, unknown).expect("a caveat only takes away");
         assert!(verified.expires_at <= wider.expires_at, "a caveat only takes away");
         assert!(good(&caveats, UnknownCaveats::Skip).is_some(), "to skip is to forgive more");
+    }
+}
+
+/// A credential of the `Payment` scheme: its JSON, and the same bytes as what follows the scheme.
+pub(crate) fn payment(data: &[u8]) {
+    let key = || ChallengeKey::new(b"a key");
+    let (preimage, amount) = (WORLD.preimage, Msat::from_sat(10).expect("in range"));
+    let encoded = URL_SAFE_NO_PAD.encode(data);
+    for value in
+        [[b"Payment ".as_slice(), encoded.as_bytes()].concat(), [b"Payment ".as_slice(), data].concat()]
+    {
+        let Ok(value) = HeaderValue::from_bytes(&value) else { continue };
+        assert!(payment_auth::carries_credential(&AUTHORIZATION, &value), "it is kept from upstreams");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let found = payment_auth::presented(&headers);
+        assert!(found.len() <= 8, "each costs an HMAC for every epoch");
+        for credential in found.into_iter().flatten() {
+            let (late, now) = (Duration::from_secs(60), Timestamp::from_secs(1_773_576_300));
+            if let Ok(paid) = payment_auth::verify([(1, key())], &credential, late, now) {
+                assert_eq!((paid.payment_hash, paid.preimage), (preimage.payment_hash(), preimage));
+                assert_eq!((paid.amount, paid.epoch), (amount, 1), "it is worth what was paid");
+            }
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod arrives;
 mod cached;
 mod charges;
 mod client;
+mod conformance;
 mod credentials;
 mod delegation;
 mod discovery;

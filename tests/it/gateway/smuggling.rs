@@ -18,17 +18,21 @@ use tokio::task::JoinSet;
 use tollhouse::catalog::{Offer, Offering, Service, Terms, Upstream};
 
 use self::case::{Case, HIDDEN};
+use self::frames::Frames;
 use self::servers::{Reads, Server};
 use super::{Credential, PATIENCE, TestGate, patient, sat};
 use crate::chance::{Chance, SaysSeed, count};
 
 mod case;
+mod frames;
 mod servers;
 
 const SEED: &str = "TOLLHOUSE_SMUGGLING_SEED";
 const CASES: &str = "TOLLHOUSE_SMUGGLING_CASES";
 const USUAL_CASES: u64 = 10_000;
 const AT_ONCE: usize = 24;
+/// One connection in so many more speaks HTTP/2.
+const FRAMES_ONE_IN: u64 = 5;
 
 /// A gate that waits for more bytes is told after so long that there are none.
 const SILENCE: Duration = Duration::from_millis(250);
@@ -72,6 +76,7 @@ async fn no_generated_request_reaches_an_upstream_unpaid() {
         let pack = bought(&gate, name).await;
         let cases = total / 3 + u64::from(share < total % 3);
         let tally = campaign(gate.address, name, &pack, chance.fork(), cases).await;
+        framed(gate.address, name, &pack, chance.fork(), cases / FRAMES_ONE_IN).await;
         let (_, _, spent) = gate.settled(&pack).await;
         let read = server.finish().await;
         eprintln!("{name}: {} hits for {spent} units, {tally:?}", read.hits.len());
@@ -107,6 +112,53 @@ async fn campaign(gate: SocketAddr, name: &str, pack: &Credential, mut chance: C
         }
     }
     tally
+}
+
+/// The same as frames of HTTP/2; what they come to is counted by the server and the ledger.
+async fn framed(gate: SocketAddr, name: &str, pack: &Credential, mut chance: Chance, cases: u64) {
+    let (room, mut under_way) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for number in 0..cases {
+        let frames = Frames::draw(&mut chance, name, &pack.header, number);
+        let permit = Arc::clone(&room).acquire_owned().await.expect("never closed");
+        under_way.spawn(async move {
+            let whole = exchanged(gate, &frames).await;
+            drop(permit);
+            whole
+        });
+    }
+    let mut whole = 0;
+    while let Some(case) = under_way.join_next().await {
+        whole += u64::from(case.expect("a case is tried"));
+    }
+    eprintln!("{name}: of {cases} connections with frames, {whole} had an end of every stream");
+    assert!(cases < 100 || whole > cases / 4, "{name}: {whole} of {cases}");
+}
+
+/// Sends the frames and reads until every stream ended, or the gate had enough; whether they all ended.
+async fn exchanged(gate: SocketAddr, frames: &Frames) -> bool {
+    let mut stream = TcpStream::connect(gate).await.expect("the gate listens");
+    // A gate that refused already may be gone.
+    let _ = stream.write_all(&frames.bytes).await;
+    let (mut bytes, mut told, mut whole) = (Vec::new(), false, false);
+    let mut buffer = [0u8; 16 * 1024];
+    loop {
+        let patience = if told { PATIENCE } else { SILENCE };
+        let silent = match tokio::time::timeout(patience, stream.read(&mut buffer)).await {
+            Ok(Ok(length @ 1..)) => {
+                bytes.extend_from_slice(&buffer[..length]);
+                false
+            }
+            Ok(_) => return whole,
+            Err(_) if told => panic!("the gate neither answers nor closes: {frames}"),
+            Err(_) => true,
+        };
+        whole = frames.ended(&bytes) == Some(frames.streams.len());
+        if !told && (whole || silent) {
+            told = true;
+            let _ = stream.write_all(&Frames::goodbye()).await;
+            let _ = stream.shutdown().await;
+        }
+    }
 }
 
 /// Sends the case as its parts, and says how each of its requests was answered.
