@@ -2,6 +2,7 @@
 //! order. The only place that knows all of them.
 
 mod blueprint;
+mod bounds;
 mod connection;
 mod exchange;
 mod ground;

@@ -23,8 +23,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::bounds::{Ending, Versions, Waits};
 use super::exchange::{Exchanges, Given};
-use super::listener::{Ending, Versions, Waits};
 use super::patience::Patient;
 use super::preface::{self, Spoken};
 use crate::proxy::Framed;
