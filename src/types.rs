@@ -7,6 +7,7 @@ pub mod host;
 mod kind;
 mod limit;
 pub mod path;
+mod presented;
 
 use std::fmt;
 use std::str::FromStr;

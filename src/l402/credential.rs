@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use ::base64::Engine;
-use ::base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
@@ -161,7 +159,7 @@ fn read_authorization(credentials: &str, found: &mut Vec<Presented>) -> Result<(
             // `<b64>:` is a client that has not paid yet.
             let preimage = match preimage {
                 "" => None,
-                hex => Some(proof(hex).ok_or(Malformed::NotPreimage)?),
+                hex => Some(Preimage::presented(hex).map_err(|_| Malformed::NotPreimage)?),
             };
             for macaroon in waiting.drain(..) {
                 keep(Presented { macaroon, preimage }, found)?;
@@ -178,18 +176,6 @@ fn read_authorization(credentials: &str, found: &mut Vec<Presented>) -> Result<(
 fn is_of_the_payment_scheme(piece: &str) -> bool {
     let scheme = piece.split_ascii_whitespace().next().unwrap_or_default();
     piece.contains(' ') && scheme.eq_ignore_ascii_case("payment")
-}
-
-/// The preimage: 64 hexadecimal digits, or 96 by which a client meant them. LND's REST interface has a
-/// payment's preimage in hexadecimal; `l402-requests` 0.9 reads those digits as base64 and writes the 48
-/// bytes that come of it in hexadecimal. Nothing is lost on the way, so the way back is sure.
-fn proof(hex: &str) -> Option<Preimage> {
-    if let Ok(preimage) = hex.parse() {
-        return Some(preimage);
-    }
-    let mut misread = [0u8; 48];
-    hex::decode_to_slice(hex, &mut misread).ok()?;
-    BASE64_STANDARD.encode(misread).parse().ok()
 }
 
 /// Keeps a credential unless it was there already: the same one is never charged twice.

@@ -75,7 +75,7 @@ impl Presented {
 
     pub(super) fn preimage(&self) -> Result<Preimage, Refusal> {
         let hex = self.payload.get("preimage").and_then(Value::as_str);
-        hex.and_then(|hex| hex.parse().ok()).ok_or(Refusal::NotPreimage)
+        hex.and_then(|hex| Preimage::presented(hex).ok()).ok_or(Refusal::NotPreimage)
     }
 }
 
