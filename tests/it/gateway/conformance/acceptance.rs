@@ -121,7 +121,10 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "L22b",
             "skipping changes nothing of what is known",
-            Tests(&["src/l402/narrowing.rs every_caveat_narrows_or_kills"]),
+            Tests(&[
+                "tests/it/gateway/hostile_tokens.rs what_is_not_known_may_be_skipped_and_nothing_else",
+                "src/l402/narrowing.rs every_caveat_narrows_or_kills",
+            ]),
         ),
         row(
             "L23",
@@ -147,6 +150,23 @@ pub(super) fn rows() -> Vec<Row> {
                         .await;
                 })
             }),
+        ),
+        row(
+            "L24",
+            "a token tells its holder what it is good for, at no cost",
+            Tests(&[
+                "tests/it/gateway/introspection.rs a_token_is_told_from_its_offer_to_its_end_and_nothing_is_written",
+                "tests/it/gateway/introspection.rs a_narrowed_copy_is_told_as_far_as_it_goes",
+                "tests/it/gateway/introspection.rs who_has_no_token_of_ours_learns_nothing",
+            ]),
+        ),
+        row(
+            "L25",
+            "holders narrow offline, ours and others' tokens",
+            Tests(&[
+                "tests/it/token_cli.rs a_token_is_narrowed_offline_and_the_gate_takes_it",
+                "tests/it/token_cli.rs another_servers_token_is_narrowed_as_its_own_library_would",
+            ]),
         ),
     ]
 }

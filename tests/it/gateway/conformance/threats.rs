@@ -30,12 +30,15 @@ pub(super) fn rows() -> Vec<Row> {
                 "tests/it/gateway/credentials.rs a_token_for_one_service_does_not_open_another",
                 "tests/it/gateway/charges.rs a_revoked_payment_opens_nothing_in_either_dialect",
                 "tests/it/gateway/metered/cut.rs a_revoked_token_ends_its_open_answers",
+                "tests/it/gateway/revocations.rs an_open_answer_of_every_kind_ends",
+                "tests/it/gateway/revocations.rs the_next_request_on_a_kept_connection_is_refused",
             ]),
         ),
         row(
             "T4",
             "no caveat widens, and what cannot be judged is refused",
             Tests(&[
+                "tests/it/gateway/hostile_tokens.rs no_kind_of_token_is_widened_and_each_refusal_is_a_fresh_402",
                 "tests/it/l402_attacks.rs no_holder_widens_a_token",
                 "tests/it/l402_attacks.rs a_narrowed_token_cannot_be_widened_again",
                 "tests/it/l402_attacks.rs third_party_caveats_are_refused",

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -37,7 +38,7 @@ pub(super) struct Server {
 enum Kind {
     Hyper { hits: Arc<Mutex<Vec<String>>>, tracker: TaskTracker },
     Nginx { process: Process, folder: tempfile::TempDir },
-    Node { process: Process, says: BufReader<ChildStdout> },
+    Node { process: Process, reads: JoinHandle<Reads> },
 }
 
 /// Ends with the test.
@@ -91,7 +92,9 @@ impl Server {
         let port = line.strip_prefix("listening ").expect("its port").trim_end();
         let port: u16 = port.parse().expect("a port");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Server { name: "node", address, kind: Kind::Node { process, says } }
+        // All the time, for a full pipe would hold it up.
+        let reads = std::thread::spawn(move || told(says));
+        Server { name: "node", address, kind: Kind::Node { process, reads } }
     }
 
     /// Ends it in order and says what it read.
@@ -105,7 +108,10 @@ impl Server {
                     Reads { hits, malformed: 0 }
                 }
                 Kind::Nginx { process, folder } => ended(move || quit(process, &folder)).await,
-                Kind::Node { process, says } => ended(move || told(process, says)).await,
+                Kind::Node { mut process, reads } => {
+                    drop(process.0.stdin.take());
+                    ended(move || reads.join().expect("it tells")).await
+                }
             }
         };
         tokio::time::timeout(PATIENCE, finish).await.expect("it ends in time")
@@ -123,8 +129,8 @@ fn quit(mut nginx: Process, folder: &tempfile::TempDir) -> Reads {
     logged(folder)
 }
 
-fn told(mut node: Process, says: BufReader<ChildStdout>) -> Reads {
-    drop(node.0.stdin.take());
+/// What Node says, to its end.
+fn told(says: BufReader<ChildStdout>) -> Reads {
     let mut reads = Reads::default();
     for line in says.lines().map(|line| line.expect("text")) {
         match line.strip_prefix("malformed ") {

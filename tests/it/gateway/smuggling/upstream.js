@@ -23,10 +23,7 @@ server.on("upgrade", (request, socket) => {
 server.listen(0, "127.0.0.1", () => told(`listening ${server.address().port}`));
 process.stdin.resume();
 process.stdin.on("end", () => {
-  server.close(() => {
-    told(`malformed ${malformed}`);
-    process.exit(0);
-  });
+  server.close(() => told(`malformed ${malformed}`));
   server.closeIdleConnections();
   setTimeout(() => server.closeAllConnections(), 200);
 });
