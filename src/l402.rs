@@ -5,7 +5,8 @@
 //! - Nothing is stored per challenge: a token's root key is derived from a master key and the
 //!   token's identifier, and what was sold stands in its first caveats.
 //! - Only a chain of signatures under our root key is believed, compared in constant time, and
-//!   only together with the preimage of the identifier's payment hash.
+//!   only together with the preimage of the identifier's payment hash, or with the word in its place
+//!   that only our master gives ([`MasterKeys::settled_word`]).
 //! - The minted caveats are known by their place, before anything that a holder can append; a
 //!   holder's caveat narrows the token or kills it, and never widens it.
 //! - No macaroon, preimage or key shows itself in `Debug`, and nothing here logs.

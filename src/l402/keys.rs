@@ -234,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn a_browsers_key_and_the_settled_word_are_a_tokens_own_and_apart() {
+        let keys = keys();
+        let one = identifier(&keys);
+        let other = Identifier { payment_hash: PaymentHash::from_bytes([9; 32]), ..one };
+        let key = keys.browser_key(&one).unwrap();
+        let word = keys.settled_word(&one).unwrap();
+        assert!(key.is(&key.to_hex()) && !key.is(&keys.browser_key(&other).unwrap().to_hex()));
+        assert!(!key.is(&word.to_hex()) && !key.is("") && !key.is(&key.to_hex()[..62]));
+        assert_ne!(word, keys.settled_word(&other).unwrap());
+        assert_ne!(word.as_bytes(), &*keys.root_key(&one).unwrap());
+        assert!(!word.opens(&one.payment_hash));
+        let retired = MasterKeys::new(8, [(8, [0x11; 32])]).unwrap();
+        assert!(retired.settled_word(&one).is_none() && retired.browser_key(&one).is_none());
+        assert_eq!(format!("{key:?}"), "BrowserKey(redacted)");
+    }
+
+    #[test]
     fn bad_sets_of_masters_are_refused() {
         assert_eq!(MasterKeys::new(1, []).unwrap_err(), MasterKeyFault::NoCurrent(1));
         assert_eq!(MasterKeys::new(1, [(1, [0; 32]), (1, [1; 32])]).unwrap_err(), MasterKeyFault::Twice(1));

@@ -1,6 +1,7 @@
 //! The pay page in a real browser.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollhouse::catalog::{About, BrowserUnlock, Offer, Offering, Service, Terms};
@@ -263,6 +264,77 @@ async fn a_page_opens_by_itself_where_the_service_says_so() {
     assert_eq!(world.origin.hits(), 1);
     world.clean(&tab);
     world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_that_is_over_makes_room_for_another() {
+    let world = World::start().await;
+    let shop = shop(&world.origin);
+    let terms = Terms { invoice_expiry: Duration::from_secs(2), ..Terms::clone(&shop.terms) };
+    world.gate.sell(vec![Service { terms: Arc::new(terms), ..shop }]);
+    let tab = world.browser.tab().await;
+    tab.looks(360, 740, "dark").await;
+    tab.open(&world.url("/note.txt")).await;
+    let preimage = world.pay(&tab).await;
+    tab.until("/is over/.test(time.textContent)").await;
+    assert_eq!(
+        tab.value("document.querySelector('.qr, #wallet, #copy')").await,
+        Value::Null,
+        "nobody pays it now"
+    );
+    tab.picture("over").await;
+    tab.click("#time button").await;
+    tab.until("document.querySelector('.qr') && /can be paid/.test(time.textContent)").await;
+    // Who paid the one before, at the last moment, still gets what it was for.
+    world.paste(&tab, &preimage).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert_eq!(world.origin.hits(), 1);
+    world.clean(&tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_used_elsewhere_is_answered_with_a_reason_and_an_invoice() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/note.txt")).await;
+    let preimage = world.pay(&tab).await;
+    let token = tab.value("document.querySelector('main').dataset.macaroon").await;
+    let line = format!("Authorization: L402 {}:{preimage}\r\n", token.as_str().expect("a token"));
+    assert_eq!(world.gate.get("/note.txt", &line).await.status, 200);
+    let first = tab.value("document.querySelector('main').dataset.hash").await;
+    world.paste(&tab, &preimage).await;
+    tab.until("document.querySelector('.refusal')").await;
+    tab.picture("used-up").await;
+    assert!(tab.text(".refusal").await.contains("spent"), "{}", tab.text(".refusal").await);
+    assert_ne!(tab.value("document.querySelector('main').dataset.hash").await, first);
+    assert_eq!((tab.value("mine.hidden").await, world.origin.hits()), (json!(true), 1));
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_is_not_sent_again_by_the_page() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    // Some page of the shop's, with a form to a thing that costs.
+    let form =
+        "<form method=post action=/note.txt><input name=a value=b><button id=send>Send</button></form>";
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", form.len());
+    world.origin.script("/free/form", vec![Step::say(format!("{head}{form}"))]);
+    tab.open(&world.url("/free/form")).await;
+    tab.click("#send").await;
+    tab.until(
+        "document.querySelector('main')?.dataset.method === 'POST' && document.readyState === 'complete'",
+    )
+    .await;
+    let preimage = world.pay(&tab).await;
+    world.paste(&tab, &preimage).await;
+    tab.until("/cannot send your request again/.test(said.textContent)").await;
+    tab.picture("posted").await;
+    assert!(tab.text("#line").await.ends_with(&format!(":{preimage}")), "the token is complete");
+    assert_eq!(world.origin.hits(), 1, "the form's own page");
+    world.clean(&tab);
 }
 
 /// The contrast of every text with what is behind it (WCAG 2, level AA), what sticks out, and whether
