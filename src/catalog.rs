@@ -104,6 +104,8 @@ pub struct Route {
 pub struct Upstream {
     /// `http` or `https`, host, port and a path that is put before the request's.
     pub base: Url,
+    /// Which HTTP it is spoken to in.
+    pub speaks: Speaks,
     /// A prefix that is taken off the request's path first.
     pub strip_prefix: Option<String>,
     /// The `Host` to send; by default that of `base`.
@@ -123,6 +125,16 @@ pub struct Timeouts {
     pub header: Option<Duration>,
     /// For more of an answer's body.
     pub idle: Option<Duration>,
+}
+
+/// Which HTTP an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Speaks {
+    /// HTTP/1.1; where there is TLS, gRPC calls go over HTTP/2.
+    #[default]
+    One,
+    /// HTTP/2 without TLS, known beforehand (`h2c://`).
+    Two,
 }
 
 impl Service {
@@ -154,7 +166,7 @@ impl Upstream {
     /// What is at `base`, asked as the client asked.
     pub const fn at(base: Url) -> Upstream {
         let timeouts = Timeouts { connect: None, header: None, idle: None };
-        Upstream { base, strip_prefix: None, host: None, headers: Vec::new(), timeouts }
+        Upstream { base, speaks: Speaks::One, strip_prefix: None, host: None, headers: Vec::new(), timeouts }
     }
 }
 
@@ -164,6 +176,7 @@ impl fmt::Debug for Upstream {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Upstream")
             .field("base", &self.base.as_str())
+            .field("speaks", &self.speaks)
             .field("strip_prefix", &self.strip_prefix)
             .field("host", &self.host)
             .field("headers", &names)

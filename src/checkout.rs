@@ -153,6 +153,11 @@ impl Checkout {
         Checkout { parts, gate, replays, allowances: Arc::default(), throttle }
     }
 
+    /// Cancelled when open connections are broken off at shutdown.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.parts.cut
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()

@@ -16,7 +16,9 @@
 mod body;
 mod capture;
 mod due;
+mod fare;
 mod flow;
+mod grpc;
 mod hold;
 mod replay;
 mod shadow;
@@ -25,6 +27,8 @@ mod tally;
 
 pub use body::{Behind, MeteredBody, StreamFault, TRAILERS, X_TOLLHOUSE_LEFT};
 pub use due::Bill;
+pub use fare::{Closing, Fare, Through};
+pub use grpc::{GRPC_STATUS, grpc_failure};
 pub use hold::{Hold, Receipt};
 pub use replay::{KeptAnswer, Recording, RecordingLight, ReplayKey, ReplayLimits, Replays};
 pub use shadow::{ShadowBody, Shadowed};

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | answers with a status that the terms do not give back | that answer | spent when the body is complete |
 //! | answers with one that they do (`restore_on`, 5xx by default) | that answer, `X-Tollhouse-Unit: restored` | restored before the body |
-//! | answers 402, or switches protocols | 502 `upstream_misbehaved` | restored |
+//! | answers 402, or switches protocols unasked | 502 `upstream_misbehaved` | restored |
 //! | cannot be connected to | 502 `upstream_unreachable` | restored |
 //! | breaks off before its head, or is no HTTP | 502 `upstream_failed` | restored |
 //! | is too slow to connect or to answer | 504 `upstream_timeout` | restored |
@@ -26,6 +26,14 @@
 //! that reads the answer's JSON has the upstream asked for plain text (`Accept-Encoding: identity`); an
 //! answer that comes compressed all the same, or is longer than 1 MiB, costs what is held. A token that
 //! the operator takes back ends its open answers.
+//!
+//! A gRPC answer is 200 whatever became of the call: the status in its head or its trailers counts as the
+//! HTTP status that it stands for ([`crate::metering::grpc_failure`]), also when messages came before it.
+//! What the gateway itself has to say to a gRPC caller it says in gRPC.
+//!
+//! A WebSocket is asked for upstream only when it is paid for, or costs nothing. What is sold by the request
+//! is spent with the upstream's 101; a balance pays for what comes down until either side ends it. No other
+//! protocol is switched to.
 //!
 //! A token whose requests the upstream fails too often is not charged either, but not accepted any
 //! more: `X-Tollhouse-Unit: exhausted`, for provoked failures would be free load.
@@ -55,13 +63,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use rustls::pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::Upstream;
 use crate::checkout::{Checkout, Outcome};
-use crate::request::{Proxies, admit};
+use crate::request::{Proxies, admit, is_grpc};
 
 mod answer;
 mod answer_headers;
@@ -73,10 +82,12 @@ mod discovery;
 mod entity;
 mod forward;
 mod framing;
+mod grpc;
 mod introspection;
 mod outlive;
 mod target;
 mod told;
+mod tunnel;
 mod unit;
 mod unlock;
 mod upstream;
@@ -90,6 +101,8 @@ use demand::{Reader, demand};
 use discovery::{Documents, Rendered};
 use entity::look;
 use forward::Asked;
+use grpc::in_grpc;
+use tunnel::Entrance;
 use upstream::Upstreams;
 
 /// Whose certificates an HTTPS upstream may show.
@@ -111,6 +124,8 @@ pub struct ProxyConfig {
     pub header_timeout: Duration,
     /// Longest silence inside a response's body.
     pub idle_timeout: Duration,
+    /// How long a tunnel (a WebSocket) stays open while nothing goes through.
+    pub tunnel_idle: Duration,
     /// How long an exchange whose answer is to be kept may outlive its client.
     pub outlive: Duration,
     /// How long an unused connection is kept; shorter than what upstreams keep theirs.
@@ -135,6 +150,7 @@ impl Default for ProxyConfig {
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            tunnel_idle: Duration::from_secs(300),
             outlive: Duration::from_secs(120),
             pool_idle: Duration::from_secs(3),
             pool_size: 64,
@@ -201,9 +217,19 @@ pub fn router(state: ProxyState) -> Router {
     Router::new().fallback(serve).with_state(state)
 }
 
-/// Admits, checks out, forwards or answers.
+/// Answers, in gRPC whoever asks in it.
 async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Response {
-    let (parts, body) = request.into_parts();
+    let kind = request.headers().get(CONTENT_TYPE).filter(|_| is_grpc(request.headers())).cloned();
+    let answer = answer(state, request).await;
+    match kind {
+        Some(kind) => in_grpc(answer, kind),
+        None => answer,
+    }
+}
+
+/// Admits, checks out, forwards or answers.
+async fn answer(state: ProxyState, request: Request<Body>) -> Response {
+    let (mut parts, body) = request.into_parts();
     let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
         tracing::error!("a request has no peer address");
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The gateway is misassembled.")
@@ -233,14 +259,15 @@ async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Respo
         Ok(looked) => looked,
         Err(fault) => return fault.problem().render(),
     };
+    let entrance = Entrance::of(&request, &mut parts.extensions);
     match state.checkout.check(matched, &request, &parts.headers, seen).await {
-        Outcome::Open(matched) => state.forward_open(&request, &matched, body).await,
-        Outcome::Shadowed(shadowed) => state.forward_shadowed(&request, body, *shadowed).await,
+        Outcome::Open(matched) => state.forward_open(&request, &matched, body, entrance).await,
+        Outcome::Shadowed(shadowed) => state.forward_shadowed(&request, body, *shadowed, entrance).await,
         Outcome::Admitted(matched, hold) => {
             let asked = Asked { request, headers: parts.headers, matched };
             match hold.light() {
-                None => state.forward_paid(&asked, body, hold).await,
-                Some(light) => state.forward_kept(asked, body, hold, light).await,
+                Some(light) if entrance.is_none() => state.forward_kept(asked, body, hold, light).await,
+                _ => state.forward_paid(&asked, body, hold, entrance).await,
             }
         }
         Outcome::Replayed(kept) => replayed(kept),

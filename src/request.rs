@@ -39,6 +39,7 @@ mod headers;
 mod json;
 
 pub use asker::{Asker, ForwardedBy, Proxies};
+pub use headers::cleaned_trailers;
 pub use json::{MAX_JSON_BYTES, may_be_json, plain_json};
 
 /// Longest query that is forwarded, in bytes.
@@ -58,6 +59,15 @@ pub struct CanonicalRequest {
     headers: HeaderMap,
     peer: IpAddr,
     scheme: Option<Scheme>,
+    asides: Asides,
+}
+
+/// What the client said of this hop alone, and what its request means for the next one.
+#[derive(Clone, Debug, Default)]
+struct Asides {
+    takes_trailers: bool,
+    announced: Option<HeaderValue>,
+    websocket: bool,
 }
 
 impl std::fmt::Debug for CanonicalRequest {
@@ -103,7 +113,38 @@ impl CanonicalRequest {
     pub fn scheme(&self) -> Option<&Scheme> {
         self.scheme.as_ref()
     }
+
+    /// Whether the client reads trailers (RFC 9110 §6.5.1).
+    pub fn takes_trailers(&self) -> bool {
+        self.asides.takes_trailers
+    }
+
+    /// The trailers that the client announced and that may go upstream.
+    pub fn announced_trailers(&self) -> Option<&HeaderValue> {
+        self.asides.announced.as_ref()
+    }
+
+    /// Whether the client asks for a WebSocket (RFC 6455 §4.1). No other protocol is switched to: what is
+    /// spoken after it could not be told from requests that nobody paid for.
+    pub fn wants_websocket(&self) -> bool {
+        self.asides.websocket
+    }
+
+    /// Whether it is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        is_grpc(&self.headers)
+    }
 }
+
+/// Whether a request with these headers is a gRPC call, over HTTP/2 or as browsers send it (gRPC-Web).
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Some((kind, rest)) = kind.split_at_checked(GRPC.len()) else { return false };
+    kind.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b'-'))
+}
+
+/// What a gRPC call's `Content-Type` begins with.
+const GRPC: &[u8] = b"application/grpc";
 
 /// Why a request is not let in. Nothing was priced and nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -156,8 +197,16 @@ pub fn admit(parts: &Parts, asker: impl Into<Asker>) -> Result<CanonicalRequest,
     })?;
     let query = parts.uri.query().map(query).transpose()?;
     framing(&parts.headers)?;
-    let headers = headers::cleaned(&parts.headers)?;
-    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer, scheme })
+    let mut headers = headers::cleaned(&parts.headers)?;
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut headers);
+    }
+    let asides = Asides {
+        takes_trailers: headers::lists(&parts.headers, &header::TE, "trailers"),
+        announced: headers::announced_trailers(&parts.headers),
+        websocket: headers::asks_for_websocket(parts),
+    };
+    Ok(CanonicalRequest { method: parts.method.clone(), host, path, query, headers, peer, scheme, asides })
 }
 
 /// Set by whoever read the bytes before us and could not tell where the request ends.

@@ -68,6 +68,7 @@ pub use incoming::{Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use operator::ApiKeyRow;
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
+pub use recall::Recall;
 pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, Step};
 pub use search::{GrantFilter, GrantState};
 pub use services::{ServiceChange, ServiceRow, StoredService};

@@ -2,7 +2,7 @@
 //!
 //! Why: an HTTP/2 client can take other answers, or only answer pings, and leave one answer where it is by
 //! giving it no window. That answer holds a unit, a connection to the upstream and memory. An exchange whose
-//! client took nothing of it for as long as a slow reader may, is ended and its stream reset.
+//! client takes as little of it as no other slow reader may ([`Pace`]) is ended and its stream reset.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,42 +17,58 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::throttle::Pace;
+
 /// Answers go to an HTTP/2 connection in pieces of this size: what it has taken and not sent is all that a
 /// client without a window can keep here.
 const PIECE: usize = 16 * 1024;
+
+/// So often a patience is looked at before it is over.
+const LOOKS: u32 = 8;
 
 tokio::task_local! {
     /// What the client of this task's exchange took.
     static TAKEN: Arc<Taken>;
 }
 
-/// How far a client took its answer: twice the pieces, and one when it has yet to ask for more.
+/// How far a client took its answer.
 #[derive(Debug, Default)]
-struct Taken(AtomicU64);
+struct Taken {
+    /// Twice the pieces that were handed over, and one less while the last of them is not taken.
+    pieces: AtomicU64,
+    bytes: AtomicU64,
+}
 
 impl Taken {
-    fn handed(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+    fn handed(&self, bytes: usize) {
+        self.pieces.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
 
     fn asked(&self) {
-        if self.owes() {
-            self.0.fetch_add(1, Ordering::AcqRel);
+        if self.pieces.load(Ordering::Acquire) % 2 == 1 {
+            self.pieces.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    fn owes(&self) -> bool {
-        self.0.load(Ordering::Acquire) % 2 == 1
+    /// The piece that is waited for, and how much there was up to it.
+    fn waits(&self) -> (Option<u64>, u64) {
+        let pieces = self.pieces.load(Ordering::Acquire);
+        ((pieces % 2 == 1).then_some(pieces), self.bytes.load(Ordering::Acquire))
     }
 
-    /// Ends when the client took nothing for `patience`, or up to twice as long.
+    /// Ends when the client took too little for `patience` ([`Pace`]).
     async fn stalled(&self, patience: Duration) {
-        loop {
-            let (owed, before) = (self.owes(), self.0.load(Ordering::Acquire));
-            tokio::time::sleep(patience).await;
-            if owed && before == self.0.load(Ordering::Acquire) {
-                return;
+        let (mut pace, look) = (Pace::new(patience), patience / LOOKS);
+        let (mut awaited, mut taken) = self.waits();
+        while !pace.left().is_zero() {
+            tokio::time::sleep(look).await;
+            let (now, bytes) = self.waits();
+            if awaited.is_some() && now == awaited {
+                pace.waited(look);
             }
+            pace.moved(bytes.saturating_sub(taken));
+            (awaited, taken) = (now, bytes);
         }
     }
 }
@@ -148,12 +164,12 @@ impl http_body::Body for Given {
         } else {
             Frame::data(std::mem::take(&mut self.rest))
         };
-        taken.handed();
         let frame = match frame.into_data() {
             Ok(mut data) => {
                 if data.len() > PIECE {
                     self.rest = data.split_off(PIECE);
                 }
+                taken.handed(data.len());
                 Frame::data(data)
             }
             Err(frame) => frame,

@@ -118,7 +118,8 @@ name = "example"
 # The requests that it answers to: a host (default: any) and a path with all below it.
 # host = "api.example.com"
 path = "/v1"
-# Where paid requests go; a path here is put before the request's own.
+# Where paid requests go; a path here is put before the request's own. h2c:// is HTTP/2
+# without TLS, for gRPC.
 upstream = "http://127.0.0.1:9000"
 # Taken off the front of the request's path first.
 # strip_prefix = "/v1"

@@ -3,7 +3,8 @@
 //! Invariant: every body ends its hold exactly once, by how it ended (MONEY rule 7). Complete is
 //! when the exact length was handed over (hyper does not ask again after `Content-Length`), when
 //! the last chunk or the trailers passed, or when there is no body at all. A body that is dropped
-//! before that was cancelled by the client.
+//! before that was cancelled by the client. A gRPC answer whose trailers tell of a failure that the terms
+//! give the unit back for counts as one that broke off.
 //!
 //! A metered answer of unannounced length ends when what is held for it is used up: cleanly, for what
 //! passed is paid for, and with its reason: in an event stream an event `tollhouse`, and for a client
@@ -183,6 +184,11 @@ where
     /// The upstream's body is whole.
     fn complete(&mut self, trailers: Option<HeaderMap>) {
         let Some(mut hold) = self.hold.take() else { return };
+        if let Some(reason) = hold.restored_behind(trailers.as_ref()) {
+            self.inner = None;
+            let receipt = hold.end_broken(reason);
+            return self.close("failed", receipt, trailers);
+        }
         let passed = hold.finish();
         self.push(passed.data);
         if passed.cut {

@@ -1,6 +1,7 @@
 //! What is held for one request, from its debit to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -8,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::due::{Due, Metered};
 use super::flow::Passed;
-use super::{Bill, Recording, RecordingLight, TooDear};
+use super::{Bill, Recording, RecordingLight, TooDear, grpc_failure};
 use crate::clock::Clock;
 use crate::gate::Permit;
 use crate::ledger::{Ending, ReserveRefused, RestoreReason, Sale};
 use crate::moment::Moment;
-use crate::store::{Ledger, Reservation, ReserveError};
+use crate::store::{Ledger, Recall, Reservation, ReserveError};
 use crate::types::Kind;
 
 /// What is debited and not yet spent: leave to send one request upstream.
@@ -32,6 +33,8 @@ pub struct Hold {
     recording: Option<Recording>,
     /// The challenge of the `Payment` scheme that was paid.
     challenge_id: Option<String>,
+    /// How long a pass is open.
+    open_for: Option<Duration>,
 }
 
 /// What a request came to.
@@ -72,6 +75,9 @@ impl Hold {
         let reservation = ledger.reserve(sale.clone(), permit.draw().clone()).await?;
         Moment::Reserved.reached();
         let due = Due::of(&sale, &bill, &reservation, clock);
+        let open_for = reservation
+            .opens_until()
+            .map(|until| Duration::from_millis(until.millis().saturating_sub(clock.now().millis())));
         let hold = Hold {
             sale: Box::new(sale),
             reservation: Some(reservation),
@@ -82,6 +88,7 @@ impl Hold {
             bytes: 0,
             recording: None,
             challenge_id,
+            open_for,
         };
         hold.affordable()
     }
@@ -166,6 +173,33 @@ impl Hold {
     /// Cancelled when the operator takes the token back.
     pub fn taken_back(&self) -> Option<&CancellationToken> {
         self.reservation.as_ref().map(Reservation::taken_back)
+    }
+
+    /// Hears of that longer than the hold lasts.
+    pub(super) fn recall(&self) -> Option<Arc<Recall>> {
+        self.reservation.as_ref().map(Reservation::recall)
+    }
+
+    /// How long a pass is open, from the debit on.
+    pub(super) fn open_for(&self) -> Option<Duration> {
+        self.open_for
+    }
+
+    /// Why an answer with this status gives the unit back, by its route's terms, if it does.
+    pub fn restored_by(&self, status: StatusCode) -> Option<RestoreReason> {
+        let reason =
+            if status.is_server_error() { RestoreReason::UpstreamError } else { RestoreReason::Policy };
+        self.bill.terms.restore.restores(status).then_some(reason)
+    }
+
+    /// Why the answer's trailers give the unit back, if they do.
+    pub(super) fn restored_behind(&self, trailers: Option<&HeaderMap>) -> Option<RestoreReason> {
+        self.restored_by(grpc_failure(trailers?)?)
+    }
+
+    /// Lets nobody have the answer again.
+    pub fn forget(&mut self) {
+        self.recording = None;
     }
 
     /// Whether the answer says what it costs.

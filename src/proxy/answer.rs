@@ -21,6 +21,13 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// What an answer of the gateway's own says, for readers that get no body: kept among its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
 /// An answer of the gateway's own that is no 402.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -59,6 +66,7 @@ impl Problem {
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, methods());
         }
+        response.extensions_mut().insert(Notice { code: self.code, detail });
         response
     }
 }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-    ORIGIN, VARY, WWW_AUTHENTICATE,
+    ORIGIN, TRAILER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -69,6 +69,19 @@ pub(super) fn passing(upstream: &HeaderMap) -> HeaderMap {
         }
     }
     passing
+}
+
+/// What the upstream announces behind its answer, without what must not pass.
+pub(super) fn announced_trailers(upstream: &HeaderMap) -> Option<HeaderValue> {
+    let said = upstream.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
+    let names = said.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    let names: Vec<HeaderName> = names
+        .filter(|name: &HeaderName| {
+            !DROPPED.contains(&name.as_str()) && !name.as_str().starts_with("x-tollhouse-")
+        })
+        .collect();
+    let text = names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+    HeaderValue::try_from(text).ok().filter(|text| !text.is_empty())
 }
 
 /// A challenge of a payment scheme anywhere in the value: it would send the client to pay another.

@@ -11,11 +11,22 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::answer_headers::passing;
 use crate::metering::StreamFault;
+use crate::request::cleaned_trailers;
+
+/// A frame, its trailers cleaned by `clean`.
+fn behind(frame: Frame<Bytes>, clean: impl FnOnce(HeaderMap) -> HeaderMap) -> Frame<Bytes> {
+    match frame.into_data() {
+        Ok(data) => Frame::data(data),
+        Err(frame) => Frame::trailers(clean(frame.into_trailers().unwrap_or_default())),
+    }
+}
 
 /// What became of the client's body so far, as seen by whoever waits for the response.
 #[derive(Debug, Default)]
@@ -85,7 +96,7 @@ impl http_body::Body for ClientBody {
             Poll::Ready(None) => self.upload.ended.store(true, Ordering::Release),
             Poll::Pending => {}
         }
-        polled
+        polled.map_ok(|frame| behind(frame, cleaned_trailers))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -127,6 +138,7 @@ impl http_body::Body for UpstreamBody {
         if let Poll::Ready(polled) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.waiting = None;
             self.broken = matches!(polled, Some(Err(_)));
+            let polled = polled.map(|r| r.map(|frame| behind(frame, |trailers| passing(&trailers))));
             return Poll::Ready(polled.map(|r| r.map_err(|e| StreamFault::Broken(e.into()))));
         }
         let patience = self.patience;

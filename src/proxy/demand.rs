@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::header::{VARY, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::answer::{open_to_all, own};
+use super::answer::{Notice, open_to_all, own};
 use crate::checkout::{L402_OFFER, Offered};
 
 pub(super) use reader::Reader;
@@ -24,6 +24,8 @@ pub(super) fn demand(offered: &Offered, reader: Reader) -> Response {
         Reader::Program => own(StatusCode::PAYMENT_REQUIRED, offered.body().to_string()),
         Reader::Browser => open_to_all(page::page(offered)),
     };
+    let notice = Notice { code: offered.code(), detail: offered.detail().to_owned() };
+    response.extensions_mut().insert(notice);
     let headers = response.headers_mut();
     for challenge in offered.challenges() {
         headers.append(WWW_AUTHENTICATE, challenge);

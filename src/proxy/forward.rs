@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -12,17 +12,20 @@ use thiserror::Error;
 
 use super::ProxyState;
 use super::answer::Problem;
-use super::answer_headers::{paid, passing, receipted, settled, told as with_unit};
+use super::answer_headers::{announced_trailers, paid, passing, receipted, settled, told as with_unit};
 use super::body::{ClientBody, UpstreamBody};
 use super::demand::{Reader, demand};
 use super::target;
 use super::told::Told;
+use super::tunnel::{Entrance, Passage, is_websocket, switched};
 use super::unit::Unit;
 use super::upstream::SendFault;
-use crate::catalog::{Matched, RestorePolicy, Service};
+use crate::catalog::{Matched, Service};
 use crate::checkout::Outcome;
 use crate::ledger::{Ending, ReserveRefused, RestoreReason};
-use crate::metering::{Behind, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear};
+use crate::metering::{
+    Behind, Fare, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear, grpc_failure,
+};
 use crate::request::CanonicalRequest;
 
 /// A paid request, and what it is for.
@@ -34,6 +37,14 @@ pub(super) struct Asked {
     pub(super) matched: Matched,
 }
 
+/// What an upstream says.
+enum Said {
+    /// An answer; its head has only the headers that pass.
+    Answer(response::Parts, UpstreamBody),
+    /// That it switches to a WebSocket, which was asked for.
+    Switch(HeaderMap, Passage),
+}
+
 impl ProxyState {
     /// Forwards a request that costs nothing.
     pub(super) async fn forward_open(
@@ -41,9 +52,11 @@ impl ProxyState {
         request: &CanonicalRequest,
         matched: &Matched,
         body: Body,
+        entrance: Option<Entrance>,
     ) -> Response {
-        match self.send(request, &matched.service, body, Told::of(matched), || {}).await {
-            Ok((parts, body)) => Response::from_parts(parts, Body::new(body)),
+        match self.send(request, &matched.service, body, Told::of(matched), entrance, || {}).await {
+            Ok(Said::Answer(parts, body)) => Response::from_parts(parts, Body::new(body)),
+            Ok(Said::Switch(headers, passage)) => self.switch(headers, passage, None),
             Err(fault) => fault.problem(None).render(),
         }
     }
@@ -54,46 +67,64 @@ impl ProxyState {
         request: &CanonicalRequest,
         body: Body,
         mut shadowed: Shadowed,
+        entrance: Option<Entrance>,
     ) -> Response {
         let mut told = Told::of(shadowed.matched());
         if shadowed.reads_json() {
             told = told.in_plain_text();
         }
         let service = Arc::clone(&shadowed.matched().service);
-        match self.send(request, &service, body, told, || {}).await {
-            Ok((parts, body)) => {
+        match self.send(request, &service, body, told, entrance, || {}).await {
+            Ok(Said::Answer(parts, body)) => {
                 let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
                 let length = if bodiless { Some(0) } else { body.size_hint().exact() };
-                shadowed.head(parts.status, &parts.headers, length);
+                let status = grpc_failure(&parts.headers).unwrap_or(parts.status);
+                shadowed.head(status, &parts.headers, length);
                 Response::from_parts(parts, Body::new(ShadowBody::new(body, shadowed)))
+            }
+            Ok(Said::Switch(headers, passage)) => {
+                // What goes through would be charged by its bytes; on trial the opening is what counts.
+                shadowed.unseen();
+                self.switch(headers, passage, None)
             }
             Err(fault) => fault.problem(None).render(),
         }
     }
 
     /// Forwards a request that a unit is held for, and ends the hold by what comes back.
-    pub(super) async fn forward_paid(&self, asked: &Asked, body: Body, mut hold: Hold) -> Response {
+    pub(super) async fn forward_paid(
+        &self,
+        asked: &Asked,
+        body: Body,
+        mut hold: Hold,
+        entrance: Option<Entrance>,
+    ) -> Response {
         let Asked { request, matched, .. } = asked;
         let mut told = Told::of(matched).paid_by(&hold);
         if hold.reads_json() {
             told = told.in_plain_text();
         }
         let taken_back = hold.taken_back().cloned().unwrap_or_default();
+        let sending = self.send(request, &matched.service, body, told, entrance, || hold.dispatched());
         let sent = tokio::select! {
             biased;
             // Whoever waits for the upstream's head is told at once, however long that takes.
             () = taken_back.cancelled() => None,
-            sent = self.send(request, &matched.service, body, told, || hold.dispatched()) => Some(sent),
+            sent = sending => Some(sent),
         };
         let (mut parts, body) = match sent {
             None => return self.revoked(asked, hold),
-            Some(Ok(response)) => response,
+            Some(Ok(Said::Answer(parts, body))) => (parts, body),
+            Some(Ok(Said::Switch(headers, passage))) => {
+                return self.switch_paid(asked, hold, headers, passage);
+            }
             Some(Err(fault)) => {
                 let unit = end(hold, fault.ending());
                 return fault.problem(Some(unit)).render();
             }
         };
-        if let Some(reason) = restored(&matched.terms.restore, parts.status) {
+        let status = grpc_failure(&parts.headers).unwrap_or(parts.status);
+        if let Some(reason) = hold.restored_by(status) {
             paid(&mut parts.headers, request.headers(), &hold, unit_after(&hold, Ending::Restored(reason)));
             hold.end(Ending::Restored(reason));
             return Response::from_parts(parts, Body::new(body));
@@ -111,10 +142,12 @@ impl ProxyState {
             settled(&mut parts.headers, Some(hold.end(Ending::Delivered)).filter(|_| metered));
             return Response::from_parts(parts, Body::empty());
         }
-        paid(&mut parts.headers, request.headers(), &hold, Unit::Held);
+        let ended = body.is_end_stream() && !hold.is_metered();
+        let unit = if ended { Unit::Spent } else { Unit::Held };
+        paid(&mut parts.headers, request.headers(), &hold, unit);
         hold.record_head(parts.status, &parts.headers, body.size_hint().lower());
-        let behind = if hold.is_metered() && length.is_none() && takes_trailers(&asked.headers) {
-            parts.headers.insert(TRAILER, TRAILERS);
+        let behind = if hold.is_metered() && length.is_none() && request.takes_trailers() {
+            parts.headers.append(TRAILER, TRAILERS);
             Behind::Trailers
         } else {
             Behind::Nothing
@@ -133,6 +166,30 @@ impl ProxyState {
             Outcome::Refused(refused) => Problem::from(refused).render(),
             _ => Problem::new(StatusCode::PAYMENT_REQUIRED, code, detail).render(),
         }
+    }
+
+    /// Opens a tunnel behind the upstream's 101.
+    fn switch(&self, headers: HeaderMap, passage: Passage, fare: Option<Fare>) -> Response {
+        self.open(passage, fare, self.checkout.cut().clone());
+        switched(headers)
+    }
+
+    /// Opens a tunnel that `hold` pays for.
+    fn switch_paid(
+        &self,
+        asked: &Asked,
+        mut hold: Hold,
+        mut headers: HeaderMap,
+        passage: Passage,
+    ) -> Response {
+        if let Err(dear) = hold.head(StatusCode::SWITCHING_PROTOCOLS, &headers, None) {
+            return self.too_dear(asked, hold, dear);
+        }
+        let unit = if hold.is_metered() { Unit::Held } else { Unit::Spent };
+        paid(&mut headers, asked.request.headers(), &hold, unit);
+        // There is no answer to keep: a tunnel happens once.
+        hold.forget();
+        self.switch(headers, passage, Some(Fare::begin(hold)))
     }
 
     /// Refuses an answer that would cost more than what is held, before anything of it passes.
@@ -167,23 +224,31 @@ impl ProxyState {
         service: &Service,
         body: Body,
         told: Told,
+        entrance: Option<Entrance>,
         sent: impl FnMut() + Send,
-    ) -> Result<(response::Parts, UpstreamBody), Fault> {
+    ) -> Result<Said, Fault> {
         let upstream = &service.upstream;
         let (body, upload) = ClientBody::new(body);
         let mut outgoing = Request::new(());
         *outgoing.method_mut() = request.method().clone();
+        *outgoing.version_mut() = target::version(upstream, request);
         *outgoing.uri_mut() = target::uri(upstream, request).map_err(Fault::Target)?;
         *outgoing.headers_mut() =
             target::headers(upstream, request, &body.size_hint(), &self.config.public_scheme);
         told.tell(outgoing.headers_mut());
         let waits = self.config.waits(upstream);
         let answer = self.upstreams.send(outgoing.map(|()| body), &upload, &waits, sent).await;
-        let (parts, body) = answer.map_err(Fault::Send)?.into_parts();
+        let mut answer = answer.map_err(Fault::Send)?;
+        if let Some(entrance) = entrance.filter(|_| is_websocket(answer.status(), answer.headers())) {
+            let passage = Passage { entrance, upstream: hyper::upgrade::on(&mut answer) };
+            return Ok(Said::Switch(passing(answer.headers()), passage));
+        }
+        let (parts, body) = answer.into_parts();
         if parts.status == StatusCode::PAYMENT_REQUIRED || parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::Misbehaved(parts.status));
         }
-        Ok((self.passing(parts, &body, request), UpstreamBody::new(body, waits.idle)))
+        let parts = self.passing(parts, &body, request);
+        Ok(Said::Answer(parts, UpstreamBody::new(body, waits.idle)))
     }
 
     /// The head to hand down.
@@ -199,6 +264,10 @@ impl ProxyState {
         let announced = request.method() == Method::HEAD || has_no_body(parts.status);
         if !announced && body.size_hint().exact().is_none() {
             parts.headers.remove(CONTENT_LENGTH);
+            if let Some(trailers) = announced_trailers(&upstream.headers).filter(|_| request.takes_trailers())
+            {
+                parts.headers.insert(TRAILER, trailers);
+            }
         }
         parts
     }
@@ -218,18 +287,6 @@ fn unit_after(hold: &Hold, ending: Ending) -> Unit {
         Ending::Restored(reason) if hold.good_after(reason) => Unit::Restored,
         Ending::Restored(_) => Unit::Exhausted,
     }
-}
-
-/// Why an answer with this status gives the unit back, if it does.
-fn restored(policy: &RestorePolicy, status: StatusCode) -> Option<RestoreReason> {
-    let reason = if status.is_server_error() { RestoreReason::UpstreamError } else { RestoreReason::Policy };
-    policy.restores(status).then_some(reason)
-}
-
-/// Whether the client said that it reads trailers (RFC 9110 §6.5.1).
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Statuses whose responses never have a body (RFC 9110 §6.4.1).

@@ -40,7 +40,7 @@ impl ProxyState {
         let (reply, answer) = oneshot::channel();
         let (state, cut) = (self.clone(), hold.cut().clone());
         self.tracker.spawn(async move {
-            let exchange = state.forward_paid(&asked, body, hold);
+            let exchange = state.forward_paid(&asked, body, hold, None);
             state.run(exchange, reply, light, cut).await;
         });
         answer.await.unwrap_or_else(|_| {

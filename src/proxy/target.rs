@@ -1,10 +1,10 @@
 //! Where a request goes, and as what: the upstream's URI and the headers that it sees.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use http_body::SizeHint;
 
-use crate::catalog::Upstream;
+use crate::catalog::{Speaks, Upstream};
 use crate::request::CanonicalRequest;
 use crate::types::path::lies_under;
 
@@ -45,6 +45,23 @@ fn join(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, htt
         .build()
 }
 
+/// The HTTP that a request goes up in. Over TLS a gRPC call needs HTTP/2; all else is HTTP/1.1, unless the
+/// upstream is known to speak HTTP/2.
+pub(super) fn version(upstream: &Upstream, request: &CanonicalRequest) -> Version {
+    let native = request.is_grpc() && !is_web(request.headers());
+    match upstream.speaks {
+        Speaks::Two => Version::HTTP_2,
+        Speaks::One if native && upstream.base.scheme() == "https" => Version::HTTP_2,
+        Speaks::One => Version::HTTP_11,
+    }
+}
+
+/// gRPC-Web goes over any HTTP.
+fn is_web(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.to_ascii_lowercase().starts_with(b"application/grpc-web")
+}
+
 /// The headers to send: the client's cleaned ones, then ours, then the service's own.
 pub(super) fn headers(
     upstream: &Upstream,
@@ -52,6 +69,7 @@ pub(super) fn headers(
     body: &SizeHint,
     proto: &HeaderValue,
 ) -> HeaderMap {
+    let version = version(upstream, request);
     let mut headers = request.headers().clone();
     let peer = request.peer().to_string();
     for (name, text) in [(X_FORWARDED_FOR, &*peer), (X_REAL_IP, &*peer), (X_FORWARDED_HOST, request.host())] {
@@ -61,9 +79,25 @@ pub(super) fn headers(
     }
     let asked = request.scheme().and_then(|scheme| HeaderValue::from_str(scheme.as_str()).ok());
     headers.insert(X_FORWARDED_PROTO, asked.unwrap_or_else(|| proto.clone()));
-    frame(&mut headers, body);
-    if let Some(host) = &upstream.host {
-        headers.insert(HOST, host.clone());
+    frame(&mut headers, body, version);
+    if let Some(trailers) = request.announced_trailers().filter(|_| body.exact().is_none()) {
+        headers.insert(TRAILER, trailers.clone());
+    }
+    if request.takes_trailers() {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if version != Version::HTTP_2 {
+        // In HTTP/2 the host is the URI's, and nothing is said of the hop.
+        if request.takes_trailers() {
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if request.wants_websocket() {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        if let Some(host) = &upstream.host {
+            headers.insert(HOST, host.clone());
+        }
     }
     for (name, _) in &upstream.headers {
         headers.remove(name);
@@ -75,13 +109,14 @@ pub(super) fn headers(
 }
 
 /// Says where the body ends in exactly one way: hyper would drop a GET's body of unknown length.
-fn frame(headers: &mut HeaderMap, body: &SizeHint) {
+fn frame(headers: &mut HeaderMap, body: &SizeHint, version: Version) {
     let announced = headers.remove(CONTENT_LENGTH).is_some();
     match body.exact() {
         Some(length) if length > 0 || announced => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         Some(_) => {}
+        None if version == Version::HTTP_2 => {}
         None => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -114,6 +149,7 @@ mod tests {
     fn upstream(base: &str, strip: Option<&str>) -> Upstream {
         Upstream {
             base: base.parse().expect("a URL"),
+            speaks: Speaks::One,
             strip_prefix: strip.map(str::to_owned),
             host: None,
             headers: vec![],
@@ -165,12 +201,12 @@ mod tests {
     #[test]
     fn a_body_is_framed_once() {
         let mut headers = HeaderMap::new();
-        frame(&mut headers, &SizeHint::default());
+        frame(&mut headers, &SizeHint::default(), Version::HTTP_11);
         assert_eq!(headers["transfer-encoding"], "chunked");
         let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(9))]);
-        frame(&mut headers, &SizeHint::with_exact(0));
+        frame(&mut headers, &SizeHint::with_exact(0), Version::HTTP_11);
         assert_eq!(headers["content-length"], "0");
-        frame(&mut headers, &SizeHint::default());
+        frame(&mut headers, &SizeHint::default(), Version::HTTP_11);
         assert!(!headers.contains_key("content-length"));
     }
 }

@@ -1,5 +1,9 @@
 //! The HTTP client behind the gate: one connection attempt, one request, no second try.
 //!
+//! Each upstream is spoken to in the HTTP that [`super::target::version`] says. Many customers share one
+//! HTTP/2 connection: one who reads slowly fills the window of one stream, and the connection's is so much
+//! wider that the others go on.
+//!
 //! Invariants: nothing is sent twice by itself; a connection that carried a broken body is not used
 //! again (hyper closes it); the caller learns exactly whether anything may have been sent.
 
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
@@ -63,10 +67,25 @@ where
     }
 }
 
+/// What an upstream may send ahead of one reader over HTTP/2, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// What it may send ahead of all readers of a connection: those of 256 streams.
+const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
+
+/// So often an HTTP/2 upstream is asked whether it is still there while it works, and so long it has to
+/// answer.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+type Speaking = Client<HttpsConnector<HttpConnector>, ClientBody>;
+
 /// Sends requests to upstreams.
 #[derive(Clone, Debug)]
 pub(super) struct Upstreams {
-    client: Client<HttpsConnector<HttpConnector>, ClientBody>,
+    /// In HTTP/1.1.
+    one: Speaking,
+    /// In HTTP/2: known beforehand, or the only thing that is offered under TLS.
+    two: Speaking,
     config: Arc<ProxyConfig>,
 }
 
@@ -77,20 +96,27 @@ impl Upstreams {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(config.connect_timeout));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&config.trust)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(Tracked(tracker))
+        let tls = tls(&config.trust)?;
+        let secured = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+        let one = secured().enable_http1().wrap_connector(tcp.clone());
+        let two = secured().enable_http2().wrap_connector(tcp);
+        let mut client = Client::builder(Tracked(tracker));
+        client
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.pool_idle)
             .pool_max_idle_per_host(config.pool_size)
-            .retry_canceled_requests(false)
-            .http1_max_buf_size(config.max_buffer)
-            .build(connector);
-        Ok(Upstreams { client, config })
+            .retry_canceled_requests(false);
+        let one = client.clone().http1_max_buf_size(config.max_buffer).build(one);
+        let two = client
+            .http2_only(true)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(u32::try_from(config.max_buffer).unwrap_or(u32::MAX))
+            .http2_keep_alive_interval(PING.0)
+            .http2_keep_alive_timeout(PING.1)
+            .build(two);
+        Ok(Upstreams { one, two, config })
     }
 
     /// How long `upstream` is waited for.
@@ -108,7 +134,8 @@ impl Upstreams {
         mut sent: impl FnMut(),
     ) -> Result<Response<Incoming>, SendFault> {
         let captured = capture_connection(&mut request);
-        let mut response = pin!(self.client.request(request));
+        let client = if request.version() == Version::HTTP_2 { &self.two } else { &self.one };
+        let mut response = pin!(client.request(request));
         let mut patience = pin!(tokio::time::sleep(waits.connect));
         let mut connected = false;
         let mut slow = SlowUpload::new(waits.header);

@@ -1,6 +1,7 @@
 //! Which of the client's headers may go upstream.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use super::{CREDENTIAL_HEADERS, Inadmissible};
 
@@ -73,6 +74,62 @@ pub(super) fn cleaned(headers: &HeaderMap) -> Result<HeaderMap, Inadmissible> {
     Ok(cleaned)
 }
 
+/// Fields that mean nothing, or too much, behind a body (RFC 9110 §6.5.1).
+const NOT_BEHIND: [&str; 10] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "max-forwards",
+    "range",
+    "set-cookie",
+];
+
+fn passes_behind(name: &HeaderName) -> bool {
+    passes(name) && !NOT_BEHIND.contains(&name.as_str())
+}
+
+/// The client's trailers that may go upstream.
+pub fn cleaned_trailers(trailers: HeaderMap) -> HeaderMap {
+    let mut cleaned = HeaderMap::with_capacity(trailers.len());
+    for (name, value) in &trailers {
+        if passes_behind(name) {
+            cleaned.append(name, value.clone());
+        }
+    }
+    cleaned
+}
+
+/// What `Trailer` announces, without what may not go upstream.
+pub(super) fn announced_trailers(headers: &HeaderMap) -> Option<HeaderValue> {
+    let said = headers.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
+    let names = said.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    let names: Vec<HeaderName> = names.filter(passes_behind).collect();
+    let text = names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+    HeaderValue::try_from(text).ok().filter(|text| !text.is_empty())
+}
+
+/// Whether the list in `name` has `word`, in any letter case.
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let items = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    items.into_iter().any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whether a request asks for a WebSocket, and for nothing else beside it.
+pub(super) fn asks_for_websocket(parts: &Parts) -> bool {
+    let mut wanted = parts.headers.get_all(header::UPGRADE).iter();
+    parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && wanted.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && wanted.next().is_none()
+        && lists(&parts.headers, &header::CONNECTION, "upgrade")
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
+        && parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+}
+
 fn passes(name: &HeaderName) -> bool {
     let text = name.as_str();
     !(HOP_BY_HOP.contains(&text)
@@ -82,6 +139,16 @@ fn passes(name: &HeaderName) -> bool {
         || text.starts_with("x-tollhouse-")
         // Some servers read `X_Real_IP` as `X-Real-IP`.
         || text.contains('_'))
+}
+
+/// HTTP/2 may send each cookie by itself; in HTTP/1 they are one line (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, cookie);
+    }
 }
 
 /// What `Connection` nominates to be stripped, lower-cased.

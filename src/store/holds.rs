@@ -6,6 +6,7 @@
 //! and ends itself when it is dropped. Whatever limits a token has are counted in the same step.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use thiserror::Error;
@@ -53,7 +54,7 @@ pub struct Reservation {
     cost: Option<u64>,
     /// Ours from before the debit, so that ending can neither fail nor wait.
     place: Option<Place>,
-    recall: Recall,
+    recall: Arc<Recall>,
 }
 
 impl Reservation {
@@ -119,6 +120,11 @@ impl Reservation {
     /// Cancelled when the operator takes the token back.
     pub fn taken_back(&self) -> &CancellationToken {
         self.recall.taken_back()
+    }
+
+    /// Hears of that longer than the hold lasts.
+    pub fn recall(&self) -> Arc<Recall> {
+        Arc::clone(&self.recall)
     }
 
     /// So many bytes of the answer were handed down in all.
@@ -229,7 +235,7 @@ impl Job for Reserve {
                 bytes: 0,
                 cost: None,
                 place: Some(place),
-                recall,
+                recall: Arc::new(recall),
             }),
         };
         // When the caller is gone, or goes before it looks, the reservation is dropped: its hold ends.

@@ -25,9 +25,9 @@ struct Holders {
     taken_back: CancellationToken,
 }
 
-/// One holder.
+/// One holder, who hears of it as long as this lives.
 #[derive(Debug)]
-pub(super) struct Recall {
+pub struct Recall {
     recalls: Arc<Recalls>,
     payment_hash: PaymentHash,
     taken_back: CancellationToken,
@@ -57,7 +57,7 @@ impl Recalls {
 
 impl Recall {
     /// Cancelled when the token was taken back.
-    pub(super) fn taken_back(&self) -> &CancellationToken {
+    pub fn taken_back(&self) -> &CancellationToken {
         &self.taken_back
     }
 }

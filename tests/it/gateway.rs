@@ -41,13 +41,16 @@ mod delegation;
 mod discovery;
 mod doubts;
 mod flood;
+mod grpc;
 mod headers;
 mod hostile_tokens;
+mod http2;
 mod introspection;
 mod limits;
 mod metered;
 mod money;
 mod offers;
+mod own_tls;
 mod pay_browser;
 mod pay_page;
 mod priced;
@@ -60,6 +63,7 @@ mod tls;
 mod unlock;
 mod upstream;
 mod waits;
+mod websocket;
 
 /// Longer than anything here takes, shorter than a hung test run.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -11,8 +11,8 @@ use super::terms::{Built, optional, terms};
 use super::words::{self, Wrong};
 use super::{HeaderSpec, RouteSpec, Spec, SpecFault};
 use crate::catalog::{
-    About, BrowserUnlock, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Terms,
-    Timeouts, Upstream,
+    About, BrowserUnlock, DEFAULT_ROUTE, Dialects, Mode, PathPattern, Route, RouteTable, Service, Speaks,
+    Terms, Timeouts, Upstream,
 };
 use crate::types::Name;
 use crate::types::path::lies_under;
@@ -95,7 +95,8 @@ impl Spec {
         let host = optional(self.host.as_deref(), "host", words::host, faults);
         let path =
             optional(self.path.as_deref(), "path", words::prefix, faults).unwrap_or_else(|| "/".to_owned());
-        let base = needed(self.upstream.as_deref().unwrap_or_default(), "upstream", words::base_url, faults);
+        let upstream =
+            needed(self.upstream.as_deref().unwrap_or_default(), "upstream", words::upstream, faults);
         let strip = |text: &str| {
             let strip = words::prefix(text)?;
             if lies_under(&path, &strip) {
@@ -109,6 +110,13 @@ impl Spec {
         let strip_prefix = optional(self.strip_prefix.as_deref(), "strip_prefix", strip, faults);
         let upstream_host =
             optional(self.upstream_host.as_deref(), "upstream_host", words::host_and_port, faults);
+        if upstream_host.is_some() && upstream.as_ref().is_some_and(|(_, speaks)| *speaks == Speaks::Two) {
+            let wrong = Wrong::new(
+                "over HTTP/2 the host is the upstream's own",
+                "Leave it out, or write http:// for HTTP/1.1.",
+            );
+            faults.push(SpecFault::new("upstream_host", wrong));
+        }
         let openapi = optional(self.openapi.as_deref(), "openapi", words::path, faults);
         let dialects = self.dialects(faults);
         let headers = self.headers(env, faults);
@@ -117,8 +125,10 @@ impl Spec {
         let default = words::name(DEFAULT_ROUTE).expect("the default route's name is a name");
         let built = terms(&self.terms, None, "", &default, faults);
         let routes = self.routes(&path, built.as_ref(), faults);
+        let (base, speaks) = upstream?;
         let upstream = Upstream {
-            base: base?,
+            base,
+            speaks,
             strip_prefix: strip_prefix.filter(|strip| strip != "/"),
             host: upstream_host,
             headers,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
-use crate::catalog::{DEFAULT_ROUTE, PathPattern};
+use crate::catalog::{DEFAULT_ROUTE, PathPattern, Speaks};
 use crate::clock::in_words;
 use crate::pricing::{Amount, NotAnAmount, Size};
 use crate::request::METHODS;
@@ -88,6 +88,17 @@ pub fn base_url(text: &str) -> Result<Url, Wrong> {
         ));
     }
     Ok(url)
+}
+
+/// Where a service's requests go: as [`base_url`], or `h2c://` for HTTP/2 without TLS.
+///
+/// # Errors
+/// When it is no such address.
+pub fn upstream(text: &str) -> Result<(Url, Speaks), Wrong> {
+    match text.strip_prefix("h2c://") {
+        Some(rest) => base_url(&format!("http://{rest}")).map(|url| (url, Speaks::Two)),
+        None => base_url(text).map(|url| (url, Speaks::One)),
+    }
 }
 
 /// A host name or address as a request's `Host` has it, lower-cased, without a port.

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::super::body::ClientBody;
 use super::super::target;
 use super::super::upstream::Upstreams;
-use crate::catalog::Service;
+use crate::catalog::{Service, Speaks};
 use crate::types::Timestamp;
 
 /// The largest document that is read.
@@ -87,6 +87,9 @@ async fn fetch(upstreams: &Upstreams, service: &Service, path: &str) -> Option<V
     *request.method_mut() = Method::GET;
     *request.uri_mut() = target::uri_of(upstream, path).ok()?;
     *request.headers_mut() = headers;
+    if upstream.speaks == Speaks::Two {
+        *request.version_mut() = Version::HTTP_2;
+    }
     let waits = upstreams.waits(upstream);
     let answer = upstreams.send(request, &upload, &waits, || {}).await.ok()?;
     if answer.status() != StatusCode::OK {

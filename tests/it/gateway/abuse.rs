@@ -128,8 +128,10 @@ async fn the_upstream_sees_only_our_claims() {
     names.sort_unstable();
     let ours = [
         "accept",
+        "connection",
         "cookie",
         "host",
+        "te",
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
@@ -150,6 +152,8 @@ async fn the_upstream_sees_only_our_claims() {
     ] {
         assert_eq!(hit.header(name), [value], "{name}");
     }
+    // We read trailers for the client that does, and say so of our own hop.
+    assert_eq!((hit.header("connection"), hit.header("te")), (vec!["te".into()], vec!["trailers".into()]));
     assert_eq!(hit.header("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(hit.header("x-forwarded-host"), ["api.example"]);
     assert_eq!(hit.header("x-forwarded-proto"), ["http"]);

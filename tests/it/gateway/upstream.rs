@@ -41,6 +41,8 @@ pub(super) struct Seen {
     pub(super) hits: Vec<Hit>,
     /// Bodies that arrived whole, dechunked.
     pub(super) bodies: Vec<Vec<u8>>,
+    /// What came behind the last chunked body.
+    pub(super) trailers: String,
     /// Body bytes that arrived so far.
     pub(super) body_bytes: usize,
     /// Connections that the other side ended while something was under way.
@@ -203,6 +205,13 @@ impl Visit {
                 };
                 let text = String::from_utf8_lossy(&self.early[..end]).into_owned();
                 let size = usize::from_str_radix(&text, 16).expect("a chunk's size");
+                if size == 0 {
+                    match self.trailers(end).await {
+                        Some(trailers) => self.shared.note(|seen| seen.trailers = trailers),
+                        None => return false,
+                    }
+                    break;
+                }
                 while self.early.len() < end + 2 + size + 2 {
                     if self.more().await.is_none() {
                         return false;
@@ -211,9 +220,6 @@ impl Visit {
                 body.extend_from_slice(&self.early[end + 2..end + 2 + size]);
                 self.early.drain(..end + 2 + size + 2);
                 self.shared.note(|seen| seen.body_bytes += size);
-                if size == 0 {
-                    break;
-                }
             }
         } else if let Some(length) = hit.header("content-length").first() {
             let length: usize = length.parse().expect("a length");
@@ -228,6 +234,18 @@ impl Visit {
         }
         self.shared.note(|seen| seen.bodies.push(body));
         true
+    }
+
+    /// Reads what follows the last chunk, whose line ends at `end`.
+    async fn trailers(&mut self, end: usize) -> Option<String> {
+        loop {
+            if let Some(length) = self.early[end..].windows(4).position(|w| w == b"\r\n\r\n") {
+                let text = String::from_utf8(self.early[end + 2..end + length + 2].to_vec()).expect("text");
+                self.early.drain(..end + length + 4);
+                return Some(text);
+            }
+            self.more().await?;
+        }
     }
 
     /// Answers as the path says; true when the connection goes on.
