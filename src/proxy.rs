@@ -64,6 +64,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
+use http::uri::Scheme;
 use http::{HeaderValue, StatusCode};
 use rustls::pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
@@ -212,7 +213,7 @@ impl ProxyState {
 }
 
 /// The gateway's router. Whoever serves it puts the peer's address in each request as
-/// `ConnectInfo<SocketAddr>`.
+/// `ConnectInfo<SocketAddr>`, and the scheme where it ended the TLS itself.
 pub fn router(state: ProxyState) -> Router {
     Router::new().fallback(serve).with_state(state)
 }
@@ -236,7 +237,8 @@ async fn answer(state: ProxyState, request: Request<Body>) -> Response {
             .render();
     };
     let asker = state.config.proxies.asker(&parts.headers, peer.ip());
-    let request = match asker.and_then(|asker| admit(&parts, asker)) {
+    let ours = parts.extensions.get::<Scheme>();
+    let request = match asker.and_then(|asker| admit(&parts, asker.over(ours))) {
         Ok(request) => request,
         Err(refused) => return Problem::from(refused).render(),
     };

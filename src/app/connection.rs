@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -47,6 +48,8 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// One client's connection.
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// Known where it is TLS that ends here; a proxy in front may have ended one.
+    pub(super) scheme: Option<Scheme>,
     pub(super) router: Router,
     pub(super) ending: Ending,
     pub(super) tracker: TaskTracker,
@@ -175,6 +178,7 @@ impl Connection {
     fn asking(&self) -> Asking {
         Asking {
             peer: self.peer,
+            scheme: self.scheme.clone(),
             router: self.router.clone(),
             seat: Arc::clone(&self.seat),
             turns: Arc::clone(&self.turns),
@@ -192,6 +196,7 @@ impl Connection {
 #[derive(Clone)]
 struct Asking {
     peer: SocketAddr,
+    scheme: Option<Scheme>,
     router: Router,
     seat: Arc<OwnedSemaphorePermit>,
     turns: Arc<Semaphore>,
@@ -199,10 +204,13 @@ struct Asking {
 
 impl Asking {
     async fn answer(self, request: Request<Incoming>) -> Response<Given> {
-        let Asking { peer, router, seat, turns } = self;
+        let Asking { peer, scheme, router, seat, turns } = self;
         let turn = Arc::new(turns.acquire_owned().await.expect("the semaphore is never closed"));
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(scheme) = scheme {
+            request.extensions_mut().insert(scheme);
+        }
         request.extensions_mut().insert(Place { _seat: seat, _turn: Arc::clone(&turn) });
         let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
         answer.map(|body| Given::new(body, turn))

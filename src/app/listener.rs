@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::uri::Scheme;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -77,6 +78,7 @@ pub async fn serve(front: Front, ending: Ending, tracker: TaskTracker) {
             Ok((stream, peer, seat)) => {
                 let connection = Connection {
                     peer,
+                    scheme: None,
                     router: router.clone(),
                     ending: ending.clone(),
                     tracker: tracker.clone(),
@@ -124,6 +126,7 @@ async fn welcome(
         }
     }
     let Some(acceptor) = acceptor else { return connection.serve(stream).await };
+    connection.scheme = Some(Scheme::HTTPS);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(connection.waits.head, acceptor.accept(stream)) => shaken,
         () = connection.ending.drain.cancelled() => return,

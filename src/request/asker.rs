@@ -53,6 +53,14 @@ impl From<IpAddr> for Asker {
     }
 }
 
+impl Asker {
+    /// On a connection with this scheme, where it is known: it counts where no trusted proxy says another.
+    #[must_use]
+    pub fn over(self, connection: Option<&Scheme>) -> Asker {
+        Asker { scheme: self.scheme.or_else(|| connection.cloned()), ..self }
+    }
+}
+
 impl Proxies {
     /// Whether `address` is one of them.
     pub fn trust(&self, address: IpAddr) -> bool {

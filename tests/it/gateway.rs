@@ -41,6 +41,7 @@ mod delegation;
 mod discovery;
 mod doubts;
 mod flood;
+mod fronts;
 mod grpc;
 mod headers;
 mod hostile_tokens;
@@ -194,6 +195,8 @@ type Units = (u64, u64, u64);
 
 struct TestGate {
     address: SocketAddr,
+    /// For another listener in front of the same gate.
+    router: Router,
     minter: Arc<FakeMinter>,
     ledger: Ledger,
     catalog: Arc<Catalog>,
@@ -247,8 +250,9 @@ impl TestGate {
         let state = ProxyState::new(checkout.clone(), config, tracker.clone()).expect("TLS settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        tracker.spawn(serve(listener, router(state), tracker.clone(), cut.clone()));
-        TestGate { address, minter, ledger, catalog, checkout, market, recent, cut, folder }
+        let router = router(state);
+        tracker.spawn(serve(listener, router.clone(), tracker.clone(), cut.clone()));
+        TestGate { address, router, minter, ledger, catalog, checkout, market, recent, cut, folder }
     }
 
     async fn ask(&self, request: &str) -> Reply {

@@ -140,6 +140,18 @@ async fn chunks_arrive_as_a_body_and_nothing_more() {
     assert_eq!(origin.seen(|seen| seen.bodies.last().cloned()).as_deref(), Some(&b"hello world"[..]));
     assert_eq!(origin.last().header("transfer-encoding"), ["chunked"]);
     assert!(origin.last().header("content-length").is_empty());
+    // Trailers are headers that nobody looked at: a claim in them is dropped like any other.
+    let claims = b"5\r\nhello\r\n0\r\nX-Forwarded-For: 6.6.6.6\r\nX-Tollhouse-Unit: spent\r\nAuthorization: L402 a:b\r\n\r\n";
+    let hits = origin.hits();
+    for lines in [
+        &b"Transfer-Encoding: chunked\r\n"[..],
+        b"Transfer-Encoding: chunked\r\nTrailer: X-Forwarded-For\r\n",
+    ] {
+        assert_eq!(one(&gate, lines, claims).await, [200]);
+        assert!(!origin.last().head.contains("6.6.6.6") && origin.last().header("trailer").is_empty());
+    }
+    assert_eq!(gate.get("/x", "").await.status, 200, "nothing is left on the connection");
+    assert_eq!(origin.hits() - hits, 3);
     let bodies = origin.seen(|seen| seen.bodies.len());
     for (body, what) in [
         (&b"5\nhello\r\n0\r\n\r\n"[..], "a bare line feed behind the size"),

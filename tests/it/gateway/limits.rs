@@ -89,6 +89,26 @@ async fn who_pays_is_never_refused() {
     gate.audited().await;
 }
 
+/// A credential of the `Payment` scheme that is not good counts as one of ours.
+#[tokio::test]
+async fn bad_credentials_of_either_scheme_fill_one_bucket() {
+    let origin = Origin::start().await;
+    let gate = TestGate::selling(vec![service(&origin)], quick(), limits("", "2 per hour")).await;
+    let payment = "Authorization: Payment eyJjaGFsbGVuZ2UiOnsiaWQiOiJ4IiwicmVhbG0iOiJhcGkuZXhhbXBsZSIsIm1ldGhvZCI6\
+                   ImxpZ2h0bmluZyIsImludGVudCI6ImNoYXJnZSIsInJlcXVlc3QiOiJlMzAifSwicGF5bG9hZCI6eyJwcmVpbWFnZSI6\
+                   IjAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAifX0\r\n";
+    let unpaid = gate.get("/ok", "").await;
+    let macaroon = unpaid.json()["macaroon"].as_str().expect("text").to_owned();
+    let ours = format!("Authorization: L402 {macaroon}:{}\r\n", "7".repeat(64));
+    assert_eq!(gate.get("/ok", payment).await.status, 402);
+    assert_eq!(gate.get("/ok", &ours).await.status, 402);
+    for lines in [payment, &ours] {
+        let refused = gate.get("/ok", lines).await;
+        assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_failures"), "{lines}");
+    }
+    assert_eq!(gate.get("/ok", "").await.status, 402, "who shows none is not held up");
+}
+
 /// Whoever is not a trusted proxy speaks for nobody.
 #[tokio::test]
 async fn a_header_from_elsewhere_moves_nobody() {
