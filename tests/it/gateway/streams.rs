@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::client::ask;
 use super::upstream::Origin;
-use super::{PATIENCE, TestGate, head, patient, quick, service};
+use super::{PATIENCE, ProxyConfig, TestGate, head, patient, quick, service};
 
 async fn open(gate: &TestGate, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(gate.address).await.expect("the gate listens");
@@ -149,14 +149,20 @@ async fn a_client_that_stalls_its_upload_has_used_its_unit() {
 /// A slow but moving upload is not a slow upstream.
 #[tokio::test]
 async fn an_upload_may_take_longer_than_an_answer() {
+    // Long enough that a busy machine does not make a pause of it.
+    let waits = ProxyConfig {
+        header_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(2),
+        ..quick()
+    };
     let origin = Origin::start().await;
-    let gate = TestGate::with(vec![service(&origin)], quick()).await;
+    let gate = TestGate::with(vec![service(&origin)], waits).await;
     let credential = gate.buy("/ok").await;
     let lines = format!("{}Content-Length: 640\r\n", credential.line());
     let mut stream = open(&gate, &head("PUT", "/ok", &lines)).await;
     for _ in 0..10 {
         // The pace is what is tried: twice the longest wait in all, never a whole one at once.
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         stream.write_all(&[b'x'; 64]).await.expect("sent");
     }
     read_until(&mut stream, "HTTP/1.1 200 ").await;
