@@ -32,6 +32,8 @@ pub struct Framed<S> {
     state: State,
     /// Read and not looked at yet.
     raw: BytesMut,
+    /// So much of `raw` was searched for an end and has none: bytes that drip are searched once.
+    searched: usize,
     /// Looked at and not taken yet.
     passed: BytesMut,
     /// Heads that passed.
@@ -94,6 +96,7 @@ impl<S> Framed<S> {
             inner,
             state: State::Head,
             raw: BytesMut::new(),
+            searched: 0,
             passed: BytesMut::new(),
             heads: 0,
             switch: Switch::default(),
@@ -109,6 +112,7 @@ impl<S> Framed<S> {
     fn judge(&mut self) {
         while !self.raw.is_empty() {
             let Some(length) = self.step() else { break };
+            self.searched = 0;
             self.passed.extend_from_slice(&self.raw[..length]);
             self.raw.advance(length);
         }
@@ -166,6 +170,7 @@ impl<S> Framed<S> {
     /// Passes `instead` for what came, and nothing after it.
     fn refuse(&mut self, instead: &[u8]) -> Option<usize> {
         self.raw.clear();
+        self.searched = 0;
         self.passed.extend_from_slice(instead);
         self.state = State::Refused;
         None
@@ -177,14 +182,18 @@ impl<S> Framed<S> {
         if self.raw.starts_with(b"\r\n") {
             return Some(2);
         }
-        let end = self.raw.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+        let (searched, again) = (self.searched, self.searched.saturating_sub(3));
+        let end = self.raw[again..].windows(4).position(|w| w == b"\r\n\r\n").map(|at| again + at + 4);
         let head = &self.raw[..end.unwrap_or(self.raw.len())];
-        let bare = head.iter().enumerate().any(|(at, b)| *b == b'\n' && (at == 0 || head[at - 1] != b'\r'));
+        let bare = (searched..head.len()).any(|at| head[at] == b'\n' && (at == 0 || head[at - 1] != b'\r'));
         let framing = match end {
             _ if bare => Framing::Refused("bad_framing"),
             _ if head.len() > MAX_HEAD => Framing::Refused("head_too_large"),
             Some(_) => framing(head),
-            None => return None,
+            None => {
+                self.searched = head.len();
+                return None;
+            }
         };
         self.heads += 1;
         self.state = match framing {
@@ -203,9 +212,13 @@ impl<S> Framed<S> {
     /// The length of a whole line of a chunked body at the front, its end included. Where none can
     /// come, hyper gets a line that it can make nothing of either.
     fn line(&mut self, longest: usize) -> Option<usize> {
-        match self.raw.iter().position(|b| *b == b'\n') {
+        let searched = self.searched;
+        match self.raw[searched..].iter().position(|b| *b == b'\n').map(|at| searched + at) {
             Some(at) if at > 0 && self.raw[at - 1] == b'\r' && at <= longest => Some(at + 1),
-            None if self.raw.len() <= longest => None,
+            None if self.raw.len() <= longest => {
+                self.searched = self.raw.len();
+                None
+            }
             _ => self.refuse(b"!\r\n"),
         }
     }
