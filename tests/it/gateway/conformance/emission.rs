@@ -183,6 +183,14 @@ pub(super) fn rows() -> Vec<Row> {
             }),
         ),
         row(
+            "L10",
+            "in gRPC: HTTP 200, Grpc-Status 13 and the same lines; trailers both ways",
+            Tests(&[
+                "tests/it/gateway/grpc.rs a_call_is_paid_for_and_its_trailers_pass_both_ways",
+                "tests/it/gateway/grpc.rs refusals_are_told_in_grpc",
+            ]),
+        ),
+        row(
             "L11",
             "the identifier is 66 bytes: version 0, the invoice's payment hash, the token's id",
             Here(|world| {
