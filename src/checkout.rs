@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Matched, Mode, RouteTable};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Priced, Wanted, Why};
-use crate::l402::{Keyring, Malformed, UnknownCaveats, carries_credential, looks_paid};
+use crate::l402::{self, Keyring, Malformed, MasterKeys, UnknownCaveats, carries_credential};
 use crate::ledger::{RecentChallenges, ReserveRefused};
 use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays, Shadowed};
 use crate::payment_auth;
@@ -352,4 +352,10 @@ enum Unreserved {
     Kept(KeptAnswer),
     Refused(ReserveRefused),
     Ledger(StoreError),
+}
+
+/// Whether a credential of either dialect has the look of being paid for.
+fn looks_paid(keys: &MasterKeys, headers: &HeaderMap) -> bool {
+    let l402 = headers.iter().any(|(name, value)| carries_credential(name, value));
+    (l402 && l402::looks_paid(keys, headers)) || payment_auth::looks_paid(headers)
 }

@@ -31,7 +31,7 @@ pub use key::{Bound, ChallengeKey};
 pub use problem::problem_type;
 pub use receipt::{PAYMENT_RECEIPT, receipt};
 pub use refusal::Refusal;
-pub use verify::{Paid, verify};
+pub use verify::{Paid, looks_paid, verify};
 
 /// The only method spoken here (draft-lightning-charge-00).
 pub const METHOD: &str = "lightning";

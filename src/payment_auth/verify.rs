@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::base64url;
 use super::challenge::{CURRENCY, ChargeRequest, instant};
-use super::credential::Presented;
+use super::credential::{Presented, presented};
 use super::key::ChallengeKey;
 use super::refusal::Refusal;
 use super::{INTENT, METHOD};
@@ -68,6 +70,17 @@ pub fn verify(
     }
     let (challenge_id, quote) = (presented.id().to_owned(), request.external_id);
     Ok(Paid { epoch, challenge_id, payment_hash, preimage, amount, quote, valid_until })
+}
+
+/// Whether one of `headers`' credentials brings a preimage of the payment hash that its own challenge names.
+/// That says nothing about whose challenge it is, and costs next to nothing to find out.
+pub fn looks_paid(headers: &HeaderMap) -> bool {
+    presented(headers).iter().flatten().any(|credential| {
+        let request = base64url::decode(credential.bound().request);
+        let request = request.and_then(|json| serde_json::from_slice::<ChargeRequest>(&json).ok());
+        let hash = request.map(|request| request.details.payment_hash);
+        hash.zip(credential.preimage().ok()).is_some_and(|(hash, preimage)| preimage.opens(&hash))
+    })
 }
 
 #[cfg(test)]

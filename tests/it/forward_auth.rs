@@ -19,6 +19,7 @@ use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, problem};
+use crate::charge_client;
 
 pub(crate) mod caddy;
 pub(crate) mod proxied;
@@ -166,6 +167,32 @@ async fn a_decision_is_a_debit() {
 
     let free = send(asked.ask("GET", "/free/x")).await;
     assert_eq!(verdict(&free), ["none", "none", "none", "none", "api", "free"]);
+    asked.books_balance().await;
+}
+
+/// The other dialect is one more proof of the same payment.
+#[tokio::test]
+async fn a_charge_opens_what_its_token_would_and_has_a_receipt() {
+    let asked = Asked::start().await;
+    let unpaid = send(asked.ask("GET", "/a")).await;
+    let lines = unpaid.headers().get_all("www-authenticate");
+    let challenge = lines.iter().filter_map(|l| charge_client::parameters(l.to_str().ok()?)).next();
+    let challenge = challenge.expect("a charge");
+    let shown = charge_client::answer(&challenge, |hash| asked.app.minter.preimage(hash));
+    let (token, hash) = asked.pay(unpaid).await;
+    let yes =
+        send(asked.ask("GET", "/a").header("authorization", charge_client::authorization(&shown))).await;
+    assert_eq!(verdict(&yes), ["spent", &hash.to_hex(), "10000", "0", "api", "default"]);
+    let receipt = charge_client::unpacked(yes.headers()["payment-receipt"].to_str().expect("text"));
+    assert_eq!(
+        (&receipt["challengeId"], receipt["reference"].as_str()),
+        (&challenge["id"], Some(&*hash.to_hex()))
+    );
+    for spent in [token, charge_client::authorization(&shown)] {
+        let again = send(asked.ask("GET", "/a").header("authorization", spent)).await;
+        assert_eq!(problem_code(again).await, is(402, "spent"));
+    }
+    assert_eq!(asked.units(hash).await, (0, 0, 1));
     asked.books_balance().await;
 }
 

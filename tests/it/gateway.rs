@@ -201,6 +201,7 @@ struct TestGate {
     ledger: Ledger,
     catalog: Arc<Catalog>,
     checkout: Checkout,
+    keys: Arc<Keyring>,
     market: Arc<Market>,
     recent: Arc<RecentChallenges>,
     cut: CancellationToken,
@@ -234,9 +235,10 @@ impl TestGate {
         let catalog = Arc::new(Catalog::new(RouteTable::new(services).expect("a table")));
         let (cut, market) = (CancellationToken::new(), Arc::<Market>::default());
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
+        let keys = Keyring::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys"));
         let parts = CheckoutParts {
             catalog: Arc::clone(&catalog),
-            keys: Keyring::new(MasterKeys::new(1, [(1, [5; 32])]).expect("keys")),
+            keys: Arc::clone(&keys),
             ledger: ledger.clone(),
             minter: Arc::clone(&minter) as Arc<dyn Minter>,
             exchange: Arc::clone(&market) as Arc<dyn Exchange>,
@@ -252,7 +254,7 @@ impl TestGate {
         let address = listener.local_addr().expect("an address");
         let router = router(state);
         tracker.spawn(serve(listener, router.clone(), tracker.clone(), cut.clone()));
-        TestGate { address, router, minter, ledger, catalog, checkout, market, recent, cut, folder }
+        TestGate { address, router, minter, ledger, catalog, checkout, keys, market, recent, cut, folder }
     }
 
     async fn ask(&self, request: &str) -> Reply {

@@ -15,6 +15,7 @@ use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, PATIENCE, ok, problem};
+use crate::charge_client;
 use crate::l402_world::narrowed;
 
 const CHALLENGES: &str = "/api/v1/integration/challenges";
@@ -153,6 +154,31 @@ async fn a_request_is_sold_verified_and_settled_once() {
     assert_eq!(shop.code(&end_of(&hold, "release"), json!({})).await, is(409, "hold_settled"));
     assert_eq!(shop.units(hash).await, (0, 0, 1));
     assert_eq!(shop.refused(&token, json!({})).await, is(402, "spent"));
+    shop.books_balance().await;
+}
+
+/// An application's customers may pay by the `Payment` scheme, and have their receipt from it.
+#[tokio::test]
+async fn a_charge_is_offered_and_verified_for_an_application() {
+    let shop = Shop::open().await;
+    let offered = ok(shop.post(CHALLENGES, asked(json!({}))).await).await;
+    let lines: Vec<&str> =
+        offered["challenges"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+    assert_eq!(lines[0], offered["headers"]["WWW-Authenticate"]);
+    let challenge = charge_client::parameters(lines[1]).expect("a charge");
+    let shown = charge_client::answer(&challenge, |hash| shop.app.minter.preimage(hash));
+    let hash: PaymentHash = offered["payment_hash"].as_str().expect("a hash").parse().expect("a hash");
+    let hold = shop.hold(&charge_client::authorization(&shown), json!({})).await;
+    let receipt = charge_client::unpacked(hold["payment_receipt"].as_str().expect("a receipt"));
+    assert_eq!((&receipt["challengeId"], &receipt["reference"]), (&challenge["id"], &json!(hash)));
+    shop.end(&hold, "settle", json!({})).await;
+    assert_eq!(shop.units(hash).await, (0, 0, 1));
+    assert_eq!(shop.refused(&charge_client::authorization(&shown), json!({})).await, is(402, "spent"));
+    let (token, _) = shop.buy(json!({})).await;
+    assert_eq!(shop.hold(&token, json!({})).await["payment_receipt"], Value::Null);
+    // What cannot be said in the scheme is not.
+    let pack = ok(shop.post(CHALLENGES, asked(json!({ "offer": "pack" }))).await).await;
+    assert_eq!(pack["challenges"].as_array().map(Vec::len), Some(1));
     shop.books_balance().await;
 }
 

@@ -11,6 +11,7 @@ mod chain;
 mod chain_life;
 mod chain_rpc;
 mod chance;
+mod charge_client;
 mod check;
 mod chromium;
 mod clients;

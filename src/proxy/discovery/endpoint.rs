@@ -73,6 +73,7 @@ impl Endpoint<'_> {
             "method": self.method.map_or("ANY", Method::as_str),
             "price": price(rule),
             "offers": self.terms.offers.iter().map(|offer| told(offer, rule)).collect::<Vec<_>>(),
+            "dialects": self.service.dialects.words(),
             "free": free,
             "restored_on": if rule.is_free() { None } else { Some(restore.to_string()) },
             "invoice_seconds": if rule.is_free() { None } else { Some(invoice_expiry.as_secs()) },

@@ -10,7 +10,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Endpoint, endpoints, fixed, price, told};
-use crate::catalog::{Mode, PathPattern, RouteTable, Service, Terms};
+use crate::catalog::{Dialects, Mode, Offering, PathPattern, RouteTable, Service, Terms};
+use crate::payment_auth::{INTENT, METHOD};
 use crate::pricing::{Amount, Rule};
 
 /// What an operation may be.
@@ -40,7 +41,7 @@ pub(super) fn document(
         json!({ "name": service.name, "title": title, "description": service.about.description, "path": service.path })
     };
     whole["x-service-info"] = json!({
-        "protocols": ["L402"],
+        "protocols": if sold.iter().any(|service| service.dialects.payment) { json!(["L402", "Payment"]) } else { json!(["L402"]) },
         "services": sold.iter().map(title).collect::<Vec<_>>(),
         "docs": {
             "llms": format!("{base}/llms.txt"),
@@ -100,7 +101,7 @@ fn add(paths: &mut Map<String, Value>, endpoint: &Endpoint<'_>) {
         if !parameters.is_empty() {
             operation["parameters"] = parameters.clone().into();
         }
-        charge(&mut operation, endpoint.route, endpoint.terms);
+        charge(&mut operation, endpoint.route, endpoint.terms, endpoint.service.dialects);
         item[method] = operation;
     }
 }
@@ -138,7 +139,7 @@ fn merge(
             let found = table.lookup(&asked, host, &concrete(&shown));
             match found.filter(|found| found.service.name == service.name && found.service.mode == Mode::On) {
                 Some(found) => {
-                    charge(operation, found.route.as_str(), &found.terms);
+                    charge(operation, found.route.as_str(), &found.terms, service.dialects);
                     kept = true;
                 }
                 None => {
@@ -171,7 +172,7 @@ fn concrete(template: &str) -> String {
 }
 
 /// Says what an operation costs.
-fn charge(operation: &mut Value, route: &str, terms: &Terms) {
+fn charge(operation: &mut Value, route: &str, terms: &Terms, dialects: Dialects) {
     let Some(operation) = operation.as_object_mut() else { return };
     if terms.rule.is_free() {
         operation.remove("x-payment-info");
@@ -187,7 +188,7 @@ fn charge(operation: &mut Value, route: &str, terms: &Terms) {
         },
     };
     let info = json!({
-        "protocols": [{ "l402": {} }],
+        "protocols": protocols(terms, dialects),
         "intent": "charge",
         "method": "lightning",
         "amount": amount,
@@ -205,6 +206,22 @@ fn charge(operation: &mut Value, route: &str, terms: &Terms) {
         let told = json!({ "description": "Payment required: an invoice and a token, by the L402 protocol" });
         responses.insert("402".to_owned(), told);
     }
+}
+
+/// How an operation may be paid for. The `Payment` scheme says single requests only, and the one that the 402
+/// offers is the first.
+fn protocols(terms: &Terms, dialects: Dialects) -> Value {
+    let single = matches!(terms.offers.first().map(|offer| &offer.what), Some(Offering::Request));
+    let charge =
+        dialects.payment && single && fixed(&terms.rule).is_none_or(|price| price.whole_sats().is_some());
+    let mut protocols = Vec::new();
+    if dialects.l402 || dialects.lsat || !charge {
+        protocols.push(json!({ "l402": {} }));
+    }
+    if charge {
+        protocols.push(json!({ "mpp": { "method": METHOD, "intent": INTENT, "currency": "sat" } }));
+    }
+    protocols.into()
 }
 
 /// Gives the document's components names with the service's in front, and puts them into `whole`.

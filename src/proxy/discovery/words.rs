@@ -53,6 +53,13 @@ pub(super) fn document<S: AsRef<Service>>(sold: &[S], base: &str) -> String {
              able to fetch its answer again after a broken connection.\n\n"
         );
     }
+    if sold.iter().any(|service| service.as_ref().dialects.payment) {
+        text.push_str(
+            "Where one request is sold for whole satoshi, the 402 has a second header, \
+             `WWW-Authenticate: Payment method=\"lightning\", intent=\"charge\", request=\"...\"`, over the same \
+             invoice, for clients of the Machine Payments Protocol.\n\n",
+        );
+    }
     let _ = write!(
         text,
         "## For programs\n\n- {base}/.well-known/l402-services: every endpoint, price and offer in JSON\n\

@@ -11,8 +11,12 @@ use serde_json::{Map, Value, json};
 use tollhouse::catalog::{Dialects, Service, Terms};
 use tollhouse::checkout::CheckoutConfig;
 use tollhouse::clock::FixedClock;
+use tollhouse::l402::MasterKeys;
 use tollhouse::pricing::Rule;
+use tollhouse::throttle::Limits;
 use tollhouse::types::{Msat, Timestamp};
+
+use crate::charge_client::{answer, authorization, parameters, unpacked};
 
 use super::client::Reply;
 use super::offers::{amount, shop};
@@ -21,25 +25,20 @@ use super::{Credential, TestGate, patient, quick, sat, service};
 
 const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
-fn unpacked(text: &str) -> Value {
-    let json = URL_SAFE_NO_PAD.decode(text).expect("base64url without padding");
-    serde_json::from_slice(&json).expect("JSON")
-}
-
-fn packed(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
 fn line(credential: &str) -> String {
     format!("Authorization: Payment {credential}\r\n")
 }
 
+/// The header line of whoever shows `credential`.
+fn showing(credential: &Value) -> String {
+    format!("Authorization: {}\r\n", authorization(credential))
+}
+
 /// The parameters of the 402's one line of the scheme.
 fn challenge(reply: &Reply) -> Map<String, Value> {
-    let lines: Vec<&str> = reply.all("www-authenticate").filter_map(|l| l.strip_prefix("Payment ")).collect();
-    let [line] = lines[..] else { panic!("one Payment line: {reply:?}") };
-    let pairs = line.split(", ").map(|pair| pair.split_once('=').expect("a pair"));
-    pairs.map(|(key, value)| (key.to_owned(), json!(value.trim_matches('"')))).collect()
+    let mut all = reply.all("www-authenticate").filter_map(parameters);
+    let (Some(one), None) = (all.next(), all.next()) else { panic!("one Payment line: {reply:?}") };
+    one
 }
 
 fn schemes(reply: &Reply) -> Vec<&str> {
@@ -48,11 +47,7 @@ fn schemes(reply: &Reply) -> Vec<&str> {
 
 /// Pays a 402 as a client of the scheme does, and gives what it shows then.
 fn paid(gate: &TestGate, reply: &Reply) -> Value {
-    let challenge = challenge(reply);
-    let request = unpacked(challenge["request"].as_str().expect("text"));
-    let hash = request["methodDetails"]["paymentHash"].as_str().expect("a hash").parse().expect("a hash");
-    let preimage = gate.minter.preimage(&hash).to_hex();
-    json!({ "challenge": challenge, "payload": { "preimage": preimage } })
+    answer(&challenge(reply), |hash| gate.minter.preimage(hash))
 }
 
 /// One payment, as both dialects show it.
@@ -64,7 +59,7 @@ struct Both {
 
 /// The header lines of the same payment in the `Payment` scheme, for other tests.
 pub(super) fn as_charge(gate: &TestGate, reply: &Reply) -> String {
-    line(&packed(&paid(gate, reply)))
+    showing(&paid(gate, reply))
 }
 
 impl TestGate {
@@ -72,7 +67,7 @@ impl TestGate {
         let reply = self.get(path, "").await;
         assert_eq!(schemes(&reply), ["L402", "Payment"], "{reply:?}");
         let shown = paid(self, &reply);
-        Both { l402: self.pay(&reply), payment: line(&packed(&shown)), shown }
+        Both { l402: self.pay(&reply), payment: showing(&shown), shown }
     }
 }
 
@@ -111,7 +106,7 @@ async fn a_charge_is_offered_paid_and_receipted() {
     assert_eq!(String::from_utf8(raw).expect("text"), expected.to_string(), "in canonical form");
 
     let shown = paid(&gate, &reply);
-    let got = gate.get("/ok", &format!("{}Origin: https://shop.example\r\n", line(&packed(&shown)))).await;
+    let got = gate.get("/ok", &format!("{}Origin: https://shop.example\r\n", showing(&shown))).await;
     assert_eq!((got.status, got.header("cache-control")), (200, Some("private, no-store")), "{got:?}");
     assert!(got.header("access-control-expose-headers").expect("a list").contains("Payment-Receipt"));
     let receipt = unpacked(got.header("payment-receipt").expect("a receipt"));
@@ -198,13 +193,13 @@ async fn what_is_not_good_gets_a_fresh_402_that_says_why() {
     let with = |edit: &dyn Fn(&mut Value)| {
         let mut shown = shown.clone();
         edit(&mut shown);
-        line(&packed(&shown))
+        showing(&shown)
     };
     let zeros = json!("00".repeat(32));
     for (path, line, code, problem) in [
         ("/ok", line("!!!"), "credential_malformed", "malformed-credential"),
         ("/ok", line(""), "credential_malformed", "malformed-credential"),
-        ("/ok", line(&packed(&json!({ "id": "x" }))), "credential_malformed", "malformed-credential"),
+        ("/ok", showing(&json!({ "id": "x" })), "credential_malformed", "malformed-credential"),
         ("/ok", line(&"A".repeat(17_000)), "credential_malformed", "malformed-credential"),
         ("/ok", with(&|s| s["payload"] = json!({})), "preimage_not_hex", "invalid-payload"),
         (
@@ -409,4 +404,49 @@ async fn an_answer_is_given_again_with_its_receipt() {
     assert!(first.header("payment-receipt").is_some());
     assert_eq!(first.header("payment-receipt"), again.header("payment-receipt"));
     assert_eq!(origin.hits(), 1);
+}
+
+/// Failures of either dialect are counted alike, and nobody who paid is turned away by them.
+#[tokio::test]
+async fn who_guesses_is_slowed_and_who_paid_is_not() {
+    let origin = Origin::start().await;
+    let limits = Limits { failures: Some("2 per hour".parse().expect("a rate")), ..Limits::default() };
+    let config = CheckoutConfig { limits, ..CheckoutConfig::default() };
+    let clock = FixedClock::at(Timestamp::from_secs(1_800_000_000));
+    let gate = TestGate::at(clock, vec![service(&origin)], quick(), config).await;
+    let Both { l402, payment, mut shown } = gate.buy_both("/ok").await;
+    shown["payload"]["preimage"] = json!("00".repeat(32));
+    let guess = showing(&shown);
+    for code in ["preimage_mismatch", "preimage_mismatch", "too_many_failures", "too_many_failures"] {
+        let reply = gate.get("/ok", &guess).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (if code == "too_many_failures" { 429 } else { 402 }, code)
+        );
+    }
+    assert_eq!(gate.get("/ok", &line("AAAA")).await.code(), "too_many_failures");
+    assert_eq!(gate.get("/ok", &payment).await.status, 200);
+    assert_eq!(gate.settled(&l402).await, (0, 0, 1));
+}
+
+/// A master key of before keeps its charges good, and one that is retired takes them along.
+#[tokio::test]
+async fn charges_live_as_long_as_their_epoch() {
+    let origin = Origin::start().await;
+    let gate = TestGate::before(&origin).await;
+    let (one, two) = (gate.buy_both("/ok").await, gate.buy_both("/ok").await);
+    let keys = |current, epochs: &[u32]| {
+        let masters = epochs.iter().map(|epoch| (*epoch, if *epoch == 1 { [5; 32] } else { [6; 32] }));
+        MasterKeys::new(current, masters).expect("keys")
+    };
+    gate.keys.replace(keys(2, &[1, 2]));
+    assert_eq!(gate.get("/ok", &one.payment).await.status, 200);
+    assert_eq!(gate.get("/ok", &one.l402.line()).await.code(), "spent", "it is the same purchase");
+    gate.keys.replace(keys(2, &[2]));
+    let reply = gate.get("/ok", &two.payment).await;
+    assert_eq!((reply.status, reply.code().as_str()), (402, "unknown_challenge"));
+    let new = gate.buy_both("/ok").await;
+    assert_eq!(gate.get("/ok", &new.payment).await.status, 200);
+    assert_eq!(gate.get("/ok", &new.l402.line()).await.code(), "spent");
+    gate.audited().await;
 }

@@ -208,6 +208,8 @@ async fn the_upstreams_own_document_is_merged_with_the_prices() {
     assert!(post["responses"]["402"].is_object() && told["components"]["schemas"]["Post"].is_object());
     let chat = &told["paths"]["/v1/chat"]["post"]["x-payment-info"];
     assert_eq!((&chat["amount"], &chat["offers"][1]["offer"]), (&json!("50000"), &json!("pack-100")));
+    let charge = json!({ "mpp": { "method": "lightning", "intent": "charge", "currency": "sat" } });
+    assert_eq!(chat["protocols"], json!([{ "l402": {} }, charge]));
     assert!(told["paths"]["/v1/health"]["get"]["x-payment-info"].is_null(), "what is free has no price");
     asked(&gate, "/openapi.json", &host("llm.example"), "").await;
     assert_eq!(times.load(Ordering::SeqCst), 1, "however many ask, the upstream is asked once");
@@ -219,7 +221,8 @@ async fn the_upstreams_own_document_is_merged_with_the_prices() {
         ["schema"];
     assert_eq!(schema["$ref"], "#/components/schemas/llm.Post");
     assert!(both["components"]["schemas"]["llm.Post"].is_object());
-    assert_eq!(both["paths"]["/other/{rest}"]["get"]["x-payment-info"]["amount"], "250");
+    let odd = &both["paths"]["/other/{rest}"]["get"]["x-payment-info"];
+    assert_eq!((&odd["amount"], &odd["protocols"]), (&json!("250"), &json!([{ "l402": {} }])));
 }
 
 #[tokio::test]
