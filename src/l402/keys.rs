@@ -237,7 +237,7 @@ mod tests {
     fn a_browsers_key_and_the_settled_word_are_a_tokens_own_and_apart() {
         let keys = keys();
         let one = identifier(&keys);
-        let other = Identifier { payment_hash: PaymentHash::from_bytes([9; 32]), ..one };
+        let other = Identifier { payment_hash: PaymentHash::from_bytes([8; 32]), ..one };
         let key = keys.browser_key(&one).unwrap();
         let word = keys.settled_word(&one).unwrap();
         assert!(key.is(&key.to_hex()) && !key.is(&keys.browser_key(&other).unwrap().to_hex()));

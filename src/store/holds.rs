@@ -462,7 +462,11 @@ pub(super) fn resolve_crashed(page: &mut Page<'_>) -> Result<(u64, u64), StoreEr
         let (row, outcome) = finish(page, &hold, 0, crashed, |grant| grant.resolve_crash(&hold.taken))?;
         let kept = outcome == Outcome::Restored;
         if kept {
-            restored += 1
+            restored += 1;
+            // What came back after its time runs out now, and not when the sweep put it off to.
+            if let Some(GrantRow { id, over_at: None, grant, .. }) = grants::by_id(connection, row.id)? {
+                grants::look_again(page, id, None, Some(grant.ends_at()))?;
+            }
         } else {
             charged += 1
         }

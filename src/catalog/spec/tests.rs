@@ -106,7 +106,7 @@ fn what_cannot_work_is_refused_by_name() {
     refused(json!({ "price": 5 }), "price", "Put it in quotes");
     refused(json!({ "price": "0 sat" }), "price", "Write \"free\"");
     refused(json!({ "price": null }), "price", "it is missing");
-    refused(json!({ "browser_unlock": "yes" }), "browser_unlock", "not true or false");
+    refused(json!({ "browser_unlock": "yes" }), "browser_unlock", "expected true or false");
     refused(json!({ "mode": "of" }), "mode", "Did you mean \"off\"?");
     refused(json!({ "dialects": ["l402", "paymet"] }), "dialects[1]", "Did you mean \"payment\"?");
     refused(json!({ "dialects": [] }), "dialects", "says no price");

@@ -158,12 +158,12 @@ async fn an_upload_may_take_longer_than_an_answer() {
     let origin = Origin::start().await;
     let gate = TestGate::with(vec![service(&origin)], waits).await;
     let credential = gate.buy("/ok").await;
-    let lines = format!("{}Content-Length: 640\r\n", credential.line());
+    let lines = format!("{}Content-Length: 5120\r\n", credential.line());
     let mut stream = open(&gate, &head("PUT", "/ok", &lines)).await;
     for _ in 0..10 {
         // The pace is what is tried: twice the longest wait in all, never a whole one at once.
         tokio::time::sleep(Duration::from_millis(400)).await;
-        stream.write_all(&[b'x'; 64]).await.expect("sent");
+        stream.write_all(&[b'x'; 512]).await.expect("sent");
     }
     read_until(&mut stream, "HTTP/1.1 200 ").await;
     assert_eq!(gate.settled(&credential).await, (0, 0, 1));
