@@ -97,6 +97,7 @@ impl Agent {
         let mut response = Shop::for_url(&ask.url)?.ask(ask).await?;
         match Offer::of(&response, self.clock.now())? {
             Some(offer) => {
+                as_asked(ask, &mut response).await?;
                 let body = redeem::start_of(&mut response).await.unwrap_or_default();
                 Ok(Quoted::Price(Box::new(offer.with_choices(&body))))
             }
@@ -134,10 +135,11 @@ impl Agent {
     /// Asks without a proof, pays what is asked, and redeems it. It takes the place of whatever record
     /// there was, once a new challenge is to be paid.
     async fn buy(&self, ask: &Ask, limits: &Limits, shop: &Shop, desk: Desk) -> Result<Fetched, Fault> {
-        let response = shop.ask(ask).await?;
+        let mut response = shop.ask(ask).await?;
         let Some(offer) = Offer::of(&response, self.clock.now())? else {
             return Ok(Fetched::Open(response));
         };
+        as_asked(ask, &mut response).await?;
         drop(response);
         if ask.headers.contains_key(AUTHORIZATION) {
             return Err(Fault::AuthorizationTaken);
@@ -241,6 +243,14 @@ impl Agent {
             tokio::time::sleep(PAYMENT_PAUSE).await;
         }
     }
+}
+
+/// Pays for nothing else than what was asked for by name.
+async fn as_asked(ask: &Ask, response: &mut reqwest::Response) -> Result<(), Fault> {
+    let Some(missed) = ask.missed_offer(response.headers()) else { return Ok(()) };
+    let body = redeem::start_of(response).await.unwrap_or_default();
+    let choices = offer::choices(&body).into_iter().map(|choice| choice.offer).collect();
+    Err(Fault::NoSuchOffer { offer: missed.to_owned(), choices })
 }
 
 fn affordable(price: Msat, limits: &Limits) -> Result<(), Fault> {

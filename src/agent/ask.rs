@@ -5,6 +5,8 @@ use http::{HeaderMap, Method};
 use ring::digest::{Context, SHA256};
 use url::Url;
 
+use crate::checkout::L402_OFFER;
+
 /// A request.
 #[derive(Clone)]
 pub struct Ask {
@@ -21,7 +23,21 @@ pub struct Ask {
 /// Clients and gateways agree by it which requests are one.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Which offer a client wants, and which it got (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 impl Ask {
+    /// The offer that is asked for by name, unless an answer with `headers` says that it is the one.
+    pub(super) fn missed_offer(&self, headers: &HeaderMap) -> Option<&str> {
+        let named = |value: &http::HeaderValue| Some(value.to_str().ok()?.trim().to_owned());
+        let asked = self.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        let mut asked = asked.filter(|text| text.trim().starts_with(&format!("{L402_OFFER}=")));
+        let text = asked.next()?.trim();
+        let applied = headers.get_all(PREFERENCE_APPLIED).iter().filter_map(named).any(|one| one == text);
+        if applied { None } else { text.split_once('=').map(|(_, offer)| offer) }
+    }
+
     /// Tells requests apart: SHA-256 over all that is asked and who pays, in hexadecimal.
     pub(super) fn fingerprint(&self, wallet: Option<&str>) -> String {
         let mut hash = Context::new(&SHA256);

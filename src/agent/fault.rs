@@ -18,6 +18,14 @@ pub enum Fault {
         /// The caller's.
         limit: Msat,
     },
+    /// Another thing is offered than the one that was asked for by name; nothing was paid.
+    #[error("the seller does not offer `{offer}` here{}: nothing was paid", listed(.choices))]
+    NoSuchOffer {
+        /// What was asked for.
+        offer: String,
+        /// What there is, by name, as far as the seller tells.
+        choices: Vec<String>,
+    },
     /// There is something to pay and nobody to pay it.
     #[error(
         "a payment is asked for and there is no wallet: set TOLLHOUSE_WALLET_URL and TOLLHOUSE_WALLET_KEY, \
@@ -91,6 +99,7 @@ impl Fault {
     pub const fn code(&self) -> &'static str {
         match self {
             Fault::TooExpensive { .. } => "too_expensive",
+            Fault::NoSuchOffer { .. } => "no_such_offer",
             Fault::NoWallet => "no_wallet",
             Fault::AuthorizationTaken => "authorization_taken",
             Fault::BadChallenge(_) => "bad_challenge",
@@ -109,7 +118,10 @@ impl Fault {
     /// What a command ends with: 2 too expensive or badly asked, 3 payment, 4 network, 1 anything else.
     pub const fn exit(&self) -> u8 {
         match self {
-            Fault::TooExpensive { .. } | Fault::NoWallet | Fault::AuthorizationTaken => 2,
+            Fault::TooExpensive { .. }
+            | Fault::NoSuchOffer { .. }
+            | Fault::NoWallet
+            | Fault::AuthorizationTaken => 2,
             Fault::PaymentFailed { .. }
             | Fault::PaymentRefused { .. }
             | Fault::PaymentPending
@@ -120,6 +132,10 @@ impl Fault {
             Fault::BadChallenge(_) | Fault::Refused { .. } | Fault::State { .. } => 1,
         }
     }
+}
+
+fn listed(choices: &[String]) -> String {
+    if choices.is_empty() { String::new() } else { format!(", but {}", choices.join(", ")) }
 }
 
 /// An error with its causes, on one line: the outermost alone seldom says what happened. Without the

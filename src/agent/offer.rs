@@ -45,6 +45,18 @@ pub struct Choice {
 /// Choices that are shown at most.
 const MAX_CHOICES: usize = 32;
 
+/// What a 402's body tells of, as far as it can be shown.
+pub(super) fn choices(body: &[u8]) -> Vec<Choice> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = body["offers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let printable = |choice: &Choice| {
+        let texts = [&choice.offer, &choice.amount, &choice.description];
+        texts.into_iter().all(|text| text.len() <= 200 && !text.contains(char::is_control))
+    };
+    let read = told.iter().filter_map(|choice| Choice::deserialize(choice).ok());
+    read.filter(printable).take(MAX_CHOICES).collect()
+}
+
 impl Offer {
     /// Reads the first L402 challenge of a 402; `None` for other answers, and for a 402 without one.
     pub(super) fn of(response: &reqwest::Response, now: Timestamp) -> Result<Option<Offer>, Fault> {
@@ -67,16 +79,8 @@ impl Offer {
     }
 
     /// Reads what else there is to choose, where the body tells.
-    pub(super) fn with_choices(mut self, body: &[u8]) -> Offer {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let told = body["offers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let printable = |choice: &Choice| {
-            let texts = [&choice.offer, &choice.amount, &choice.description];
-            texts.into_iter().all(|text| text.len() <= 200 && !text.contains(char::is_control))
-        };
-        let read = told.iter().filter_map(|choice| Choice::deserialize(choice).ok());
-        self.choices = read.filter(printable).take(MAX_CHOICES).collect();
-        self
+    pub(super) fn with_choices(self, body: &[u8]) -> Offer {
+        Offer { choices: choices(body), ..self }
     }
 
     fn read(challenge: ReceivedChallenge, now: Timestamp) -> Result<Offer, &'static str> {

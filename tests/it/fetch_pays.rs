@@ -280,6 +280,12 @@ async fn a_token_for_several_requests_is_kept_and_used_up() {
     let shown =
         "5 sat\n\n OFFER    PRICE   WHAT\n request  5 sat   One request\n pack-3   12 sat  3 requests\n";
     assert_eq!(quote, shown);
+    // Nothing else is bought than what was asked for.
+    let other = world.run("/paid", &["--offer", "pack-4"]).await;
+    let told = "the seller does not offer `pack-4` here, but request, pack-3: nothing was paid";
+    assert!(other.exit == Some(2) && other.stderr.contains(told), "{}", other.stderr);
+    assert!(world.left().is_empty() && world.paid() == 0);
+    locked(&world.inside.prefers).clear();
     let first = world.run("/paid", &["--offer", "pack-3"]).await;
     assert_eq!(first.exit, Some(0), "{}", first.stderr);
     assert_eq!((world.paid(), world.served()), (1, 1));

@@ -356,6 +356,10 @@ async fn challenge(world: &Inside, code: &str) -> Response {
     ];
     let mut response = (StatusCode::PAYMENT_REQUIRED, headers, body.to_string()).into_response();
     response.headers_mut().append("www-authenticate", line.parse().expect("a header"));
+    let named = locked(&world.prefers).last().filter(|named| *named == "l402-offer=pack-3").cloned();
+    if let Some(named) = named.filter(|_| units > 1) {
+        response.headers_mut().append("preference-applied", named.parse().expect("a header"));
+    }
     response
 }
 
