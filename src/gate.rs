@@ -58,8 +58,7 @@ impl Permit {
 
     /// Whose copy of the token it is.
     pub fn copy(&self) -> TokenCopy {
-        let limit = self.draw.limits.last().map(|limit| limit.counter);
-        TokenCopy { payment_hash: self.verified.identifier.payment_hash, limit }
+        self.verified.copy
     }
 
     fn admit(mut verified: Verified, draw: Draw, quote: Option<Quote>) -> Decision {
@@ -285,7 +284,7 @@ fn opens(verified: Verified, wanted: &Wanted<'_>) -> Decision {
                 let draw = Draw::money(quote.least, quote.most, wanted.route.clone());
                 Permit::admit(verified, draw, Some(quote))
             }
-            Err(why) => Decision::Unpriced { why, copy: verified.copy() },
+            Err(why) => Decision::Unpriced { why, copy: verified.copy },
         },
     }
 }
@@ -296,12 +295,12 @@ fn opens_all(verified: Verified, wanted: &Wanted<'_>) -> Decision {
         let draw = Draw::pass(wanted.route.clone());
         return Permit::admit(verified, draw, None);
     }
-    let copy = verified.copy();
+    let copy = verified.copy;
     Decision::Challenge(Why::OtherScope { scope: scope.clone(), copy })
 }
 
 fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
-    let copy = verified.copy();
+    let copy = verified.copy;
     let covered = |quote: &Quote| quote.most <= covers(&verified.sold, wanted, quote);
     let today = wanted.price.today();
     let good = match &today {

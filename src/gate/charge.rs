@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Wanted;
 use crate::l402::{Identifier, MasterKeys, Sold, Verified};
 use crate::payment_auth::{ChallengeKey, Presented, Refusal, verify};
-use crate::types::{Name, Timestamp};
+use crate::types::{Name, Timestamp, TokenCopy};
 
 /// What `credential` bought, and the id of the challenge that was paid. It is good for as long after the
 /// challenge's end as the tokens of the request's terms are after their invoice's.
@@ -47,6 +47,7 @@ pub(super) fn charged_for(
         sold,
         expires_at: paid.valid_until,
         limits: Vec::new(),
+        copy: TokenCopy { payment_hash: paid.payment_hash, narrowed: None },
     };
     Ok((verified, paid.challenge_id))
 }

@@ -10,6 +10,7 @@ use super::identifier::Identifier;
 use super::keys::MasterKeys;
 use super::narrowing::{Narrowed, UnknownCaveats, Use};
 use super::refusal::Refusal;
+use super::seal::Seal;
 use super::sold::Sold;
 use super::wire::Unverified;
 use crate::types::{Limit, Preimage, Timestamp, TokenCopy};
@@ -28,14 +29,8 @@ pub struct Verified {
     pub expires_at: Timestamp,
     /// What its holders allow of it, in the order of the chain: every one of them counts each use.
     pub limits: Vec<Limit>,
-}
-
-impl Verified {
-    /// Whose copy of the token it is.
-    pub fn copy(&self) -> TokenCopy {
-        let limit = self.limits.last().map(|limit| limit.counter);
-        TokenCopy { payment_hash: self.identifier.payment_hash, limit }
-    }
+    /// Whose copy of the token it is: each that a holder narrowed is one of its own.
+    pub copy: TokenCopy,
 }
 
 /// Verifies one credential for one use. Pure: it neither reserves nor remembers.
@@ -57,7 +52,9 @@ pub fn verify(
     let preimage = proof(keys, &identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
     narrowed.holds(how)?;
     let Narrowed { expires_at, limits, .. } = narrowed;
-    Ok(Verified { identifier, preimage, sold, expires_at, limits })
+    let narrowed = seals[Sold::CAVEATS..].last().map(Seal::counter);
+    let copy = TokenCopy { payment_hash: identifier.payment_hash, narrowed };
+    Ok(Verified { identifier, preimage, sold, expires_at, limits, copy })
 }
 
 /// Whether one of `headers`' L402 credentials brings a preimage of its own payment hash, or what stands for

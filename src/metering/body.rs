@@ -49,17 +49,23 @@ pub enum StreamFault {
     /// Nothing came for too long.
     #[error("the upstream's response stalled")]
     Stalled,
+    /// The client broke off or stalled its own body, which the answer did not wait for.
+    #[error("the client's body broke off or stalled")]
+    Client,
     /// The operator took the token back.
     #[error("the token was taken back")]
     TakenBack,
 }
 
 impl StreamFault {
-    fn reason(&self) -> RestoreReason {
+    /// Ends `hold` as this fault has it.
+    fn end(&self, hold: Hold) -> Receipt {
         match self {
-            StreamFault::Broken(_) => RestoreReason::UpstreamError,
-            StreamFault::Stalled => RestoreReason::UpstreamTimeout,
-            StreamFault::TakenBack => RestoreReason::Revoked,
+            StreamFault::Broken(_) => hold.end_broken(RestoreReason::UpstreamError),
+            StreamFault::Stalled => hold.end_broken(RestoreReason::UpstreamTimeout),
+            StreamFault::TakenBack => hold.end_broken(RestoreReason::Revoked),
+            // Who does that has used the unit, and pays as one who leaves.
+            StreamFault::Client => hold.end(Ending::Cancelled),
         }
     }
 }
@@ -218,7 +224,7 @@ where
         let hold = self.hold.take()?;
         let told = hold.takes_event() && self.left.is_none();
         let fault = StreamFault::TakenBack;
-        let receipt = hold.end_broken(fault.reason());
+        let receipt = fault.end(hold);
         if told {
             self.stop(Stop::Revoked, receipt, told);
             return None;
@@ -247,10 +253,10 @@ where
         }
     }
 
-    fn broken(&mut self, reason: RestoreReason) {
+    fn broken(&mut self, fault: &StreamFault) {
         self.inner = None;
         if let Some(hold) = self.hold.take() {
-            hold.end_broken(reason);
+            fault.end(hold);
         }
     }
 
@@ -306,11 +312,11 @@ where
             match Pin::new(inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => self.take(frame),
                 Poll::Ready(Some(Err(fault))) => {
-                    self.broken(fault.reason());
+                    self.broken(&fault);
                     return Poll::Ready(Some(Err(fault)));
                 }
                 Poll::Ready(None) if self.left.is_none_or(|left| left == 0) => self.complete(None),
-                Poll::Ready(None) => self.broken(RestoreReason::UpstreamError),
+                Poll::Ready(None) => self.broken(&StreamFault::Broken("it ended too soon".into())),
                 Poll::Pending => {
                     ready!(self.poll_tick(cx));
                     self.use_up();

@@ -15,10 +15,9 @@ pub fn grpc_failure(headers: &HeaderMap) -> Option<StatusCode> {
     let code: u8 = headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()?;
     Some(match code {
         0 => return None,
-        // Cancelled: by whom is not said, and a client that leaves has used its unit.
-        1 => StatusCode::REQUEST_TIMEOUT,
+        // Cancelled, or over its deadline: that may be the client's doing, which has then used its unit.
+        1 | 4 => StatusCode::REQUEST_TIMEOUT,
         3 | 9 | 11 => StatusCode::BAD_REQUEST,
-        4 => StatusCode::GATEWAY_TIMEOUT,
         5 => StatusCode::NOT_FOUND,
         6 | 10 => StatusCode::CONFLICT,
         7 => StatusCode::FORBIDDEN,
@@ -45,6 +44,7 @@ mod tests {
             ("x", None),
             ("2", Some(500)),
             ("3", Some(400)),
+            ("4", Some(408)),
             ("5", Some(404)),
             ("13", Some(500)),
             ("14", Some(503)),

@@ -79,7 +79,7 @@ impl ReplayKey {
         let query = request.query();
         for part in [
             copy.payment_hash.as_bytes().as_slice(),
-            copy.limit.as_ref().map_or(&[], |limit| limit.as_bytes().as_slice()),
+            copy.narrowed.as_ref().map_or(&[], |id| id.as_bytes().as_slice()),
             name,
             request.method().as_str().as_bytes(),
             request.host().as_bytes(),

@@ -112,6 +112,7 @@ impl http_body::Body for ClientBody {
 #[derive(Debug)]
 pub(super) struct UpstreamBody {
     inner: Incoming,
+    upload: Arc<Upload>,
     patience: Duration,
     /// Runs only while the client wants more and the upstream has nothing.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -119,8 +120,20 @@ pub(super) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(inner: Incoming, patience: Duration) -> UpstreamBody {
-        UpstreamBody { inner, patience, waiting: None, broken: false }
+    /// `upload` is the client's body, which may still be on its way.
+    pub(super) fn new(inner: Incoming, upload: Arc<Upload>, patience: Duration) -> UpstreamBody {
+        UpstreamBody { inner, upload, patience, waiting: None, broken: false }
+    }
+
+    /// Why the upstream's body ends here: an exchange that the client's own body broke or holds up is no
+    /// fault of the upstream's.
+    fn fault(&self, broken: Option<hyper::Error>) -> StreamFault {
+        match broken {
+            _ if self.upload.failed() => StreamFault::Client,
+            Some(error) => StreamFault::Broken(error.into()),
+            None if self.upload.starved() && !self.upload.ended() => StreamFault::Client,
+            None => StreamFault::Stalled,
+        }
     }
 }
 
@@ -139,7 +152,7 @@ impl http_body::Body for UpstreamBody {
             self.waiting = None;
             self.broken = matches!(polled, Some(Err(_)));
             let polled = polled.map(|r| r.map(|frame| behind(frame, |trailers| passing(&trailers))));
-            return Poll::Ready(polled.map(|r| r.map_err(|e| StreamFault::Broken(e.into()))));
+            return Poll::Ready(polled.map(|r| r.map_err(|error| self.fault(Some(error)))));
         }
         let patience = self.patience;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
@@ -147,7 +160,7 @@ impl http_body::Body for UpstreamBody {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
                 self.broken = true;
-                Poll::Ready(Some(Err(StreamFault::Stalled)))
+                Poll::Ready(Some(Err(self.fault(None))))
             }
         }
     }

@@ -78,7 +78,9 @@ impl ProxyState {
             Ok(Said::Answer(parts, body)) => {
                 let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
                 let length = if bodiless { Some(0) } else { body.size_hint().exact() };
-                let status = grpc_failure(&parts.headers).unwrap_or(parts.status);
+                // Without messages gRPC says in the head how the call ended; with them, behind them.
+                let failed = grpc_failure(&parts.headers).filter(|_| body.is_end_stream());
+                let status = failed.unwrap_or(parts.status);
                 shadowed.head(status, &parts.headers, length);
                 Response::from_parts(parts, Body::new(ShadowBody::new(body, shadowed)))
             }
@@ -123,7 +125,9 @@ impl ProxyState {
                 return fault.problem(Some(unit)).render();
             }
         };
-        let status = grpc_failure(&parts.headers).unwrap_or(parts.status);
+        // Without messages gRPC says in the head how the call ended; with them, behind them.
+        let failed = grpc_failure(&parts.headers).filter(|_| body.is_end_stream());
+        let status = failed.unwrap_or(parts.status);
         if let Some(reason) = hold.restored_by(status) {
             paid(&mut parts.headers, request.headers(), &hold, unit_after(&hold, Ending::Restored(reason)));
             hold.end(Ending::Restored(reason));
@@ -248,7 +252,7 @@ impl ProxyState {
             return Err(Fault::Misbehaved(parts.status));
         }
         let parts = self.passing(parts, &body, request);
-        Ok(Said::Answer(parts, UpstreamBody::new(body, waits.idle)))
+        Ok(Said::Answer(parts, UpstreamBody::new(body, upload, waits.idle)))
     }
 
     /// The head to hand down.

@@ -9,7 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use super::Inadmissible;
@@ -83,16 +83,15 @@ impl Proxies {
     }
 
     fn by_x_forwarded(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Asker, Inadmissible> {
-        let told = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = told.flat_map(|list| list.split(',')).collect();
+        let told = texts(headers, "x-forwarded-for")?;
+        let hops: Vec<&str> = told.iter().flat_map(|list| list.split(',')).collect();
         let address = self.rightmost(hops.iter().rev().map(|hop| address(hop.trim())), peer);
         let scheme = only(headers, "x-forwarded-proto")?.map(|value| scheme(value.as_bytes())).transpose()?;
         Ok(Asker { address, scheme, host: only(headers, "x-forwarded-host")?.cloned() })
     }
 
     fn by_forwarded(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Asker, Inadmissible> {
-        let told = headers.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok());
-        let told: Vec<&str> = told.collect();
+        let told = texts(headers, "forwarded")?;
         // A quote that a client left open would swallow what the proxy wrote behind it.
         if told.iter().any(|list| leaves_a_quote_open(list)) {
             return Err(bad("a quote in `Forwarded` is left open"));
@@ -128,6 +127,13 @@ impl Proxies {
 
 fn bad(detail: &str) -> Inadmissible {
     Inadmissible::bad("bad_forwarded_header", detail)
+}
+
+/// What the lines of `name` say. One that is not text is not left out: what a client put before the words
+/// of a proxy must not take them away.
+fn texts<'a>(headers: &'a HeaderMap, name: &str) -> Result<Vec<&'a str>, Inadmissible> {
+    let lines = headers.get_all(name).iter();
+    lines.map(|line| line.to_str().map_err(|_| bad(&format!("`{name}` is not text")))).collect()
 }
 
 /// The header's value, when it is there and there once.

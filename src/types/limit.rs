@@ -41,11 +41,11 @@ pub struct Limit {
     pub bound: Bound,
 }
 
-/// A token in the hands of one holder: of whoever bought it, or of whoever got a limited copy.
+/// A token in the hands of one holder: of whoever bought it, or of whoever got a narrower copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenCopy {
     /// The payment that it was sold for.
     pub payment_hash: PaymentHash,
-    /// Its innermost limit; none when nobody limited it.
-    pub limit: Option<CounterId>,
+    /// Names the last caveat that a holder added, as a limit there would be counted; none when nobody did.
+    pub narrowed: Option<CounterId>,
 }

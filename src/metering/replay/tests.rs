@@ -13,7 +13,7 @@ const LIMITS: ReplayLimits =
     ReplayLimits { total_bytes: 4_000, body_bytes: 1_000, life: Duration::from_secs(60) };
 
 fn copy(n: u8) -> TokenCopy {
-    TokenCopy { payment_hash: PaymentHash::from_bytes([n; 32]), limit: None }
+    TokenCopy { payment_hash: PaymentHash::from_bytes([n; 32]), narrowed: None }
 }
 
 fn request(method: &str, uri: &str, host: &str, names: &[&str]) -> CanonicalRequest {
@@ -40,7 +40,7 @@ fn begun(replays: &Arc<Replays>, key: ReplayKey) -> Recording {
 
 #[test]
 fn each_part_of_a_request_makes_another_key() {
-    let limited = TokenCopy { limit: Some(CounterId::from_bytes([1; 32])), ..copy(1) };
+    let limited = TokenCopy { narrowed: Some(CounterId::from_bytes([1; 32])), ..copy(1) };
     let all = [
         ReplayKey::of(&copy(1), &request("GET", "/a", "h", &["k"])),
         ReplayKey::of(&copy(2), &request("GET", "/a", "h", &["k"])),

@@ -244,7 +244,7 @@ async fn a_failed_call_is_given_back_and_a_refused_one_is_not() {
         ("1", false),
         ("2", true),
         ("3", false),
-        ("4", true),
+        ("4", false),
         ("5", false),
         ("8", false),
         ("12", true),

@@ -169,6 +169,38 @@ async fn an_upload_may_take_longer_than_an_answer() {
     assert_eq!(gate.settled(&credential).await, (0, 0, 1));
 }
 
+/// Nobody gets an answer for nothing by breaking off the upload that it did not wait for.
+#[tokio::test]
+async fn a_client_that_breaks_its_upload_under_an_answer_has_used_its_unit() {
+    let origin = Origin::start().await;
+    let gate = TestGate::with(vec![service(&origin)], patient()).await;
+    let credential = gate.buy("/ok").await;
+    let lines = format!("{}Transfer-Encoding: chunked\r\n", credential.line());
+    let mut stream = open(&gate, &head("POST", "/meanwhile", &lines)).await;
+    stream.write_all(b"2\r\nhi\r\n").await.expect("sent");
+    read_until(&mut stream, "HTTP/1.1 200 ").await;
+    stream.write_all(b"!\r\n").await.expect("sent");
+    let mut nowhere = tokio::io::sink();
+    let rest = tokio::io::copy(&mut stream, &mut nowhere);
+    let _ = tokio::time::timeout(PATIENCE, rest).await.expect("it is broken off");
+    assert_eq!(gate.settled(&credential).await, (0, 0, 1));
+}
+
+/// Nor by stalling it.
+#[tokio::test]
+async fn a_client_that_stalls_its_upload_under_an_answer_has_used_its_unit() {
+    let origin = Origin::start().await;
+    let gate = TestGate::with(vec![service(&origin)], quick()).await;
+    let credential = gate.buy("/ok").await;
+    let lines = format!("{}Content-Length: 5\r\n", credential.line());
+    let mut stream = open(&gate, &head("POST", "/meanwhile", &lines)).await;
+    stream.write_all(b"hi").await.expect("sent");
+    let mut nowhere = tokio::io::sink();
+    let rest = tokio::io::copy(&mut stream, &mut nowhere);
+    let _ = tokio::time::timeout(PATIENCE, rest).await.expect("it is broken off");
+    assert_eq!(gate.settled(&credential).await, (0, 0, 1));
+}
+
 /// Back-pressure: what the client does not read, the upstream cannot write.
 #[tokio::test]
 async fn a_slow_reader_slows_the_upstream() {

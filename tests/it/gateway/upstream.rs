@@ -163,6 +163,13 @@ impl Visit {
                 let _ = self.stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").await;
                 return;
             }
+            // An answer that does not wait for the request's body, and does not end.
+            if path == "/meanwhile" {
+                let start = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+                let _ = self.stream.write_all(start).await;
+                self.wait_for_end().await;
+                return;
+            }
             if !self.body(&head).await {
                 self.shared.note(|seen| seen.broken += 1);
                 return;
