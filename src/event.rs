@@ -165,6 +165,26 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The operator, or a rule of theirs, set out to move coins.
+    OperationBegun {
+        /// Its number.
+        operation: i64,
+        /// A stable word such as `send` or `open_channel`.
+        what: String,
+        /// What was asked for.
+        ask: Value,
+    },
+    /// It is known how such an operation stands.
+    OperationChanged {
+        /// Its number.
+        operation: i64,
+        /// What it does.
+        what: String,
+        /// `sent`, `done`, `failed` or `unclear`.
+        state: String,
+        /// What is known of it: a transaction, a channel, a reason.
+        outcome: Value,
+    },
     /// A channel waits for confirmations.
     ChannelPending {
         /// Which.

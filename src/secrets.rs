@@ -19,6 +19,7 @@ use crate::clock::Entropy;
 use crate::l402::MasterKeyFault;
 
 mod epochs;
+pub mod sealed;
 
 pub use epochs::{EpochFault, Epochs};
 
@@ -130,6 +131,11 @@ impl Secrets {
     /// The BIP 39 seed.
     pub fn seed(&self) -> &[u8; 64] {
         &self.seed
+    }
+
+    /// A key of this seed for one purpose, such as `backup/v1`: the words alone give it back.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        sealed::derive(&*self.seed, purpose)
     }
 
     /// The tokens' master keys; the newest epoch mints. Ask once: who changes the file has to be one.

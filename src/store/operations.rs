@@ -1,0 +1,262 @@
+//! Calls that move coins: each is one row, from before the node is asked until its outcome is known.
+//!
+//! Invariants (MONEY rule 14): a key names one operation for good, and one that asks for something else
+//! under it is refused; an operation that has ended never changes; nothing here asks the node.
+
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
+
+use super::page::Page;
+use super::rows::Stored;
+use super::{Ledger, StoreError, optional};
+use crate::event::Event;
+use crate::types::Timestamp;
+
+/// The longest key, in bytes.
+pub const LONGEST_OPERATION_KEY: usize = 255;
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// Noted; the node was perhaps asked, perhaps not.
+    Intended,
+    /// The node took it; its end comes later.
+    Sent,
+    /// It is done.
+    Done,
+    /// It is not done, and nothing moved.
+    Failed,
+    /// A crash hid what became of it: only a person, or what the node finds later, can tell.
+    Unclear,
+}
+
+impl OperationState {
+    /// As it is stored and shown.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OperationState::Intended => "intended",
+            OperationState::Sent => "sent",
+            OperationState::Done => "done",
+            OperationState::Failed => "failed",
+            OperationState::Unclear => "unclear",
+        }
+    }
+
+    /// Whether nothing more will happen to it.
+    pub const fn is_final(self) -> bool {
+        matches!(self, OperationState::Done | OperationState::Failed)
+    }
+
+    fn read(word: &str) -> Result<OperationState, StoreError> {
+        let states = [Self::Intended, Self::Sent, Self::Done, Self::Failed, Self::Unclear];
+        states
+            .into_iter()
+            .find(|state| state.word() == word)
+            .ok_or(StoreError::Corrupt("an operation in an unknown state"))
+    }
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRow {
+    /// Its number: rises, never reused.
+    pub id: i64,
+    /// The key that names it.
+    pub key: String,
+    /// What it does, a stable word such as `send` or `open_channel`.
+    pub kind: String,
+    /// What was asked for.
+    pub ask: Value,
+    /// Where it stands.
+    pub state: OperationState,
+    /// What is known of its outcome: a transaction, a channel, the reason of a failure.
+    pub outcome: Value,
+    /// When it was noted.
+    pub begun_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What became of noting an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BegunOperation {
+    /// It is new: do it.
+    New(i64),
+    /// It was begun before, for the same thing: do not do it again.
+    Known(OperationRow),
+    /// The key names an operation that asked for something else: do nothing.
+    Another(OperationRow),
+}
+
+impl Ledger {
+    /// Notes an operation before it is done.
+    ///
+    /// # Errors
+    /// When the disk fails; do nothing then.
+    pub async fn begin_operation(
+        &self,
+        key: &str,
+        kind: &str,
+        ask: Value,
+    ) -> Result<BegunOperation, StoreError> {
+        let (key, kind) = (key.to_owned(), kind.to_owned());
+        let work = move |page: &mut Page<'_>| {
+            if let Some(known) = by_key(page.connection, &key)? {
+                let same = known.kind == kind && known.ask == ask;
+                return Ok(if same { BegunOperation::Known(known) } else { BegunOperation::Another(known) });
+            }
+            let mut insert = page.connection.prepare_cached(
+                "INSERT INTO operations (key, kind, ask, state, outcome, begun_at)
+                 VALUES (?1, ?2, ?3, 'intended', 'null', ?4)",
+            )?;
+            insert.execute(params![key, kind, ask.to_string(), Stored(page.now)])?;
+            let operation = page.connection.last_insert_rowid();
+            page.log(&Event::OperationBegun { operation, what: kind, ask })?;
+            Ok(BegunOperation::New(operation))
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// Notes what became of an operation. One that has ended stays as it is; gives how it stands now.
+    ///
+    /// # Errors
+    /// When the disk fails, or there is no such operation.
+    pub async fn note_operation(
+        &self,
+        operation: i64,
+        state: OperationState,
+        outcome: Value,
+    ) -> Result<OperationRow, StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let missing = StoreError::Corrupt("an operation that was begun is missing");
+            let before = by_id(page.connection, operation)?.ok_or(missing)?;
+            if before.state.is_final() || (before.state == state && before.outcome == outcome) {
+                return Ok(before);
+            }
+            let ended_at = state.is_final().then_some(page.now);
+            let mut update = page.connection.prepare_cached(
+                "UPDATE operations SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1",
+            )?;
+            update.execute(params![operation, state.word(), outcome.to_string(), ended_at.map(Stored)])?;
+            let what = before.kind.clone();
+            let state_word = state.word().to_owned();
+            page.log(&Event::OperationChanged {
+                operation,
+                what,
+                state: state_word,
+                outcome: outcome.clone(),
+            })?;
+            Ok(OperationRow { state, outcome, ended_at, ..before })
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operation(&self, operation: i64) -> Result<Option<OperationRow>, StoreError> {
+        self.0.readers.read(move |connection| by_id(connection, operation)).await
+    }
+
+    /// The newest operations with a number below `before`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operations(&self, before: i64, limit: u32) -> Result<Vec<OperationRow>, StoreError> {
+        let sql = "SELECT * FROM operations WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+        self.0.readers.read(move |connection| many(connection, sql, params![before, limit])).await
+    }
+
+    /// The operations without an end, oldest first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn open_operations(&self) -> Result<Vec<OperationRow>, StoreError> {
+        let sql = "SELECT * FROM operations WHERE ended_at IS NULL ORDER BY id";
+        self.0.readers.read(move |connection| many(connection, sql, params![])).await
+    }
+}
+
+fn by_key(connection: &Connection, key: &str) -> Result<Option<OperationRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM operations WHERE key = ?1")?;
+    optional(query.query_row([key], read))?.transpose()
+}
+
+fn by_id(connection: &Connection, id: i64) -> Result<Option<OperationRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM operations WHERE id = ?1")?;
+    optional(query.query_row([id], read))?.transpose()
+}
+
+fn many(
+    connection: &Connection,
+    sql: &str,
+    of: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<OperationRow>, StoreError> {
+    let mut query = connection.prepare_cached(sql)?;
+    let rows = query.query_map(of, read)?;
+    rows.map(|row| row?).collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Result<OperationRow, StoreError>> {
+    let (ask, outcome): (String, String) = (row.get("ask")?, row.get("outcome")?);
+    let state: String = row.get("state")?;
+    let Stored(begun_at) = row.get("begun_at")?;
+    let ended_at: Option<Stored<Timestamp>> = row.get("ended_at")?;
+    let (id, key, kind) = (row.get("id")?, row.get("key")?, row.get("kind")?);
+    Ok((|| {
+        let json = |text: &str| {
+            serde_json::from_str(text).map_err(|_| StoreError::Corrupt("an operation that is not JSON"))
+        };
+        let ended_at = ended_at.map(|Stored(at)| at);
+        let (ask, outcome, state) = (json(&ask)?, json(&outcome)?, OperationState::read(&state)?);
+        Ok(OperationRow { id, key, kind, ask, state, outcome, begun_at, ended_at })
+    })())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::tests::{World, events};
+
+    #[tokio::test]
+    async fn a_key_names_one_operation_for_good() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let ask = json!({ "address": "bcrt1q", "amount_sat": 5 });
+        let BegunOperation::New(id) = ledger.begin_operation("a", "send", ask.clone()).await.unwrap() else {
+            panic!("it is new");
+        };
+        let BegunOperation::Known(row) = ledger.begin_operation("a", "send", ask.clone()).await.unwrap()
+        else {
+            panic!("it is known");
+        };
+        assert_eq!((row.id, row.state, row.ended_at), (id, OperationState::Intended, None));
+        for (kind, ask) in [("send", json!({ "amount_sat": 6 })), ("send_all", ask.clone())] {
+            let other = ledger.begin_operation("a", kind, ask).await.unwrap();
+            assert!(matches!(other, BegunOperation::Another(row) if row.id == id));
+        }
+        assert_eq!(ledger.open_operations().await.unwrap().len(), 1);
+        let sent = ledger.note_operation(id, OperationState::Sent, json!({ "txid": "x" })).await.unwrap();
+        assert_eq!((sent.state, sent.ended_at), (OperationState::Sent, None));
+        let done = ledger.note_operation(id, OperationState::Done, json!({ "txid": "x" })).await.unwrap();
+        assert!(done.state.is_final() && done.ended_at.is_some());
+        let late = ledger.note_operation(id, OperationState::Failed, json!("no")).await.unwrap();
+        assert_eq!(late, done, "an end is an end");
+        assert!(ledger.open_operations().await.unwrap().is_empty());
+        assert_eq!(ledger.operation(id).await.unwrap(), Some(done.clone()));
+        assert_eq!(ledger.operations(i64::MAX, 10).await.unwrap(), [done]);
+        assert!(ledger.note_operation(99, OperationState::Done, Value::Null).await.is_err());
+        let told = events(&ledger).await;
+        let states: Vec<_> = told
+            .iter()
+            .filter_map(|event| match event {
+                Event::OperationChanged { state, .. } => Some(state.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(states, ["sent", "done"]);
+    }
+}
