@@ -24,6 +24,7 @@ mod held;
 mod identifier;
 mod keyring;
 mod keys;
+mod minted;
 mod narrowing;
 mod received;
 mod refusal;
@@ -40,12 +41,13 @@ pub use held::{Caveat, Conditions, Held, NotHeld, NotNarrowed};
 pub use identifier::{Identifier, NotAnIdentifier};
 pub use keyring::Keyring;
 pub use keys::{BrowserKey, MasterKeyFault, MasterKeys};
+pub use minted::minted;
 pub use narrowing::{UnknownCaveats, Use};
 pub use received::{NoChallenge, ReceivedChallenge, authorization, parse_challenge};
 pub use refusal::Refusal;
 pub use sold::{NotQuotable, Quoted, Sold};
 pub use token::{NoMasterKey, Token};
-pub use verify::{Verified, looks_paid, minted, verify};
+pub use verify::{Verified, looks_paid, verify};
 pub use wire::{MAX_CAVEATS, MAX_MACAROON_BYTES};
 
 /// A target of `log` that may carry signatures: a subscriber has to turn it off at every level.

@@ -5,11 +5,11 @@
 use super::credential::Presented;
 use super::identifier::Identifier;
 use super::keys::MasterKeys;
+use super::minted::Minted;
 use super::narrowing::{Narrowed, UnknownCaveats};
 use super::refusal::Refusal;
 use super::sold::Sold;
 use super::verify::{Verified, proof};
-use super::wire::Unverified;
 use crate::types::{Limit, Timestamp};
 
 /// A token of ours, paid for or not.
@@ -49,13 +49,9 @@ pub fn examine(
     presented: &Presented,
     unknown: UnknownCaveats,
 ) -> Result<Examined, Refusal> {
-    let macaroon = Unverified::read(&presented.macaroon)?;
-    let identifier = Identifier::parse(&macaroon.identifier).map_err(|_| Refusal::UnknownIdentifier)?;
-    let root_key = keys.root_key(&identifier).ok_or(Refusal::UnknownEpoch)?;
-    let seals = macaroon.check(&root_key)?;
-    let (sold, appended) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
-    let narrowed = Narrowed::read(&sold, appended, &seals[Sold::CAVEATS..], unknown)?;
-    let paid = match proof(keys, &identifier, presented.preimage.iter().chain(&narrowed.preimages)) {
+    let minted = Minted::prove(keys, presented)?;
+    let narrowed = minted.narrowed(unknown)?;
+    let paid = match proof(keys, &minted.identifier, presented.preimage.iter().chain(&narrowed.preimages)) {
         Ok(_) => true,
         Err(Refusal::PreimageMissing) => false,
         Err(refusal) => return Err(refusal),
@@ -63,5 +59,6 @@ pub fn examine(
     let scope = narrowed.scope().map(str::to_owned);
     let methods = narrowed.methods().map(|methods| methods.iter().map(|&one| one.to_owned()).collect());
     let Narrowed { expires_at, limits, .. } = narrowed;
+    let Minted { identifier, sold, .. } = minted;
     Ok(Examined { identifier, sold, expires_at, limits, scope, methods, paid })
 }

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use super::credential::{Presented, presented};
 use super::identifier::Identifier;
 use super::keys::MasterKeys;
+use super::minted::Minted;
 use super::narrowing::{Narrowed, UnknownCaveats, Use};
 use super::refusal::Refusal;
 use super::seal::Seal;
@@ -43,16 +44,13 @@ pub fn verify(
     how: &Use<'_>,
     unknown: UnknownCaveats,
 ) -> Result<Verified, Refusal> {
-    let macaroon = Unverified::read(&presented.macaroon)?;
-    let identifier = Identifier::parse(&macaroon.identifier).map_err(|_| Refusal::UnknownIdentifier)?;
-    let root_key = keys.root_key(&identifier).ok_or(Refusal::UnknownEpoch)?;
-    let seals = macaroon.check(&root_key)?;
-    let (sold, appended) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
-    let narrowed = Narrowed::read(&sold, appended, &seals[Sold::CAVEATS..], unknown)?;
-    let preimage = proof(keys, &identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
+    let minted = Minted::prove(keys, presented)?;
+    let narrowed = minted.narrowed(unknown)?;
+    let preimage = proof(keys, &minted.identifier, presented.preimage.iter().chain(&narrowed.preimages))?;
     narrowed.holds(how)?;
     let Narrowed { expires_at, limits, .. } = narrowed;
-    let narrowed = seals[Sold::CAVEATS..].last().map(Seal::counter);
+    let narrowed = minted.last_appended().map(Seal::counter);
+    let Minted { identifier, sold, .. } = minted;
     let copy = TokenCopy { payment_hash: identifier.payment_hash, narrowed };
     Ok(Verified { identifier, preimage, sold, expires_at, limits, copy })
 }
@@ -74,20 +72,6 @@ fn brings_its_preimage(keys: &MasterKeys, presented: &Presented) -> bool {
     };
     let appended: Vec<Preimage> = macaroon.caveats.iter().filter_map(caveat).collect();
     proof(keys, &identifier, presented.preimage.iter().chain(&appended)).is_ok()
-}
-
-/// Verifies that we minted a token, whoever holds it, and reads what it sells. It says nothing of a
-/// payment.
-///
-/// # Errors
-/// The first reason why it is not one of ours.
-pub fn minted(keys: &MasterKeys, presented: &Presented) -> Result<(Identifier, Sold), Refusal> {
-    let macaroon = Unverified::read(&presented.macaroon)?;
-    let identifier = Identifier::parse(&macaroon.identifier).map_err(|_| Refusal::UnknownIdentifier)?;
-    let root_key = keys.root_key(&identifier).ok_or(Refusal::UnknownEpoch)?;
-    macaroon.check(&root_key)?;
-    let (sold, _) = Sold::read(&macaroon.caveats).ok_or(Refusal::UnknownTerms)?;
-    Ok((identifier, sold))
 }
 
 /// The preimage, when there is one and every one that was given opens the payment hash or stands for
