@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::routing::{delete, get, post};
+use http::StatusCode;
 
 use crate::store::StoreError;
 use crate::web::{Operator, Problem};
@@ -73,6 +74,9 @@ pub fn router() -> Router<Arc<Operator>> {
 
 /// The ledger failed: the cause goes to the log, the caller learns that it was not their doing.
 fn ledger_fault(error: StoreError) -> Problem {
+    if matches!(error, StoreError::Parked) {
+        return Problem::new(StatusCode::CONFLICT, "payouts_parked", format!("Nothing was sent: {error}."));
+    }
     tracing::error!(%error, "the ledger could not answer the admin API");
     Problem::internal()
 }

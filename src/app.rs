@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::backup::Witness;
 use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::custody::{Custody, CustodyLimits};
@@ -72,6 +73,7 @@ pub struct Appliance {
     admin: SocketAddr,
     claim: Option<String>,
     admin_key: PathBuf,
+    witness: Witness,
     ending: Ending,
     stop_streams: CancellationToken,
     stop_custody: CancellationToken,
@@ -157,6 +159,7 @@ impl Appliance {
             admin,
             claim,
             admin_key: dir.join("admin.key"),
+            witness: Witness::of(&dir),
             ending: ending.clone(),
             stop_streams,
             stop_custody: CancellationToken::new(),
@@ -186,6 +189,8 @@ impl Appliance {
         if !ground.clean {
             appliance.node_tasks.spawn(ground::audit_after_crash(ground.ledger.clone()));
         }
+        let (witness, stop) = (appliance.witness.clone(), appliance.stop_events.clone());
+        appliance.node_tasks.spawn(witness.keep(ground.ledger.clone(), stop));
         appliance.start_node(node, recent);
         Ok(appliance)
     }
@@ -281,6 +286,9 @@ impl Appliance {
         self.node_tasks.wait().await;
         if let Err(error) = self.ledger.log(Event::Stopped).await {
             tracing::warn!(%error, "the stop could not be logged");
+        }
+        if let Err(error) = self.witness.note(&self.ledger).await {
+            tracing::warn!(%error, "how far the ledger is could not be noted beside it");
         }
         if let Err(error) = self.ledger.close().await {
             tracing::error!(%error, "the ledger was not closed in order");

@@ -13,6 +13,8 @@ use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 pub struct LoggedEvent {
     /// Position in the log: rises, never reused.
     pub id: i64,
+    /// The ledger's life in which it was written: in a restored ledger numbers come again.
+    pub generation: u64,
     /// When it was written.
     pub at: Timestamp,
     /// What happened.
@@ -141,6 +143,44 @@ pub enum Event {
         tokens: u64,
         /// What their buyers could still have used, of what they paid.
         unearned_msat: u64,
+    },
+    /// Another copy of the ledger took its place: what happened after that copy is not in it.
+    GenerationBegun {
+        /// Stable word for why, such as `restored`.
+        why: String,
+        /// Tokens of key epochs below this one are refused until they are honoured.
+        doubtful_below_epoch: u32,
+    },
+    /// A token came whose use the restored ledger cannot prove. Told once for each.
+    TokenDoubted {
+        /// Its payment.
+        payment_hash: PaymentHash,
+        /// Whose.
+        service: Name,
+    },
+    /// The operator takes such a token to be good.
+    TokenHonoured {
+        /// Its payment.
+        payment_hash: PaymentHash,
+    },
+    /// The operator takes all such tokens to be good.
+    AllTokensHonoured {
+        /// Those of key epochs below this one.
+        below_epoch: u32,
+    },
+    /// The operator lets coins be sent again after a restore.
+    PayoutsReleased,
+    /// A backup of the ledger was made and opened again.
+    BackupMade {
+        /// Its file's name.
+        file: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// No backup could be made.
+    BackupFailed {
+        /// Why.
+        reason: String,
     },
     /// The node sent a payment that the ledger knew nothing of.
     UnknownPaymentSent {

@@ -20,6 +20,7 @@
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
 //! | 2 | [`throttle`] | who asks too often, and who is too slow |
+//! | 3 | [`backup`] | copies of the ledger that can be proved, and what must not follow from bringing one back |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
@@ -44,6 +45,7 @@
 pub mod agent;
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod catalog;
 pub mod checkout;
 pub mod cli;

@@ -12,6 +12,7 @@ mod deliveries;
 mod epochs;
 mod error;
 mod flaw;
+mod generations;
 mod grants;
 mod holds;
 mod hours;
@@ -63,6 +64,7 @@ pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]
 pub use flaw::Flaw;
+pub use generations::{Doubt, Found, Generation, Marks, NewGeneration};
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};
 pub use incoming::{Credit, PaymentRow, PaymentState};
@@ -126,7 +128,19 @@ impl Ledger {
     /// # Errors
     /// When the file cannot be used, is another program's, or a newer version wrote it.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<(Ledger, Opened), StoreError> {
-        Ledger::open_flawed(path, clock, Flaw::None)
+        Ledger::begin(path, clock, Flaw::None, None)
+    }
+
+    /// [`Ledger::open`] where another copy of the ledger was before: a new life begins.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_anew(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        anew: NewGeneration,
+    ) -> Result<(Ledger, Opened), StoreError> {
+        Ledger::begin(path, clock, Flaw::None, Some(anew))
     }
 
     /// [`Ledger::open`] with a fault, for tests that show that they would find it.
@@ -139,6 +153,15 @@ impl Ledger {
         clock: Arc<dyn Clock>,
         flaw: Flaw,
     ) -> Result<(Ledger, Opened), StoreError> {
+        Ledger::begin(path, clock, flaw, None)
+    }
+
+    fn begin(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        flaw: Flaw,
+        anew: Option<NewGeneration>,
+    ) -> Result<(Ledger, Opened), StoreError> {
         let mut connection = schema::open(path)?;
         if flaw.is(Flaw::NeverSyncs) {
             connection.pragma_update(None, "synchronous", "OFF")?;
@@ -149,6 +172,9 @@ impl Ledger {
         let clean = schema::take_clean_mark(&opening)?;
         let run = schema::next_run(&opening)?;
         let mut page = Page::new(&opening, clock.now(), run);
+        if let Some(anew) = &anew {
+            generations::begin(&page, anew)?;
+        }
         let (crash_restored, crash_charged) =
             if flaw.is(Flaw::ForgetsHolds) { (0, 0) } else { holds::resolve_crashed(&mut page)? };
         sweep::sweep(&mut page)?;

@@ -1,7 +1,8 @@
 //! `GET /api/v1/events`: the ledger's log as server-sent events.
 //!
 //! The log is the truth and the watch only wakes: a reader that was away names the last id it saw
-//! (`Last-Event-ID`, or `?after=`) and gets every row after it. Without one it starts at the end.
+//! (`Last-Event-ID`, or `?after=`) and gets every row after it. Without one it starts at the end. An id is
+//! the ledger's life and the event's number, such as `1.42`: in a restored ledger numbers come again.
 //!
 //! A charged request is no event, for there are too many of them. When only the sums moved, a frame of
 //! the type `sums` without a number says so, now and then: whoever shows them reads them again.
@@ -18,8 +19,9 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::bad_query;
+use super::{bad_query, ledger_fault};
 use crate::event::LoggedEvent;
+use crate::store::Generation;
 use crate::web::keys::Scope;
 use crate::web::{Caller, MayRead, Operator, Problem};
 
@@ -61,13 +63,15 @@ pub(super) async fn stream(
     })?;
     let mut wake = op.parts.ledger.watch();
     let newest = *wake.borrow_and_update();
-    let last =
-        match headers.get("last-event-id") {
-            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let last = match headers.get("last-event-id") {
+        Some(value) => {
+            let seen = value.to_str().ok().and_then(seen).ok_or_else(|| {
                 Problem::bad_request("bad_event_id", "Last-Event-ID is not an event's number.")
-            })?,
-            None => from.after.unwrap_or(newest),
-        };
+            })?;
+            after(seen, &op.parts.ledger.generations().await.map_err(ledger_fault)?)
+        }
+        None => from.after.unwrap_or(newest),
+    };
     let reader = Reader { op, caller, wake, last, woken: false, _permit: permit };
     let frames = stream::unfold(reader, next_batch).flat_map(stream::iter);
     Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -112,7 +116,23 @@ async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>
     }
 }
 
+/// What a client says that it saw last: the ledger's life and the number, as `2.1234`; a number alone is of
+/// the first.
+fn seen(text: &str) -> Option<(u64, i64)> {
+    match text.split_once('.') {
+        Some((generation, number)) => Some((generation.parse().ok()?, number.parse().ok()?)),
+        None => Some((1, text.parse().ok()?)),
+    }
+}
+
+/// Where the log goes on for it. What it saw of a life whose end a restored copy does not have is not counted
+/// against the next one, whose numbers are the same.
+fn after((generation, number): (u64, i64), lives: &[Generation]) -> i64 {
+    let next = lives.iter().find(|life| life.generation > generation);
+    next.map_or(number, |next| number.min(next.first_event.saturating_sub(1)))
+}
+
 fn frame(row: &LoggedEvent) -> Frame {
     let data = serde_json::to_string(row).expect("an event is plain strings and numbers");
-    Frame::default().id(row.id.to_string()).data(data)
+    Frame::default().id(format!("{}.{}", row.generation, row.id)).data(data)
 }

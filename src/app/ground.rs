@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use crate::backup;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::event::Event;
 use crate::secrets::{self, Epochs, Secrets};
@@ -30,7 +31,7 @@ impl Ground {
         let epochs = Arc::new(secrets.epochs()?);
         let ledger_path = dir.join("ledger.db");
         let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);
-        let (ledger, opened) = Ledger::open(&ledger_path, Arc::clone(&clock))?;
+        let (ledger, opened) = backup::open_ledger(&dir, &epochs, Arc::clone(&clock), entropy.as_ref())?;
         if !opened.clean {
             tracing::warn!(
                 given_back = opened.crash_restored,

@@ -251,6 +251,7 @@ fn verdict(seen: &Examined, sale: &Sale, standing: &Standing, limits: &[Counter]
         return is(refused);
     }
     match grant.hold(&draw, now) {
+        Ok(_) if standing.doubtful => is(ReserveRefused::Restored),
         Ok(_) => of("open", "open", &"The token is good."),
         Err(refused) => is(refused),
     }

@@ -106,6 +106,12 @@ pub enum ReserveRefused {
     /// A granted token that the ledger does not know.
     #[error("the token was not granted by this ledger")]
     NotGranted,
+    /// The ledger was restored from a copy that cannot tell what was used of the token since (MONEY rule 10).
+    #[error(
+        "the seller's ledger was restored from a copy that cannot tell what was used of this token since: ask \
+         the seller to honour it"
+    )]
+    Restored,
     /// A holder limited the requests of this copy of the token, and they were made.
     #[error("the token was limited by a holder to so many uses, and they were made")]
     UsesExhausted,
@@ -138,6 +144,7 @@ impl ReserveRefused {
             ReserveRefused::RestoresExhausted => "restores_exhausted",
             ReserveRefused::TermsDiffer => "terms_differ",
             ReserveRefused::NotGranted => "not_granted",
+            ReserveRefused::Restored => "restored_ledger",
             ReserveRefused::UsesExhausted => "uses_exhausted",
             ReserveRefused::BudgetExhausted { .. } => "budget_exhausted",
             ReserveRefused::TooManyBudgets => "too_many_budgets",

@@ -94,6 +94,7 @@ impl PayError {
             PayError::OverBudget(OverBudget::Payment { .. }) => "over_payment_limit",
             PayError::OverBudget(OverBudget::Day { .. }) => "over_day_limit",
             PayError::AnothersPayment => "already_paid",
+            PayError::Store(StoreError::Parked) => "payouts_parked",
             PayError::Store(_) => "ledger_unavailable",
         }
     }

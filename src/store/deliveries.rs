@@ -7,6 +7,7 @@ use std::fmt;
 
 use rusqlite::{Connection, Row, params};
 
+use super::generations::Lives;
 use super::page::Page;
 use super::rows::{Stored, column};
 use super::webhooks::disable;
@@ -82,6 +83,8 @@ pub struct WaitingDelivery {
     pub topic: String,
     /// The event's number.
     pub event: i64,
+    /// The ledger's life in which it happened: numbers come again in the next.
+    pub generation: u64,
     /// When it happened.
     pub at: Timestamp,
     /// The event in JSON, as the log has it.
@@ -144,7 +147,9 @@ impl Ledger {
                  FROM deliveries d JOIN webhooks w ON w.id = d.webhook JOIN events e ON e.id = d.event
                  WHERE d.webhook = ?1 AND d.state = 'waiting' ORDER BY d.next_at, d.id LIMIT ?2",
             )?;
-            Ok(query.query_map(params![webhook, limit], read_waiting)?.collect::<Result<_, _>>()?)
+            let lives = Lives::read(connection)?;
+            let rows = query.query_map(params![webhook, limit], |row| read_waiting(row, &lives))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         };
         self.0.readers.read(work).await
     }
@@ -248,13 +253,15 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     })
 }
 
-fn read_waiting(row: &Row<'_>) -> rusqlite::Result<WaitingDelivery> {
+fn read_waiting(row: &Row<'_>, lives: &Lives) -> rusqlite::Result<WaitingDelivery> {
+    let event = row.get("event")?;
     Ok(WaitingDelivery {
         id: row.get("id")?,
         attempts: row.get("attempts")?,
         next_at: column(row, "next_at")?,
         topic: row.get("topic")?,
-        event: row.get("event")?,
+        event,
+        generation: lives.of(event),
         at: column(row, "at")?,
         body: row.get("body")?,
         url: row.get("url")?,

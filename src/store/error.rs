@@ -42,6 +42,12 @@ pub enum StoreError {
     /// More requests are in flight than the ledger keeps places for.
     #[error("too many requests are in flight")]
     Busy,
+    /// The ledger was restored from a copy, and the operator has not said yet that coins may be sent.
+    #[error(
+        "the ledger was restored from a copy, and what it sent since is not known: nothing is sent until you run \
+         `tollhouse backup release-payouts`"
+    )]
+    Parked,
     /// The ledger is being closed.
     #[error("the ledger is closed")]
     Closed,

@@ -21,7 +21,7 @@ use super::recall::Recall;
 use super::rows::{Stored, column, name_id};
 use super::spends::{Charge, Spend};
 use super::writer::Place;
-use super::{Flaw, Ledger, StoreError, counters, grants, optional, spends};
+use super::{Flaw, Ledger, StoreError, counters, generations, grants, optional, spends};
 use crate::event::Event;
 use crate::ledger::{
     Draw, Ending, Grant, NoSuchUnit, Outcome, ReserveRefused, RestoreReason, Room, Sale, Taken, Weight,
@@ -259,6 +259,14 @@ fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, Re
         Ok(allowed) => allowed,
         Err(refused) => return Ok(Err(refused)),
     };
+    // What the copy takes to be good and cannot prove is not touched, nor made.
+    if generations::is_doubtful(page.connection, sale)? {
+        let mut looked = found.as_ref().map_or_else(|| Grant::of(sale), |row| row.grant);
+        if looked.hold(&Draw { most, limits: Vec::new(), ..draw.clone() }, page.now).is_ok() {
+            generations::note(page, sale)?;
+            return Ok(Err(ReserveRefused::Restored));
+        }
+    }
     if found.is_none() {
         grants::redeem(page, sale)?;
         found = grants::find(page.connection, sale.payment_hash)?;

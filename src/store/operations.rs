@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, optional};
+use super::{Ledger, StoreError, generations, optional};
 use crate::event::Event;
 use crate::types::Timestamp;
 
@@ -92,7 +92,7 @@ impl Ledger {
     /// Notes an operation before it is done.
     ///
     /// # Errors
-    /// When the disk fails; do nothing then.
+    /// When the disk fails, or sending is parked after a restore; do nothing then.
     pub async fn begin_operation(
         &self,
         key: &str,
@@ -105,6 +105,7 @@ impl Ledger {
                 let same = known.kind == kind && known.ask == ask;
                 return Ok(if same { BegunOperation::Known(known) } else { BegunOperation::Another(known) });
             }
+            generations::may_send(page)?;
             let mut insert = page.connection.prepare_cached(
                 "INSERT INTO operations (key, kind, ask, state, outcome, begun_at)
                  VALUES (?1, ?2, ?3, 'intended', 'null', ?4)",

@@ -6,7 +6,7 @@ use super::budgets::{self, OverBudget};
 use super::page::Page;
 use super::rows::{Stored, column};
 
-use super::{Ledger, StoreError, optional};
+use super::{Ledger, StoreError, generations, optional};
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -95,7 +95,7 @@ impl Ledger {
     /// Notes an intent, on disk when this returns. A failed payment may be intended anew.
     ///
     /// # Errors
-    /// When the disk fails: then do not send.
+    /// When the disk fails, or sending is parked after a restore: then do not send.
     pub async fn intend(&self, intent: Intent) -> Result<Intended, StoreError> {
         self.0.writer.call(move |page| intend_on(page, &intent)).await
     }
@@ -143,6 +143,7 @@ fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
     {
         return Ok(Intended::Existing(row));
     }
+    generations::may_send(page)?;
     let max_fee = match intent.wallet {
         Some(key) => match budgets::allowed_fee(page, key, intent.amount, intent.max_fee)? {
             Ok(fee) => fee,

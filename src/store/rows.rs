@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
+use super::generations::Lives;
 use super::plan::asked;
 use super::{StoreError, optional};
 use crate::event::{Event, LoggedEvent};
@@ -141,6 +142,7 @@ pub(super) fn events_after(
     limit: u32,
 ) -> Result<Vec<LoggedEvent>, StoreError> {
     let mut query = asked(connection, "SELECT id, at, body FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let lives = Lives::read(connection)?;
     let rows = query.query_map(params![id, limit], |row| {
         Ok((row.get::<_, i64>("id")?, column::<Timestamp>(row, "at")?, row.get::<_, String>("body")?))
     })?;
@@ -148,7 +150,7 @@ pub(super) fn events_after(
         let (id, at, body) = row?;
         let event =
             serde_json::from_str(&body).map_err(|_| StoreError::Corrupt("an event of an unknown kind"))?;
-        Ok(LoggedEvent { id, at, event })
+        Ok(LoggedEvent { id, generation: lives.of(id), at, event })
     })
     .collect()
 }

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::plan::asked;
 use super::rows::Stored;
-use super::{CounterRow, Ledger, StoreError, counters, grants};
+use super::{CounterRow, Ledger, StoreError, counters, generations, grants};
 use crate::ledger::{Grant, Sale};
 use crate::types::{Kind, PaymentHash};
 
@@ -19,6 +19,8 @@ pub struct Standing {
     pub received: bool,
     /// Another token was redeemed for its payment, or it says that it was granted and was not.
     pub stranger: bool,
+    /// The ledger was restored from a copy that cannot prove what is left of it.
+    pub doubtful: bool,
 }
 
 impl Ledger {
@@ -44,6 +46,7 @@ fn standing(connection: &Connection, sale: &Sale) -> Result<Standing, StoreError
         counters: counters::list(connection, hash)?,
         received: is_there(connection, "SELECT 1 FROM payments WHERE payment_hash = ?1", hash)?,
         stranger,
+        doubtful: generations::is_doubtful(connection, sale)?,
     })
 }
 

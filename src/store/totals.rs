@@ -33,12 +33,12 @@ macro_rules! totals {
                 Totals { $($name: self.$name.saturating_sub(other.$name),)* }
             }
 
-            /// Adds the sums to the stored ones, and raises the high-water time to `now`.
+            /// Adds the sums to the stored ones, counts one step, and raises the high-water time to `now`.
             pub(super) fn store(self, connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
                 const ADD: &str = concat!(
                     "UPDATE totals SET ",
                     $(stringify!($name), " = ", stringify!($name), " + :", stringify!($name), ", ",)*
-                    "high_water_ms = max(high_water_ms, :now)"
+                    "steps = steps + 1, high_water_ms = max(high_water_ms, :now)"
                 );
                 let now = i64::try_from(now.millis()).unwrap_or(i64::MAX);
                 let values: &[(&str, &dyn ToSql)] =

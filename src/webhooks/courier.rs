@@ -125,7 +125,8 @@ impl Webhooks {
     /// Tries one delivery and notes how it went; gives its number.
     async fn deliver(&self, delivery: WaitingDelivery) -> i64 {
         let id = delivery.id;
-        let message = Message::of_event(delivery.event, delivery.at, &delivery.topic, &delivery.body);
+        let number = (delivery.generation, delivery.event);
+        let message = Message::of_event(number, delivery.at, &delivery.topic, &delivery.body);
         let reach = Reach::allowing(delivery.allow_private);
         let secret = WebhookSecret::from_bytes(delivery.secret);
         let sent = self.send(&message, &delivery.url, reach, &secret).await;

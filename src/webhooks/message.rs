@@ -23,12 +23,19 @@ pub(super) struct Message {
 
 impl Message {
     /// An event of the log, whose JSON is `logged`. The number alone could come again after an old ledger was
-    /// restored; with its moment it does not.
-    pub(super) fn of_event(number: i64, at: Timestamp, topic: &str, logged: &str) -> Message {
+    /// restored; with the ledger's life, and its moment, it does not.
+    pub(super) fn of_event(
+        (generation, number): (u64, i64),
+        at: Timestamp,
+        topic: &str,
+        logged: &str,
+    ) -> Message {
         let mut data: Map<String, Value> = serde_json::from_str(logged).unwrap_or_default();
         data.remove("kind");
         data.insert("event_id".to_owned(), number.into());
-        Message { id: format!("evt_{number}_{}", at.millis()), body: body(topic, at, Value::Object(data)) }
+        data.insert("generation".to_owned(), generation.into());
+        let id = format!("evt_{generation}_{number}_{}", at.millis());
+        Message { id, body: body(topic, at, Value::Object(data)) }
     }
 
     /// What the operator has sent to see whether it arrives; `nonce` makes it a new message.
@@ -80,15 +87,19 @@ mod tests {
     fn an_event_is_told_in_the_standard_s_shape() {
         let at = Timestamp::from_millis(1_760_000_000_123);
         let logged = r#"{"kind":"payment_received","payment_hash":"ab","amount_msat":5000,"service":null}"#;
-        let message = Message::of_event(42, at, "payment.received", logged);
-        assert_eq!(message.id, "evt_42_1760000000123");
+        let message = Message::of_event((3, 42), at, "payment.received", logged);
+        assert_eq!(message.id, "evt_3_42_1760000000123");
         let told: Value = serde_json::from_str(&message.body).unwrap();
         let wanted = json!({
             "type": "payment.received",
             "timestamp": "2025-10-09T08:53:20.123Z",
-            "data": { "event_id": 42, "payment_hash": "ab", "amount_msat": 5000, "service": null },
+            "data": { "event_id": 42, "generation": 3, "payment_hash": "ab", "amount_msat": 5000, "service": null },
         });
         assert_eq!(told, wanted);
-        assert_eq!(Message::of_event(42, at, "payment.received", logged), message, "each try says the same");
+        assert_eq!(
+            Message::of_event((3, 42), at, "payment.received", logged),
+            message,
+            "each try says the same"
+        );
     }
 }

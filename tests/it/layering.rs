@@ -9,7 +9,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (0, &["types", "clock", "moment"]),
     (1, &["l402", "payment_auth", "pricing", "ledger", "event", "request", "ports"]),
     (2, &["catalog", "store", "egress", "secrets", "throttle"]),
-    (3, &["node", "vault", "rates", "storefront"]),
+    (3, &["backup", "node", "vault", "rates", "storefront"]),
     (4, &["gate", "payments", "webhooks"]),
     (5, &["metering"]),
     (6, &["checkout", "custody"]),

@@ -13,3 +13,31 @@ CREATE TABLE operations (
     CHECK ((state IN ('done', 'failed')) = (ended_at IS NOT NULL))
 ) STRICT;
 CREATE INDEX operations_open ON operations (id) WHERE ended_at IS NULL;
+
+-- Transactions that changed something: a copy of the file has fewer than the file has later.
+ALTER TABLE totals ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+-- The lives of this ledger (MONEY rule 10). A new one begins where an older copy took the ledger's place: what
+-- happened after that copy is not in it, and numbers of events come again.
+CREATE TABLE generations (
+    generation     INTEGER PRIMARY KEY,
+    first_event    INTEGER NOT NULL,
+    begun_at       INTEGER NOT NULL,
+    why            TEXT NOT NULL,
+    -- Tokens of key epochs below this one are refused until they are honoured; 0 when none is.
+    doubtful_below INTEGER NOT NULL,
+    -- Nothing is sent until the operator says so.
+    parked         INTEGER NOT NULL CHECK (parked IN (0, 1))
+) STRICT;
+INSERT INTO generations VALUES (1, 1, 0, 'first', 0, 0);
+-- Tokens that were refused because of that, when they came, and those that the operator honours.
+CREATE TABLE doubts (
+    payment_hash BLOB PRIMARY KEY CHECK (length(payment_hash) = 32),
+    service      INTEGER REFERENCES names (id),
+    route        INTEGER REFERENCES names (id),
+    kind         TEXT,
+    units        INTEGER,
+    price_msat   INTEGER,
+    presented_at INTEGER,
+    honoured_at  INTEGER,
+    CHECK (presented_at IS NOT NULL OR honoured_at IS NOT NULL)
+) STRICT, WITHOUT ROWID;
