@@ -1,4 +1,4 @@
-//! The operator's pages: claim, login, and Home, rendered on the server.
+//! The operator's pages: rendered on the server.
 //!
 //! The pages work without JavaScript; with it, the numbers on Home follow the event log.
 
@@ -12,16 +12,23 @@ use http::StatusCode;
 
 use crate::web::{Operator, Problem};
 
+mod chart;
 mod entry;
 mod figures;
 mod home;
 mod live;
+mod payment;
+mod payment_line;
+mod revenue;
+mod shell;
 
 /// The pages' addresses.
 pub fn router() -> Router<Arc<Operator>> {
     Router::new()
         .route("/", get(home::page))
         .route("/live", get(home::part))
+        .route("/revenue", get(revenue::page))
+        .route("/payments/{payment_hash}", get(payment::page))
         .route("/login", get(entry::login_page).post(entry::login))
         .route("/logout", post(entry::logout))
         .route("/claim", get(entry::claim_page).post(entry::claim))

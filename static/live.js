@@ -23,7 +23,7 @@
     if (busy) { again = true; return; }
     busy = true;
     try {
-      const answer = await fetch("/live", { headers: { Accept: "text/html" } });
+      const answer = await fetch(live.dataset.part, { headers: { Accept: "text/html" } });
       if (answer.redirected) { location.assign("/login"); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const before = hashes();

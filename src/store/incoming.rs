@@ -1,6 +1,6 @@
 //! Payments that arrived: one credit a hash, whatever is told twice.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::page::Page;
 use super::plan::asked;
@@ -137,6 +137,18 @@ impl Ledger {
     pub async fn payments(&self, limit: u32, before: Option<i64>) -> Result<Vec<PaymentRow>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
         self.0.readers.read(move |connection| list(connection, limit, before)).await
+    }
+
+    /// One payment, once it is credited.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn payment(&self, payment_hash: PaymentHash) -> Result<Option<PaymentRow>, StoreError> {
+        let work = move |connection: &Connection| {
+            let mut query = connection.prepare_cached(&format!("{NAMED} WHERE p.payment_hash = ?1"))?;
+            optional(query.query_row([Stored(payment_hash)], |row| read(connection, row)))?.transpose()
+        };
+        self.0.readers.read(work).await
     }
 }
 
@@ -281,36 +293,38 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
     Ok(!known)
 }
 
+/// Payments with their names and the number of their grant.
+const NAMED: &str = "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id
+    FROM payments p LEFT JOIN grants g ON g.payment_hash = p.payment_hash
+         LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route";
+
 fn list(connection: &Connection, limit: u32, before: i64) -> Result<Vec<PaymentRow>, StoreError> {
-    let mut query = asked(
-        connection,
-        "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id
-         FROM payments p LEFT JOIN grants g ON g.payment_hash = p.payment_hash
-              LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route
-         WHERE p.id < ?1 ORDER BY p.id DESC LIMIT ?2",
-    )?;
-    let mut rows = query.query(params![before, limit])?;
-    let mut payments = Vec::new();
-    while let Some(row) = rows.next()? {
-        let grant = match row.get::<_, Option<i64>>("grant_id")? {
-            Some(id) => grants::by_id(connection, id)?,
-            None => None,
-        };
-        let amount = column(row, "amount_msat")?;
-        payments.push(PaymentRow {
-            id: row.get("id")?,
-            payment_hash: column(row, "payment_hash")?,
-            amount,
-            received_at: column(row, "received_at")?,
-            service: column_or_none(row, "service_name")?,
-            route: column_or_none(row, "route_name")?,
-            kind: column_or_none(row, "kind")?,
-            quote: row.get("quote")?,
-            over: beyond(amount, column_or_none(row, "asked_msat")?),
-            late: row.get("late")?,
-            surplus: column(row, "surplus_msat")?,
-            state: grant.map_or(PaymentState::Unredeemed, |row| row.state()),
-        });
-    }
-    Ok(payments)
+    let mut query = asked(connection, &format!("{NAMED} WHERE p.id < ?1 ORDER BY p.id DESC LIMIT ?2"))?;
+    let rows = query.query_map(params![before, limit], |row| read(connection, row))?;
+    rows.map(|row| row?).collect()
+}
+
+fn read(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<PaymentRow, StoreError>> {
+    let grant = match row.get::<_, Option<i64>>("grant_id")? {
+        Some(id) => match grants::by_id(connection, id) {
+            Ok(grant) => grant,
+            Err(error) => return Ok(Err(error)),
+        },
+        None => None,
+    };
+    let amount = column(row, "amount_msat")?;
+    Ok(Ok(PaymentRow {
+        id: row.get("id")?,
+        payment_hash: column(row, "payment_hash")?,
+        amount,
+        received_at: column(row, "received_at")?,
+        service: column_or_none(row, "service_name")?,
+        route: column_or_none(row, "route_name")?,
+        kind: column_or_none(row, "kind")?,
+        quote: row.get("quote")?,
+        over: beyond(amount, column_or_none(row, "asked_msat")?),
+        late: row.get("late")?,
+        surplus: column(row, "surplus_msat")?,
+        state: grant.map_or(PaymentState::Unredeemed, |row| row.state()),
+    }))
 }

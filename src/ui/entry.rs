@@ -187,7 +187,12 @@ fn unclaimed() -> Entry {
     Entry::saying("Not claimed yet", text, None)
 }
 
-fn incomplete() -> Response {
+/// The page for an address that names nothing.
+pub(super) fn unknown(text: &'static str) -> Response {
+    html(StatusCode::NOT_FOUND, &Entry::saying("Nothing is here", text, Some(("/", "Home"))))
+}
+
+pub(super) fn incomplete() -> Response {
     let page =
         Entry::saying("That was not complete", "The form did not arrive whole.", Some(("/", "Start again")));
     html(StatusCode::BAD_REQUEST, &page)

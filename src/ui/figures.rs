@@ -68,6 +68,18 @@ pub(super) fn utc(at: Timestamp) -> String {
         .unwrap_or_default()
 }
 
+/// A day for a person, in UTC as all sums are.
+pub(super) fn day(at: Timestamp) -> String {
+    moment(at).format(format_description!("[day padding:none] [month repr:short]")).unwrap_or_default()
+}
+
+/// An hour for a person, likewise.
+pub(super) fn hour(at: Timestamp) -> String {
+    moment(at)
+        .format(format_description!("[day padding:none] [month repr:short] [hour]:[minute] UTC"))
+        .unwrap_or_default()
+}
+
 /// `now` in words, seen from a moment `secs` earlier.
 pub(super) fn ago(secs: u64) -> String {
     match secs {

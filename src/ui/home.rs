@@ -3,35 +3,26 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::live::Live;
+use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
-use crate::web::{LoggedIn, Nonce, Operator};
+use crate::web::{LoggedIn, Operator};
 
 #[derive(Template)]
 #[template(path = "home.html")]
-struct Home<'a> {
+struct Home {
+    shell: Shell,
     live: Live,
-    nonce: Nonce,
-    version: &'static str,
-    gateway: &'a str,
 }
 
 /// `GET /`.
-pub(super) async fn page(
-    _: LoggedIn,
-    State(op): State<Arc<Operator>>,
-    Extension(nonce): Extension<Nonce>,
-) -> Response {
-    match Live::read(&op).await {
-        Ok(live) => {
-            let gateway = op.parts.config.gateway.as_str();
-            html(StatusCode::OK, &Home { live, nonce, version: env!("CARGO_PKG_VERSION"), gateway })
-        }
+pub(super) async fn page(desk: Desk) -> Response {
+    match Live::read(&desk.op).await {
+        Ok(live) => html(StatusCode::OK, &Home { shell: desk.shell(Section::Home).await, live }),
         Err(error) => fault(&error),
     }
 }

@@ -2,10 +2,11 @@
 
 use askama::Template;
 
-use super::figures::{ago, counted, grouped, iso, permille, sats_exact, sats_whole, shortened, utc};
+use super::figures::{ago, counted, grouped, permille, sats_exact, sats_whole, shortened};
+use super::payment_line::PaymentLine;
 use crate::ports::{ChannelView, NodeView};
-use crate::store::{PaymentRow, PaymentState, StoreError};
-use crate::types::{Msat, Name, Timestamp};
+use crate::store::StoreError;
+use crate::types::{Msat, Timestamp};
 use crate::web::Operator;
 
 /// Payments shown.
@@ -49,25 +50,12 @@ struct Channel {
     spoken: String,
 }
 
-/// One payment.
-struct Payment {
-    hash: String,
-    hash_short: String,
-    at: String,
-    at_iso: String,
-    what: String,
-    state: &'static str,
-    state_class: &'static str,
-    amount: String,
-}
-
 /// Everything that moves, as one moment saw it.
 #[derive(Template)]
 #[template(path = "live.html")]
 pub(super) struct Live {
     pub(super) after: i64,
     pub(super) today: Earned,
-    pub(super) network: String,
     week: Earned,
     total: Earned,
     unearned: String,
@@ -79,7 +67,7 @@ pub(super) struct Live {
     channels: Vec<Channel>,
     node_address: String,
     sync: String,
-    payments: Vec<Payment>,
+    payments: Vec<PaymentLine>,
     sample_url: String,
 }
 
@@ -126,9 +114,8 @@ impl Live {
                 None => node.node_id.clone(),
             },
             sync: sync(&node, now),
-            payments: payments.iter().map(payment).collect(),
+            payments: payments.iter().map(PaymentLine::of).collect(),
             sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
-            network: node.network,
         })
     }
 }
@@ -202,38 +189,5 @@ fn sync(node: &NodeView, now: Timestamp) -> String {
             format!("{peers} connected. In step with block {height}, {age}.")
         }
         None => format!("{peers} connected. Not yet in step with the chain."),
-    }
-}
-
-fn payment(row: &PaymentRow) -> Payment {
-    let (state, state_class) = match row.state {
-        _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
-        _ if row.over > Msat::ZERO => ("Overpaid", "good"),
-        PaymentState::Unredeemed => ("Paid", "waits"),
-        PaymentState::Held => ("In use", "waits"),
-        PaymentState::Left => ("Not used up", "waits"),
-        PaymentState::Spent => ("Delivered", "good"),
-        PaymentState::Expired => ("Ran out unused", "waits"),
-        PaymentState::Revoked => ("Revoked", "waits"),
-    };
-    let hash = row.payment_hash.to_hex();
-    Payment {
-        hash_short: shortened(&hash),
-        hash,
-        at: utc(row.received_at),
-        at_iso: iso(row.received_at),
-        what: what(row.service.as_ref(), row.route.as_ref()),
-        state,
-        state_class,
-        amount: sats_exact(row.amount.msat()),
-    }
-}
-
-fn what(service: Option<&Name>, route: Option<&Name>) -> String {
-    match (service, route) {
-        (Some(service), Some(route)) if service == route => service.to_string(),
-        (Some(service), Some(route)) => format!("{service} / {route}"),
-        (Some(service), None) => service.to_string(),
-        (None, _) => "not yet used".to_owned(),
     }
 }

@@ -38,6 +38,7 @@ mod l402_oracles;
 mod l402_world;
 mod layering;
 mod operator_cli;
+mod pages;
 mod payment_vectors;
 mod power_loss;
 mod rates;

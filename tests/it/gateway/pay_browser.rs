@@ -9,7 +9,7 @@ use tollhouse::types::{Msat, PaymentHash};
 
 use super::upstream::{Origin, Step};
 use super::{TestGate, patient, sat, service};
-use crate::chromium::{Chromium, Tab};
+use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 /// The shop of these tests: packs to choose from, and things of every sort.
 fn shop(origin: &Origin) -> Service {
@@ -336,30 +336,6 @@ async fn a_form_is_not_sent_again_by_the_page() {
     assert_eq!(world.origin.hits(), 1, "the form's own page");
     world.clean(&tab);
 }
-
-/// The contrast of every text with what is behind it (WCAG 2, level AA), what sticks out, and whether
-/// whatever can be pressed is large enough for a thumb.
-const LEGIBLE: &str = r"(() => {
-  const light = (rgb) => { const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const numbers = (color) => color.match(/[\d.]+/g).map(Number);
-  const behind = (it) => { for (; it; it = it.parentElement) { const c = numbers(getComputedStyle(it).backgroundColor);
-    if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
-  const wrong = [];
-  for (const it of document.querySelectorAll('body *')) {
-    const box = it.getBoundingClientRect();
-    if (!box.width || !it.checkVisibility() || it.closest('svg')) continue;
-    if (box.right > innerWidth + 1) wrong.push('sticks out: ' + it.outerHTML.slice(0, 90));
-    if (it.matches('button, a.button, input:not([type]), summary') && box.height < 44) wrong.push('small: ' + it.outerHTML.slice(0, 90));
-    const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || it.matches('.unseen, script, style')) continue;
-    const style = getComputedStyle(it);
-    const [a, b] = [light(numbers(style.color).slice(0, 3)), light(behind(it))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) wrong.push(ratio.toFixed(2) + ': ' + it.outerHTML.slice(0, 90));
-  }
-  return wrong;
-})()";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_legible_in_every_size_and_light() {

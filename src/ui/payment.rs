@@ -1,0 +1,123 @@
+//! One payment in full: what arrived, what was sold for it, and what became of every unit.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::figures::{counted, grouped, iso, sats_exact, utc};
+use super::payment_line::PaymentLine;
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::store::{GrantRow, SpendRow, StoreError};
+use crate::types::{Kind, PaymentHash};
+
+/// Requests shown.
+const SHOWN: u32 = 100;
+
+/// A name and what is said of it.
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+/// One request that was charged.
+struct Spend {
+    number: String,
+    at: String,
+    at_iso: String,
+    route: String,
+    used: String,
+    earned: String,
+    bytes: String,
+    how: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "payment.html")]
+struct Page {
+    shell: Shell,
+    hash: String,
+    payment: Option<PaymentLine>,
+    quote: Option<String>,
+    label: Option<String>,
+    facts: Vec<Fact>,
+    spends: Vec<Spend>,
+    more: bool,
+}
+
+/// `GET /payments/{payment_hash}`: of a granted token, too.
+pub(super) async fn page(desk: Desk, Path(hash): Path<String>) -> Response {
+    let Ok(hash) = hash.parse::<PaymentHash>() else { return entry::incomplete() };
+    match read(&desk, hash).await {
+        Ok(Some(page)) => html(StatusCode::OK, &page),
+        Ok(None) => entry::unknown("No payment with that hash arrived, and no token was granted under it."),
+        Err(error) => fault(&error),
+    }
+}
+
+async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError> {
+    let ledger = &desk.op.parts.ledger;
+    ledger.barrier().await;
+    let (payment, grant) = (ledger.payment(hash).await?, ledger.grant(hash).await?);
+    if payment.is_none() && grant.is_none() {
+        return Ok(None);
+    }
+    let mut spends = ledger.spends(hash, SHOWN + 1, None).await?;
+    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    let more = spends.len() > shown;
+    spends.truncate(shown);
+    let quote = payment.as_ref().and_then(|row| row.quote.clone());
+    Ok(Some(Page {
+        hash: hash.to_hex(),
+        quote: quote.or_else(|| grant.as_ref().and_then(|row| row.quote.clone())),
+        label: grant.as_ref().and_then(|row| row.label.clone()),
+        facts: grant.as_ref().map(facts).unwrap_or_default(),
+        spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),
+        payment: payment.as_ref().map(PaymentLine::of),
+        more,
+        shell: desk.shell(Section::Revenue).await,
+    }))
+}
+
+fn facts(row: &GrantRow) -> Vec<Fact> {
+    let grant = &row.grant;
+    let amounts = [
+        ("Sold", grant.sold),
+        ("Left", grant.left),
+        ("On its way", grant.held),
+        ("Used", grant.spent),
+        ("Ran out", grant.expired),
+        ("Taken back", grant.revoked),
+    ];
+    let mut facts: Vec<Fact> =
+        amounts.into_iter().map(|(name, units)| Fact { name, value: amount(grant.kind, units) }).collect();
+    let back = grant.restored.saturating_add(grant.crash_restored);
+    facts.push(Fact { name: "Given back", value: counted(back, "request") });
+    facts.push(Fact { name: "Good until", value: utc(grant.valid_until) });
+    facts
+}
+
+/// So many of a kind's units, with their unit.
+fn amount(kind: Kind, units: u64) -> String {
+    match kind {
+        Kind::Balance | Kind::Granted => format!("{} sat", sats_exact(units)),
+        Kind::Pass if units == 1 => "1 pass".to_owned(),
+        Kind::Pass => format!("{} passes", grouped(units)),
+        Kind::Request | Kind::Pack => counted(units, "request"),
+    }
+}
+
+fn used(spend: &SpendRow, grant: Option<&GrantRow>) -> Spend {
+    let kind = grant.map_or(Kind::Request, |row| row.grant.kind);
+    Spend {
+        number: grouped(spend.number),
+        at: utc(spend.at),
+        at_iso: iso(spend.at),
+        route: spend.route.to_string(),
+        used: amount(kind, spend.units),
+        earned: sats_exact(spend.earned.msat()),
+        bytes: grouped(spend.bytes),
+        how: spend.how.code(),
+    }
+}

@@ -1,0 +1,53 @@
+//! A payment as one line of a list.
+
+use super::figures::{iso, sats_exact, shortened, utc};
+use crate::store::{PaymentRow, PaymentState};
+use crate::types::{Msat, Name};
+
+/// One payment, as a line of a list.
+pub(super) struct PaymentLine {
+    pub(super) hash: String,
+    pub(super) hash_short: String,
+    pub(super) at: String,
+    pub(super) at_iso: String,
+    pub(super) what: String,
+    pub(super) state: &'static str,
+    pub(super) state_class: &'static str,
+    pub(super) amount: String,
+}
+
+impl PaymentLine {
+    /// The line of `row`.
+    pub(super) fn of(row: &PaymentRow) -> PaymentLine {
+        let (state, state_class) = match row.state {
+            _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
+            _ if row.over > Msat::ZERO => ("Overpaid", "good"),
+            PaymentState::Unredeemed => ("Paid", "waits"),
+            PaymentState::Held => ("In use", "waits"),
+            PaymentState::Left => ("Not used up", "waits"),
+            PaymentState::Spent => ("Delivered", "good"),
+            PaymentState::Expired => ("Ran out", "waits"),
+            PaymentState::Revoked => ("Revoked", "waits"),
+        };
+        let hash = row.payment_hash.to_hex();
+        PaymentLine {
+            hash_short: shortened(&hash),
+            hash,
+            at: utc(row.received_at),
+            at_iso: iso(row.received_at),
+            what: what(row.service.as_ref(), row.route.as_ref()),
+            state,
+            state_class,
+            amount: sats_exact(row.amount.msat()),
+        }
+    }
+}
+
+fn what(service: Option<&Name>, route: Option<&Name>) -> String {
+    match (service, route) {
+        (Some(service), Some(route)) if service == route => service.to_string(),
+        (Some(service), Some(route)) => format!("{service} / {route}"),
+        (Some(service), None) => service.to_string(),
+        (None, _) => "not yet used".to_owned(),
+    }
+}

@@ -1,0 +1,276 @@
+//! Revenue: what sells, when, and for how much; and one payment opened in full.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::chart::{Chart, Step as Bar};
+use super::figures::{counted, day, grouped, hour, permille, sats_exact};
+use super::payment_line::PaymentLine;
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::store::{HourSums, RevenuePoint, RouteRevenue, Step, StoreError};
+use crate::types::{Msat, Name, Timestamp};
+
+/// Payments on one page.
+const SHOWN: u32 = 25;
+
+/// A time that can be looked at, up to now.
+struct Range {
+    word: &'static str,
+    name: &'static str,
+    before: &'static str,
+    step: Step,
+    steps: u32,
+}
+
+const RANGES: [Range; 5] = [
+    Range { word: "24h", name: "24 hours", before: "the 24 hours before", step: Step::Hour, steps: 24 },
+    Range { word: "7d", name: "7 days", before: "the 7 days before", step: Step::Day, steps: 7 },
+    Range { word: "30d", name: "30 days", before: "the 30 days before", step: Step::Day, steps: 30 },
+    Range { word: "90d", name: "90 days", before: "the 90 days before", step: Step::Day, steps: 90 },
+    Range { word: "1y", name: "A year", before: "the year before", step: Step::Day, steps: 365 },
+];
+const USUAL: &str = "30d";
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    range: Option<String>,
+    service: Option<Name>,
+    before: Option<i64>,
+}
+
+/// One choice of a row of choices.
+struct Choice {
+    name: String,
+    href: String,
+    chosen: bool,
+}
+
+/// One line of the table.
+struct Line {
+    service: String,
+    route: String,
+    calls: String,
+    earned: String,
+    each: String,
+    share: u64,
+}
+
+#[derive(Template)]
+#[template(path = "revenue.html")]
+struct Page {
+    shell: Shell,
+    ranges: Vec<Choice>,
+    services: Vec<Choice>,
+    what: String,
+    earned: String,
+    compared: String,
+    calls: String,
+    each: String,
+    granted: String,
+    shadow: Option<String>,
+    unearned: String,
+    chart: Chart,
+    lines: Vec<Line>,
+    payments: Vec<PaymentLine>,
+    older: Option<String>,
+    newer: Option<String>,
+    sample_url: String,
+}
+
+/// `GET /revenue?range&service&before`.
+pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    match read(&desk, &asked).await {
+        Ok(page) => html(StatusCode::OK, &page),
+        Err(error) => fault(&error),
+    }
+}
+
+async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
+    let ledger = &desk.op.parts.ledger;
+    ledger.barrier().await;
+    let word = asked.range.as_deref().unwrap_or(USUAL);
+    let range = RANGES.iter().find(|range| range.word == word).unwrap_or(&RANGES[2]);
+    let span = match range.step {
+        Step::Hour => Duration::from_secs(3_600),
+        Step::Day => Duration::from_secs(86_400),
+    };
+    let end = next(desk.op.parts.clock.now(), span);
+    let from = end.minus(span * range.steps);
+    let of = |from, to| ledger.revenue_series(from, to, range.step, asked.service.clone());
+    let points = of(from, end).await?;
+    let earlier = summed(&of(from.minus(span * range.steps), from).await?);
+    let sums = summed(&points);
+    let routes = ledger.revenue_by_route(from, end, range.step).await?;
+    let all = ledger.revenue(desk.op.parts.clock.now()).await?;
+    let mut rows = ledger.payments(SHOWN + 1, asked.before).await?;
+    let more = rows.len() > usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    rows.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
+    let older = more.then(|| rows.last().map(|row| link(range.word, asked.service.as_ref(), Some(row.id))));
+    let config = &desk.op.parts.config;
+    Ok(Page {
+        ranges: ranges(range.word, asked.service.as_ref()),
+        services: services(&routes, range.word, asked.service.as_ref()),
+        what: asked.service.as_ref().map_or_else(|| "Earned".to_owned(), |name| format!("{name} earned")),
+        earned: sats_exact(sums.earned_msat.msat()),
+        compared: compared(sums.earned_msat, earlier.earned_msat, range.before),
+        calls: counted(sums.calls, "paid call"),
+        each: each(&sums),
+        granted: grouped(sums.granted_calls),
+        shadow: (sums.shadow_calls > 0).then(|| {
+            let would = sats_exact(sums.shadow_msat.msat());
+            format!("{} in shadow mode would have earned {would} sat.", counted(sums.shadow_calls, "call"))
+        }),
+        unearned: sats_exact(all.unearned.msat()),
+        chart: chart(&points, range, from, span),
+        lines: lines(&routes, asked.service.as_ref()),
+        payments: rows.iter().map(PaymentLine::of).collect(),
+        older: older.flatten(),
+        newer: asked.before.map(|_| link(range.word, asked.service.as_ref(), None)),
+        sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+        shell: desk.shell(Section::Revenue).await,
+    })
+}
+
+/// When the step that runs ends.
+fn next(now: Timestamp, span: Duration) -> Timestamp {
+    let whole = now.secs() / span.as_secs();
+    Timestamp::from_secs(whole.saturating_add(1).saturating_mul(span.as_secs()))
+}
+
+fn summed(points: &[RevenuePoint]) -> HourSums {
+    let add = |a: Msat, b: Msat| a.checked_add(b).unwrap_or(Msat::MAX);
+    points.iter().fold(HourSums::default(), |sum, point| HourSums {
+        calls: sum.calls.saturating_add(point.sums.calls),
+        earned_msat: add(sum.earned_msat, point.sums.earned_msat),
+        granted_calls: sum.granted_calls.saturating_add(point.sums.granted_calls),
+        granted_msat: add(sum.granted_msat, point.sums.granted_msat),
+        shadow_calls: sum.shadow_calls.saturating_add(point.sums.shadow_calls),
+        shadow_msat: add(sum.shadow_msat, point.sums.shadow_msat),
+    })
+}
+
+/// What a call earned on the average, rounded to a thousandth of a satoshi.
+fn each(sums: &HourSums) -> String {
+    sums.earned_msat.msat().checked_div(sums.calls).map_or_else(|| "–".to_owned(), sats_exact)
+}
+
+fn compared(now: Msat, earlier: Msat, name: &str) -> String {
+    let (now, earlier) = (now.msat(), earlier.msat());
+    match (now, earlier) {
+        (0, 0) => format!("As in {name}: nothing."),
+        (_, 0) => format!("Nothing in {name}."),
+        _ => {
+            let (word, change) =
+                if now >= earlier { ("more", now - earlier) } else { ("less", earlier - now) };
+            let percent = u128::from(change) * 100 / u128::from(earlier);
+            match percent {
+                0 => format!("As much as in {name}."),
+                _ => format!("{percent} % {word} than in {name}, which had {} sat.", sats_exact(earlier)),
+            }
+        }
+    }
+}
+
+fn chart(points: &[RevenuePoint], range: &Range, from: Timestamp, span: Duration) -> Chart {
+    let steps = (0..range.steps).map(|place| {
+        let at = from.plus(span * place);
+        let msat =
+            points.iter().find(|point| point.at == at).map_or(0, |point| point.sums.earned_msat.msat());
+        let name = match range.step {
+            Step::Hour => hour(at),
+            Step::Day => day(at),
+        };
+        Bar { name, msat }
+    });
+    Chart::draw(&steps.collect::<Vec<_>>())
+}
+
+fn ranges(chosen: &str, service: Option<&Name>) -> Vec<Choice> {
+    let choice = |range: &Range| Choice {
+        name: range.name.to_owned(),
+        href: link(range.word, service, None),
+        chosen: range.word == chosen,
+    };
+    RANGES.iter().map(choice).collect()
+}
+
+fn services(routes: &[RouteRevenue], range: &str, chosen: Option<&Name>) -> Vec<Choice> {
+    let mut names: Vec<&Name> = routes.iter().map(|route| &route.service).chain(chosen).collect();
+    names.sort();
+    names.dedup();
+    if names.len() < 2 {
+        return Vec::new();
+    }
+    let all =
+        Choice { name: "All services".to_owned(), href: link(range, None, None), chosen: chosen.is_none() };
+    let one = |name: &Name| Choice {
+        name: name.to_string(),
+        href: link(range, Some(name), None),
+        chosen: chosen == Some(name),
+    };
+    std::iter::once(all).chain(names.into_iter().map(one)).collect()
+}
+
+fn lines(routes: &[RouteRevenue], service: Option<&Name>) -> Vec<Line> {
+    let shown = || routes.iter().filter(|route| service.is_none_or(|name| route.service == *name));
+    let most = shown().map(|route| route.sums.earned_msat.msat()).max().unwrap_or(0);
+    shown()
+        .map(|route| Line {
+            service: route.service.to_string(),
+            route: route.route.to_string(),
+            calls: grouped(route.sums.calls.saturating_add(route.sums.granted_calls)),
+            earned: sats_exact(route.sums.earned_msat.msat()),
+            each: each(&route.sums),
+            share: permille(route.sums.earned_msat.msat(), most),
+        })
+        .collect()
+}
+
+fn link(range: &str, service: Option<&Name>, before: Option<i64>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("range", range);
+    if let Some(name) = service {
+        query.append_pair("service", name.as_str());
+    }
+    if let Some(before) = before {
+        query.append_pair("before", &before.to_string());
+    }
+    let place = if before.is_some() { "#payments" } else { "" };
+    format!("/revenue?{}{place}", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sat(sat: u64) -> Msat {
+        Msat::from_sat(sat).expect("small")
+    }
+
+    #[test]
+    fn periods_are_compared_in_words() {
+        let say = |now, earlier| compared(sat(now), sat(earlier), "the week before");
+        assert_eq!(say(0, 0), "As in the week before: nothing.");
+        assert_eq!(say(5, 0), "Nothing in the week before.");
+        assert_eq!(say(150, 100), "50 % more than in the week before, which had 100 sat.");
+        assert_eq!(say(25, 100), "75 % less than in the week before, which had 100 sat.");
+        assert_eq!(say(1_000, 999), "As much as in the week before.");
+        assert!(compared(Msat::MAX, sat(1), "then").contains("% more"));
+    }
+
+    #[test]
+    fn a_running_step_is_whole() {
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(next(Timestamp::from_secs(7_200), hour), Timestamp::from_secs(10_800));
+        assert_eq!(next(Timestamp::from_secs(7_199), hour), Timestamp::from_secs(7_200));
+    }
+}

@@ -1,0 +1,141 @@
+//! The operator's pages in a real browser: what they say, how they look at every size, and that they ask
+//! nobody else. Pictures go to `target/screens`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tollhouse::ledger::{Draw, Ending, Sale};
+use tollhouse::ports::ChannelView;
+use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
+
+use crate::admin_app::AdminApp;
+use crate::chromium::{Chromium, LEGIBLE, Tab};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// One sale: paid, and so many of its requests delivered.
+async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u64, used: u64) {
+    let hash = PaymentHash::from_bytes([n; 32]);
+    let sold = Msat::from_sat(sat).expect("small");
+    app.ledger.receive(hash, sold, None).await.expect("received");
+    let service = if route == "chat" { "llm" } else { "rates" };
+    let sale = Sale {
+        payment_hash: hash,
+        token_id: TokenId::from_bytes([n; 32]),
+        service: service.parse().expect("a name"),
+        route: route.parse().expect("a name"),
+        kind,
+        units,
+        lasts: None,
+        sold,
+        quote: (n % 5 == 0).then(|| "0.32 USD at 64000".to_owned()),
+        valid_until: app.op.parts.clock.now().plus(HOUR * 48),
+    };
+    for _ in 0..used {
+        let held = app.ledger.reserve(sale.clone(), Draw::one(sale.route.clone())).await.expect("held");
+        held.end(Ending::Delivered);
+    }
+    app.ledger.barrier().await;
+}
+
+/// A shop with forty days of business and a channel.
+async fn business() -> AdminApp {
+    let app = AdminApp::start().await;
+    app.node.channels.lock().expect("no panic").push(ChannelView {
+        channel_id: "ab".repeat(32),
+        peer: format!("02{}", "cd".repeat(32)),
+        funding: Some(format!("{}:0", "ef".repeat(32))),
+        capacity_sat: 2_000_000,
+        spendable_msat: 612_345_000,
+        receivable_msat: 1_301_000_000,
+        reserved_sat: 20_000,
+        confirmations: Some(40),
+        confirmations_required: Some(3),
+        ready: true,
+        usable: true,
+        announced: false,
+        outbound: false,
+    });
+    for n in 0..40u8 {
+        let busy = u64::from(n % 7) + 1;
+        sell(&app, n, "exchange-rates", Kind::Pack, busy * 10, busy * 150, busy * 3).await;
+        sell(&app, n + 100, if n % 3 == 0 { "chat" } else { "history" }, Kind::Request, 1, busy * 40, 1)
+            .await;
+        app.clock.advance(HOUR * 24);
+    }
+    sell(&app, 250, "exchange-rates", Kind::Request, 1, 15, 0).await;
+    app
+}
+
+/// A person who is logged in.
+async fn logged_in<'b>(app: &AdminApp, browser: &'b Chromium, session: &str) -> Tab<'b> {
+    let tab = browser.tab().await;
+    let (name, value) = session.split_once('=').expect("a cookie");
+    let set =
+        json!({ "name": name, "value": value, "url": app.origin, "httpOnly": true, "sameSite": "Strict" });
+    tab.call("Network.setCookie", set).await;
+    tab
+}
+
+/// The page asked nobody but us, and broke none of its own rules.
+fn clean(app: &AdminApp, tab: &Tab<'_>) {
+    for url in tab.asked() {
+        assert!(url.starts_with(&app.origin) || url.starts_with("about:"), "{url}");
+    }
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_legible_in_every_size_and_light() {
+    let app = business().await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let one = format!("/payments/{}", "23".repeat(32));
+    let pages = [("home", "/"), ("revenue", "/revenue"), ("payment", one.as_str())];
+    for (width, height) in [(360, 740), (768, 1024), (1440, 900)] {
+        for scheme in ["light", "dark"] {
+            for (name, path) in pages {
+                let tab = logged_in(&app, &browser, &session).await;
+                tab.looks(width, height, scheme).await;
+                tab.open(&format!("{}{path}", app.origin)).await;
+                tab.picture(&format!("{name}-{width}-{scheme}")).await;
+                assert_eq!(tab.value(LEGIBLE).await, json!([]), "{name} {width} {scheme}");
+                clean(&app, &tab);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revenue_says_what_sold_when_and_one_payment_opens() {
+    let app = business().await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/revenue?range=90d", app.origin)).await;
+    let sums = app.ledger.revenue(app.op.parts.clock.now()).await.expect("sums");
+    let shown = tab.text(".figure").await.replace([',', ' '], "");
+    assert_eq!(
+        shown.trim_end_matches("sat"),
+        (sums.total.msat() / 1_000).to_string(),
+        "90 days hold everything"
+    );
+    assert_eq!(tab.value("document.querySelectorAll('.chart rect').length").await, 40);
+    let routes = tab.text(".cards").await;
+    for route in ["exchange-rates", "history", "chat"] {
+        assert!(routes.contains(route), "{routes}");
+    }
+    tab.click(".choices a[href*='service=llm']").await;
+    tab.until("document.querySelector('h1').textContent === 'llm earned'").await;
+    assert_eq!(tab.value("document.querySelectorAll('.cards tbody tr').length").await, 1);
+    tab.click(".payments .what a").await;
+    tab.until("location.pathname.startsWith('/payments/')").await;
+    assert!(tab.text("main").await.contains("has not been presented yet"), "the newest was not used");
+    let unknown = app.get(&format!("/payments/{}", "ff".repeat(32))).header("cookie", &session).send().await;
+    assert_eq!(unknown.expect("an answer").status(), 404);
+    let stranger = app.get("/revenue").send().await.expect("an answer");
+    assert_eq!(stranger.status(), 303);
+    clean(&app, &tab);
+    assert!(app.ledger.audit().await.expect("it reads").ok);
+}
