@@ -28,7 +28,7 @@ async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u
         units,
         lasts: None,
         sold,
-        quote: (n % 5 == 0).then(|| "0.32 USD at 64000".to_owned()),
+        quote: n.is_multiple_of(5).then(|| "0.32 USD at 64000".to_owned()),
         valid_until: app.op.parts.clock.now().plus(HOUR * 48),
     };
     for _ in 0..used {
@@ -59,8 +59,16 @@ async fn business() -> AdminApp {
     for n in 0..40u8 {
         let busy = u64::from(n % 7) + 1;
         sell(&app, n, "exchange-rates", Kind::Pack, busy * 10, busy * 150, busy * 3).await;
-        sell(&app, n + 100, if n % 3 == 0 { "chat" } else { "history" }, Kind::Request, 1, busy * 40, 1)
-            .await;
+        sell(
+            &app,
+            n + 100,
+            if n.is_multiple_of(3) { "chat" } else { "history" },
+            Kind::Request,
+            1,
+            busy * 40,
+            1,
+        )
+        .await;
         app.clock.advance(HOUR * 24);
     }
     sell(&app, 250, "exchange-rates", Kind::Request, 1, 15, 0).await;
