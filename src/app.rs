@@ -37,6 +37,7 @@ use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
+use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
@@ -85,16 +86,17 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    /// Starts everything. The gate answers as soon as this returns; the node may still be on its way
+    /// Starts everything, with the secrets open. The gate answers as soon as this returns; the node may still be on its way
     /// up, and until it is there nothing is sold (see [`Appliance::node`]).
     ///
     /// # Errors
     /// When a setting, the directory or a file cannot be used.
-    pub async fn start(blueprint: Blueprint) -> Result<Appliance> {
+    pub async fn start(blueprint: Blueprint, secrets: Secrets) -> Result<Appliance> {
         let (gateway, admin) = (blueprint.gateway.local_addr()?, blueprint.admin.local_addr()?);
         let network = blueprint.node.network;
         let data_dir = blueprint.data_dir.clone();
-        let (dir, ground) = tokio::task::spawn_blocking(move || Ground::open(&data_dir, network)).await??;
+        let opening = tokio::task::spawn_blocking(move || Ground::open(&data_dir, network, secrets));
+        let (dir, ground) = opening.await??;
         let event = Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), clean: ground.clean };
         ground.ledger.log(event).await?;
 

@@ -19,6 +19,7 @@ mod services;
 mod times;
 mod token;
 mod tokens;
+mod unlocking;
 mod webhooks;
 
 use std::ffi::OsString;

@@ -14,6 +14,7 @@ mod rates;
 mod service;
 mod template;
 mod tls;
+mod unlock;
 mod value;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use template::template;
 use crate::catalog::{RouteTable, Service};
 use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
+use crate::secrets::Unlock;
 use crate::storefront::{OwnedServices, Variables};
 use document::{Origin, Section};
 use layer::Layers;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub node: NodeConfig,
     /// What the log shows: a level, or a filter as `tracing_subscriber::EnvFilter` reads it.
     pub log: String,
+    /// What opens the seed at the start.
+    pub unlock: Unlock,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
     /// What is sold, as it was compiled.
@@ -216,6 +220,7 @@ impl Settings {
             listen
         });
 
+        let unlock = unlock::read(&mut layers, &mut top, base, &mut warnings);
         let node = node::read(&mut layers, &mut top, network, base);
         let rates = rates::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
@@ -249,6 +254,7 @@ impl Settings {
                 forward_auth,
                 node,
                 log,
+                unlock,
                 rates,
                 services,
                 service_files,

@@ -1,14 +1,14 @@
-//! The secrets at rest: the seed words and the tokens' master keys.
+//! The secrets at rest: the seed words and the tokens' master keys, both encrypted.
 //!
-//! Invariants: a file appears whole or not at all, mode 0600 in a directory of mode 0700; what exists
-//! is never replaced, but for the master keys' file by [`Epochs`], whole; nothing here shows itself in
-//! `Debug`. The files are not encrypted yet, which is why mainnet is refused.
+//! The seed's file opens with a passphrase or a key file (`seed_file`); the master keys' file is sealed
+//! under a key of the seed, so that the words alone open it, too. Invariants: a file appears whole or not at
+//! all, mode 0600 in a directory of mode 0700; what exists is never made anew, and replaced only whole, by
+//! who read it; nothing here shows itself in `Debug`; a network with real money gets nothing by itself.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bip39::Mnemonic;
 use bitcoin::Network;
@@ -17,18 +17,32 @@ use zeroize::Zeroizing;
 
 use crate::clock::Entropy;
 use crate::l402::MasterKeyFault;
+use crate::types::Timestamp;
 
 mod epochs;
+mod files;
+mod opener;
 pub mod sealed;
+mod seed;
+mod seed_file;
+mod unlocking;
 
 pub use epochs::{EpochFault, Epochs};
+use files::read_private;
+pub use files::{private_dir, write_private};
+pub use opener::{LONGEST_PASSPHRASE, Opener, Passphrase, SHORTEST_PASSPHRASE, UnfitPassphrase, UnlockKey};
+pub use seed::{ASKED_WORDS, KeyFiles, Seed, SeedFault, SeedStatus};
+pub use seed_file::OpensWith;
+use seed_file::{Closed, SeedFile};
+pub use unlocking::{SeedPlace, Unlock, Unlocked};
 
 const SEED_FILE: &str = "seed";
 const KEYS_FILE: &str = "keys";
+/// The key that opens the seed of an appliance that starts by itself, where no other place was named.
+pub const KEY_FILE: &str = "unlock.key";
 /// What cannot be used without them.
 const CHANNELS_FILE: &str = "channels.db";
 const LEDGER_FILE: &str = "ledger.db";
-const WORDS: usize = 24;
 
 /// Why the secrets cannot be had. Never holds a secret.
 #[derive(Debug, Error)]
@@ -59,9 +73,58 @@ pub enum SecretsError {
         /// What depends on it.
         depends: &'static str,
     },
-    /// Real money, and the files are not encrypted yet.
-    #[error("mainnet is refused: the seed is not encrypted on disk yet; use regtest, signet or testnet")]
-    Mainnet,
+    /// Real money, and no seed: the operator makes it and writes its words down first.
+    #[error(
+        "there is no seed at {path}: make one with `tollhouse seed new`, or bring yours with `tollhouse seed restore`"
+    )]
+    NoSeed {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Real money, and nothing was said that shall open the seed.
+    #[error(
+        "nothing says what shall open the seed: give it a passphrase, or name unlock.passphrase_file or unlock.key_file"
+    )]
+    NoOpener,
+    /// A seed is there already.
+    #[error("there is a seed at {path} already: nothing was changed")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The passphrase does not open the seed.
+    #[error("that is not the passphrase of {path}")]
+    WrongPassphrase {
+        /// The seed's file.
+        path: PathBuf,
+    },
+    /// The key file does not open the seed.
+    #[error("the key in {key} does not open {path}")]
+    WrongKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The seed's file.
+        path: PathBuf,
+    },
+    /// A passphrase that shall be set is too short or too long.
+    #[error("the passphrase in {path} cannot be set: {unfit}")]
+    Unfit {
+        /// Where it was read.
+        path: PathBuf,
+        /// Why.
+        unfit: UnfitPassphrase,
+    },
+    /// The words are not seed words.
+    #[error("these are not 12 or 24 seed words: a word is misspelt, missing, or in another place")]
+    NotWords,
+    /// The master keys beside the seed belong to other words.
+    #[error(
+        "{path} belongs to another seed: bring that one's words, or move the file away; nothing was changed"
+    )]
+    OtherSeed {
+        /// The keys' file.
+        path: PathBuf,
+    },
     /// A file is not what it should be.
     #[error(
         "{path} is damaged ({what}): restore it from your copy; do not delete it while there are channels or coins"
@@ -74,11 +137,58 @@ pub enum SecretsError {
     },
 }
 
-/// The seed and the master keys of one network.
+/// How many words a new seed has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WordCount {
+    /// 128 bits.
+    Twelve,
+    /// 256 bits.
+    #[default]
+    TwentyFour,
+}
+
+/// Seed words that are good, as they were typed in or made. `Debug` does not show them.
+pub struct Words(Zeroizing<String>);
+
+impl Words {
+    /// Makes new ones.
+    pub fn make(count: WordCount, entropy: &dyn Entropy) -> Words {
+        let bytes = random(entropy);
+        let length = if count == WordCount::Twelve { 16 } else { 32 };
+        let mnemonic = Mnemonic::from_entropy(&bytes[..length]).expect("16 and 32 bytes make words");
+        Words(Zeroizing::new(mnemonic.to_string()))
+    }
+
+    /// Reads 12 or 24 words with anything blank between them.
+    ///
+    /// # Errors
+    /// When they are not seed words of BIP 39, or not so many.
+    pub fn read(text: &str) -> Result<Words, SecretsError> {
+        let lower = Zeroizing::new(text.to_lowercase());
+        let words = Zeroizing::new(lower.split_whitespace().collect::<Vec<_>>().join(" "));
+        let mnemonic = Mnemonic::parse_normalized(&words).map_err(|_| SecretsError::NotWords)?;
+        match mnemonic.word_count() {
+            12 | 24 => Ok(Words(words)),
+            _ => Err(SecretsError::NotWords),
+        }
+    }
+
+    fn seed(&self) -> Option<Zeroizing<[u8; 64]>> {
+        Some(Zeroizing::new(Mnemonic::parse_normalized(&self.0).ok()?.to_seed("")))
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Words(redacted)")
+    }
+}
+
+/// The seed and the master keys of one network, opened.
 pub struct Secrets {
-    words: Zeroizing<String>,
+    words: Arc<Seed>,
     seed: Zeroizing<[u8; 64]>,
-    keys_path: PathBuf,
+    keys: epochs::KeysFile,
     masters: epochs::Masters,
 }
 
@@ -89,42 +199,173 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Reads the secrets in `dir`, making on the first start what is not there: the master keys first,
-    /// so that a seed is never there without them.
+    /// Opens the secrets in `dir` with the key file in there, making on the first start what is not there:
+    /// for networks whose coins are worth nothing.
     ///
     /// # Errors
-    /// When the network is the real one, or a file cannot be used, is readable by others, is damaged,
-    /// or is missing although something depends on it; nothing is replaced then.
+    /// As [`Unlock::attempt`] has them; a seed that only a passphrase opens stays closed.
     pub fn load_or_create(
         dir: &Path,
         network: Network,
         entropy: &dyn Entropy,
     ) -> Result<Secrets, SecretsError> {
-        if network == Network::Bitcoin {
-            return Err(SecretsError::Mainnet);
+        match Unlock::default().attempt(dir, network, entropy)? {
+            Unlocked::Open(secrets) => Ok(secrets),
+            Unlocked::Locked => Err(SecretsError::WrongPassphrase { path: dir.join(SEED_FILE) }),
         }
-        private_dir(dir)?;
-        let (seed_path, keys_path) = (dir.join(SEED_FILE), dir.join(KEYS_FILE));
-        // Channels without their seed are lost coins; tokens without their keys are broken promises.
-        let keys = load_or_create(&keys_path, dir, &[SEED_FILE, LEDGER_FILE], || epochs::first(entropy))?;
-        let words = load_or_create(&seed_path, dir, &[CHANNELS_FILE], || {
-            let mnemonic = Mnemonic::from_entropy(&*random(entropy)).expect("32 bytes make 24 words");
-            Zeroizing::new(format!("{mnemonic}\n"))
-        })?;
-        let words = Zeroizing::new(words.trim().to_owned());
-        let damaged = |what| SecretsError::Damaged { path: seed_path.clone(), what };
-        let mnemonic = Mnemonic::parse_normalized(&words).map_err(|_| damaged("not seed words"))?;
-        if mnemonic.word_count() != WORDS {
-            return Err(damaged("not 24 words"));
-        }
-        let seed = Zeroizing::new(mnemonic.to_seed(""));
-        let damaged = || SecretsError::Damaged { path: keys_path.clone(), what: "not master keys" };
-        let masters = epochs::read(&keys).ok_or_else(damaged)?;
-        Ok(Secrets { words, seed, keys_path, masters })
     }
 
-    /// The seed words, to be shown once.
+    /// Opens the secrets in `dir`, making what is not there. Files in plain of an older version are
+    /// replaced by encrypted ones. Blocks for Argon2 and the disk.
+    ///
+    /// # Errors
+    /// When `opener` does not open the seed, or a file cannot be used, is readable by others, is damaged,
+    /// or is missing although something depends on it; nothing is replaced then.
+    pub fn open_or_create(
+        dir: &Path,
+        network: Network,
+        opener: &Opener,
+        entropy: &dyn Entropy,
+    ) -> Result<Secrets, SecretsError> {
+        let path = dir.join(SEED_FILE);
+        let damaged = |what| SecretsError::Damaged { path: path.clone(), what };
+        let Some(bytes) = read_private(&path)? else {
+            return Secrets::create(
+                dir,
+                network,
+                Words::make(WordCount::default(), entropy),
+                opener,
+                entropy,
+            );
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("not text"))?;
+        if !text.trim_start().starts_with('{') {
+            let words = Words::read(text).map_err(|_| damaged("not seed words"))?;
+            let (file, seed) = new_file(path.clone(), network, &words, opener, entropy);
+            let fault = |error| SecretsError::File { path: path.clone(), error };
+            let secrets =
+                Secrets::beside(dir, seed, words.seed().ok_or_else(|| damaged("not seed words"))?, entropy)?;
+            files::replace_plain(&path, &bytes, file.as_bytes()).map_err(fault)?;
+            tracing::info!(path = %path.display(), "the seed was in plain and is encrypted now");
+            return Ok(secrets);
+        }
+        let file = SeedFile::read(text).map_err(damaged)?;
+        if file.network() != network.to_string() {
+            return Err(damaged("the seed of another network"));
+        }
+        let (data_key, words) = file.open(opener).map_err(|closed| match (closed, opener) {
+            (Closed::Damaged(what), _) => damaged(what),
+            (_, Opener::Passphrase(_)) => SecretsError::WrongPassphrase { path: path.clone() },
+            (_, Opener::Key(key)) => {
+                SecretsError::WrongKey { key: key.path().to_owned(), path: path.clone() }
+            }
+        })?;
+        let seed = Words::read(&words).ok().and_then(|words| words.seed());
+        let seed = seed.ok_or_else(|| damaged("not seed words"))?;
+        let handle = Seed::new(path.clone(), file, text.to_owned(), data_key, words);
+        Secrets::beside(dir, handle, seed, entropy)
+    }
+
+    /// Puts a seed with these words where there is none, which `opener` opens from then on. Master keys that
+    /// are there already must be of the same words.
+    ///
+    /// # Errors
+    /// When there is a seed, something depends on one that is gone, or a file cannot be used.
+    pub fn create(
+        dir: &Path,
+        network: Network,
+        words: Words,
+        opener: &Opener,
+        entropy: &dyn Entropy,
+    ) -> Result<Secrets, SecretsError> {
+        let path = dir.join(SEED_FILE);
+        private_dir(dir)?;
+        // Channels without their seed are lost coins; tokens without their keys are broken promises.
+        depended_on(dir, &path, &[CHANNELS_FILE])?;
+        Secrets::place(dir, network, words, opener, entropy)
+    }
+
+    /// The same for words that the operator typed in, who has them and so verified them. Master keys that
+    /// open with them prove that channels which are there are theirs, too.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn restore(
+        dir: &Path,
+        network: Network,
+        words: Words,
+        opener: &Opener,
+        entropy: &dyn Entropy,
+        at: Timestamp,
+    ) -> Result<Secrets, SecretsError> {
+        private_dir(dir)?;
+        let keys = dir.join(KEYS_FILE);
+        let sealing = words.seed().map(|seed| sealed::derive(&*seed, epochs::PURPOSE));
+        let sealing = sealing.ok_or(SecretsError::NotWords)?;
+        if !matches!(epochs::KeysFile::read(keys, sealing, entropy)?, epochs::Found::Keys(..)) {
+            depended_on(dir, &dir.join(SEED_FILE), &[CHANNELS_FILE])?;
+        }
+        let secrets = Secrets::place(dir, network, words, opener, entropy)?;
+        match secrets.words.typed_in(at) {
+            Err(SeedFault::File(error)) => Err(error),
+            _ => Ok(secrets),
+        }
+    }
+
+    fn place(
+        dir: &Path,
+        network: Network,
+        words: Words,
+        opener: &Opener,
+        entropy: &dyn Entropy,
+    ) -> Result<Secrets, SecretsError> {
+        let path = dir.join(SEED_FILE);
+        let (text, seed) = new_file(path.clone(), network, &words, opener, entropy);
+        if read_private(&path)?.is_some() {
+            return Err(SecretsError::Exists { path });
+        }
+        // The master keys first, so that a seed is never there without them.
+        let bytes = words.seed().ok_or(SecretsError::NotWords)?;
+        let secrets = Secrets::beside(dir, seed, bytes, entropy)?;
+        write_private(&path, &text).map_err(|error| SecretsError::File { path, error })?;
+        Ok(secrets)
+    }
+
+    /// The secrets of an opened seed: its master keys are those beside it, or new ones.
+    fn beside(
+        dir: &Path,
+        words: Seed,
+        seed: Zeroizing<[u8; 64]>,
+        entropy: &dyn Entropy,
+    ) -> Result<Secrets, SecretsError> {
+        let path = dir.join(KEYS_FILE);
+        let sealing = sealed::derive(&*seed, epochs::PURPOSE);
+        let (keys, masters) = match epochs::KeysFile::read(path.clone(), sealing, entropy)? {
+            epochs::Found::Keys(keys, masters) => (keys, masters),
+            // Keys of a first start that never came to a seed: nothing was minted under them.
+            epochs::Found::OtherSeed(_) if dir.join(SEED_FILE).exists() || dir.join(LEDGER_FILE).exists() => {
+                return Err(SecretsError::OtherSeed { path });
+            }
+            epochs::Found::OtherSeed(sealing) => {
+                std::fs::remove_file(&path)
+                    .map_err(|error| SecretsError::File { path: path.clone(), error })?;
+                epochs::KeysFile::make(path, sealing, entropy)?
+            }
+            epochs::Found::Nothing(sealing) => {
+                depended_on(dir, &path, &[SEED_FILE, LEDGER_FILE])?;
+                epochs::KeysFile::make(path, sealing, entropy)?
+            }
+        };
+        Ok(Secrets { words: Arc::new(words), seed, keys, masters })
+    }
+
+    /// The seed words, for what derives from them.
     pub fn words(&self) -> &str {
+        self.words.words()
+    }
+
+    /// The seed's file, and what may be done with it.
+    pub fn custody(&self) -> &Arc<Seed> {
         &self.words
     }
 
@@ -143,8 +384,32 @@ impl Secrets {
     /// # Errors
     /// When the library beneath cannot start; the epochs themselves were checked when they were read.
     pub fn epochs(&self) -> Result<Epochs, MasterKeyFault> {
-        Epochs::new(self.keys_path.clone(), self.masters.clone())
+        Epochs::new(self.keys.clone(), self.masters.clone())
     }
+}
+
+fn new_file(
+    path: PathBuf,
+    network: Network,
+    words: &Words,
+    opener: &Opener,
+    entropy: &dyn Entropy,
+) -> (String, Seed) {
+    let (mut file, data_key) = SeedFile::seal(&network.to_string(), &words.0, entropy);
+    file.wrap(&data_key, opener, seed::COST, entropy);
+    let text = file.text();
+    (text.clone(), Seed::new(path, file, text, data_key, words.0.clone()))
+}
+
+/// Whether something that is there needs what is to be made at `path`.
+fn depended_on(dir: &Path, path: &Path, dependants: &[&'static str]) -> Result<(), SecretsError> {
+    let fault = |error| SecretsError::File { path: path.to_owned(), error };
+    for depends in dependants {
+        if dir.join(depends).try_exists().map_err(fault)? {
+            return Err(SecretsError::Missing { path: path.to_owned(), depends });
+        }
+    }
+    Ok(())
 }
 
 fn random(entropy: &dyn Entropy) -> Zeroizing<[u8; 32]> {
@@ -153,155 +418,5 @@ fn random(entropy: &dyn Entropy) -> Zeroizing<[u8; 32]> {
     bytes
 }
 
-/// Makes the directory, or closes the one that is there to others.
-///
-/// # Errors
-/// When that is not possible.
-pub fn private_dir(dir: &Path) -> Result<(), SecretsError> {
-    let fault = |error| SecretsError::File { path: dir.to_owned(), error };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(fault)
-}
-
-fn load_or_create(
-    path: &Path,
-    dir: &Path,
-    dependants: &[&'static str],
-    make: impl FnOnce() -> Zeroizing<String>,
-) -> Result<Zeroizing<String>, SecretsError> {
-    let fault = |error| SecretsError::File { path: path.to_owned(), error };
-    match fs::metadata(path) {
-        Ok(found) => {
-            let mode = found.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(SecretsError::Exposed { path: path.to_owned(), mode });
-            }
-            fs::read_to_string(path).map(Zeroizing::new).map_err(fault)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            for depends in dependants {
-                if dir.join(depends).try_exists().map_err(fault)? {
-                    return Err(SecretsError::Missing { path: path.to_owned(), depends });
-                }
-            }
-            let text = make();
-            write_private(path, &text).map_err(fault)?;
-            Ok(text)
-        }
-        Err(error) => Err(fault(error)),
-    }
-}
-
-/// Writes a new file, mode 0600, that is whole on disk under its name when this returns. What is there
-/// already is not replaced.
-///
-/// # Errors
-/// When the disk fails, or the file is there.
-pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    // A temporary file is made with mode 0600 and vanishes when a step fails.
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
-}
-
-/// Replaces a file that says `before` by one that says `after`, mode 0600, whole on disk when this
-/// returns. One that says something else is left as it is.
-fn replace_private(path: &Path, before: &str, after: &str) -> io::Result<()> {
-    if *Zeroizing::new(fs::read_to_string(path)?) != before {
-        return Err(io::Error::other("it was changed by somebody else since it was read"));
-    }
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(after.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{CountingEntropy, SystemEntropy};
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    fn load(dir: &Path) -> Result<Secrets, SecretsError> {
-        Secrets::load_or_create(dir, Network::Regtest, &*SystemEntropy::new())
-    }
-
-    #[test]
-    fn secrets_are_made_once_and_kept_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("regtest");
-        let first = load(&dir).unwrap();
-        let again = load(&dir).unwrap();
-        assert_eq!(first.words(), again.words());
-        assert_eq!(first.words().split(' ').count(), WORDS);
-        assert_eq!(first.seed(), again.seed());
-        assert_eq!(*first.masters, *again.masters);
-        assert_eq!(first.epochs().unwrap().ring().keys().current_epoch(), 1);
-        assert_eq!((mode(&dir), mode(&dir.join("seed")), mode(&dir.join("keys"))), (0o700, 0o600, 0o600));
-        assert_eq!(format!("{first:?}"), "Secrets(redacted)");
-        let other = load(&folder.path().join("signet")).unwrap();
-        assert_ne!(first.words(), other.words());
-    }
-
-    #[test]
-    fn a_loose_directory_is_closed_and_a_loose_file_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        load(folder.path()).unwrap();
-        assert_eq!(mode(folder.path()), 0o700);
-        fs::set_permissions(folder.path().join("seed"), fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(load(folder.path()), Err(SecretsError::Exposed { mode: 0o640, .. })));
-    }
-
-    #[test]
-    fn real_money_is_refused_before_anything_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("bitcoin");
-        let refused = Secrets::load_or_create(&dir, Network::Bitcoin, &CountingEntropy::default());
-        assert!(matches!(refused, Err(SecretsError::Mainnet)));
-        assert!(!dir.exists());
-    }
-
-    #[test]
-    fn what_others_depend_on_is_not_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        load(folder.path()).unwrap();
-        fs::remove_file(folder.path().join("keys")).unwrap();
-        assert!(matches!(load(folder.path()), Err(SecretsError::Missing { depends: "seed", .. })));
-        fs::remove_file(folder.path().join("seed")).unwrap();
-        fs::write(folder.path().join("channels.db"), "").unwrap();
-        assert!(matches!(load(folder.path()), Err(SecretsError::Missing { depends: "channels.db", .. })));
-        assert!(!folder.path().join("seed").exists());
-    }
-
-    #[test]
-    fn a_damaged_seed_is_reported_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        load(folder.path()).unwrap();
-        fs::write(folder.path().join("seed"), "abandon abandon zebra").unwrap();
-        let message = load(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("damaged") && !message.contains("abandon"), "{message}");
-        assert_eq!(fs::read_to_string(folder.path().join("seed")).unwrap(), "abandon abandon zebra");
-    }
-
-    #[test]
-    fn a_file_appears_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        write_private(&path, "one").unwrap();
-        // What a write that was cut off leaves is not taken for the file, and does not stop the next.
-        assert!(write_private(&path, "two").is_err());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
-        assert_eq!(mode(&path), 0o600);
-        assert!(write_private(&folder.path().join("gone").join("file"), "x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
-    }
-}
+mod tests;

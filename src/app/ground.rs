@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::backup;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::event::Event;
-use crate::secrets::{self, Epochs, Secrets};
+use crate::secrets::{Epochs, Secrets};
 use crate::store::Ledger;
 
 /// What the parts share.
@@ -22,12 +22,14 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Opens the data directory, which is ours: its secrets and its ledger.
-    pub(super) fn open(data_dir: &Path, network: bitcoin::Network) -> Result<(PathBuf, Ground)> {
+    /// Opens the data directory, which is ours: its ledger, beside the secrets that are open already.
+    pub(super) fn open(
+        data_dir: &Path,
+        network: bitcoin::Network,
+        secrets: Secrets,
+    ) -> Result<(PathBuf, Ground)> {
         let dir = data_dir.join(network.to_string());
-        secrets::private_dir(&dir)?;
         let entropy = SystemEntropy::new();
-        let secrets = Secrets::load_or_create(&dir, network, entropy.as_ref())?;
         let epochs = Arc::new(secrets.epochs()?);
         let ledger_path = dir.join("ledger.db");
         let clock: Arc<dyn Clock> = SystemClock::new(Ledger::high_water(&ledger_path)?);

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{logging, tell, warn};
+use super::{logging, tell, unlocking, warn};
 use crate::app::{Appliance, Blueprint};
 use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
@@ -48,7 +48,12 @@ async fn serve(settings: Settings, flags: &Flags, env: &Environment) -> Result<(
     // Installed first: a signal during the start is not lost.
     let told = told_to_stop()?;
     let mut reread = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-    let appliance = Appliance::start(Blueprint::of(settings).await?).await?;
+    let (dir, network, unlock) = (settings.network_dir(), settings.node.network, settings.unlock.clone());
+    let blueprint = Blueprint::of(settings).await?;
+    let Some(secrets) = unlocking::open(unlock, dir, network).await? else {
+        bail!("the seed is locked: nobody said its passphrase");
+    };
+    let appliance = Appliance::start(blueprint, secrets).await?;
     let gateway = appliance.gateway_url();
     let services = appliance.storefront().stock().len();
     tell(format!("gateway   {gateway}   ({services} service{})", if services == 1 { "" } else { "s" }));

@@ -77,6 +77,12 @@ pub struct Flags {
     /// Where other proxies ask (Caddy's forward_auth and the like) [env: TOLLHOUSE_FORWARD_AUTH_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub forward_auth_listen: Option<String>,
+    /// A file or descriptor whose first line is the seed's passphrase [env: TOLLHOUSE_UNLOCK_PASSPHRASE_FILE]
+    #[arg(long, value_name = "FILE", visible_alias = "passphrase-file")]
+    pub unlock_passphrase_file: Option<String>,
+    /// A file with a key that opens the seed with nobody there [env: TOLLHOUSE_UNLOCK_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub unlock_key_file: Option<String>,
     /// Where Lightning peers connect [env: TOLLHOUSE_LIGHTNING_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub lightning_listen: Vec<String>,
@@ -142,6 +148,8 @@ impl Flags {
             "gateway.tls.key" => self.gateway_tls_key.as_slice(),
             "admin.listen" => self.admin_listen.as_slice(),
             "admin.allowed_hosts" => &self.admin_allowed_hosts,
+            "unlock.passphrase_file" => self.unlock_passphrase_file.as_slice(),
+            "unlock.key_file" => self.unlock_key_file.as_slice(),
             "forward_auth.listen" => self.forward_auth_listen.as_slice(),
             "lightning.listen" => &self.lightning_listen,
             "lightning.alias" => self.lightning_alias.as_slice(),

@@ -84,6 +84,15 @@ listen = "127.0.0.1:8403"
 # [forward_auth]
 # listen = "127.0.0.1:8404"
 
+# What opens the seed at the start. Without either, a passphrase is asked for at the terminal, or the
+# appliance starts locked and waits for `tollhouse unlock`. (Test networks make a key file beside the seed.)
+[unlock]
+# A file or descriptor whose first line is the passphrase, such as /dev/fd/3. systemd's credential
+# "tollhouse-passphrase" is found by itself.
+# passphrase_file = "/run/secrets/tollhouse"
+# A file with a key, for a machine that starts by itself: whoever copies it and the seed has the coins.
+# key_file = "/media/stick/tollhouse.key"
+
 [lightning]
 # Where other nodes connect.
 listen = ["0.0.0.0:9735"]

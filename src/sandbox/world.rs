@@ -26,6 +26,7 @@ use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
 use crate::rates::RatesConfig;
+use crate::secrets::Secrets;
 use crate::store::{DirLock, WalletLimits};
 use crate::types::{Msat, Timestamp};
 use crate::web::keys;
@@ -135,13 +136,13 @@ impl World {
             any().await?,
             any().await?,
         )?;
-        let shop = Appliance::start(shop_plan).await.context("the shop did not start")?;
+        let shop = start(shop_plan).await.context("the shop did not start")?;
         if woken {
             // The payer calls the shop as soon as it is up: somebody should be at home.
             let up = tokio::time::timeout(PATIENCE, ready(shop.node())).await;
             up.context("the shop took too long")??;
         }
-        let payer = Appliance::start(payer_plan).await.context("the payer did not start")?;
+        let payer = start(payer_plan).await.context("the payer did not start")?;
         let wallet_macaroon = open_wallet(&payer).await.context("the payer has no wallet to lend")?;
         let world = World { chain, shop, payer, chain_source, wallet_macaroon, stop, tasks, _lock: lock };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
@@ -287,6 +288,15 @@ async fn open_wallet(payer: &Appliance) -> Result<String> {
     };
     let made = keys::create_wallet(ledger, SystemEntropy::new().as_ref(), WALLET_LABEL, limits).await?;
     Ok(made.key.as_macaroon())
+}
+
+/// The box's coins are worth nothing: its seeds open by themselves.
+async fn start(plan: Blueprint) -> Result<Appliance> {
+    let (dir, network) = (plan.data_dir.join(plan.node.network.to_string()), plan.node.network);
+    let opening = tokio::task::spawn_blocking(move || {
+        Secrets::load_or_create(&dir, network, SystemEntropy::new().as_ref())
+    });
+    Appliance::start(plan, opening.await??).await
 }
 
 async fn ready(node: &LightningNode) -> Result<()> {

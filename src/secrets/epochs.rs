@@ -1,6 +1,6 @@
 //! The tokens' master keys: one for each epoch, kept in one file and in force from it.
 //!
-//! Invariants: a key is on disk before anything is minted under it, and gone from disk before it is
+//! The file is sealed under a key of the seed. Invariants: a key is on disk before anything is minted under it, and gone from disk before it is
 //! retired; the file is replaced whole or not at all, so that a crash leaves the one set or the other;
 //! an epoch's number never comes back, because the newest epoch is never retired.
 
@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{SecretsError, random, replace_private};
-use crate::clock::Entropy;
+use super::files::{read_private, replace_plain, replace_private, write_private};
+use super::{SecretsError, random, sealed};
+use crate::clock::{Entropy, SystemEntropy};
 use crate::l402::{Keyring, MasterKeyFault, MasterKeys};
 
 /// Each epoch with its key, epochs rising; the last one mints.
@@ -37,25 +38,92 @@ pub enum EpochFault {
     Keys(#[from] MasterKeyFault),
 }
 
+/// What the key that seals the file is derived for.
+pub(super) const PURPOSE: &str = "keys/v1";
+
+/// The file, as it is on disk.
+#[derive(Clone)]
+pub(super) struct KeysFile {
+    path: PathBuf,
+    sealing: Zeroizing<[u8; 32]>,
+    sealed: Vec<u8>,
+}
+
+/// What is in the file's place. The key that seals comes back where it is needed yet.
+pub(super) enum Found {
+    /// Keys.
+    Keys(KeysFile, Masters),
+    /// Keys that the seed does not open.
+    OtherSeed(Zeroizing<[u8; 32]>),
+    /// No file.
+    Nothing(Zeroizing<[u8; 32]>),
+}
+
+impl KeysFile {
+    /// Reads the file; one in plain, of an older version, is replaced by a sealed one.
+    pub(super) fn read(
+        path: PathBuf,
+        sealing: Zeroizing<[u8; 32]>,
+        entropy: &dyn Entropy,
+    ) -> Result<Found, SecretsError> {
+        let Some(bytes) = read_private(&path)? else { return Ok(Found::Nothing(sealing)) };
+        let damaged = || SecretsError::Damaged { path: path.clone(), what: "not master keys" };
+        let plain = |text: &[u8]| std::str::from_utf8(text).ok().and_then(read);
+        if let Some(masters) = plain(&bytes) {
+            let sealed = sealed::seal(&sealing, &bytes, entropy);
+            let fault = |error| SecretsError::File { path: path.clone(), error };
+            replace_plain(&path, &bytes, &sealed).map_err(fault)?;
+            return Ok(Found::Keys(KeysFile { path, sealing, sealed }, masters));
+        }
+        if !sealed::is_sealed(&bytes) {
+            return Err(damaged());
+        }
+        let Ok(text) = sealed::open(&sealing, &bytes) else { return Ok(Found::OtherSeed(sealing)) };
+        let masters = plain(&text).ok_or_else(damaged)?;
+        Ok(Found::Keys(KeysFile { path, sealing, sealed: bytes.to_vec() }, masters))
+    }
+
+    /// Makes the file, with the first epoch.
+    pub(super) fn make(
+        path: PathBuf,
+        sealing: Zeroizing<[u8; 32]>,
+        entropy: &dyn Entropy,
+    ) -> Result<(KeysFile, Masters), SecretsError> {
+        let masters = vec![(1, random(entropy))];
+        let sealed = sealed::seal(&sealing, written(&masters).as_bytes(), entropy);
+        write_private(&path, &sealed).map_err(|error| SecretsError::File { path: path.clone(), error })?;
+        Ok((KeysFile { path, sealing, sealed }, masters))
+    }
+}
+
 /// The master keys' file, and the keys in force.
 pub struct Epochs {
-    path: PathBuf,
     ring: Arc<Keyring>,
-    masters: Mutex<Masters>,
+    state: Mutex<State>,
+}
+
+struct State {
+    file: KeysFile,
+    masters: Masters,
 }
 
 impl std::fmt::Debug for Epochs {
     /// Leaves the masters out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Epochs").field("path", &self.path).field("ring", &self.ring).finish_non_exhaustive()
+        f.debug_struct("Epochs").field("ring", &self.ring).finish_non_exhaustive()
     }
 }
 
 impl Epochs {
-    /// The keys of `masters`, which are what the file at `path` says.
-    pub(super) fn new(path: PathBuf, masters: Masters) -> Result<Epochs, MasterKeyFault> {
+    /// The keys of `masters`, which are what the file says.
+    pub(super) fn new(file: KeysFile, masters: Masters) -> Result<Epochs, MasterKeyFault> {
         let ring = Keyring::new(in_force(&masters)?);
-        Ok(Epochs { path, ring, masters: Mutex::new(masters) })
+        Ok(Epochs { ring, state: Mutex::new(State { file, masters }) })
+    }
+
+    /// The file's lines in plain, `epoch key` each: for who seals them elsewhere, such as a backup.
+    pub fn written(&self) -> Zeroizing<String> {
+        written(&self.state().masters)
     }
 
     /// The keys in force, now and as they change.
@@ -69,12 +137,12 @@ impl Epochs {
     /// # Errors
     /// When the file cannot be replaced; nothing changed then.
     pub fn rotate(&self, entropy: &dyn Entropy) -> Result<u32, EpochFault> {
-        let mut masters = self.masters();
-        let newest = masters.last().map_or(0, |(epoch, _)| *epoch);
+        let mut state = self.state();
+        let newest = state.masters.last().map_or(0, |(epoch, _)| *epoch);
         let next = newest.checked_add(1).ok_or(EpochFault::Last)?;
-        let mut after = masters.clone();
+        let mut after = state.masters.clone();
         after.push((next, random(entropy)));
-        self.put(&mut masters, after)?;
+        self.put(&mut state, after)?;
         Ok(next)
     }
 
@@ -85,41 +153,39 @@ impl Epochs {
     /// When there is no such epoch, when it is the one that mints, or when the file cannot be replaced;
     /// nothing changed then.
     pub fn retire(&self, epoch: u32) -> Result<(), EpochFault> {
-        let mut masters = self.masters();
-        if masters.last().is_some_and(|(newest, _)| *newest == epoch) {
+        let mut state = self.state();
+        if state.masters.last().is_some_and(|(newest, _)| *newest == epoch) {
             return Err(EpochFault::Mints(epoch));
         }
-        let mut after = masters.clone();
+        let mut after = state.masters.clone();
         after.retain(|(one, _)| *one != epoch);
-        if after.len() == masters.len() {
+        if after.len() == state.masters.len() {
             return Err(EpochFault::Unknown(epoch));
         }
-        self.put(&mut masters, after)
+        self.put(&mut state, after)
     }
 
     /// Puts `after` on disk, then in force.
-    fn put(&self, masters: &mut Masters, after: Masters) -> Result<(), EpochFault> {
+    fn put(&self, state: &mut State, after: Masters) -> Result<(), EpochFault> {
         let keys = in_force(&after)?;
-        let fault = |error| SecretsError::File { path: self.path.clone(), error };
-        replace_private(&self.path, &written(masters), &written(&after)).map_err(fault)?;
+        let file = &mut state.file;
+        let sealed = sealed::seal(&file.sealing, written(&after).as_bytes(), &*SystemEntropy::new());
+        let fault = |error| SecretsError::File { path: file.path.clone(), error };
+        replace_private(&file.path, &file.sealed, &sealed).map_err(fault)?;
         self.ring.replace(keys);
-        *masters = after;
+        file.sealed = sealed;
+        state.masters = after;
         Ok(())
     }
 
-    fn masters(&self) -> MutexGuard<'_, Masters> {
-        self.masters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn in_force(masters: &Masters) -> Result<MasterKeys, MasterKeyFault> {
     let current = masters.last().map_or(0, |(epoch, _)| *epoch);
     MasterKeys::new(current, masters.iter().map(|(epoch, key)| (*epoch, **key)))
-}
-
-/// The first epoch, as the file says it.
-pub(super) fn first(entropy: &dyn Entropy) -> Zeroizing<String> {
-    written(&vec![(1, random(entropy))])
 }
 
 /// Lines of `epoch key`.
@@ -135,7 +201,7 @@ fn written(masters: &Masters) -> Zeroizing<String> {
 }
 
 /// Lines of `epoch key`, epochs rising.
-pub(super) fn read(text: &str) -> Option<Masters> {
+fn read(text: &str) -> Option<Masters> {
     let mut masters = Masters::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let (epoch, key) = line.trim().split_once(' ')?;
@@ -159,13 +225,17 @@ mod tests {
     use super::*;
     use crate::clock::SystemEntropy;
 
+    const SEALING: [u8; 32] = [7; 32];
+
     fn open(dir: &Path) -> Epochs {
-        let path = dir.join("keys");
-        if !path.exists() {
-            super::super::write_private(&path, &first(&*SystemEntropy::new())).unwrap();
-        }
-        let masters = read(&fs::read_to_string(&path).unwrap()).unwrap();
-        Epochs::new(path, masters).unwrap()
+        let (path, entropy) = (dir.join("keys"), SystemEntropy::new());
+        let sealing = Zeroizing::new(SEALING);
+        let (file, masters) = match KeysFile::read(path.clone(), sealing, entropy.as_ref()).unwrap() {
+            Found::Keys(file, masters) => (file, masters),
+            Found::Nothing(sealing) => KeysFile::make(path, sealing, entropy.as_ref()).unwrap(),
+            Found::OtherSeed(_) => panic!("sealed under another key"),
+        };
+        Epochs::new(file, masters).unwrap()
     }
 
     fn epochs(of: &Epochs) -> Vec<u32> {
@@ -190,12 +260,18 @@ mod tests {
         assert_eq!(epochs(&keys), [3]);
         // The file says the same, and numbers do not come back.
         let again = open(folder.path());
-        assert_eq!(*again.masters(), *keys.masters());
+        assert_eq!(again.written(), keys.written());
         assert_eq!(again.rotate(&*entropy).unwrap(), 4);
         let path = folder.path().join("keys");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
-        assert!(!format!("{again:?}").contains(&hex::encode(*again.masters()[0].1)));
+        let plain = again.written();
+        let key = plain.trim().rsplit(' ').next().unwrap();
+        assert!(!format!("{again:?}").contains(key));
+        let disk = fs::read(&path).unwrap();
+        for form in [key.as_bytes(), &hex::decode(key).unwrap()] {
+            assert!(!disk.windows(form.len()).any(|window| window == form), "a key in plain");
+        }
     }
 
     #[test]
@@ -203,9 +279,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = open(folder.path());
         let path = folder.path().join("keys");
-        let before = fs::read_to_string(&path).unwrap();
+        let before = fs::read(&path).unwrap();
         // Somebody put another copy there: it is not overwritten.
-        fs::write(&path, format!("{before}7 {}\n", "00".repeat(32))).unwrap();
+        fs::write(&path, [&before[..], b"7"].concat()).unwrap();
         assert!(matches!(keys.rotate(&*SystemEntropy::new()), Err(EpochFault::File(_))));
         assert_eq!(epochs(&keys), [1]);
         fs::remove_file(&path).unwrap();
@@ -213,6 +289,22 @@ mod tests {
         assert_eq!((epochs(&keys), path.exists()), (vec![1], false));
         fs::write(&path, before).unwrap();
         assert_eq!(keys.rotate(&*SystemEntropy::new()).unwrap(), 2);
+    }
+
+    #[test]
+    fn keys_in_plain_are_sealed_when_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let text = format!("1 {}\n4 {}\n", "05".repeat(32), "06".repeat(32));
+        write_private(&path, &text).unwrap();
+        assert_eq!(epochs(&open(folder.path())), [1, 4]);
+        assert!(sealed::is_sealed(&fs::read(&path).unwrap()));
+        assert_eq!(*open(folder.path()).written(), text);
+        let other = KeysFile::read(path.clone(), Zeroizing::new([8; 32]), &*SystemEntropy::new()).unwrap();
+        assert!(matches!(other, Found::OtherSeed(_)));
+        fs::write(&path, "5 05").unwrap();
+        let damaged = KeysFile::read(path, Zeroizing::new([8; 32]), &*SystemEntropy::new());
+        assert!(matches!(damaged, Err(SecretsError::Damaged { .. })));
     }
 
     #[test]

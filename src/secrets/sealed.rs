@@ -165,6 +165,11 @@ pub fn open(key: &[u8; 32], sealed: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// Whether bytes begin as [`seal`]'s do.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK)
+}
+
 /// A key for one purpose, from a secret: HKDF-SHA256 (RFC 5869) with the purpose as its info.
 pub fn derive(secret: &[u8], purpose: &str) -> Zeroizing<[u8; 32]> {
     hkdf_32(b"tollhouse", secret, purpose.as_bytes())

@@ -84,7 +84,7 @@ impl AdminApp {
         // Every appliance of these tests has the same first key.
         let keys = dir.path().join("secrets").join("keys");
         std::fs::create_dir(keys.with_file_name("")).expect("a folder");
-        write_private(&keys, &format!("1 {}\n", "05".repeat(32))).expect("keys");
+        write_private(&keys, format!("1 {}\n", "05".repeat(32))).expect("keys");
         let secrets = Secrets::load_or_create(
             &keys.with_file_name(""),
             bitcoin::Network::Regtest,

@@ -161,7 +161,7 @@ async fn only_an_admin_changes_keys_and_a_file_that_somebody_changed_is_left_alo
     assert_eq!(problem(shop.app.delete(&format!("{EPOCHS}/1"), &read).await).await, denied);
 
     let file = shop.app.dir.path().join("secrets").join("keys");
-    let mine = std::fs::read_to_string(&file).expect("keys");
+    let mine = std::fs::read(&file).expect("keys");
     let other = format!("1 {}\n", "77".repeat(32));
     std::fs::write(&file, &other).expect("written");
     let refused = problem(shop.app.change(EPOCHS, &shop.admin, json!({})).await).await;
