@@ -21,6 +21,7 @@ mod events;
 mod integration;
 mod keys;
 mod payments;
+mod payouts;
 mod price;
 mod rates;
 mod send;
@@ -38,6 +39,8 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payments", get(payments::list))
         .route("/api/v1/payments/send", post(send::pay))
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))
+        .route("/api/v1/payouts", get(payouts::list).post(payouts::pay))
+        .route("/api/v1/payouts/{id}", get(payouts::look))
         .route("/api/v1/services", get(services::list))
         .route("/api/v1/services/apply", post(services::apply).layer(services::large_bodies()))
         .route(

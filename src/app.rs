@@ -11,6 +11,7 @@ pub mod listener;
 mod outside;
 mod patience;
 mod preface;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ use crate::request::Proxies;
 use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
+use crate::upkeep::Upkeep;
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
@@ -69,6 +71,7 @@ pub struct Appliance {
     ledger: Ledger,
     storefront: Arc<Storefront>,
     outbox: Arc<Outbox>,
+    upkeep: Upkeep,
     gateway: SocketAddr,
     certificate: Option<Shown>,
     admin: SocketAddr,
@@ -141,8 +144,12 @@ impl Appliance {
         let stop_streams = CancellationToken::new();
         let asked = ForwardAuth { checkout: checkout.clone(), ledger: ground.ledger.clone() };
         let custody = custody(&ground);
+        let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
+        let upkeep =
+            upkeep::of(&ground, &node, &outbox, &outside, blueprint.payouts, &node_tasks, &stop_events);
         let shop = Shop {
             node: Arc::clone(&node),
+            upkeep: upkeep.clone(),
             outbox: Arc::clone(&outbox),
             checkout,
             custody: Arc::clone(&custody),
@@ -156,6 +163,7 @@ impl Appliance {
             ledger: ground.ledger.clone(),
             storefront,
             outbox,
+            upkeep,
             gateway,
             certificate: certificate.clone(),
             admin,
@@ -165,8 +173,8 @@ impl Appliance {
             ending: ending.clone(),
             stop_streams,
             stop_custody: CancellationToken::new(),
-            stop_node: CancellationToken::new(),
-            stop_events: CancellationToken::new(),
+            stop_node,
+            stop_events,
             serving: serving.clone(),
             node_tasks,
             _lock: blueprint.lock,
@@ -202,12 +210,16 @@ impl Appliance {
         let payer: Arc<dyn Payer> = node.clone();
         let stop = self.stop_events.clone();
         self.node_tasks.spawn(payments::consume(events, payer, self.ledger.clone(), recent, stop));
-        let (outbox, waiting) = (Arc::clone(&self.outbox), node.clone());
+        let (outbox, upkeep, waiting) = (Arc::clone(&self.outbox), self.upkeep.clone(), node.clone());
         self.node_tasks.spawn(async move {
-            if waiting.ready().await.is_ok()
-                && let Err(error) = outbox.reconcile().await
-            {
+            if waiting.ready().await.is_err() {
+                return;
+            }
+            if let Err(error) = outbox.reconcile().await {
                 tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
+            }
+            if let Err(error) = upkeep.payouts().resume().await {
+                tracing::warn!(%error, "payouts of an earlier run could not be looked up yet");
             }
         });
         self.node_tasks.spawn(node.run(self.stop_node.clone()));
@@ -339,6 +351,7 @@ fn gateway_router(
 /// What the operator's side has of the business.
 struct Shop {
     node: Arc<LightningNode>,
+    upkeep: Upkeep,
     outbox: Arc<Outbox>,
     checkout: Checkout,
     outside: Outside,
@@ -367,6 +380,7 @@ async fn admin_router(
         checkout: shop.checkout,
         custody: shop.custody,
         outbox: shop.outbox,
+        upkeep: shop.upkeep,
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
         storefront: shop.storefront,

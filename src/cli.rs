@@ -12,6 +12,7 @@ mod keys;
 mod logging;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
+mod pay_out;
 mod price;
 mod rates;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Tokens(Box<tokens::TokensArgs>),
     /// Have what happens sent to other programs, signed
     Webhooks(webhooks::WebhooksArgs),
+    /// Pay earned sats out over Lightning, which makes room for new ones
+    PayOut(Box<pay_out::PayOutArgs>),
     /// See and change what is sold
     Services(Box<services::ServicesArgs>),
     /// Say what a request would cost, and why
@@ -90,6 +93,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(args) => token::run(&args),
         Command::Tokens(args) => tokens::run(&args, &env),
         Command::Webhooks(args) => webhooks::run(&args, &env),
+        Command::PayOut(args) => pay_out::run(&args, &env),
         Command::Services(args) => services::run(&args, &env),
         Command::Price(args) => price::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),

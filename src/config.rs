@@ -8,6 +8,7 @@ mod gateway;
 mod layer;
 mod location;
 mod node;
+mod payouts;
 mod place;
 mod problem;
 mod rates;
@@ -29,6 +30,7 @@ pub use service::FileServices;
 pub use template::template;
 
 use crate::catalog::{RouteTable, Service};
+use crate::egress::Reach;
 use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
 use crate::secrets::Unlock;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub unlock: Unlock,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
+    /// How far payouts may go for an invoice.
+    pub payouts: Reach,
     /// What is sold, as it was compiled.
     pub services: Vec<Service>,
     /// The same as the files say it: this file's own, and those of `services_file`.
@@ -223,6 +227,7 @@ impl Settings {
         let unlock = unlock::read(&mut layers, &mut top, base, &mut warnings);
         let node = node::read(&mut layers, &mut top, network, base);
         let rates = rates::read(&mut layers, &mut top);
+        let payouts = payouts::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
         let path = services_file.as_deref();
         let (service_files, services) = service::read_all(&mut top, &origin, path, env, &mut problems);
@@ -256,6 +261,7 @@ impl Settings {
                 log,
                 unlock,
                 rates,
+                payouts,
                 services,
                 service_files,
                 shown,

@@ -225,6 +225,24 @@ pub enum Event {
         /// What is known of it: a transaction, a channel, a reason.
         outcome: Value,
     },
+    /// A rule of the operator's set an operation going.
+    RuleRan {
+        /// `pay_out` or `splice_out`.
+        rule: String,
+        /// The operation's number.
+        operation: i64,
+        /// Why, in numbers.
+        why: String,
+    },
+    /// A rule of the operator's looked and did nothing. Told when its reason becomes another.
+    RuleRested {
+        /// `pay_out` or `splice_out`.
+        rule: String,
+        /// Stable code of the reason, such as `not_needed` or `daily_limit`.
+        code: String,
+        /// The reason, in numbers.
+        why: String,
+    },
     /// A channel waits for confirmations.
     ChannelPending {
         /// Which.

@@ -28,6 +28,7 @@
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 4 | [`webhooks`] | the log's events, signed and delivered to the operator's endpoints, until taken or parked |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
+//! | 5 | [`upkeep`] | keeping the shop able to be paid: payouts, the operator's rules, the forecast |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
 //! | 6 | [`custody`] | holds that applications took and have not ended |
 //! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
@@ -75,6 +76,7 @@ pub mod storefront;
 pub mod throttle;
 pub mod types;
 pub mod ui;
+pub mod upkeep;
 pub mod wallet_face;
 pub mod web;
 pub mod webhooks;

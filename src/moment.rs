@@ -46,6 +46,10 @@ moments! {
     Settled => "settled",
     /// A payment is on disk, and the node does not know that.
     Recorded => "recorded",
+    /// An operation is on disk; the node was not asked.
+    Intended => "intended",
+    /// The node answered; what it said is not on disk.
+    Asked => "asked",
 }
 
 impl Moment {

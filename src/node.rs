@@ -10,6 +10,7 @@ mod events;
 mod keys;
 mod log;
 mod mint;
+mod offers;
 mod source_check;
 mod storage;
 mod view;
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Entropy};
 use crate::ports::{
     BoxFuture, CannotReceive, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter, NodeControl, NodeEvent,
-    NodeEvents, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer, SendFault,
+    NodeEvents, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk,
+    Outgoing, Payer, SendFault,
 };
 use crate::types::{Msat, PaymentHash};
 use config::NodeConfig;
@@ -107,6 +109,11 @@ impl LightningNode {
     /// The node's public key, hexadecimal.
     pub fn node_id(&self) -> String {
         self.minter.node_id().to_string()
+    }
+
+    /// The chain that it is on.
+    pub fn network(&self) -> bitcoin::Network {
+        self.config.network
     }
 
     /// Where it stands, now and as it changes.
@@ -305,7 +312,16 @@ impl NodeEvents for LightningNode {
             }
             match self.engine.get() {
                 Some(engine) => {
-                    let event = events::translate(&engine.next_event().await);
+                    let event = engine.next_event().await;
+                    let noted = match events::offer_of(&event) {
+                        None => None,
+                        Some(id) => match engine.call(move |node| offers::noted(node, id)).await {
+                            Ok(noted) => Some(noted),
+                            // The node is stopping: the event comes again at its next start.
+                            Err(_) => std::future::pending().await,
+                        },
+                    };
+                    let event = events::translate(&event, noted);
                     self.doors_changed.notify_one();
                     event
                 }
@@ -335,6 +351,28 @@ impl Payer for LightningNode {
     fn outgoing(&self, payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing> {
         Box::pin(async move {
             self.call(move |node| engine::outgoing(node, payment_hash)).await.unwrap_or(Outgoing::Away)
+        })
+    }
+}
+
+impl OfferPayer for LightningNode {
+    fn offer_terms(&self, offer: &str) -> Result<OfferTerms, NodeFault> {
+        offers::terms(self.config.network, offer)
+    }
+
+    fn send_offer(&self, ask: OfferAsk) -> BoxFuture<'_, Result<(), SendFault>> {
+        Box::pin(async move {
+            let engine = self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            // A call that was cut off may have reached the library.
+            let sent = engine.call(move |node| offers::send(node, &ask)).await;
+            sent.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
+    }
+
+    fn offer_payment(&self, note: &str) -> BoxFuture<'_, OfferPayment> {
+        let note = note.to_owned();
+        Box::pin(async move {
+            self.call(move |node| offers::payment(node, &note)).await.unwrap_or(OfferPayment::Away)
         })
     }
 }

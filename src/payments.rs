@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::ledger::RecentChallenges;
 use crate::moment::Moment;
 use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
-use crate::store::{Credit, Ledger, OutgoingState, StoreError};
+use crate::store::{Credit, Ledger, OfferEnd, OutgoingState, StoreError};
 
 pub use outbox::{Outbox, PayAsk, PayError};
 
@@ -90,6 +90,13 @@ async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -
         }
         NodeEvent::SendFailed { payment_hash, reason } => {
             return ledger.settle_outgoing(payment_hash, OutgoingState::Failed { reason }).await;
+        }
+        NodeEvent::OfferSent { note, payment_hash, preimage, amount, fee } => {
+            let end = OfferEnd::Arrived { payment_hash, preimage, amount, fee };
+            return ledger.settle_offer(note, end).await;
+        }
+        NodeEvent::OfferFailed { note, reason } => {
+            return ledger.settle_offer(note, OfferEnd::Failed { reason }).await;
         }
         NodeEvent::ChannelPending { channel_id, peer } => Event::ChannelPending { channel_id, peer },
         NodeEvent::ChannelReady { channel_id, peer } => Event::ChannelReady { channel_id, peer },

@@ -10,6 +10,10 @@ use thiserror::Error;
 
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
+mod offers;
+
+pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
+
 /// A boxed future, for traits that are used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -93,6 +97,26 @@ pub enum NodeEvent {
     SendFailed {
         /// Its hash.
         payment_hash: PaymentHash,
+        /// Why, in the library's words.
+        reason: String,
+    },
+    /// A payment of ours to an offer reached its end.
+    OfferSent {
+        /// What it is known by, when the node still knows.
+        note: Option<String>,
+        /// The invoice's hash.
+        payment_hash: PaymentHash,
+        /// The proof.
+        preimage: Preimage,
+        /// What it paid, likewise.
+        amount: Msat,
+        /// What routing cost.
+        fee: Msat,
+    },
+    /// A payment of ours to an offer will not arrive.
+    OfferFailed {
+        /// What it is known by, when the node still knows.
+        note: Option<String>,
         /// Why, in the library's words.
         reason: String,
     },

@@ -25,6 +25,7 @@ use crate::rates::Rates;
 use crate::secrets::Epochs;
 use crate::store::Ledger;
 use crate::storefront::Storefront;
+use crate::upkeep::Upkeep;
 use crate::webhooks::Webhooks;
 
 mod armour;
@@ -78,6 +79,8 @@ pub struct OperatorParts {
     pub custody: Arc<Custody>,
     /// Pays.
     pub outbox: Arc<Outbox>,
+    /// Pays out, and keeps the shop able to be paid.
+    pub upkeep: Upkeep,
     /// Knows what bitcoin costs in other currencies.
     pub rates: Arc<Rates>,
     /// What is sold.

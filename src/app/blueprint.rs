@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::catalog::spec::Spec;
 use crate::config::{Entrance, Settings};
+use crate::egress::Reach;
 use crate::node::config::NodeConfig;
 use crate::proxy::Certificate;
 use crate::rates::RatesConfig;
@@ -40,6 +41,8 @@ pub struct Blueprint {
     pub tls: Option<Certificate>,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
+    /// How far payouts may go for an invoice.
+    pub payouts: Reach,
     /// What files say is sold.
     pub services: Vec<OwnedServices>,
     /// What is put on sale at every start and belongs to no file.
@@ -75,6 +78,7 @@ impl Blueprint {
             entrance: settings.gateway.entrance,
             tls: settings.gateway.tls.map(|files| files.certificate),
             rates: settings.rates,
+            payouts: settings.payouts,
             services,
             stock: Vec::new(),
             variables,

@@ -19,6 +19,7 @@ use crate::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 pub(super) struct Outside {
     pub(super) rates: Arc<Rates>,
     pub(super) webhooks: Arc<Webhooks>,
+    pub(super) egress: Arc<Egress>,
 }
 
 impl Outside {
@@ -32,9 +33,11 @@ impl Outside {
         let egress = Egress::new(Arc::new(SystemResolver)).context("no client for outgoing calls")?;
         let egress = Arc::new(egress);
         let rates = Rates::new(rates, Arc::clone(&egress), Arc::clone(&clock));
-        let webhooks =
-            Webhooks::new(WebhooksParts { ledger, egress, clock, entropy }, WebhooksConfig::default());
-        Ok(Outside { rates: Arc::new(rates), webhooks: Arc::new(webhooks) })
+        let webhooks = Webhooks::new(
+            WebhooksParts { ledger, egress: Arc::clone(&egress), clock, entropy },
+            WebhooksConfig::default(),
+        );
+        Ok(Outside { rates: Arc::new(rates), webhooks: Arc::new(webhooks), egress })
     }
 
     /// Sets both going until `stop`.

@@ -277,11 +277,16 @@ impl Admin {
         path: &str,
         body: &Value,
     ) -> Result<Value, Box<(Failure, Value)>> {
-        self.exchange(Method::POST, path, Some(body)).await
+        self.exchange(Method::POST, path, Some(body), None).await
+    }
+
+    /// `POST` with a JSON body of what is done once for each `key`.
+    pub(super) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Result<Value, Failure> {
+        self.exchange(Method::POST, path, Some(body), Some(key)).await.map_err(|refused| refused.0)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        self.exchange(method, path, body).await.map_err(|refused| refused.0)
+        self.exchange(method, path, body, None).await.map_err(|refused| refused.0)
     }
 
     /// An answer without a body is `null`.
@@ -290,6 +295,7 @@ impl Admin {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        key: Option<&str>,
     ) -> Result<Value, Box<(Failure, Value)>> {
         let alone = |failure| Box::new((failure, Value::Null));
         let lost = |error: reqwest::Error| {
@@ -305,6 +311,9 @@ impl Admin {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&*self.key);
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status();

@@ -125,6 +125,9 @@ pub struct Flags {
     /// How often the sources of rates are asked [env: TOLLHOUSE_RATES_REFRESH]
     #[arg(long, value_name = "TIME")]
     pub rates_refresh: Option<String>,
+    /// Whether payouts may ask servers on this machine and in private networks for invoices: true or false [env: TOLLHOUSE_PAYOUTS_ALLOW_PRIVATE]
+    #[arg(long, value_name = "WORD")]
+    pub payouts_allow_private: Option<String>,
 }
 
 impl Flags {
@@ -165,6 +168,7 @@ impl Flags {
             "rates.max_age" => self.rates_max_age.as_slice(),
             "rates.max_step_percent" => self.rates_max_step_percent.as_slice(),
             "rates.refresh" => self.rates_refresh.as_slice(),
+            "payouts.allow_private" => self.payouts_allow_private.as_slice(),
             _ => &[],
         }
     }
@@ -293,6 +297,26 @@ impl Layers<'_> {
                 None
             }
         }
+    }
+
+    /// A yes or a no: a boolean in the file, a word elsewhere.
+    pub(crate) fn answer(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        key: &'static str,
+    ) -> Option<(bool, Source)> {
+        let name = section.name_of(key);
+        let elsewhere = !self.flags.values(&name).is_empty() || self.env.get(&variable_of(&name)).is_some();
+        if let Some(value) = section.value(key).filter(|_| !elsewhere)
+            && let Some(yes) = value.get_ref().as_bool()
+        {
+            return Some((yes, section.source_of(&value.span())));
+        }
+        self.one(section, key, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(Bad::new(format!("\"{text}\" is neither true nor false"), "Write true or false.")),
+        })
     }
 
     /// A list of settings; a variable holds them with commas between.

@@ -1,13 +1,49 @@
 //! The library's events in the house's words.
 
 use ldk_node::Event;
+use ldk_node::lightning::ln::channelmanager::PaymentId;
 
 use crate::ports::NodeEvent;
 use crate::types::{Msat, PaymentHash, Preimage};
 
-/// Translates one event; nothing is lost, what we have no word for becomes [`NodeEvent::Other`].
-pub(super) fn translate(event: &Event) -> NodeEvent {
+/// The payment that an event is about, when it was to an offer: an invoice's payment has its hash for a name.
+pub(super) fn offer_of(event: &Event) -> Option<PaymentId> {
+    let (id, hash) = match event {
+        Event::PaymentSuccessful { payment_id: Some(id), payment_hash, .. } => (id, Some(payment_hash)),
+        Event::PaymentFailed { payment_id: Some(id), payment_hash, .. } => (id, payment_hash.as_ref()),
+        _ => return None,
+    };
+    hash.is_none_or(|hash| hash.0 != id.0).then_some(*id)
+}
+
+/// Translates one event; nothing is lost, what we have no word for becomes [`NodeEvent::Other`]. Of a payment
+/// to an offer, `noted` is its note and its amount.
+pub(super) fn translate(event: &Event, noted: Option<(Option<String>, Msat)>) -> NodeEvent {
     let msat = |value: u64| Msat::new(value).unwrap_or(Msat::MAX);
+    let why = |reason: &Option<_>| match reason {
+        None => "unknown".to_owned(),
+        Some(reason) => format!("{reason:?}"),
+    };
+    match (event, noted) {
+        (
+            Event::PaymentSuccessful {
+                payment_hash, payment_preimage: Some(preimage), fee_paid_msat, ..
+            },
+            Some((note, amount)),
+        ) => {
+            return NodeEvent::OfferSent {
+                note,
+                payment_hash: PaymentHash::from_bytes(payment_hash.0),
+                preimage: Preimage::from_bytes(preimage.0),
+                amount,
+                fee: msat(fee_paid_msat.unwrap_or(0)),
+            };
+        }
+        (Event::PaymentFailed { reason, .. }, Some((note, _))) => {
+            return NodeEvent::OfferFailed { note, reason: why(reason) };
+        }
+        _ => {}
+    }
     match event {
         Event::PaymentReceived { payment_hash, amount_msat, .. } => NodeEvent::Received {
             payment_hash: PaymentHash::from_bytes(payment_hash.0),
@@ -20,10 +56,9 @@ pub(super) fn translate(event: &Event) -> NodeEvent {
             preimage: Preimage::from_bytes(preimage.0),
             fee: msat(fee_paid_msat.unwrap_or(0)),
         },
-        Event::PaymentFailed { payment_hash: Some(hash), reason, .. } => NodeEvent::SendFailed {
-            payment_hash: PaymentHash::from_bytes(hash.0),
-            reason: reason.map_or_else(|| "unknown".to_owned(), |reason| format!("{reason:?}")),
-        },
+        Event::PaymentFailed { payment_hash: Some(hash), reason, .. } => {
+            NodeEvent::SendFailed { payment_hash: PaymentHash::from_bytes(hash.0), reason: why(reason) }
+        }
         Event::ChannelPending { channel_id, counterparty_node_id, .. } => NodeEvent::ChannelPending {
             channel_id: channel_id.to_string(),
             peer: counterparty_node_id.to_string(),

@@ -22,6 +22,7 @@ use crate::app::{Appliance, Blueprint, take_dir};
 use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::Entrance;
+use crate::egress::Reach;
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
@@ -423,6 +424,7 @@ fn blueprint(
         tls: None,
         // A world in a box calls nobody.
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
+        payouts: Reach::Private,
         services: Vec::new(),
         stock: Vec::new(),
         variables: Box::new(|_| None),

@@ -128,28 +128,7 @@ impl Ledger {
         state: OperationState,
         outcome: Value,
     ) -> Result<OperationRow, StoreError> {
-        let work = move |page: &mut Page<'_>| {
-            let missing = StoreError::Corrupt("an operation that was begun is missing");
-            let before = by_id(page.connection, operation)?.ok_or(missing)?;
-            if before.state.is_final() || (before.state == state && before.outcome == outcome) {
-                return Ok(before);
-            }
-            let ended_at = state.is_final().then_some(page.now);
-            let mut update = page.connection.prepare_cached(
-                "UPDATE operations SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1",
-            )?;
-            update.execute(params![operation, state.word(), outcome.to_string(), ended_at.map(Stored)])?;
-            let what = before.kind.clone();
-            let state_word = state.word().to_owned();
-            page.log(&Event::OperationChanged {
-                operation,
-                what,
-                state: state_word,
-                outcome: outcome.clone(),
-            })?;
-            Ok(OperationRow { state, outcome, ended_at, ..before })
-        };
-        self.0.writer.call(work).await
+        self.0.writer.call(move |page| note_on(page, operation, state, outcome)).await
     }
 
     /// One operation.
@@ -158,6 +137,36 @@ impl Ledger {
     /// When the disk fails.
     pub async fn operation(&self, operation: i64) -> Result<Option<OperationRow>, StoreError> {
         self.0.readers.read(move |connection| by_id(connection, operation)).await
+    }
+
+    /// The operation that a key names.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operation_of_key(&self, key: &str) -> Result<Option<OperationRow>, StoreError> {
+        let key = key.to_owned();
+        self.0.readers.read(move |connection| by_key(connection, &key)).await
+    }
+
+    /// The operations whose keys begin with `prefix`, oldest first: those that a rule began on a day.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operations_keyed(&self, prefix: &str) -> Result<Vec<OperationRow>, StoreError> {
+        // A range and no pattern, so that the keys' index is used; no key holds the highest character.
+        let (from, to) = (prefix.to_owned(), format!("{prefix}\u{10ffff}"));
+        let sql = "SELECT * FROM operations WHERE key >= ?1 AND key < ?2 ORDER BY id";
+        self.0.readers.read(move |connection| many(connection, sql, params![from, to])).await
+    }
+
+    /// The newest operations of one kind, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operations_of(&self, kind: &str, limit: u32) -> Result<Vec<OperationRow>, StoreError> {
+        let kind = kind.to_owned();
+        let sql = "SELECT * FROM operations WHERE kind = ?1 ORDER BY id DESC LIMIT ?2";
+        self.0.readers.read(move |connection| many(connection, sql, params![kind, limit])).await
     }
 
     /// The newest operations with a number below `before`, newest first, at most `limit`.
@@ -177,6 +186,27 @@ impl Ledger {
         let sql = "SELECT * FROM operations WHERE ended_at IS NULL ORDER BY id";
         self.0.readers.read(move |connection| many(connection, sql, params![])).await
     }
+}
+
+pub(super) fn note_on(
+    page: &mut Page<'_>,
+    operation: i64,
+    state: OperationState,
+    outcome: Value,
+) -> Result<OperationRow, StoreError> {
+    let missing = StoreError::Corrupt("an operation that was begun is missing");
+    let before = by_id(page.connection, operation)?.ok_or(missing)?;
+    if before.state.is_final() || (before.state == state && before.outcome == outcome) {
+        return Ok(before);
+    }
+    let ended_at = state.is_final().then_some(page.now);
+    let mut update = page
+        .connection
+        .prepare_cached("UPDATE operations SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1")?;
+    update.execute(params![operation, state.word(), outcome.to_string(), ended_at.map(Stored)])?;
+    let (what, state_word) = (before.kind.clone(), state.word().to_owned());
+    page.log(&Event::OperationChanged { operation, what, state: state_word, outcome: outcome.clone() })?;
+    Ok(OperationRow { state, outcome, ended_at, ..before })
 }
 
 fn by_key(connection: &Connection, key: &str) -> Result<Option<OperationRow>, StoreError> {

@@ -25,6 +25,8 @@ const TOPICS: &[(&str, &str)] = &[
     ("payment_sent", "payment.sent"),
     ("payment_failed", "payment.failed"),
     ("unknown_payment_sent", "payment.unknown_sent"),
+    ("rule_ran", "rule.ran"),
+    ("rule_rested", "rule.rested"),
     ("channel_pending", "channel.pending"),
     ("channel_ready", "channel.ready"),
     ("channel_closed", "channel.closed"),

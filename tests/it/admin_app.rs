@@ -15,12 +15,12 @@ use tollhouse::catalog::{RouteTable, Service};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
 use tollhouse::custody::{Custody, CustodyLimits};
-use tollhouse::egress::{Egress, SystemResolver};
+use tollhouse::egress::{Egress, Reach, SystemResolver};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OpenAsk, Outgoing, Payer,
-    SendFault,
+    BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer,
+    OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer, SendFault,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
@@ -28,6 +28,7 @@ use tollhouse::secrets::{Secrets, write_private};
 use tollhouse::store::Ledger;
 use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
+use tollhouse::upkeep::{PayoutsParts, Upkeep};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 use tollhouse::{api, ui, wallet_face};
@@ -118,19 +119,34 @@ impl AdminApp {
         };
         let webhooks = Arc::new(Webhooks::new(parts, WebhooksConfig::default()));
         tracker.spawn(Arc::clone(&webhooks).run(stop.clone()));
+        let outbox = Outbox::new(
+            ledger.clone(),
+            node.clone(),
+            clock.clone(),
+            bitcoin::Network::Regtest,
+            tracker.clone(),
+        );
+        let outbox = Arc::new(outbox);
         let op = Operator::new(OperatorParts {
             ledger: ledger.clone(),
             node: node.clone(),
             control: node.clone(),
             checkout,
             custody: Custody::new(CustodyLimits::default(), clock.clone(), SystemEntropy::new()),
-            outbox: Arc::new(Outbox::new(
-                ledger.clone(),
-                node.clone(),
-                clock.clone(),
-                bitcoin::Network::Regtest,
-                tracker.clone(),
-            )),
+            outbox: Arc::clone(&outbox),
+            upkeep: Upkeep::new(PayoutsParts {
+                ledger: ledger.clone(),
+                outbox: Arc::clone(&outbox),
+                offers: node.clone(),
+                node: node.clone(),
+                egress: Arc::clone(&egress),
+                reach: Reach::Private,
+                network: bitcoin::Network::Regtest,
+                clock: clock.clone(),
+                entropy: SystemEntropy::new(),
+                tracker: tracker.clone(),
+                stop: stop.clone(),
+            }),
             storefront: storefront.clone(),
             rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
             epochs,
@@ -244,6 +260,7 @@ pub(crate) fn cookie(headers: &HeaderMap) -> String {
 pub(crate) struct MadeUpNode {
     pub(crate) channels: Mutex<Vec<ChannelView>>,
     pub(crate) sends: Mutex<Vec<String>>,
+    pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) opened: Mutex<Vec<OpenAsk>>,
     pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
 }
@@ -302,6 +319,24 @@ impl Payer for MadeUpNode {
 
     fn outgoing(&self, _payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing> {
         Box::pin(async { Outgoing::Pending })
+    }
+}
+
+impl OfferPayer for MadeUpNode {
+    fn offer_terms(&self, offer: &str) -> Result<OfferTerms, NodeFault> {
+        match offer {
+            "lno1any" => Ok(OfferTerms::default()),
+            _ => Err(NodeFault("not a BOLT 12 offer".to_owned())),
+        }
+    }
+
+    fn send_offer(&self, ask: OfferAsk) -> BoxFuture<'_, Result<(), SendFault>> {
+        self.offers.lock().expect("not poisoned").push(ask);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn offer_payment(&self, _note: &str) -> BoxFuture<'_, OfferPayment> {
+        Box::pin(async { OfferPayment::Pending })
     }
 }
 

@@ -1,0 +1,120 @@
+//! `tollhouse pay-out`: earned sats over Lightning to the operator's own wallet, which makes room for new ones.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask};
+use super::{tell, times};
+use crate::clock::{Entropy, SystemEntropy};
+use crate::config::Environment;
+use crate::types::Msat;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PayOutArgs {
+    /// An offer (lno1…), a Lightning address (name@host), an LNURL, or an invoice
+    to: String,
+    /// How much; may be left out where the payee names the amount
+    #[arg(long, value_name = "SATS")]
+    amount_sat: Option<u64>,
+    /// The most that routing may cost; default one percent, and never less than 10
+    #[arg(long, value_name = "SATS")]
+    max_fee_sat: Option<u64>,
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+    /// Only say what would happen
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// A name for this payout: the same again is the same one. Without it each call is a new one
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    #[command(flatten)]
+    appliance: OperatorArgs,
+}
+
+pub(super) fn run(args: &PayOutArgs, env: &Environment) -> ExitCode {
+    ask(&args.appliance, env, async |admin| pay_out(args, admin).await)
+}
+
+async fn pay_out(args: &PayOutArgs, admin: &Admin) -> Result<Shown, Failure> {
+    let body = json!({ "to": args.to, "amount_sat": args.amount_sat, "max_fee_sat": args.max_fee_sat });
+    if !args.yes {
+        let plan = admin.post("/api/v1/payouts?dry_run=true", &body).await?;
+        let text = plan_text(&plan);
+        if args.dry_run {
+            return Ok(Shown::new(plan, text));
+        }
+        if !io::stdin().is_terminal() {
+            let text = format!("{text}\nNothing was paid: say --yes to do it.");
+            return Err(Failure::refused("confirm", text));
+        }
+        tell(format!("{text}\nPay it? [y/N]"));
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(Failure::refused("confirm", "Nothing was paid."));
+        }
+    }
+    let key = args.key.clone().unwrap_or_else(fresh_key);
+    let row = admin.post_keyed("/api/v1/payouts", &key, &body).await?;
+    let text = row_text(&row);
+    let exit = if row["state"] == "failed" { 1 } else { 0 };
+    Ok(Shown::new(row, text).exiting(exit))
+}
+
+fn fresh_key() -> String {
+    let mut unique = [0u8; 16];
+    SystemEntropy::new().fill(&mut unique);
+    format!("cli-{}", hex::encode(unique))
+}
+
+fn plan_text(plan: &Value) -> String {
+    let what = plan["description"].as_str().filter(|text| !text.is_empty());
+    let what = what.map_or_else(String::new, |text| format!(" (\"{text}\")"));
+    format!(
+        "Pays {}{what}, and at most {} for routing. Of {} spendable at least {} stays; receivable grows by \
+         about {}. What has arrived cannot be taken back.",
+        sats(&plan["amount_msat"]),
+        sats(&plan["max_fee_msat"]),
+        sats(&plan["spendable_msat"]),
+        sats(&plan["spendable_after_msat"]),
+        sats(&plan["receivable_gained_msat"]),
+    )
+}
+
+fn row_text(row: &Value) -> String {
+    let reason = row["reason"].as_str().unwrap_or("without a reason");
+    let what = match row["state"].as_str().unwrap_or_default() {
+        "done" => format!("arrived, for {} of routing", sats(&row["fee_msat"])),
+        "failed" => format!("was not paid: {reason}"),
+        "unclear" => format!("is unclear: {reason}. See `tollhouse operations`"),
+        _ => "is on its way".to_owned(),
+    };
+    let at = times::moment(&row["begun_at"]);
+    format!("Payout {} of {} ({at}) {what}.", row["id"], sats(&row["amount_msat"]))
+}
+
+pub(super) fn sats(msat: &Value) -> String {
+    let amount = msat.as_u64().and_then(|msat| Msat::new(msat).ok());
+    amount.map_or_else(|| "an amount that the payee names".to_owned(), |amount| amount.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_will_happen_is_said_in_words() {
+        let plan = json!({ "amount_msat": 5_000_000, "max_fee_msat": 50_000, "spendable_msat": 9_000_000,
+                           "spendable_after_msat": 3_950_000, "receivable_gained_msat": 5_000_000, "description": "me" });
+        let text = plan_text(&plan);
+        for part in ["5000 sat (\"me\")", "at most 50 sat", "Of 9000 sat spendable at least 3950 sat stays"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let row =
+            json!({ "id": 3, "state": "failed", "reason": "no route", "amount_msat": 1_000, "begun_at": 0 });
+        assert!(row_text(&row).contains("was not paid: no route"), "{}", row_text(&row));
+    }
+}

@@ -1,0 +1,193 @@
+//! Payouts against a node that is made of answers, and a payee's server on this machine.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::event::Event;
+use crate::ports::SendFault;
+use crate::store::OperationState;
+use crate::upkeep::stage::{Server as PayeeServer, Stage, invoice, preimage, sat, to_offer};
+
+const LONG: Duration = Duration::from_secs(30);
+
+async fn audited(stage: &Stage) {
+    let report = stage.ledger.audit().await.unwrap();
+    assert!(report.ok, "{:?}", report.mismatches);
+}
+
+/// The note of the only payment that the node was asked for, once it was.
+async fn note(stage: &Stage) -> String {
+    stage.until(async || stage.node.asked().pop()).await.note
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_is_paid_once_for_each_key() {
+    let stage = Stage::new();
+    let plan = stage.payouts.plan(&to_offer(5_000)).await.unwrap();
+    assert_eq!((plan.amount, plan.max_fee, plan.spendable), (sat(5_000), sat(10), sat(100_000)));
+    let ask = to_offer(5_000);
+    let (paid, again, ()) =
+        tokio::join!(stage.payouts.pay("k", &ask, LONG), stage.payouts.pay("k", &ask, LONG), async {
+            let note = note(&stage).await;
+            stage.offer_arrives(&note, 3, sat(5_000), sat(2)).await;
+            stage.offer_arrives(&note, 3, sat(5_000), sat(2)).await;
+        });
+    let (paid, again) = (paid.unwrap(), again.unwrap());
+    assert_eq!(paid, again);
+    assert_eq!(paid.state, OperationState::Done);
+    assert_eq!((&paid.outcome["amount_msat"], &paid.outcome["fee_msat"]), (&json!(5_000_000), &json!(2_000)));
+    assert_eq!(stage.node.asked().len(), 1);
+    assert_eq!(stage.payouts.pay("k", &ask, LONG).await.unwrap(), paid, "and later too");
+    let other = stage.payouts.pay("k", &to_offer(5_001), LONG).await;
+    assert!(matches!(other, Err(PayoutError::KeyTaken(id)) if id == paid.id), "{other:?}");
+    let sent =
+        stage.log().await.into_iter().filter(|event| matches!(event, Event::PaymentSent { .. })).count();
+    assert_eq!(sent, 1);
+    assert_eq!(drawn(&paid), sat(5_002));
+    audited(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_noted_of_what_cannot_be_paid() {
+    let stage = Stage::new();
+    let bolt11 = invoice(1, sat(100), None);
+    for (to, amount, code) in [
+        ("lno1any", None, "no_amount"),
+        ("lno1any", Some(0), "no_amount"),
+        ("lno1five", Some(4_999), "wrong_amount"),
+        ("lno1any", Some(100_000), "too_little_spendable"),
+        ("lno1bad", Some(1), "bad_offer"),
+        ("nobody", Some(1), "bad_destination"),
+        (bolt11.as_str(), Some(101), "wrong_amount"),
+    ] {
+        let ask = PayoutAsk { to: to.to_owned(), amount: amount.map(sat), max_fee: None };
+        let refused = stage.payouts.pay("k", &ask, LONG).await;
+        assert_eq!(refused.map(drop).map_err(|error| error.code()), Err(code), "{to}");
+    }
+    stage.node.view.lock().unwrap().running = false;
+    assert_eq!(stage.payouts.plan(&to_offer(1)).await.unwrap_err().code(), "node_not_ready");
+    assert!(stage.ledger.operations(i64::MAX, 9).await.unwrap().is_empty());
+    assert!(stage.node.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_goes_through_the_outbox() {
+    let stage = Stage::new();
+    let ask = PayoutAsk { to: invoice(1, sat(100), None), amount: None, max_fee: None };
+    let hash = preimage(1).payment_hash();
+    let (paid, ()) = tokio::join!(stage.payouts.pay("k", &ask, LONG), async {
+        stage.until(async || stage.ledger.outgoing(hash).await.unwrap()).await;
+        stage.invoice_arrives(1, sat(1)).await;
+    });
+    let paid = paid.unwrap();
+    assert_eq!((paid.state, &paid.outcome["payment_hash"]), (OperationState::Done, &json!(hash)));
+    assert_eq!(drawn(&paid), sat(101));
+    audited(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lightning_address_is_paid_by_the_invoice_that_was_asked_for() {
+    let (stage, server) = (Stage::new(), PayeeServer::start().await);
+    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None };
+    let plan = stage.payouts.plan(&ask).await.unwrap();
+    assert_eq!((plan.description.as_deref(), plan.max_fee), (Some("me"), sat(20)));
+    let (paid, ()) = tokio::join!(stage.payouts.pay("k", &ask, LONG), async {
+        let hash = preimage(7).payment_hash();
+        stage.until(async || stage.ledger.outgoing(hash).await.unwrap()).await;
+        stage.invoice_arrives(7, sat(1)).await;
+    });
+    assert_eq!(paid.unwrap().state, OperationState::Done);
+    assert_eq!(*server.asked.lock().unwrap(), [2_000_000]);
+    for amount in [999, 50_001] {
+        let ask = PayoutAsk { amount: Some(sat(amount)), ..ask.clone() };
+        assert_eq!(stage.payouts.plan(&ask).await.unwrap_err().code(), "wrong_amount");
+    }
+    audited(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payees_server_that_cheats_gets_nothing() {
+    let (stage, server) = (Stage::new(), PayeeServer::start().await);
+    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None };
+    for (key, invoice) in [
+        ("a", invoice(8, sat(2_001), Some(crate::upkeep::stage::METADATA))),
+        ("b", invoice(8, sat(2_000), Some("[]"))),
+        ("c", invoice(8, sat(2_000), None)),
+    ] {
+        server.spoil("pr", json!(invoice));
+        let row = stage.payouts.pay(key, &ask, LONG).await.unwrap();
+        assert_eq!(row.state, OperationState::Failed, "{row:?}");
+        assert_eq!(drawn(&row), Msat::ZERO);
+    }
+    for (field, value) in
+        [("callback", json!("http://169.254.169.254/pay")), ("callback", json!("file:///etc/passwd"))]
+    {
+        server.spoil(field, value);
+        let row = stage.payouts.pay(field, &ask, LONG).await;
+        assert!(row.is_err() || row.unwrap().state == OperationState::Failed);
+    }
+    assert!(stage.node.invoices.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_refuses_has_failed() {
+    let stage = Stage::new();
+    *stage.node.fault.lock().unwrap() = Some(SendFault::Refused("no path".to_owned()));
+    let row = stage.payouts.pay("k", &to_offer(5_000), LONG).await.unwrap();
+    assert_eq!((row.state, &row.outcome["reason"]), (OperationState::Failed, &json!("no path")));
+}
+
+/// The appliance dies after the intent, after the node took it, and after that was noted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_that_a_crash_left_open_is_looked_up_and_never_repeated() {
+    // The node was never asked.
+    let stage = Stage::new();
+    let begun = stage.ledger.begin_operation("k", PAY_OUT, to_offer(5_000).as_json()).await.unwrap();
+    let BegunOperation::New(id) = begun else { panic!("it is new") };
+    let stage = stage.die_and_start().await;
+    stage.payouts.resume().await.unwrap();
+    let row = stage.payouts.pay("k", &to_offer(5_000), LONG).await.unwrap();
+    assert_eq!(
+        (row.id, row.state, &row.outcome["reason"]),
+        (id, OperationState::Failed, &json!("never_sent"))
+    );
+    assert!(stage.node.asked().is_empty());
+
+    // The node took it, and it is on the node's list.
+    stage.node.cut.store(true, Ordering::SeqCst);
+    let row = stage.payouts.pay("l", &to_offer(6_000), Duration::ZERO).await.unwrap();
+    assert_eq!(row.state, OperationState::Intended);
+    let note = note(&stage).await;
+    let stage = stage.die_and_start().await;
+    stage.payouts.resume().await.unwrap();
+    let waiting = stage.payouts.pay("l", &to_offer(6_000), Duration::from_millis(50)).await.unwrap();
+    assert!(!waiting.state.is_final());
+    let ask = to_offer(6_000);
+    let (row, ()) =
+        tokio::join!(stage.payouts.pay("l", &ask, LONG), stage.offer_arrives(&note, 4, sat(6_000), sat(1)));
+    assert_eq!(row.unwrap().state, OperationState::Done);
+
+    // The node took it and died before it noted that: nobody knows, and nobody tries again.
+    stage.node.cut.store(true, Ordering::SeqCst);
+    stage.node.forgets.store(true, Ordering::SeqCst);
+    stage.payouts.pay("m", &to_offer(7_000), Duration::ZERO).await.unwrap();
+    stage.until(async || (stage.node.asked().len() == 2).then_some(())).await;
+    let stage = stage.die_and_start().await;
+    stage.payouts.resume().await.unwrap();
+    let open = async || {
+        let row = stage.ledger.operation_of_key("m").await.unwrap().unwrap();
+        (row.state == OperationState::Unclear).then_some(row)
+    };
+    let row = stage.until(open).await;
+    assert_eq!(drawn(&row), sat(7_010), "it counts until its end is known");
+    stage.payouts.resume().await.unwrap();
+    assert_eq!(stage.node.asked().len(), 2);
+    // It arrives after all.
+    let note = stage.node.asked().pop().unwrap().note;
+    stage.offer_arrives(&note, 5, sat(7_000), sat(1)).await;
+    assert_eq!(stage.ledger.operation(row.id).await.unwrap().unwrap().state, OperationState::Done);
+    audited(&stage).await;
+}
