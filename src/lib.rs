@@ -16,6 +16,7 @@
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
 //! | 1 | [`event`] | the closed list of what happened |
 //! | 2 | [`catalog`] | services, routes, their terms and offers, and the table that finds them |
+//! | 2 | [`chain`] | chain sources: what they are, whether one answers, which one is in use |
 //! | 2 | [`store`] | the only SQL: the ledger's writer and readers, the node's bytes, the lock |
 //! | 2 | [`egress`] | guarded outgoing HTTP: every address checked, no redirect, bounded |
 //! | 2 | [`secrets`] | seed words and master keys at rest |
@@ -48,6 +49,7 @@ pub mod api;
 pub mod app;
 pub mod backup;
 pub mod catalog;
+pub mod chain;
 pub mod checkout;
 pub mod cli;
 pub mod clock;

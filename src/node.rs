@@ -1,50 +1,39 @@
 //! The Lightning node: the only module that speaks to LDK.
 //!
-//! A [`LightningNode`] exists before its engine does: it answers "not ready" while the chain source
-//! is away, so that the gate can be up and say so. It never reads a file or the environment for its
+//! A [`LightningNode`] exists before its engine does: it answers "not ready" while no chain source is
+//! there, so that the gate can be up and say so. Its engine is replaced when it moves to another source. It never reads a file or the environment for its
 //! settings; [`config::NodeConfig`] tells it everything.
 
 pub mod config;
 mod engine;
 mod events;
+mod fallback;
 mod keys;
+mod life;
 mod log;
 mod mint;
 mod offers;
-mod source_check;
 mod storage;
 mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
 use thiserror::Error;
-use tokio::sync::{Notify, OnceCell, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, watch};
 
+use crate::chain::{ChainSource, Sources};
 use crate::clock::{Clock, Entropy};
 use crate::ports::{
-    BoxFuture, CannotReceive, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter, NodeControl, NodeEvent,
-    NodeEvents, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk,
-    Outgoing, Payer, SendFault,
+    BoxFuture, CannotReceive, ChainView, ChainWatch, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter,
+    NodeControl, NodeEvent, NodeEvents, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment,
+    OfferTerms, OpenAsk, Outgoing, Payer, SendFault, SourceView,
 };
 use crate::types::{Msat, PaymentHash};
 use config::NodeConfig;
-use engine::{Engine, EngineFault};
+use engine::Engine;
 pub use keys::{NodeSeed, UnusableSeed};
 use mint::StatelessMinter;
-
-/// The channels' capacities are read anew this often, and on every channel event.
-const DOORS_REFRESH: Duration = Duration::from_secs(1);
-
-/// Waits between two tries to come up: doubled each time, up to a minute.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// How often an unreadable channel state is tried again (MONEY rule 15): the order in which LDK
-/// reads its maps differs by try, and some orders load what others do not.
-const UNREADABLE_TRIES: u32 = 5;
 
 /// Where the node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +46,13 @@ pub enum NodeState {
     Failed(String),
     /// Stopped in order.
     Stopped,
+}
+
+/// What the last turn saw of the chain sources.
+#[derive(Clone, Debug, Default)]
+struct ChainSeen {
+    unheard_for: Duration,
+    answers: Vec<Option<bool>>,
 }
 
 /// The node cannot be prepared.
@@ -73,9 +69,11 @@ pub struct LightningNode {
     seed: NodeSeed,
     store: Arc<dyn KeyValue>,
     minter: StatelessMinter,
-    engine: OnceCell<Engine>,
+    sources: Arc<Sources>,
+    engine: watch::Sender<Option<Arc<Engine>>>,
     usable: AtomicBool,
     state: watch::Sender<NodeState>,
+    chain_seen: watch::Sender<ChainSeen>,
     doors_changed: Notify,
 }
 
@@ -94,14 +92,17 @@ impl LightningNode {
         let keys = keys::MintingKeys::derive(&seed, config.network)?;
         let minter = StatelessMinter::new(keys, config.network, clock, entropy);
         let (state, _) = watch::channel(NodeState::Starting("it has not been started".to_owned()));
+        let sources = Arc::new(Sources::new(config.chain.clone()));
         Ok(Arc::new(LightningNode {
             config,
             seed,
             store,
             minter,
-            engine: OnceCell::new(),
+            sources,
+            engine: watch::Sender::new(None),
             usable: AtomicBool::new(false),
             state,
+            chain_seen: watch::Sender::default(),
             doors_changed: Notify::new(),
         }))
     }
@@ -135,138 +136,25 @@ impl LightningNode {
         }
     }
 
-    /// Brings the node up, keeps its view of the channels fresh until `stop`, then stops it in order.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        if self.bring_up(&stop).await {
-            self.state.send_replace(NodeState::Running);
-            self.keep_doors(&stop).await;
-        }
-        self.usable.store(false, Ordering::Release);
-        if let Some(engine) = self.engine.get() {
-            engine.stop().await;
-        }
-        self.state.send_if_modified(|state| {
-            let failed = matches!(state, NodeState::Failed(_));
-            if !failed {
-                *state = NodeState::Stopped;
-            }
-            !failed
-        });
+    /// The chain sources; whoever else reads the chain follows the one that the node uses.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
     }
 
-    /// Tries until the engine runs; false when it never will or `stop` came first.
-    async fn bring_up(self: &Arc<Self>, stop: &CancellationToken) -> bool {
-        let mut wait = FIRST_WAIT;
-        let mut unreadable = 0;
-        loop {
-            // Cut short only while the source is asked: an engine that has begun to start is waited for,
-            // so that it can be stopped in order.
-            let checked = match stop.run_until_cancelled(self.check_source()).await {
-                Some(checked) => checked,
-                None => return false,
-            };
-            let fault = match checked {
-                Ok(()) => match self.start_engine().await {
-                    Ok(()) => return true,
-                    Err(fault) => fault,
-                },
-                Err(fault) => fault,
-            };
-            match fault {
-                EngineFault::Setting(why) => return self.give_up(why),
-                EngineFault::Unreadable if unreadable + 1 >= UNREADABLE_TRIES => {
-                    let advice = "keep channels.db as it is, and follow the recovery notes in the README";
-                    return self.give_up(format!("{fault} in {UNREADABLE_TRIES} tries: {advice}"));
-                }
-                EngineFault::Unreadable => {
-                    if unreadable == 0 {
-                        self.keep_copy().await;
-                    }
-                    unreadable += 1;
-                }
-                EngineFault::Passing(_) => {}
-            }
-            tracing::warn!(reason = %fault, retry_in_ms = wait.as_millis(), "the node is not up yet");
-            self.state.send_replace(NodeState::Starting(fault.to_string()));
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
-            }
-        }
-    }
-
-    fn give_up(&self, why: String) -> bool {
-        tracing::error!(reason = %why, "the node will not come up by itself");
-        self.state.send_replace(NodeState::Failed(why));
-        false
-    }
-
-    /// Before anything is tried on it, the channel state is copied as it is (MONEY rule 15).
-    async fn keep_copy(&self) {
-        let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || store.keep_copy()).await {
-            Ok(Ok(copy)) => tracing::warn!(copy = %copy.display(), "the channel state was copied as it is"),
-            Ok(Err(error)) => tracing::error!(%error, "the channel state could not be copied"),
-            Err(error) => tracing::error!(%error, "the copy of the channel state was cut off"),
-        }
-    }
-
-    async fn check_source(&self) -> Result<(), EngineFault> {
-        source_check::check(&self.config.chain, self.config.network).await.map_err(|fault| match fault {
-            source_check::SourceFault::Unreachable { .. } => EngineFault::Passing(fault.to_string()),
-            source_check::SourceFault::WrongNetwork { .. } => EngineFault::Setting(fault.to_string()),
-        })
-    }
-
-    async fn start_engine(self: &Arc<Self>) -> Result<(), EngineFault> {
-        let this = Arc::clone(self);
-        // A plain thread: the library blocks on whatever runtime its caller is in.
-        let started = tokio::task::spawn_blocking(move || {
-            std::thread::scope(|scope| {
-                let engine = scope.spawn(|| Engine::start(&this.config, &this.seed, Arc::clone(&this.store)));
-                // The library asserts on channel state that it cannot make sense of (two claims of one
-                // payment hash, seen after kills): not a thing to try for ever.
-                engine.join().unwrap_or(Err(EngineFault::Unreadable))
-            })
-        });
-        let engine =
-            started.await.map_err(|_| EngineFault::Passing("the start was cut off".to_owned()))??;
-        if self.engine.set(engine).is_err() {
-            return Err(EngineFault::Setting("the node was started twice".to_owned()));
-        }
-        self.refresh_doors().await;
-        self.usable.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    async fn keep_doors(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.doors_changed.notified() => {}
-                () = tokio::time::sleep(DOORS_REFRESH) => {}
-            }
-            self.refresh_doors().await;
-        }
-    }
-
-    async fn refresh_doors(&self) {
-        if let Some(engine) = self.engine.get()
-            && let Ok(doors) = engine.call(engine::doors).await
-        {
-            self.minter.refresh(doors);
-        }
-    }
-
-    fn engine(&self) -> Result<&Engine, NodeFault> {
-        self.engine.get().ok_or_else(|| NodeFault(self.not_ready()))
+    fn engine(&self) -> Result<Arc<Engine>, NodeFault> {
+        self.engine.borrow().clone().ok_or_else(|| NodeFault(self.not_ready()))
     }
 
     fn not_ready(&self) -> String {
         match &*self.state.borrow() {
             NodeState::Starting(why) => format!("it is starting: {why}"),
             NodeState::Failed(why) => why.clone(),
-            NodeState::Running => "it is starting".to_owned(),
+            NodeState::Running => {
+                format!(
+                    "nothing was heard of the chain for {} s",
+                    self.chain_seen.borrow().unheard_for.as_secs()
+                )
+            }
             NodeState::Stopped => "it was stopped".to_owned(),
         }
     }
@@ -307,25 +195,35 @@ impl Minter for LightningNode {
 impl NodeEvents for LightningNode {
     fn next_event(&self) -> BoxFuture<'_, NodeEvent> {
         Box::pin(async move {
-            if self.ready().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            match self.engine.get() {
-                Some(engine) => {
-                    let event = engine.next_event().await;
-                    let noted = match events::offer_of(&event) {
-                        None => None,
-                        Some(id) => match engine.call(move |node| offers::noted(node, id)).await {
-                            Ok(noted) => Some(noted),
-                            // The node is stopping: the event comes again at its next start.
-                            Err(_) => std::future::pending().await,
-                        },
-                    };
-                    let event = events::translate(&event, noted);
-                    self.doors_changed.notify_one();
-                    event
-                }
-                None => std::future::pending().await,
+            let mut engines = self.engine.subscribe();
+            loop {
+                let engine = engines.borrow_and_update().clone();
+                let Some(engine) = engine else {
+                    if engines.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    continue;
+                };
+                // An engine that is replaced takes its queue along: the next one has the same head.
+                let event = tokio::select! {
+                    event = engine.next_event() => event,
+                    _ = engines.changed() => continue,
+                };
+                let noted = match events::offer_of(&event) {
+                    None => None,
+                    Some(id) => match engine.call(move |node| offers::noted(node, id)).await {
+                        Ok(noted) => Some(noted),
+                        // It is stopping: the event comes again from the next one.
+                        Err(_) => {
+                            if engines.changed().await.is_err() {
+                                std::future::pending::<()>().await;
+                            }
+                            continue;
+                        }
+                    },
+                };
+                self.doors_changed.notify_one();
+                return events::translate(&event, noted);
             }
         })
     }
@@ -389,6 +287,24 @@ impl NodeWatch for LightningNode {
                 ..NodeView::default()
             })
         })
+    }
+}
+
+impl ChainWatch for LightningNode {
+    fn chain(&self) -> ChainView {
+        let (seen, position) = (self.chain_seen.borrow(), self.sources.position());
+        let config = self.sources.config();
+        let source = |(at, source): (usize, &ChainSource)| SourceView {
+            kind: source.kind(),
+            name: source.to_string(),
+            in_use: at == position,
+            answers: seen.answers.get(at).copied().flatten(),
+        };
+        ChainView {
+            sources: config.sources.iter().enumerate().map(source).collect(),
+            unheard_s: seen.unheard_for.as_secs(),
+            stale: seen.unheard_for >= config.stale_after,
+        }
     }
 }
 

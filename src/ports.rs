@@ -1,6 +1,9 @@
 //! The small doors between the core and the world: what the gate asks of a Lightning node, and
 //! what a node asks of a store. `node` and `store` stand behind them; tests put fakes there.
 
+mod chain;
+mod cold_storage;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,6 +15,8 @@ use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
 mod offers;
 
+pub use chain::{ChainView, ChainWatch, SourceView};
+pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
 pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
 
 /// A boxed future, for traits that are used behind a pointer.

@@ -38,7 +38,7 @@ pub(crate) fn read(
     layers.problems.extend(section.finish());
     Some(NodeConfig {
         network: network?,
-        chain: chain?,
+        chain: chain?.into(),
         gossip: gossip?,
         listen,
         alias,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ldk_node::bitcoin::secp256k1::PublicKey;
-use ldk_node::config::{BackgroundSyncConfig, EsploraSyncConfig};
+use ldk_node::config::{BackgroundSyncConfig, ElectrumSyncConfig, EsploraSyncConfig};
 use ldk_node::lightning::ln::channelmanager::PaymentId;
 use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::routing::router::RouteParametersConfig;
@@ -22,15 +22,14 @@ use super::config::{ChainSource, GossipSource, NodeConfig};
 use super::keys::NodeSeed;
 use super::log::TracingLog;
 use super::mint::Doors;
-use super::source_check;
 use super::storage::LdkStorage;
 use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
 
 const RUNTIME_GRACE: Duration = Duration::from_secs(5);
 
-/// Esplora is asked this often; the library refuses less than 10 s.
-const ESPLORA_SYNC: BackgroundSyncConfig = BackgroundSyncConfig {
+/// A server is asked this often; the library refuses less than 10 s.
+const SERVER_SYNC: BackgroundSyncConfig = BackgroundSyncConfig {
     onchain_wallet_sync_interval_secs: 10,
     lightning_wallet_sync_interval_secs: 10,
     fee_rate_cache_update_interval_secs: 600,
@@ -61,6 +60,7 @@ impl Engine {
     /// Builds and starts a node. Blocks; call it outside any runtime's workers.
     pub(super) fn start(
         config: &NodeConfig,
+        source: &ChainSource,
         seed: &NodeSeed,
         store: Arc<dyn KeyValue>,
     ) -> Result<Engine, EngineFault> {
@@ -72,7 +72,7 @@ impl Engine {
             .map_err(|error| EngineFault::Passing(format!("the node's runtime did not start: {error}")))?;
         let handle = runtime.handle().clone();
         let built = (|| {
-            let mut builder = builder_for(config, seed)?;
+            let mut builder = builder_for(config, source, seed)?;
             builder.set_runtime(handle.clone());
             let store: Arc<DynStore> = Arc::new(LdkStorage(store));
             let node = builder.build_with_store(store).map_err(build_fault)?;
@@ -119,7 +119,7 @@ impl Engine {
     }
 }
 
-fn builder_for(config: &NodeConfig, seed: &NodeSeed) -> Result<Builder, EngineFault> {
+fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Result<Builder, EngineFault> {
     let mut settings = ldk_node::config::Config { network: config.network, ..Default::default() };
     if let Some(anchors) = settings.anchor_channels_config.as_mut() {
         for text in &config.trusted_peers_no_reserve {
@@ -146,15 +146,20 @@ fn builder_for(config: &NodeConfig, seed: &NodeSeed) -> Result<Builder, EngineFa
             .set_node_alias(alias.clone())
             .map_err(|_| EngineFault::Setting("lightning.alias: at most 32 bytes".to_owned()))?;
     }
-    match &config.chain {
+    match source {
         ChainSource::Bitcoind { host, port, auth } => {
-            let (user, password) = source_check::credentials(auth)
+            let (user, password) = auth
+                .credentials()
                 .map_err(|error| EngineFault::Passing(format!("bitcoind's cookie: {error}")))?;
             builder.set_chain_source_bitcoind_rpc(host.clone(), *port, user, password);
         }
         ChainSource::Esplora { url } => {
-            let sync = EsploraSyncConfig { background_sync_config: Some(ESPLORA_SYNC) };
+            let sync = EsploraSyncConfig { background_sync_config: Some(SERVER_SYNC) };
             builder.set_chain_source_esplora(url.clone(), Some(sync));
+        }
+        ChainSource::Electrum { url } => {
+            let sync = ElectrumSyncConfig { background_sync_config: Some(SERVER_SYNC) };
+            builder.set_chain_source_electrum(url.clone(), Some(sync));
         }
     }
     match &config.gossip {

@@ -409,7 +409,7 @@ fn blueprint(
         lock,
         node: NodeConfig {
             network: bitcoin::Network::Regtest,
-            chain,
+            chain: chain.into(),
             gossip: GossipSource::P2p,
             listen: vec![format!("127.0.0.1:{port}")],
             alias: Some(alias.to_owned()),

@@ -68,7 +68,7 @@ pub(crate) async fn measure(world: &World, folder: &Path) -> Result<Challenges> 
         .map_err(|error| anyhow::anyhow!("the default store: {error}"))?;
     let config = NodeConfig {
         network: bitcoin::Network::Regtest,
-        chain: world.chain_source.clone(),
+        chain: world.chain_source.clone().into(),
         gossip: GossipSource::P2p,
         listen: Vec::new(),
         alias: None,

@@ -365,7 +365,10 @@ fn the_node_is_told_what_the_file_says() {
     );
     let settings = read(&text).expect("in order");
     let auth = RpcAuth::Password { user: "u".into(), password: "p4ss".into() };
-    assert_eq!(settings.node.chain, ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 38_332, auth });
+    assert_eq!(
+        settings.node.chain.sources,
+        [ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 38_332, auth }]
+    );
     assert_eq!(settings.node.gossip, GossipSource::RapidSync { url: "https://rgs.example/snapshot".into() });
     assert!(settings.node.listen.is_empty(), "a node that only dials");
     assert_eq!(settings.node.trusted_peers_no_reserve, [key]);
@@ -376,7 +379,10 @@ fn the_node_is_told_what_the_file_says() {
         "network = \"regtest\"\ndata_dir = \"data\"\n[chain]\nsource = \"bitcoind\"\ncookie_file = \"~/c\"\n";
     let settings = read(cookie).expect("in order");
     let auth = RpcAuth::CookieFile("/home/alice/c".into());
-    assert_eq!(settings.node.chain, ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 18_443, auth });
+    assert_eq!(
+        settings.node.chain.sources,
+        [ChainSource::Bitcoind { host: "127.0.0.1".into(), port: 18_443, auth }]
+    );
     assert_eq!(settings.data_dir, Path::new("/etc/data"), "a path in the file starts at the file");
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(u8, &[&str])] = &[
     (0, &["types", "clock", "moment"]),
     (1, &["l402", "payment_auth", "pricing", "ledger", "event", "request", "ports"]),
-    (2, &["catalog", "store", "egress", "secrets", "throttle"]),
+    (2, &["catalog", "chain", "store", "egress", "secrets", "throttle"]),
     (3, &["backup", "node", "vault", "rates", "storefront"]),
     (4, &["gate", "payments", "webhooks"]),
     (5, &["metering", "upkeep"]),

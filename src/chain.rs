@@ -1,0 +1,15 @@
+//! Chain sources: what they are, whether one is there and on the right network, which one is in use,
+//! and bitcoind's JSON-RPC for whoever reads blocks besides the node.
+//!
+//! The node library has clients of its own; this is for deciding which source it is built on, and for
+//! the vault.
+
+mod check;
+mod electrum;
+mod rpc;
+mod source;
+
+pub use check::{SourceFault, check};
+pub use electrum::connect as connect_electrum;
+pub use rpc::{Bitcoind, RpcFault};
+pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};

@@ -1,0 +1,33 @@
+//! What the node knows of its chain sources.
+
+use serde::Serialize;
+
+/// One chain source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceView {
+    /// `bitcoind`, `esplora` or `electrum`.
+    pub kind: &'static str,
+    /// What it is and where, without how to log in.
+    pub name: String,
+    /// The node uses it now.
+    pub in_use: bool,
+    /// Whether it answered when it was asked last; nothing when it was not asked.
+    pub answers: Option<bool>,
+}
+
+/// The chain sources, and how long ago the chain was heard of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ChainView {
+    /// The sources, the preferred one first.
+    pub sources: Vec<SourceView>,
+    /// Seconds since the node last heard of the chain, as far as was watched; whatever it says of itself.
+    pub unheard_s: u64,
+    /// That is too long: nothing is sold.
+    pub stale: bool,
+}
+
+/// Tells of the chain sources.
+pub trait ChainWatch: Send + Sync {
+    /// The sources now.
+    fn chain(&self) -> ChainView;
+}
