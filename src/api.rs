@@ -28,6 +28,7 @@ mod send;
 mod services;
 mod status;
 mod tokens;
+mod vault;
 mod webhooks;
 
 /// The API's addresses.
@@ -49,6 +50,12 @@ pub fn router() -> Router<Arc<Operator>> {
         )
         .route("/api/v1/price", post(price::ask))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/chain", get(vault::chain))
+        .route("/api/v1/vault", get(vault::show).put(vault::set).delete(vault::remove))
+        .route("/api/v1/vault/address", post(vault::address))
+        .route("/api/v1/vault/addresses", get(vault::addresses))
+        .route("/api/v1/vault/history", get(vault::history))
+        .route("/api/v1/vault/look", post(vault::look))
         .route("/api/v1/rates", get(rates::read))
         .route("/api/v1/rates/refresh", post(rates::refresh))
         .route("/api/v1/integration/challenges", post(integration::challenge))

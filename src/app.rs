@@ -34,7 +34,7 @@ use crate::forward_auth::{self, ForwardAuth};
 use crate::ledger::RecentChallenges;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
+use crate::ports::{ChainWatch, KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
@@ -42,6 +42,7 @@ use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
 use crate::upkeep::Upkeep;
+use crate::vault::Vault;
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
@@ -144,11 +145,14 @@ impl Appliance {
         let stop_streams = CancellationToken::new();
         let asked = ForwardAuth { checkout: checkout.clone(), ledger: ground.ledger.clone() };
         let custody = custody(&ground);
+        let (sources, clock) = (Arc::clone(node.sources()), Arc::clone(&ground.clock));
+        let vault = Vault::open(ground.ledger.clone(), sources, network, clock).await?;
         let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
         let upkeep =
             upkeep::of(&ground, &node, &outbox, &outside, blueprint.payouts, &node_tasks, &stop_events);
         let shop = Shop {
             node: Arc::clone(&node),
+            vault: Arc::clone(&vault),
             upkeep: upkeep.clone(),
             outbox: Arc::clone(&outbox),
             checkout,
@@ -196,6 +200,9 @@ impl Appliance {
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
+        appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
+        let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
+        appliance.node_tasks.spawn(log);
         if !ground.clean {
             appliance.node_tasks.spawn(ground::audit_after_crash(ground.ledger.clone()));
         }
@@ -352,6 +359,7 @@ fn gateway_router(
 struct Shop {
     node: Arc<LightningNode>,
     upkeep: Upkeep,
+    vault: Arc<Vault>,
     outbox: Arc<Outbox>,
     checkout: Checkout,
     outside: Outside,
@@ -372,11 +380,14 @@ async fn admin_router(
     stop: &CancellationToken,
     tracker: &TaskTracker,
 ) -> Result<(axum::Router, Option<String>)> {
+    let chain: Arc<dyn ChainWatch> = shop.node.clone();
     let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (shop.node.clone(), shop.node);
     let operator = Operator::new(OperatorParts {
         ledger: ground.ledger.clone(),
         node: watch,
         control,
+        chain,
+        vault: shop.vault,
         checkout: shop.checkout,
         custody: shop.custody,
         outbox: shop.outbox,

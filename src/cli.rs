@@ -21,6 +21,7 @@ mod times;
 mod token;
 mod tokens;
 mod unlocking;
+mod vault;
 mod webhooks;
 
 use std::ffi::OsString;
@@ -63,6 +64,8 @@ enum Command {
     Webhooks(webhooks::WebhooksArgs),
     /// Pay earned sats out over Lightning, which makes room for new ones
     PayOut(Box<pay_out::PayOutArgs>),
+    /// Watch cold storage, and have fresh addresses of it
+    Vault(Box<vault::VaultArgs>),
     /// See and change what is sold
     Services(Box<services::ServicesArgs>),
     /// Say what a request would cost, and why
@@ -94,6 +97,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tokens(args) => tokens::run(&args, &env),
         Command::Webhooks(args) => webhooks::run(&args, &env),
         Command::PayOut(args) => pay_out::run(&args, &env),
+        Command::Vault(args) => vault::run(&args, &env),
         Command::Services(args) => services::run(&args, &env),
         Command::Price(args) => price::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),

@@ -243,6 +243,47 @@ pub enum Event {
         /// The reason, in numbers.
         why: String,
     },
+    /// Cold storage is watched, from now on this one.
+    VaultSet {
+        /// Its number.
+        vault: i64,
+        /// `bip44`, `bip49`, `bip84`, `bip86` or `descriptor`.
+        form: String,
+    },
+    /// Cold storage is not watched any more.
+    VaultRemoved {
+        /// Its number.
+        vault: i64,
+    },
+    /// An address of the cold storage was handed out, for one deposit.
+    VaultAddressGiven {
+        /// The vault's number.
+        vault: i64,
+        /// The address's number.
+        index: u32,
+        /// The address.
+        address: String,
+        /// What for.
+        deposit: String,
+    },
+    /// Coins came to the cold storage or left it: seen, confirmed, or gone from the chain again.
+    VaultMoved {
+        /// The transaction.
+        txid: String,
+        /// What came in.
+        received_sat: u64,
+        /// What went out.
+        sent_sat: u64,
+        /// Its block; nothing while it waits.
+        height: Option<u32>,
+    },
+    /// The node moved to another chain source.
+    ChainSourceChanged {
+        /// The one in use now.
+        source: String,
+        /// Its position in the list, from 0: the preferred one.
+        position: usize,
+    },
     /// A channel waits for confirmations.
     ChannelPending {
         /// Which.

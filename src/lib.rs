@@ -24,6 +24,7 @@
 //! | 3 | [`backup`] | copies of the ledger that can be proved, and what must not follow from bringing one back |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
 //! | 3 | [`node`] | the only LDK: build, mint, channels, events |
+//! | 3 | [`vault`] | the only direct BDK: cold storage that is watched, and addresses of it |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
@@ -79,6 +80,7 @@ pub mod throttle;
 pub mod types;
 pub mod ui;
 pub mod upkeep;
+pub mod vault;
 pub mod wallet_face;
 pub mod web;
 pub mod webhooks;

@@ -38,6 +38,7 @@ mod spends;
 mod standing;
 mod sweep;
 mod totals;
+mod vaults;
 mod wallets;
 mod webhooks;
 mod writer;
@@ -82,6 +83,7 @@ pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use spends::{Charge, SpendRow};
 pub use standing::Standing;
 pub use totals::Totals;
+pub use vaults::{NewVault, VaultAddressRow, VaultRow};
 pub use wallets::{WalletPages, WalletPayment};
 pub use webhooks::{Choose, NewWebhook, WebhookRow};
 

@@ -20,12 +20,13 @@ use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::custody::Custody;
 use crate::payments::Outbox;
-use crate::ports::{NodeControl, NodeWatch};
+use crate::ports::{ChainWatch, NodeControl, NodeWatch};
 use crate::rates::Rates;
 use crate::secrets::Epochs;
 use crate::store::Ledger;
 use crate::storefront::Storefront;
 use crate::upkeep::Upkeep;
+use crate::vault::Vault;
 use crate::webhooks::Webhooks;
 
 mod armour;
@@ -71,6 +72,10 @@ pub struct OperatorParts {
     pub ledger: Ledger,
     /// Tells the node's state.
     pub node: Arc<dyn NodeWatch>,
+    /// Tells of the chain sources.
+    pub chain: Arc<dyn ChainWatch>,
+    /// The cold storage that is watched.
+    pub vault: Arc<Vault>,
     /// Moves coins and channels.
     pub control: Arc<dyn NodeControl>,
     /// Quotes, mints, verifies and reserves, for applications that ask.

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use tokio_util::sync::CancellationToken;
 
 use crate::backup;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::event::Event;
+use crate::node::LightningNode;
 use crate::secrets::{Epochs, Secrets};
 use crate::store::Ledger;
 
@@ -42,6 +44,18 @@ impl Ground {
             );
         }
         Ok((dir, Ground { ledger, secrets, epochs, clock, entropy, clean: opened.clean }))
+    }
+}
+
+/// Notes each move of the node to another chain source.
+pub(super) async fn log_sources(ledger: Ledger, node: Arc<LightningNode>, stop: CancellationToken) {
+    let mut position = node.sources().watch();
+    while let Some(Ok(())) = stop.run_until_cancelled(position.changed()).await {
+        let position = *position.borrow_and_update();
+        let source = node.sources().config().sources[position].to_string();
+        if let Err(error) = ledger.log(Event::ChainSourceChanged { source, position }).await {
+            tracing::warn!(%error, "the move to another chain source could not be logged");
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub enum NoColdAddress {
     /// No cold storage is known.
     #[error("no vault is set: `tollhouse vault set` makes one known")]
     NotSet,
+    /// Its past is not known yet: an address could have been paid before.
+    #[error("the vault has not been looked up on the chain yet: try again when it has")]
+    NotSynced,
     /// Too many were handed out that nobody paid.
     #[error(
         "the last {gap} addresses of the vault were handed out and not paid: a wallet with a gap limit of {gap} \
@@ -39,6 +42,7 @@ impl NoColdAddress {
     pub const fn code(&self) -> &'static str {
         match self {
             NoColdAddress::NotSet => "no_vault",
+            NoColdAddress::NotSynced => "vault_not_synced",
             NoColdAddress::Gap { .. } => "vault_gap",
             NoColdAddress::Failed(_) => "vault_failed",
         }

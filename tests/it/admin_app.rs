@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::catalog::{RouteTable, Service};
+use tollhouse::chain::{ChainSource, Sources};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, FixedClock, SystemEntropy};
 use tollhouse::custody::{Custody, CustodyLimits};
@@ -19,8 +20,8 @@ use tollhouse::egress::{Egress, Reach, SystemResolver};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer,
-    OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer, SendFault,
+    BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch,
+    OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer, SendFault,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
@@ -29,6 +30,7 @@ use tollhouse::store::Ledger;
 use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::upkeep::{PayoutsParts, Upkeep};
+use tollhouse::vault::Vault;
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 use tollhouse::{api, ui, wallet_face};
@@ -127,9 +129,15 @@ impl AdminApp {
             tracker.clone(),
         );
         let outbox = Arc::new(outbox);
+        let source = ChainSource::Esplora { url: "http://127.0.0.1:1".to_owned() };
+        let sources = Arc::new(Sources::new(source.into()));
+        let network = bitcoin::Network::Regtest;
+        let vault = Vault::open(ledger.clone(), sources, network, clock.clone()).await.expect("no vault yet");
         let op = Operator::new(OperatorParts {
             ledger: ledger.clone(),
             node: node.clone(),
+            chain: node.clone(),
+            vault,
             control: node.clone(),
             checkout,
             custody: Custody::new(CustodyLimits::default(), clock.clone(), SystemEntropy::new()),
@@ -263,6 +271,12 @@ pub(crate) struct MadeUpNode {
     pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) opened: Mutex<Vec<OpenAsk>>,
     pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
+}
+
+impl ChainWatch for MadeUpNode {
+    fn chain(&self) -> ChainView {
+        ChainView::default()
+    }
 }
 
 impl NodeWatch for MadeUpNode {

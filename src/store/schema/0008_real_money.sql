@@ -46,3 +46,36 @@ CREATE TABLE rules (
     terms      TEXT NOT NULL,
     changed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The operator's cold storage, watch-only: at most one is in use; one that was removed keeps its row, so that none
+-- of its addresses is handed out twice when it is set again.
+CREATE TABLE vaults (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    external   TEXT NOT NULL,
+    internal   TEXT,
+    form       TEXT NOT NULL,
+    gap        INTEGER NOT NULL CHECK (gap > 0),
+    birthday   INTEGER,
+    set_at     INTEGER NOT NULL,
+    scanned_at INTEGER,
+    removed_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX vaults_in_use ON vaults ((removed_at IS NULL)) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX vaults_keys ON vaults (external, ifnull(internal, ''));
+-- What the wallet library learnt, step by step; their sum is its state.
+CREATE TABLE vault_changes (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    vault  INTEGER NOT NULL REFERENCES vaults (id),
+    change BLOB NOT NULL
+) STRICT;
+CREATE INDEX vault_changes_of ON vault_changes (vault, id);
+-- The addresses that were handed out, each for one deposit.
+CREATE TABLE vault_addresses (
+    vault    INTEGER NOT NULL REFERENCES vaults (id),
+    number   INTEGER NOT NULL,
+    address  TEXT NOT NULL,
+    deposit  TEXT NOT NULL,
+    given_at INTEGER NOT NULL,
+    PRIMARY KEY (vault, number),
+    UNIQUE (vault, deposit)
+) STRICT, WITHOUT ROWID;

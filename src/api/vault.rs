@@ -1,0 +1,165 @@
+//! `/api/v1/vault…`: the cold storage that is watched, and its addresses; `/api/v1/chain`: the chain sources.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bad_body;
+use crate::ports::{ChainView, NoColdAddress};
+use crate::vault::{USUAL_GAP, VaultAsk, VaultFault};
+use crate::web::{MayAdmin, MayRead, Operator, Problem};
+
+/// Addresses in one list.
+const MOST_ADDRESSES: u32 = 1_000;
+
+/// What `PUT /api/v1/vault` takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Set {
+    key: String,
+    form: Option<String>,
+    gap: Option<u32>,
+    birthday: Option<Birthday>,
+}
+
+/// A height, or `now`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Birthday {
+    Height(u32),
+    Word(String),
+}
+
+/// What `POST /api/v1/vault/address` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    deposit: Option<String>,
+}
+
+/// `GET /api/v1/vault`: `vault` is null when none is set.
+pub(super) async fn show(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Value> {
+    Json(json!({ "vault": op.parts.vault.view() }))
+}
+
+/// `PUT /api/v1/vault`.
+pub(super) async fn set(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Set>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    // What cannot be read is not said again: it may hold a key.
+    let Json(set) = body.map_err(|rejection| match rejection {
+        JsonRejection::JsonDataError(_) => {
+            Problem::bad_request("bad_body", "It takes key, and form, gap and birthday where needed.")
+        }
+        other => bad_body(other),
+    })?;
+    let birthday = match set.birthday {
+        None => None,
+        Some(Birthday::Height(height)) => Some(height),
+        Some(Birthday::Word(word)) if word == "now" => Some(best_height(&op).await?),
+        Some(Birthday::Word(_)) => {
+            return Err(Problem::bad_request("bad_birthday", "A birthday is a block's height, or now."));
+        }
+    };
+    let form =
+        set.form.as_deref().map(str::parse).transpose().map_err(|fault| refused(VaultFault::Key(fault)))?;
+    let ask = VaultAsk { key: set.key, form, gap: set.gap.unwrap_or(USUAL_GAP), birthday };
+    let view = op.parts.vault.set(ask).await.map_err(refused)?;
+    Ok(Json(json!({ "vault": view })))
+}
+
+async fn best_height(op: &Operator) -> Result<u32, Problem> {
+    let view = op.parts.node.view().await;
+    if view.running && view.block_height > 0 {
+        return Ok(view.block_height);
+    }
+    let detail = "The node does not know the chain's height yet: try again when it runs, or say a height.";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "node_not_ready", detail.to_owned()))
+}
+
+/// `DELETE /api/v1/vault`.
+pub(super) async fn remove(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    let removed = op.parts.vault.remove().await.map_err(refused)?;
+    Ok(Json(json!({ "removed": removed })))
+}
+
+/// `POST /api/v1/vault/address`: a fresh one; the same again for a deposit that was named before.
+pub(super) async fn address(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Option<Json<Ask>>,
+) -> Result<Json<Value>, Problem> {
+    let deposit = body.and_then(|Json(ask)| ask.deposit).unwrap_or_else(|| {
+        let mut random = [0; 8];
+        op.parts.entropy.fill(&mut random);
+        format!("by hand {}", hex::encode(random))
+    });
+    let given = op.parts.vault.next_address(&deposit).await.map_err(no_address)?;
+    Ok(Json(json!({ "address": given.address, "index": given.index, "deposit": deposit })))
+}
+
+/// `GET /api/v1/vault/history`, the newest first.
+pub(super) async fn history(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    let entries = op.parts.vault.history().map_err(refused)?;
+    Ok(Json(json!({ "transactions": entries })))
+}
+
+/// `GET /api/v1/vault/addresses`: those that were handed out, the newest first.
+pub(super) async fn addresses(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    let rows = op.parts.vault.addresses(MOST_ADDRESSES).await.map_err(refused)?;
+    let shown = rows.iter().map(|row| {
+        json!({
+            "index": row.index,
+            "address": row.address,
+            "deposit": row.deposit,
+            "given_at": row.given_at,
+        })
+    });
+    Ok(Json(json!({ "addresses": shown.collect::<Vec<_>>() })))
+}
+
+/// `POST /api/v1/vault/look`: looks at the chain now instead of at the next turn.
+pub(super) async fn look(_: MayAdmin, State(op): State<Arc<Operator>>) -> StatusCode {
+    op.parts.vault.look_now();
+    StatusCode::ACCEPTED
+}
+
+/// `GET /api/v1/chain`.
+pub(super) async fn chain(_: MayRead, State(op): State<Arc<Operator>>) -> Json<ChainView> {
+    Json(op.parts.chain.chain())
+}
+
+fn refused(fault: VaultFault) -> Problem {
+    let (status, code) = match &fault {
+        VaultFault::NotSet => (StatusCode::NOT_FOUND, "no_vault"),
+        VaultFault::Key(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
+        VaultFault::Gap => (StatusCode::UNPROCESSABLE_ENTITY, "bad_gap"),
+        VaultFault::BirthdayNeeded => (StatusCode::UNPROCESSABLE_ENTITY, "birthday_needed"),
+        VaultFault::Chain(_) | VaultFault::Damaged(_) | VaultFault::Store(_) => {
+            tracing::error!(%fault, "the vault could not answer the admin API");
+            return Problem::internal();
+        }
+    };
+    Problem::new(status, code, format!("{}.", capital(&fault.to_string())))
+}
+
+fn no_address(none: NoColdAddress) -> Problem {
+    let status = match none {
+        NoColdAddress::NotSet => StatusCode::NOT_FOUND,
+        NoColdAddress::NotSynced => StatusCode::SERVICE_UNAVAILABLE,
+        NoColdAddress::Gap { .. } | NoColdAddress::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem::new(status, none.code(), format!("{}.", capital(&none.to_string())))
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
