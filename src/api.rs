@@ -14,6 +14,7 @@ use http::StatusCode;
 use crate::store::StoreError;
 use crate::web::{Operator, Problem};
 
+mod backups;
 mod books;
 mod control;
 mod epochs;
@@ -75,6 +76,13 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/tokens", get(tokens::list))
         .route("/api/v1/tokens/grant", post(tokens::give))
         .route("/api/v1/tokens/{payment_hash}", get(tokens::look).delete(tokens::revoke))
+        .route("/api/v1/tokens/doubtful", get(backups::doubtful))
+        .route("/api/v1/tokens/honour", post(backups::honour))
+        .route("/api/v1/backups", get(backups::list).post(backups::make))
+        .route("/api/v1/backups/{file}", get(backups::fetch))
+        .route("/api/v1/backups/{file}/verify", post(backups::verify))
+        .route("/api/v1/generations", get(backups::generations))
+        .route("/api/v1/payouts/release", post(backups::release))
         .route("/api/v1/epochs", get(epochs::list).post(epochs::rotate))
         .route("/api/v1/epochs/{epoch}", delete(epochs::retire))
         .route("/api/v1/onchain/address", post(control::new_address))

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::backup::Witness;
+use crate::backup::{self, BackupConfig, Backups, BackupsParts, Owner, Witness};
 use crate::catalog::{Catalog, RouteTable, Service, Terms};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::custody::{Custody, CustodyLimits};
@@ -150,6 +150,7 @@ impl Appliance {
         let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
         let upkeep =
             upkeep::of(&ground, &node, &outbox, &outside, blueprint.payouts, &node_tasks, &stop_events);
+        let backups = backups(&ground, &dir, network, &node, blueprint.backup);
         let shop = Shop {
             node: Arc::clone(&node),
             vault: Arc::clone(&vault),
@@ -159,6 +160,7 @@ impl Appliance {
             custody: Arc::clone(&custody),
             outside: outside.clone(),
             storefront: Arc::clone(&storefront),
+            backups: Arc::clone(&backups),
         };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
@@ -199,6 +201,7 @@ impl Appliance {
             serving.spawn(listener::serve(front, ending, serving.clone()));
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
+        appliance.node_tasks.spawn(backups.run(appliance.stop_events.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
         appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
         let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
@@ -365,6 +368,31 @@ struct Shop {
     outside: Outside,
     custody: Arc<Custody>,
     storefront: Arc<Storefront>,
+    backups: Arc<Backups>,
+}
+
+/// Copies of the ledger.
+fn backups(
+    ground: &Ground,
+    dir: &Path,
+    network: bitcoin::Network,
+    node: &LightningNode,
+    config: BackupConfig,
+) -> Arc<Backups> {
+    let owner = Owner {
+        key: ground.secrets.derive(backup::PURPOSE),
+        network: network.to_string(),
+        node_id: node.node_id(),
+    };
+    let parts = BackupsParts {
+        ledger: ground.ledger.clone(),
+        epochs: Arc::clone(&ground.epochs),
+        owner,
+        data: dir.to_owned(),
+        clock: Arc::clone(&ground.clock),
+        entropy: ground.entropy.clone(),
+    };
+    Backups::new(parts, config)
 }
 
 /// Where applications' holds wait for their end.
@@ -395,6 +423,7 @@ async fn admin_router(
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
         storefront: shop.storefront,
+        backups: shop.backups,
         epochs: Arc::clone(&ground.epochs),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),

@@ -5,10 +5,401 @@
 //! (MONEY rule 10): beside the ledger lies a witness that says how far it was, and where it is behind
 //! that, a new generation begins. A whole directory that was rolled back cannot be told from an honest one.
 
+mod format;
+mod moving;
+mod restore;
+mod shelf;
 mod whole;
 mod witness;
 
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::clock::{Clock, Entropy};
+use crate::event::Event;
+use crate::secrets::{EpochFault, Epochs};
+use crate::store::{AuditReport, Ledger, StoreError};
+use crate::types::Timestamp;
+
+pub use format::{FormatFault, Manifest, PURPOSE};
+pub use moving::{MoveCode, MoveFault, Moved, Moving, Piece, import, refuse_if_moved};
+pub use restore::{Restored, Verified, restore, verify};
+pub use shelf::Shelved;
 pub use witness::{OpenFault, Witness, open_ledger};
+
+use format::Backup;
+use shelf::Shelf;
 
 /// The ledger's file in a network's directory.
 pub const LEDGER_FILE: &str = "ledger.db";
+/// How temporary copies begin; what a kill left of them is cleared away at the next start.
+const TEMPORARY: &str = ".backup-";
+/// After a failure the next try comes so soon, if not sooner by the schedule.
+const RETRY: Duration = Duration::from_secs(3_600);
+/// The schedule is looked at this often.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// When backups are made, and where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupConfig {
+    /// Where they go; without it none are made.
+    pub dir: Option<PathBuf>,
+    /// How often.
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+impl Default for BackupConfig {
+    /// Nowhere; daily; two weeks of them.
+    fn default() -> BackupConfig {
+        BackupConfig { dir: None, every: Duration::from_secs(86_400), keep: 14 }
+    }
+}
+
+/// Why there is no backup, or no good one.
+#[derive(Debug, Error)]
+pub enum BackupFault {
+    /// No directory was said.
+    #[error("there is nowhere to put backups: set backup.dir")]
+    NoDir,
+    /// There is no such backup.
+    #[error("there is no backup `{0}` of this node in the directory")]
+    Unknown(String),
+    /// The file is not a good backup.
+    #[error(transparent)]
+    Format(#[from] FormatFault),
+    /// Another node's, or another network's.
+    #[error("the backup is of node {theirs} on {their_network}, and this is {ours} on {our_network}")]
+    Foreign {
+        /// The backup's.
+        theirs: String,
+        /// The backup's.
+        their_network: String,
+        /// Ours.
+        ours: String,
+        /// Ours.
+        our_network: String,
+    },
+    /// The audit of the copy failed.
+    #[error("the books in the backup are wrong: {}", .0.join("; "))]
+    WrongBooks(Vec<String>),
+    /// The ledger cannot be copied or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tokens' master keys cannot be put in place.
+    #[error("the tokens' master keys: {0}")]
+    Keys(#[from] EpochFault),
+    /// The note beside the ledger.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    /// A file or directory.
+    #[error("{path} cannot be used: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The task that did the work ended.
+    #[error("the work on the backup was broken off")]
+    BrokenOff,
+}
+
+impl BackupFault {
+    /// Stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            BackupFault::NoDir => "no_backup_dir",
+            BackupFault::Unknown(_) => "unknown_backup",
+            BackupFault::Format(_) => "bad_backup",
+            BackupFault::Foreign { .. } => "foreign_backup",
+            BackupFault::WrongBooks(_) => "books_wrong",
+            BackupFault::Store(_) | BackupFault::Open(_) => "ledger_unavailable",
+            BackupFault::Keys(_) => "keys_not_changed",
+            BackupFault::File { .. } => "backup_file",
+            BackupFault::BrokenOff => "broken_off",
+        }
+    }
+
+    fn file(path: &Path, error: io::Error) -> BackupFault {
+        BackupFault::File { path: path.to_owned(), error }
+    }
+}
+
+/// Whose backups they are, and what opens them.
+#[derive(Clone)]
+pub struct Owner {
+    /// The key that the seed gives for [`PURPOSE`].
+    pub key: Zeroizing<[u8; 32]>,
+    /// The node's network, as its directory is called.
+    pub network: String,
+    /// The node's public key.
+    pub node_id: String,
+}
+
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owner").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+/// What backups are made of.
+#[derive(Clone)]
+pub struct BackupsParts {
+    /// What is copied.
+    pub ledger: Ledger,
+    /// The tokens' master keys, which go along.
+    pub epochs: Arc<Epochs>,
+    /// Whose they are.
+    pub owner: Owner,
+    /// The network's directory, where a copy lies until it is sealed.
+    pub data: PathBuf,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for sealing.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// How backups stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Where they go.
+    pub dir: Option<PathBuf>,
+    /// How often, in seconds.
+    pub every_seconds: u64,
+    /// How many are kept.
+    pub keep: usize,
+    /// The newest.
+    pub newest: Option<Shelved>,
+    /// Why the last try failed, when it did.
+    pub failed: Option<String>,
+}
+
+/// Makes backups, and knows those that there are.
+pub struct Backups {
+    parts: BackupsParts,
+    config: BackupConfig,
+    shelf: Option<Shelf>,
+    /// One at a time.
+    turn: tokio::sync::Mutex<()>,
+    failed: Mutex<Option<String>>,
+}
+
+impl std::fmt::Debug for Backups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backups").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Backups {
+    /// Backups of one ledger.
+    pub fn new(parts: BackupsParts, config: BackupConfig) -> Arc<Backups> {
+        let shelf = config.dir.clone().map(|dir| Shelf::new(dir, &parts.owner.network, &parts.owner.node_id));
+        Arc::new(Backups {
+            parts,
+            config,
+            shelf,
+            turn: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
+        })
+    }
+
+    /// Makes one now, opens it again, and removes the oldest of more than are kept. Either way it is told in
+    /// the log.
+    ///
+    /// # Errors
+    /// When there is nowhere to put it, or a step fails; nothing was removed then.
+    pub async fn make(&self) -> Result<Shelved, BackupFault> {
+        let _mine = self.turn.lock().await;
+        let made = self.make_one().await;
+        let event = match &made {
+            Ok(made) => Event::BackupMade { file: made.file.clone(), bytes: made.bytes },
+            Err(fault) => Event::BackupFailed { reason: fault.to_string() },
+        };
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            made.as_ref().err().map(ToString::to_string);
+        if let Err(error) = self.parts.ledger.log(event).await {
+            tracing::warn!(%error, "a backup could not be noted in the log");
+        }
+        made
+    }
+
+    async fn make_one(&self) -> Result<Shelved, BackupFault> {
+        let shelf = self.shelf.clone().ok_or(BackupFault::NoDir)?;
+        let data = self.parts.data.clone();
+        let temporary = temporary(&data)?;
+        self.parts.ledger.barrier().await;
+        self.parts.ledger.copy_to(temporary.path()).await?;
+        let (parts, keep) = (self.parts.clone(), self.config.keep);
+        blocking(move || {
+            let created_at = parts.clock.now();
+            let file = shelf.name(created_at);
+            let report = Ledger::audit_file(temporary.path())?;
+            let mut copy =
+                File::open(temporary.path()).map_err(|error| BackupFault::file(temporary.path(), error))?;
+            let manifest = manifest(&parts.owner, &mut copy, temporary.path(), &report, created_at)?;
+            let bytes = shelve(&parts, &shelf, &file, &manifest, &mut copy)?;
+            // One with wrong books is better than none, and worse than the ones before it.
+            if report.ok {
+                shelf.keep(keep).map_err(|error| BackupFault::file(shelf.dir(), error))?;
+            } else {
+                tracing::error!(file, "the books in the new backup are wrong: no older one was removed");
+            }
+            Ok(Shelved { file, bytes, created_at })
+        })
+        .await
+    }
+
+    /// Those that there are, the newest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<Shelved>, BackupFault> {
+        let Some(shelf) = self.shelf.clone() else { return Ok(Vec::new()) };
+        blocking(move || shelf.list().map_err(|error| BackupFault::file(shelf.dir(), error))).await
+    }
+
+    /// How they stand. A directory that cannot be read has none.
+    pub async fn standing(&self) -> Standing {
+        let newest = self.list().await.unwrap_or_default().into_iter().next();
+        Standing {
+            dir: self.config.dir.clone(),
+            every_seconds: self.config.every.as_secs(),
+            keep: self.config.keep,
+            newest,
+            failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Opens one of them, and audits the ledger in it.
+    ///
+    /// # Errors
+    /// When there is no such backup, or it is not good.
+    pub async fn verify(&self, file: &str) -> Result<Verified, BackupFault> {
+        let (path, owner, data) = (self.path(file)?, self.parts.owner.clone(), self.parts.data.clone());
+        blocking(move || verify(&path, &owner, &data)).await
+    }
+
+    /// Where one of them lies.
+    ///
+    /// # Errors
+    /// When there is no such backup.
+    pub fn path(&self, file: &str) -> Result<PathBuf, BackupFault> {
+        let found = self.shelf.as_ref().and_then(|shelf| shelf.path(file)).filter(|path| path.is_file());
+        found.ok_or_else(|| BackupFault::Unknown(file.to_owned()))
+    }
+
+    /// Makes them when they are due, until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        if self.shelf.is_none() {
+            return;
+        }
+        let mut not_before = Timestamp::default();
+        loop {
+            let now = self.parts.clock.now();
+            let newest = match self.list().await {
+                Ok(all) => all.first().map(|one| one.created_at),
+                // It fails in the making, too, and is told there.
+                Err(_) => None,
+            };
+            let due = newest.map_or(now, |made| made.plus(self.config.every));
+            if now >= due.max(not_before)
+                && let Err(fault) = self.make().await
+            {
+                tracing::error!(%fault, "no backup could be made");
+                not_before = now.plus(RETRY.min(self.config.every));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+/// What the backup of a copy says of itself.
+fn manifest(
+    owner: &Owner,
+    copy: &mut File,
+    path: &Path,
+    report: &AuditReport,
+    created_at: Timestamp,
+) -> Result<Manifest, BackupFault> {
+    let extent = Ledger::extent_of(path)?;
+    let (ledger_bytes, ledger_sha256) =
+        format::measure(copy).map_err(|error| BackupFault::file(path, error))?;
+    Ok(Manifest {
+        form: Manifest::form(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        network: owner.network.clone(),
+        node_id: owner.node_id.clone(),
+        created_at,
+        generation: extent.marks.generation,
+        steps: extent.marks.steps,
+        newest_event: extent.newest_event,
+        books_ok: report.ok,
+        sums: serde_json::to_value(report.sums).unwrap_or_default(),
+        ledger_bytes,
+        ledger_sha256,
+    })
+}
+
+/// Seals the copy under its name, after it was opened again; gives the file's length.
+fn shelve(
+    parts: &BackupsParts,
+    shelf: &Shelf,
+    file: &str,
+    manifest: &Manifest,
+    copy: &mut File,
+) -> Result<u64, BackupFault> {
+    let dir = shelf.dir();
+    let fault = |error| BackupFault::file(dir, error);
+    whole::make_dir(dir).map_err(fault)?;
+    let mut sealed = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(fault)?;
+    let masters = parts.epochs.written();
+    let seal = (&*parts.owner.key, parts.entropy.as_ref());
+    format::write(sealed.as_file_mut(), seal, manifest, &masters, copy).map_err(fault)?;
+    sealed.as_file().sync_all().map_err(fault)?;
+    let again = Backup::open(sealed.path(), &parts.owner.key)?;
+    again.extract(&mut io::sink())?;
+    let bytes = sealed.as_file().metadata().map_err(fault)?.len();
+    sealed.persist_noclobber(dir.join(file)).map_err(|error| fault(error.error))?;
+    whole::sync_dir(dir).map_err(fault)?;
+    Ok(bytes)
+}
+
+/// An empty file of our own in `data`, gone when it is dropped.
+fn temporary(data: &Path) -> Result<tempfile::NamedTempFile, BackupFault> {
+    tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(data)
+        .map_err(|error| BackupFault::file(data, error))
+}
+
+/// Clears away what a kill left of temporary copies in a directory that nobody else uses.
+pub fn clear_leftovers(data: &Path) {
+    let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "a leftover could not be removed");
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupFault> + Send + 'static,
+) -> Result<T, BackupFault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| BackupFault::BrokenOff)?
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,17 @@
 //! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
 
 mod audit;
+mod backup;
 mod check;
 mod demo;
+mod doubts;
 mod epochs;
 mod fetch;
+mod ground;
 mod init;
 mod keys;
 mod logging;
+mod migrate;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
 mod pay_out;
@@ -50,6 +54,10 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Prove the books from every row of the ledger
     Audit(Box<audit::AuditArgs>),
+    /// Keep copies of the ledger, prove them, and put one back
+    Backup(Box<backup::BackupArgs>),
+    /// Move everything, channels too, to another machine
+    Migrate(Box<migrate::MigrateArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
     /// Make, list and revoke keys of the admin API
@@ -90,6 +98,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
         Command::Audit(args) => audit::run(&args, &env),
+        Command::Backup(args) => backup::run(&args, &env),
+        Command::Migrate(args) => migrate::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),

@@ -3,6 +3,7 @@
 //! Only this module parses settings and only `app` hands them out. Every problem is found before any is
 //! reported, and names the file, the line and the setting. Nothing here touches the network.
 
+mod backup;
 mod document;
 mod gateway;
 mod layer;
@@ -23,12 +24,13 @@ use std::path::{Path, PathBuf};
 
 pub use gateway::{Entrance, Gateway, ProxyProtocol};
 pub use layer::{Environment, Flags, Shown};
-pub use location::{config_file, state_dir};
+pub use location::{config_file, data_dir as usual_data_dir, state_dir};
 pub use place::AdminPlace;
 pub use problem::{Problem, Problems, Source};
 pub use service::FileServices;
 pub use template::template;
 
+use crate::backup::BackupConfig;
 use crate::catalog::{RouteTable, Service};
 use crate::egress::Reach;
 use crate::node::config::NodeConfig;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub log: String,
     /// What opens the seed at the start.
     pub unlock: Unlock,
+    /// When copies of the ledger are made, and where they go.
+    pub backup: BackupConfig,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
     /// How far payouts may go for an invoice.
@@ -226,6 +230,7 @@ impl Settings {
 
         let unlock = unlock::read(&mut layers, &mut top, base, &mut warnings);
         let node = node::read(&mut layers, &mut top, network, base);
+        let backup = backup::read(&mut layers, &mut top, base);
         let rates = rates::read(&mut layers, &mut top);
         let payouts = payouts::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
@@ -260,6 +265,7 @@ impl Settings {
                 node,
                 log,
                 unlock,
+                backup,
                 rates,
                 payouts,
                 services,

@@ -27,7 +27,7 @@ mod seed;
 mod seed_file;
 mod unlocking;
 
-pub use epochs::{EpochFault, Epochs};
+pub use epochs::{Adopted, EpochFault, Epochs};
 use files::read_private;
 pub use files::{private_dir, write_private};
 pub use opener::{LONGEST_PASSPHRASE, Opener, Passphrase, SHORTEST_PASSPHRASE, UnfitPassphrase, UnlockKey};

@@ -7,6 +7,7 @@
 mod audit;
 mod budgets;
 mod bytes;
+mod copying;
 mod counters;
 mod deliveries;
 mod epochs;
@@ -61,6 +62,7 @@ use crate::types::Timestamp;
 pub use audit::AuditReport;
 pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;
+pub use copying::Extent;
 pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
 pub use epochs::{EpochSums, Epochs};

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backup::Backups;
 use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::custody::Custody;
@@ -90,6 +91,8 @@ pub struct OperatorParts {
     pub rates: Arc<Rates>,
     /// What is sold.
     pub storefront: Arc<Storefront>,
+    /// Copies of the ledger.
+    pub backups: Arc<Backups>,
     /// The tokens' master keys.
     pub epochs: Arc<Epochs>,
     /// Sends events to the operator's endpoints.

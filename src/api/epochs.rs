@@ -106,7 +106,7 @@ fn refused(fault: EpochFault) -> Problem {
         EpochFault::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_epoch", detail),
         EpochFault::Mints(_) => Problem::new(StatusCode::CONFLICT, "epoch_mints", detail),
         EpochFault::Last => Problem::new(StatusCode::CONFLICT, "no_higher_epoch", detail),
-        EpochFault::File(_) | EpochFault::Keys(_) => {
+        EpochFault::File(_) | EpochFault::Keys(_) | EpochFault::Damaged => {
             tracing::error!(error = %fault, "the master keys could not be changed");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "keys_not_changed", detail)
         }

@@ -51,6 +51,8 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
             "calls_week": revenue.calls_week,
             "calls_total": revenue.calls_total,
         },
+        "generation": ledger.generation().await.map_err(ledger_fault)?,
+        "backups": op.parts.backups.standing().await,
         "ledger": Books { ok: sums.balanced(), sums },
     })))
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use url::Url;
 
+use crate::backup::BackupConfig;
 use crate::catalog::spec::Spec;
 use crate::config::{Entrance, Settings};
 use crate::egress::Reach;
@@ -39,6 +40,8 @@ pub struct Blueprint {
     pub entrance: Entrance,
     /// The gateway's certificate, where it speaks TLS itself.
     pub tls: Option<Certificate>,
+    /// When copies of the ledger are made, and where they go.
+    pub backup: BackupConfig,
     /// Where exchange rates come from.
     pub rates: RatesConfig,
     /// How far payouts may go for an invoice.
@@ -77,6 +80,7 @@ impl Blueprint {
             public_url: settings.gateway.public_url,
             entrance: settings.gateway.entrance,
             tls: settings.gateway.tls.map(|files| files.certificate),
+            backup: settings.backup,
             rates: settings.rates,
             payouts: settings.payouts,
             services,

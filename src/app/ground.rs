@@ -31,6 +31,8 @@ impl Ground {
         secrets: Secrets,
     ) -> Result<(PathBuf, Ground)> {
         let dir = data_dir.join(network.to_string());
+        backup::refuse_if_moved(&dir)?;
+        backup::clear_leftovers(&dir);
         let entropy = SystemEntropy::new();
         let epochs = Arc::new(secrets.epochs()?);
         let ledger_path = dir.join("ledger.db");

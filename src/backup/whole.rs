@@ -1,7 +1,8 @@
 //! Files that appear whole under their name, or not at all.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Writes `bytes` to `path`, mode 0600, in place of what was there; on disk when this returns.
@@ -13,6 +14,11 @@ pub(super) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_dir(dir)
+}
+
+/// Makes a directory for private files, where there is none; one that is there keeps its mode.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Makes the names in `dir` durable.

@@ -59,14 +59,28 @@ impl OperatorArgs {
     /// Where the ledger of the configured appliance lies, whether it runs or not; `None` when another one
     /// is meant, or none is configured.
     pub(super) fn ledger_file(&self, env: &Environment) -> Result<Option<PathBuf>, Failure> {
+        Ok(self.place(env)?.map(|place| place.key_file.with_file_name("ledger.db")))
+    }
+
+    /// The configured appliance's place, whether it runs or not; `None` when another one is meant, or none is
+    /// configured.
+    pub(super) fn place(&self, env: &Environment) -> Result<Option<AdminPlace>, Failure> {
         let configured = self.config.is_some() || self.data_dir.is_some() || self.network.is_some();
         let elsewhere = self.admin.is_some() || (!configured && env.get("TOLLHOUSE_ADMIN_URL").is_some());
         if self.demo || elsewhere {
             return Ok(None);
         }
-        let place = AdminPlace::find(&self.flags(), env)
-            .map_err(|problems| Failure::arguments(problems.to_string()))?;
-        Ok(place.map(|place| place.key_file.with_file_name("ledger.db")))
+        AdminPlace::find(&self.flags(), env).map_err(|problems| Failure::arguments(problems.to_string()))
+    }
+
+    /// The data directory that was said.
+    pub(super) fn data_dir(&self, env: &Environment) -> Option<PathBuf> {
+        self.data_dir.as_deref().or_else(|| env.get("TOLLHOUSE_DATA_DIR")).map(PathBuf::from)
+    }
+
+    /// What was said of the settings.
+    pub(super) fn settings_flags(&self) -> Flags {
+        self.flags()
     }
 
     fn flags(&self) -> Flags {

@@ -7,10 +7,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::epochs;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
+use super::{doubts, epochs};
 use crate::clock::in_words;
 use crate::config::Environment;
 use crate::types::Msat;
@@ -76,6 +76,17 @@ enum Tokens {
         /// Its payment hash, or a beginning that no other has
         payment_hash: String,
     },
+    /// After a restore: tokens that came and that the copy cannot prove, and those that you honoured
+    Doubtful,
+    /// After a restore: take a token to be good as far as the copy knows it, or all of them
+    Honour {
+        /// Its payment hash
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        payment_hash: Option<String>,
+        /// Every token from before the restore: whatever was used of them since may be used again
+        #[arg(long)]
+        all: bool,
+    },
     /// The master keys by epoch, and what the tokens of each are still good for
     Epochs,
     /// Begin a new epoch: a new master key mints; tokens of the old ones stay good
@@ -124,6 +135,8 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             let text = token_text(&token);
             Ok(Shown::new(token, text))
         }
+        Tokens::Doubtful => doubts::list(admin).await,
+        Tokens::Honour { payment_hash, all: _ } => doubts::honour(admin, payment_hash.as_deref()).await,
         Tokens::Epochs => epochs::list(admin).await,
         Tokens::Rotate => epochs::rotate(admin).await,
         Tokens::Retire { epoch, yes } => epochs::retire(admin, *epoch, *yes).await,

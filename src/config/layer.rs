@@ -116,6 +116,15 @@ pub struct Flags {
     /// The Rapid Gossip Sync server [env: TOLLHOUSE_GOSSIP_URL]
     #[arg(long, value_name = "URL")]
     pub gossip_url: Option<String>,
+    /// Where backups of the ledger go; without it none are made [env: TOLLHOUSE_BACKUP_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<String>,
+    /// How often one is made, such as 6h [env: TOLLHOUSE_BACKUP_EVERY]
+    #[arg(long, value_name = "TIME")]
+    pub backup_every: Option<String>,
+    /// How many are kept [env: TOLLHOUSE_BACKUP_KEEP]
+    #[arg(long, value_name = "COUNT")]
+    pub backup_keep: Option<String>,
     /// How old an exchange rate may be that is sold at [env: TOLLHOUSE_RATES_MAX_AGE]
     #[arg(long, value_name = "TIME")]
     pub rates_max_age: Option<String>,
@@ -165,6 +174,9 @@ impl Flags {
             "chain.url" => self.chain_url.as_slice(),
             "gossip.source" => self.gossip_source.as_slice(),
             "gossip.url" => self.gossip_url.as_slice(),
+            "backup.dir" => self.backup_dir.as_slice(),
+            "backup.every" => self.backup_every.as_slice(),
+            "backup.keep" => self.backup_keep.as_slice(),
             "rates.max_age" => self.rates_max_age.as_slice(),
             "rates.max_step_percent" => self.rates_max_step_percent.as_slice(),
             "rates.refresh" => self.rates_refresh.as_slice(),

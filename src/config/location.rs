@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::layer::{Environment, Flags};
 use super::problem::{Problem, Problems, Source};
 
-/// `$XDG_DATA_HOME/tollhouse`, or `~/.local/share/tollhouse`.
-pub(crate) fn data_dir(env: &Environment) -> Option<PathBuf> {
+/// Where an appliance keeps its things when nobody says: `$XDG_DATA_HOME/tollhouse`, or
+/// `~/.local/share/tollhouse`.
+pub fn data_dir(env: &Environment) -> Option<PathBuf> {
     below(env, "XDG_DATA_HOME", ".local/share")
 }
 

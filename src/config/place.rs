@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::document::{self, Origin, Section};
 use super::layer::{Environment, Flags, Layers};
 use super::problem::{Bad, Problems};
-use super::{config_file, data_dir, missing, of_file, or_default, value};
+use super::{config_file, data_dir, missing, of_file, or_default, unlock, value};
+use crate::secrets::Unlock;
 
 /// The operator's door of one appliance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +19,16 @@ pub struct AdminPlace {
     pub key_file: PathBuf,
     /// The file that says so, when there is one.
     pub file: Option<PathBuf>,
+    /// What opens its seed.
+    pub unlock: Unlock,
 }
 
 impl AdminPlace {
-    /// Reads `data_dir`, `network` and `admin.listen`. `Ok(None)` when no file was asked for, and there is
+    /// Reads `data_dir`, `network`, `admin.listen` and `unlock`. `Ok(None)` when no file was asked for, and there is
     /// none where it is looked for by default, and nothing else says the network.
     ///
     /// # Errors
-    /// When a file that was asked for cannot be read, or one of the three is wrong.
+    /// When a file that was asked for cannot be read, or one of the four is wrong.
     pub fn find(flags: &Flags, env: &Environment) -> Result<Option<AdminPlace>, Problems> {
         let (path, asked_for) = config_file(flags, env)?;
         let text = match std::fs::read_to_string(&path) {
@@ -50,11 +53,13 @@ impl AdminPlace {
         }
         let listen = layers.one(&mut top.section("admin"), "listen", value::listen);
         let (listen, _) = or_default(listen, || SocketAddr::from(([127, 0, 0, 1], 8403)));
+        let unlock = unlock::read(&mut layers, &mut top, base, &mut Vec::new());
         match (data_dir, network) {
             (Some(data_dir), Some((network, _))) if layers.problems.is_empty() => Ok(Some(AdminPlace {
                 listen,
                 key_file: data_dir.join(network.to_string()).join("admin.key"),
                 file: origin.path.clone(),
+                unlock,
             })),
             _ => Err(Problems(layers.problems)),
         }

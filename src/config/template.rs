@@ -109,6 +109,13 @@ listen = ["0.0.0.0:9735"]
 [gossip]
 source = "p2p"
 
+# Copies of the ledger and of the tokens' keys, sealed: the seed words alone open them. Best on another disk,
+# or one that is carried away. Without a directory none are made.
+# [backup]
+# dir = "/mnt/backup/tollhouse"
+# every = "1d"
+# keep = 14
+
 # Exchange rates, for prices in a currency. Nobody is asked while all prices are in sats.
 [rates]
 # A rate is the median of sources that agree; at least two must. Default: three exchanges, for USD.

@@ -22,6 +22,14 @@ impl NodeSeed {
     pub const fn new(bytes: [u8; 64]) -> NodeSeed {
         NodeSeed(bytes)
     }
+
+    /// The public key of the node that has this seed.
+    ///
+    /// # Errors
+    /// When the seed has no master key.
+    pub fn node_id(&self, network: Network) -> Result<String, UnusableSeed> {
+        Ok(MintingKeys::derive(self, network)?.node_id.to_string())
+    }
 }
 
 impl fmt::Debug for NodeSeed {

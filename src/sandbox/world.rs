@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::chain::Chain;
 use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
+use crate::backup::BackupConfig;
 use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::Entrance;
@@ -422,6 +423,7 @@ fn blueprint(
         public_url: None,
         entrance: Entrance::default(),
         tls: None,
+        backup: BackupConfig::default(),
         // A world in a box calls nobody.
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         payouts: Reach::Private,

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -33,6 +34,9 @@ pub enum EpochFault {
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] SecretsError),
+    /// A copy of the keys cannot be read.
+    #[error("the copy of the master keys is damaged")]
+    Damaged,
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] MasterKeyFault),
@@ -94,6 +98,18 @@ impl KeysFile {
         write_private(&path, &sealed).map_err(|error| SecretsError::File { path: path.clone(), error })?;
         Ok((KeysFile { path, sealing, sealed }, masters))
     }
+}
+
+/// What became of the keys in force when a copy of them came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adopted {
+    /// They are of the same line and newer: they stay as they are.
+    Kept,
+    /// They are of the same line: epochs that only the copy has were added.
+    Added,
+    /// They are of another line, as a new seed's first ones are: the copy's took their place.
+    Replaced,
 }
 
 /// The master keys' file, and the keys in force.
@@ -163,6 +179,30 @@ impl Epochs {
             return Err(EpochFault::Unknown(epoch));
         }
         self.put(&mut state, after)
+    }
+
+    /// Takes what an exported copy says. An epoch that was retired since stays retired. Blocks for the disk.
+    ///
+    /// # Errors
+    /// When the copy is damaged, or the file cannot be replaced; nothing changed then.
+    pub fn adopt(&self, copy: &str) -> Result<Adopted, EpochFault> {
+        let theirs = read(copy).ok_or(EpochFault::Damaged)?;
+        let mut state = self.state();
+        let ours = |epoch| state.masters.iter().find(|(one, _)| *one == epoch).map(|(_, key)| key);
+        let foreign = theirs.iter().any(|(epoch, key)| ours(*epoch).is_some_and(|known| known != key));
+        let newest = |masters: &Masters| masters.last().map_or(0, |(epoch, _)| *epoch);
+        if foreign {
+            self.put(&mut state, theirs)?;
+            return Ok(Adopted::Replaced);
+        }
+        if newest(&state.masters) >= newest(&theirs) {
+            return Ok(Adopted::Kept);
+        }
+        let mut after = state.masters.clone();
+        let newest = newest(&state.masters);
+        after.extend(theirs.into_iter().filter(|(epoch, _)| *epoch > newest));
+        self.put(&mut state, after)?;
+        Ok(Adopted::Added)
     }
 
     /// Puts `after` on disk, then in force.
@@ -272,6 +312,29 @@ mod tests {
         for form in [key.as_bytes(), &hex::decode(key).unwrap()] {
             assert!(!disk.windows(form.len()).any(|window| window == form), "a key in plain");
         }
+    }
+
+    #[test]
+    fn a_copy_of_the_keys_comes_back_and_revives_no_retired_one() {
+        let entropy = SystemEntropy::new();
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let keys = open(folder.path());
+        let first = keys.written();
+        keys.rotate(&*entropy).unwrap();
+        keys.retire(1).unwrap();
+        assert_eq!(keys.adopt(&first).unwrap(), Adopted::Kept);
+        assert_eq!(epochs(&keys), [2], "a retired epoch stays so");
+        let second = keys.written();
+        keys.rotate(&*entropy).unwrap();
+        let third = keys.written();
+
+        let fresh = open(other.path());
+        assert_eq!(fresh.adopt(&first).unwrap(), Adopted::Replaced, "it had an epoch 1 of its own");
+        assert_eq!(*fresh.written(), *first);
+        assert_eq!(fresh.adopt(&third).unwrap(), Adopted::Added);
+        assert_eq!((epochs(&fresh), fresh.adopt(&second).unwrap()), (vec![1, 2, 3], Adopted::Kept));
+        assert_eq!(*open(other.path()).written(), *fresh.written(), "the file says the same");
+        assert!(matches!(fresh.adopt("1 zz"), Err(EpochFault::Damaged)));
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl Readers {
         Readers { path: path.to_owned(), idle: Arc::default(), turns: Arc::new(turns) }
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads where blocking is allowed, in one view of the file.
     pub(super) async fn read<T: Send + 'static>(
         &self,

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tollhouse::backup::{BackupConfig, Backups, BackupsParts, Owner};
 use tollhouse::catalog::{RouteTable, Service};
 use tollhouse::chain::{ChainSource, Sources};
 use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
@@ -157,6 +158,21 @@ impl AdminApp {
             }),
             storefront: storefront.clone(),
             rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
+            backups: Backups::new(
+                BackupsParts {
+                    ledger: ledger.clone(),
+                    epochs: Arc::clone(&epochs),
+                    owner: Owner {
+                        key: [7; 32].into(),
+                        network: "regtest".to_owned(),
+                        node_id: "02".repeat(33),
+                    },
+                    data: dir.path().to_owned(),
+                    clock: clock.clone(),
+                    entropy: SystemEntropy::new(),
+                },
+                BackupConfig { dir: Some(dir.path().join("backups")), ..BackupConfig::default() },
+            ),
             epochs,
             webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),

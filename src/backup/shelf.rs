@@ -1,0 +1,129 @@
+//! The directory that backups lie in. Several appliances may share it: names say whose they are, and sort by
+//! time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use time::format_description::FormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use crate::types::Timestamp;
+
+const MOMENT: &[FormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+const ENDING: &str = ".backup";
+/// As much of the node's public key as tells nodes apart.
+const NODE: usize = 12;
+
+/// A backup that lies there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shelved {
+    /// Its name.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was made, by its name.
+    pub created_at: Timestamp,
+}
+
+/// The directory, as one node uses it.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    dir: PathBuf,
+    /// How names of this node's backups begin.
+    prefix: String,
+}
+
+impl Shelf {
+    pub(super) fn new(dir: PathBuf, network: &str, node_id: &str) -> Shelf {
+        let node = node_id.get(..NODE).unwrap_or(node_id);
+        Shelf { dir, prefix: format!("tollhouse-{network}-{node}-") }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The name of a backup that is made at `at`.
+    pub(super) fn name(&self, at: Timestamp) -> String {
+        let ms = i128::from(at.millis());
+        let moment =
+            OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        format!("{}{}{ENDING}", self.prefix, moment.format(MOMENT).unwrap_or_default())
+    }
+
+    /// The path of a backup of this node; `None` for any other name.
+    pub(super) fn path(&self, file: &str) -> Option<PathBuf> {
+        self.moment(file).map(|_| self.dir.join(file))
+    }
+
+    /// This node's backups, the newest first. None when the directory is not there yet.
+    pub(super) fn list(&self) -> io::Result<Vec<Shelved>> {
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Ok(file) = entry.file_name().into_string() else { continue };
+            let Some(created_at) = self.moment(&file) else { continue };
+            all.push(Shelved { file, bytes: entry.metadata()?.len(), created_at });
+        }
+        all.sort_by(|one, other| other.file.cmp(&one.file));
+        Ok(all)
+    }
+
+    /// Removes all but the newest `keep`; gives how many went.
+    pub(super) fn keep(&self, keep: usize) -> io::Result<usize> {
+        let all = self.list()?;
+        let over = all.get(keep.max(1)..).unwrap_or_default();
+        for old in over {
+            std::fs::remove_file(self.dir.join(&old.file))?;
+        }
+        Ok(over.len())
+    }
+
+    fn moment(&self, file: &str) -> Option<Timestamp> {
+        let text = file.strip_prefix(&self.prefix)?.strip_suffix(ENDING)?;
+        let moment = PrimitiveDateTime::parse(text, MOMENT).ok()?.assume_utc();
+        let ms = moment.unix_timestamp_nanos() / 1_000_000;
+        u64::try_from(ms).ok().map(Timestamp::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_whose_and_when_and_the_oldest_go_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("backups");
+        let shelf = |node: &str| Shelf::new(dir.clone(), "regtest", node);
+        let (ours, other) = (shelf("02aabbccddeeff"), shelf("03aabbccddeeff"));
+        assert_eq!(ours.list().unwrap(), []);
+        std::fs::create_dir(&dir).unwrap();
+        let at = |n: u64| Timestamp::from_millis(1_760_000_000_123 + n * 1_000);
+        assert_eq!(ours.name(at(0)), "tollhouse-regtest-02aabbccddee-20251009T085320.123Z.backup");
+        for n in [3, 1, 2] {
+            std::fs::write(dir.join(ours.name(at(n))), "x").unwrap();
+        }
+        std::fs::write(dir.join(other.name(at(9))), "x").unwrap();
+        std::fs::write(dir.join("notes.txt"), "x").unwrap();
+        let times =
+            |shelf: &Shelf| shelf.list().unwrap().iter().map(|one| one.created_at).collect::<Vec<_>>();
+        assert_eq!(times(&ours), [at(3), at(2), at(1)]);
+        assert_eq!(ours.keep(2).unwrap(), 1);
+        assert_eq!(times(&ours), [at(3), at(2)]);
+        assert_eq!(ours.keep(0).unwrap(), 1, "the newest stays whatever is asked for");
+        assert_eq!(times(&other), [at(9)]);
+        for foreign in ["../ledger.db", "notes.txt", &other.name(at(9)), &ours.name(at(1)).to_lowercase()] {
+            assert_eq!(ours.path(foreign), None, "{foreign}");
+        }
+        assert_eq!(ours.path(&ours.name(at(3))), Some(dir.join(ours.name(at(3)))));
+    }
+}

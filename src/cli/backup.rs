@@ -1,0 +1,217 @@
+//! `tollhouse backup`: copies of the ledger, made and listed through the admin API, opened and put back from
+//! their files.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::ground::{Ground, agree};
+use super::operator::{Failure, OperatorArgs, Shown, ask, fail, table};
+use super::times::moment;
+use super::{logging, warn};
+use crate::backup::{self, BackupFault, Restored};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Environment;
+use crate::types::{Msat, Timestamp};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BackupArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make one now, in backup.dir
+    Now,
+    /// Those that there are, the newest first
+    List,
+    /// Open one, prove it whole, and audit the ledger in it; nothing else is touched
+    Verify {
+        /// The file, or the name of one in backup.dir
+        file: PathBuf,
+    },
+    /// Put one in the ledger's place, while the appliance is stopped; the old ledger is set aside
+    Restore {
+        /// The file
+        file: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// After a restore: let coins be sent again
+    ReleasePayouts,
+    /// The ledger's lives: a new one begins with each restore
+    Generations,
+}
+
+/// Does one of them.
+pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
+    match &args.command {
+        Command::Verify { file } if file.exists() => done(args, verify(args, env, file)),
+        Command::Restore { file, yes } => done(args, restore(args, env, file, *yes)),
+        command => ask(&args.operator, env, async |admin| match command {
+            Command::Now => {
+                let made = admin.post("/api/v1/backups", &json!({})).await?;
+                let text = format!("{}, {} bytes", word(&made["file"]), made["bytes"]);
+                Ok(Shown::new(made, text))
+            }
+            Command::List => {
+                let listed = admin.get("/api/v1/backups").await?;
+                let text = list_text(&listed);
+                Ok(Shown::new(listed, text))
+            }
+            Command::Verify { file } => {
+                let name = file.to_str().filter(|name| !name.contains(['/', '?', '#', '%']));
+                let missing = || Failure::arguments(format!("{} is not there", file.display()));
+                let name = name.ok_or_else(missing)?;
+                let verified = admin.post(&format!("/api/v1/backups/{name}/verify"), &json!({})).await?;
+                let text = verified_text(&verified);
+                Ok(Shown::new(verified, text))
+            }
+            Command::ReleasePayouts => {
+                let released = admin.post("/api/v1/payouts/release", &json!({})).await?;
+                let text = match released["released"].as_bool() {
+                    Some(true) => "Coins may be sent again.",
+                    _ => "Nothing was parked: coins may be sent.",
+                };
+                Ok(Shown::new(released, text))
+            }
+            Command::Generations => {
+                let lives = admin.get("/api/v1/generations").await?;
+                let text = lives_text(&lives);
+                Ok(Shown::new(lives, text))
+            }
+            Command::Restore { .. } => Err(Failure::arguments("a restore asks nobody")),
+        }),
+    }
+}
+
+fn done(args: &BackupArgs, done: Result<Shown, Failure>) -> ExitCode {
+    match done {
+        Ok(shown) => shown.print(args.operator.json()),
+        Err(failure) => fail(&failure, args.operator.json()),
+    }
+}
+
+fn verify(args: &BackupArgs, env: &Environment, file: &Path) -> Result<Shown, Failure> {
+    logging::start("warn");
+    let ground = Ground::find(&args.operator, env)?;
+    let owner = ground.owner(&ground.secrets()?)?;
+    // The copy that is audited lies in the network's directory meanwhile: it is closed to others.
+    let verified = backup::verify(file, &owner, &ground.dir).map_err(refused)?;
+    let value = serde_json::to_value(verified).expect("plain strings and numbers");
+    let text = verified_text(&value);
+    Ok(Shown::new(value, text))
+}
+
+fn restore(args: &BackupArgs, env: &Environment, file: &Path, yes: bool) -> Result<Shown, Failure> {
+    logging::start("warn");
+    let ground = Ground::find(&args.operator, env)?;
+    let _lock = ground.take()?;
+    backup::refuse_if_moved(&ground.dir).map_err(|fault| Failure::refused("moved", fault.to_string()))?;
+    let secrets = ground.secrets()?;
+    let owner = ground.owner(&secrets)?;
+    warn("Opening the backup, and auditing the ledger in it …");
+    let verified = backup::verify(file, &owner, &ground.dir).map_err(refused)?;
+    let made = moment(&json!(verified.manifest.created_at));
+    agree(
+        &format!(
+            "The backup of {made} is whole and its books are right. To put it in the ledger's place means:\n\
+             - Sales, payments and changes after {made} are not in the books any more.\n\
+             - A token from before the restore that the backup takes to be good is refused (`restored_ledger`)\n\
+             \x20 until you honour it: tollhouse tokens doubtful, tollhouse tokens honour.\n\
+             - Nothing is sent until you run: tollhouse backup release-payouts. Look first at what was sent since.\n\
+             - Keys of the admin API that were revoked since, the password and the services are as they were then.\n\
+             Channels and coins are not touched. The ledger that is there now is set aside."
+        ),
+        yes,
+    )?;
+    let now = SystemClock::new(Timestamp::default()).now();
+    let epochs = secrets.epochs().map_err(|error| Failure::refused("seed", error.to_string()))?;
+    let restored = backup::restore(file, &owner, &ground.dir, &epochs, now).map_err(refused)?;
+    let text = restored_text(&restored);
+    Ok(Shown::new(serde_json::to_value(restored).expect("plain strings and numbers"), text))
+}
+
+fn refused(fault: BackupFault) -> Failure {
+    Failure::refused(fault.code(), fault.to_string())
+}
+
+fn restored_text(restored: &Restored) -> String {
+    let aside = match &restored.set_aside {
+        Some(path) => format!("\nThe ledger that was there lies at {}.", path.display()),
+        None => String::new(),
+    };
+    format!(
+        "Restored: the ledger of {}, up to event {}.{aside}\nStart the appliance; it begins generation {} or a \
+         later one.",
+        moment(&json!(restored.manifest.created_at)),
+        restored.manifest.newest_event,
+        restored.manifest.generation.saturating_add(1),
+    )
+}
+
+fn verified_text(verified: &Value) -> String {
+    let (manifest, audit) = (&verified["manifest"], &verified["audit"]);
+    let sats = |value: &Value| {
+        let amount = value.as_u64().and_then(|msat| Msat::new(msat).ok());
+        amount.map_or_else(|| format!("{value} msat"), |amount| amount.to_string())
+    };
+    [
+        "The backup is whole, and its books are right.".to_owned(),
+        String::new(),
+        format!(
+            "made        {} by Tollhouse {}",
+            moment(&manifest["created_at"]),
+            word(&manifest["version"])
+        ),
+        format!("node        {} on {}", word(&manifest["node_id"]), word(&manifest["network"])),
+        format!("generation  {}, up to event {}", manifest["generation"], manifest["newest_event"]),
+        format!("earned      {}", sats(&audit["earned_msat"])),
+        format!("received    {} in {} payments", sats(&audit["received_msat"]), audit["payments"]),
+    ]
+    .join("\n")
+}
+
+fn list_text(listed: &Value) -> String {
+    let Some(dir) = listed["dir"].as_str() else {
+        return "None are made: set backup.dir.".to_owned();
+    };
+    let rows =
+        listed["backups"].as_array().into_iter().flatten().map(|backup| {
+            [moment(&backup["created_at"]), backup["bytes"].to_string(), word(&backup["file"])]
+        });
+    let mut text = format!("In {dir}:\n{}", table(["MADE", "BYTES", "FILE"], rows));
+    if let Some(why) = listed["failed"].as_str() {
+        text.push_str(&format!("\nThe last try failed: {why}"));
+    }
+    text
+}
+
+fn lives_text(lives: &Value) -> String {
+    let rows = lives["generations"].as_array().into_iter().flatten().map(|life| {
+        let flag = |name: &str, word: &str| if life[name] == true { word.to_owned() } else { "-".to_owned() };
+        let doubt = match life["doubtful_below_epoch"].as_u64() {
+            None | Some(0) => "-".to_owned(),
+            Some(epoch) => format!("below epoch {epoch}"),
+        };
+        [
+            life["generation"].to_string(),
+            moment(&life["begun_at"]),
+            word(&life["why"]),
+            life["first_event"].to_string(),
+            doubt,
+            flag("payouts_parked", "parked"),
+        ]
+    });
+    table(["GENERATION", "BEGUN", "WHY", "FIRST EVENT", "TOKENS IN DOUBT", "PAYOUTS"], rows)
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}

@@ -1,0 +1,129 @@
+//! A configured appliance's directory while it is stopped, for commands that work on its files; and how they ask
+//! before they do.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use bitcoin::Network;
+use zeroize::Zeroizing;
+
+use super::operator::{Failure, OperatorArgs};
+use super::{unlocking, warn};
+use crate::app::take_dir;
+use crate::backup::{Owner, PURPOSE};
+use crate::config::Environment;
+use crate::node::NodeSeed;
+use crate::secrets::{Secrets, Unlock};
+use crate::store::DirLock;
+
+/// Where a configured appliance keeps its things.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    /// The data directory.
+    pub(super) data_dir: PathBuf,
+    /// The network's directory in it.
+    pub(super) dir: PathBuf,
+    /// The network, which the directory is called after.
+    pub(super) network: Network,
+    /// The configuration file.
+    pub(super) config: Option<PathBuf>,
+    unlock: Unlock,
+}
+
+impl Ground {
+    /// The configured appliance's.
+    ///
+    /// # Errors
+    /// When another one is meant, or none is configured.
+    pub(super) fn find(args: &OperatorArgs, env: &Environment) -> Result<Ground, Failure> {
+        let place = args.place(env)?.ok_or_else(|| {
+            Failure::arguments(
+                "this works on the files of a configured appliance: say --config FILE, or --data-dir DIR and \
+                 --network",
+            )
+        })?;
+        let nowhere = || Failure::arguments("the data directory is not a directory");
+        let dir = place.key_file.parent().ok_or_else(nowhere)?.to_owned();
+        let data_dir = dir.parent().ok_or_else(nowhere)?.to_owned();
+        let name = dir.file_name().and_then(|name| name.to_str()).ok_or_else(nowhere)?;
+        let network = name.parse().map_err(|_| nowhere())?;
+        Ok(Ground { data_dir, dir, network, config: place.file, unlock: place.unlock })
+    }
+
+    /// Takes the directory, so that no appliance runs on it meanwhile.
+    ///
+    /// # Errors
+    /// When one runs.
+    pub(super) fn take(&self) -> Result<DirLock, Failure> {
+        if !self.data_dir.is_dir() {
+            let text = format!("{} is not there", self.data_dir.display());
+            return Err(Failure::arguments(text));
+        }
+        take_dir(&self.data_dir).map_err(|error| Failure::refused("running", format!("{error:#}")))
+    }
+
+    /// Opens the secrets that are there, asking for the passphrase where it must; makes none.
+    ///
+    /// # Errors
+    /// When there are none, or they cannot be opened.
+    pub(super) fn secrets(&self) -> Result<Secrets, Failure> {
+        if !self.dir.join("seed").exists() {
+            let text = format!(
+                "there is no seed in {}: bring the words back first, with `tollhouse seed restore`",
+                self.dir.display()
+            );
+            return Err(Failure::refused("no_seed", text));
+        }
+        let locked = || {
+            Failure::refused(
+                "locked",
+                "the seed is locked: say unlock.passphrase_file, or run this at a terminal",
+            )
+        };
+        unlocking::open_now(&self.unlock, &self.dir, self.network)
+            .map_err(|error| Failure::refused("seed", format!("{error:#}")))?
+            .ok_or_else(locked)
+    }
+
+    /// Whose backups are this appliance's.
+    ///
+    /// # Errors
+    /// When the seed is of no use.
+    pub(super) fn owner(&self, secrets: &Secrets) -> Result<Owner, Failure> {
+        let node_id = NodeSeed::new(*secrets.seed()).node_id(self.network);
+        let node_id = node_id.map_err(|error| Failure::refused("seed", error.to_string()))?;
+        Ok(Owner { key: secrets.derive(PURPOSE), network: self.network.to_string(), node_id })
+    }
+}
+
+/// Says what is about to happen and asks whether to do it, unless that was said beforehand.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to ask.
+pub(super) fn agree(what: &str, yes: bool) -> Result<(), Failure> {
+    warn(what);
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::refused("not_confirmed", "nothing was done: say --yes to do it"));
+    }
+    match ask_line("Do it? (yes or no) ")?.trim() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::refused("not_confirmed", "nothing was done")),
+    }
+}
+
+/// One line that a person types.
+///
+/// # Errors
+/// When none comes.
+pub(super) fn ask_line(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let mut err = std::io::stderr().lock();
+    let _ = write!(err, "{question}").and_then(|()| err.flush());
+    let mut line = Zeroizing::new(String::new());
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(1..) => Ok(line),
+        Ok(0) | Err(_) => Err(Failure::refused("not_confirmed", "no answer came: nothing was done")),
+    }
+}

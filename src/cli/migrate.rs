@@ -1,0 +1,218 @@
+//! `tollhouse migrate`: moves an appliance with its channels to another machine, in one sealed file.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::ground::{Ground, agree, ask_line};
+use super::operator::{Failure, OperatorArgs, Shown, fail};
+use super::{logging, warn};
+use crate::app::take_dir;
+use crate::backup::{self, MoveCode, MoveFault, Moving};
+use crate::clock::{Clock, SystemClock, SystemEntropy};
+use crate::config::{Environment, Settings, usual_data_dir};
+use crate::secrets;
+use crate::types::Timestamp;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write everything to one sealed file, while the appliance is stopped; it will not start here again
+    Export {
+        /// The file to write
+        file: PathBuf,
+        /// Where the code goes that opens it; else it is shown on the terminal
+        #[arg(long, value_name = "FILE")]
+        code_file: Option<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Fill an empty data directory from such a file
+    Import {
+        /// The file
+        file: PathBuf,
+        /// A file with its code; else it is asked for
+        #[arg(long, value_name = "FILE")]
+        code_file: Option<PathBuf>,
+    },
+    /// Let this directory start again after an export, because the copy was never started and never will be
+    Undo {
+        /// Say that it is so: two machines with the same channels lose coins
+        #[arg(long)]
+        the_copy_never_ran: bool,
+    },
+}
+
+/// Does one of them.
+pub(super) fn run(args: &MigrateArgs, env: &Environment) -> ExitCode {
+    logging::start("warn");
+    let done = match &args.command {
+        Command::Export { file, code_file, yes } => export(args, env, file, code_file.as_deref(), *yes),
+        Command::Import { file, code_file } => import(args, env, file, code_file.as_deref()),
+        Command::Undo { the_copy_never_ran } => undo(args, env, *the_copy_never_ran),
+    };
+    match done {
+        Ok(shown) => shown.print(args.operator.json()),
+        Err(failure) => fail(&failure, args.operator.json()),
+    }
+}
+
+fn export(
+    args: &MigrateArgs,
+    env: &Environment,
+    file: &Path,
+    code_file: Option<&Path>,
+    yes: bool,
+) -> Result<Shown, Failure> {
+    let show = !args.operator.json() && std::io::stdout().is_terminal();
+    if code_file.is_none() && !show {
+        return Err(Failure::arguments("nobody sees the code here: say where it goes with --code-file FILE"));
+    }
+    let ground = Ground::find(&args.operator, env)?;
+    let _lock = ground.take()?;
+    let network = ground.network.to_string();
+    let moving = Moving { data_dir: &ground.data_dir, network: &network };
+    backup::refuse_if_moved(&ground.dir).map_err(refused)?;
+    agree(
+        &format!(
+            "Everything in {} goes to {}: the seed as it lies there, the channels, the ledger, the keys.\n\
+             From then on this directory refuses to start: two machines with the same channels lose coins.\n\
+             Import the file once, on one machine, and delete it. A passphrase or key file for the seed that lies\n\
+             elsewhere does not go along.",
+            ground.dir.display(),
+            file.display()
+        ),
+        yes,
+    )?;
+    let entropy = SystemEntropy::new();
+    let code = MoveCode::new(entropy.as_ref());
+    if let Some(path) = code_file {
+        let text = Zeroizing::new(format!("{}\n", code.words()));
+        secrets::write_private(path, &text)
+            .map_err(|error| Failure::arguments(format!("{}: {error}", path.display())))?;
+    }
+    let beside = beside(&ground, args, env);
+    let now = SystemClock::new(Timestamp::default()).now();
+    let bar = bar();
+    let moved = moving
+        .export(file, &beside, (&code, entropy.as_ref()), now, &|done, total| {
+            show_progress(&bar, done, total)
+        })
+        .map_err(refused);
+    bar.finish_and_clear();
+    let moved = moved?;
+    let code_text = match code_file {
+        Some(path) => format!("The code that opens it is in {}.", path.display()),
+        None => format!("The code that opens it, shown only now:\n\n  {}\n", code.words()),
+    };
+    let text = format!(
+        "{} files, {} bytes are in {}.\n{code_text}\nOn the other machine: tollhouse migrate import {}",
+        moved.pieces.len(),
+        moved.bytes(),
+        file.display(),
+        file.file_name().unwrap_or_default().to_string_lossy(),
+    );
+    Ok(Shown::new(json!({ "file": file, "moved": moved }), text))
+}
+
+fn import(
+    args: &MigrateArgs,
+    env: &Environment,
+    file: &Path,
+    code_file: Option<&Path>,
+) -> Result<Shown, Failure> {
+    let data_dir = match args.operator.data_dir(env) {
+        Some(dir) => dir,
+        None => usual_data_dir(env)
+            .ok_or_else(|| Failure::arguments("there is no home directory: say --data-dir DIR"))?,
+    };
+    let code = match code_file {
+        Some(path) => Zeroizing::new(
+            std::fs::read_to_string(path)
+                .map_err(|error| Failure::arguments(format!("{}: {error}", path.display())))?,
+        ),
+        None => ask_line("The code of twelve words: ")?,
+    };
+    let code = MoveCode::read(&code).map_err(refused)?;
+    let _lock = take_dir(&data_dir).map_err(|error| Failure::refused("running", format!("{error:#}")))?;
+    let bar = bar();
+    let imported = backup::import(file, &data_dir, &code, &|done, total| show_progress(&bar, done, total));
+    bar.finish_and_clear();
+    let (moved, left_out) = imported.map_err(refused)?;
+    let mut text = format!(
+        "{} files, {} bytes are in {}. The file is renamed, never to be imported again: delete it.\nLook over \
+         `tollhouse check`: paths and addresses may be others on this machine. Then: tollhouse run",
+        moved.pieces.len(),
+        moved.bytes(),
+        data_dir.display(),
+    );
+    for path in &left_out {
+        text.push_str(&format!("\n{} was there already and stays as it is.", path.display()));
+    }
+    Ok(Shown::new(json!({ "data_dir": data_dir, "moved": moved, "left_out": left_out }), text))
+}
+
+fn undo(args: &MigrateArgs, env: &Environment, sure: bool) -> Result<Shown, Failure> {
+    let ground = Ground::find(&args.operator, env)?;
+    let _lock = ground.take()?;
+    if !sure {
+        let text = "if the copy was started even once, this directory's channels are old, and to start it loses coins. \
+                    Say --the-copy-never-ran when it never was and never will be";
+        return Err(Failure::refused("not_confirmed", text));
+    }
+    let network = ground.network.to_string();
+    Moving { data_dir: &ground.data_dir, network: &network }.undo().map_err(refused)?;
+    warn("Destroy the file that was exported: it must never be imported now.");
+    let text = format!("{} may start again.", ground.dir.display());
+    Ok(Shown::new(json!({ "undone": ground.dir }), text))
+}
+
+/// The files of settings, which go along beside the network's directory.
+fn beside(ground: &Ground, args: &MigrateArgs, env: &Environment) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = ground.config.clone().into_iter().collect();
+    // Settings that are not in order are moved as they are.
+    if let Ok(settings) = Settings::load(&args.operator.settings_flags(), env) {
+        let named = settings.service_files.into_iter().map(|file| file.file);
+        files.extend(named.filter(|file| file.is_file()));
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bytes} of {total_bytes} [{wide_bar}] {percent} %");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show_progress(bar: &ProgressBar, done: u64, total: u64) {
+    bar.set_length(total);
+    bar.set_position(done);
+}
+
+fn refused(fault: MoveFault) -> Failure {
+    let code = match &fault {
+        MoveFault::Moved { .. } => "moved",
+        MoveFault::Nothing(_) => "nothing_to_move",
+        MoveFault::Occupied(_) => "occupied",
+        MoveFault::NotACode => "bad_code",
+        MoveFault::Unreadable { .. } | MoveFault::Nonsense(_) | MoveFault::TooNew(_) => "bad_file",
+        MoveFault::File { .. } => "file",
+    };
+    // Whatever the terminal has not been told yet comes before the refusal.
+    let _ = std::io::stderr().flush();
+    Failure::refused(code, fault.to_string())
+}
