@@ -19,6 +19,7 @@ mod books;
 mod control;
 mod epochs;
 mod events;
+mod inbound;
 mod integration;
 mod keys;
 mod payments;
@@ -85,6 +86,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payouts/release", post(backups::release))
         .route("/api/v1/epochs", get(epochs::list).post(epochs::rotate))
         .route("/api/v1/epochs/{epoch}", delete(epochs::retire))
+        .route("/api/v1/inbound", get(inbound::read))
         .route("/api/v1/onchain/address", post(control::new_address))
         .route("/api/v1/channels", post(control::open_channel))
         .route("/api/v1/channels/{channel_id}", delete(control::close_channel))

@@ -31,10 +31,12 @@ use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::custody::{Custody, CustodyLimits};
 use crate::event::Event;
 use crate::forward_auth::{self, ForwardAuth};
+use crate::inbound::{Inbound, Openings};
 use crate::ledger::RecentChallenges;
+use crate::node::config::Liquidity;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{ChainWatch, KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
+use crate::ports::{ChainWatch, KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
@@ -107,7 +109,9 @@ impl Appliance {
         let store: Arc<dyn KeyValue> = Arc::new(NodeStore::open(&dir.join("channels.db"))?);
         let seed = NodeSeed::new(*ground.secrets.seed());
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
+        let liquidity = blueprint.node.liquidity.clone();
         let node = LightningNode::new(blueprint.node, seed, store, clock, entropy)?;
+        let inbound = inbound(liquidity, &node, &ground);
         let payer: Arc<dyn Payer> = node.clone();
         let ending = Ending::default();
         let (serving, node_tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -136,6 +140,10 @@ impl Appliance {
             ..CheckoutConfig::default()
         };
         let checkout = checkout(catalog, &ground, &node, &outside, &recent, &ending, terms)?;
+        let checkout = match &inbound.openings {
+            Some(openings) => checkout.opening(Arc::clone(openings)),
+            None => checkout,
+        };
         let told = blueprint.public_url.as_ref().map(trimmed);
         let proxies = blueprint.entrance.proxies.clone();
         let gate = gateway_router(checkout.clone(), &public, told, proxies, &serving)?;
@@ -161,6 +169,7 @@ impl Appliance {
             outside: outside.clone(),
             storefront: Arc::clone(&storefront),
             backups: Arc::clone(&backups),
+            inbound: inbound.clone(),
         };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
@@ -206,6 +215,9 @@ impl Appliance {
         appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
         let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
         appliance.node_tasks.spawn(log);
+        if let Some(openings) = inbound.openings {
+            appliance.node_tasks.spawn(openings.watch(appliance.stop_events.clone()));
+        }
         if !ground.clean {
             appliance.node_tasks.spawn(ground::audit_after_crash(ground.ledger.clone()));
         }
@@ -369,6 +381,7 @@ struct Shop {
     custody: Arc<Custody>,
     storefront: Arc<Storefront>,
     backups: Arc<Backups>,
+    inbound: Inbound,
 }
 
 /// Copies of the ledger.
@@ -393,6 +406,13 @@ fn backups(
         entropy: ground.entropy.clone(),
     };
     Backups::new(parts, config)
+}
+
+/// Who opens channels to us.
+fn inbound(liquidity: Liquidity, node: &Arc<LightningNode>, ground: &Ground) -> Inbound {
+    let opening: Arc<dyn OpeningNode> = node.clone();
+    let openings = liquidity.just_in_time.map(|p| Openings::new(opening, p, Arc::clone(&ground.clock)));
+    Inbound { openings }
 }
 
 /// Where applications' holds wait for their end.
@@ -424,6 +444,7 @@ async fn admin_router(
         webhooks: shop.outside.webhooks,
         storefront: shop.storefront,
         backups: shop.backups,
+        inbound: shop.inbound,
         epochs: Arc::clone(&ground.epochs),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),

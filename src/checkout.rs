@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Matched, Mode, RouteTable};
 use crate::clock::{Clock, Entropy};
 use crate::gate::{Decision, Gate, Permit, Priced, Wanted, Why};
+use crate::inbound::Openings;
 use crate::l402::{self, Keyring, Malformed, MasterKeys, UnknownCaveats, carries_credential};
 use crate::ledger::{RecentChallenges, ReserveRefused};
 use crate::metering::{Bill, Hold, KeptAnswer, ReplayKey, ReplayLimits, Replays, Shadowed};
@@ -93,6 +94,7 @@ pub struct Checkout {
     replays: Arc<Replays>,
     allowances: Arc<Allowances>,
     throttle: Arc<Throttle>,
+    openings: Option<Arc<Openings>>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -150,7 +152,14 @@ impl Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
         let throttle = Arc::new(Throttle::new(&config.limits, Arc::clone(&parts.clock)));
-        Checkout { parts, gate, replays, allowances: Arc::default(), throttle }
+        Checkout { parts, gate, replays, allowances: Arc::default(), throttle, openings: None }
+    }
+
+    /// The same, which has a channel opened for a payment that no channel can carry.
+    #[must_use]
+    pub fn opening(mut self, openings: Arc<Openings>) -> Checkout {
+        self.openings = Some(openings);
+        self
     }
 
     /// Cancelled when open connections are broken off at shutdown.
@@ -217,7 +226,7 @@ impl Checkout {
             path: request.path(),
             price: &pricing,
         };
-        let (throttle, peer) = (&self.throttle, request.peer());
+        let (throttle, peer, openings) = (&self.throttle, request.peer(), self.openings.as_deref());
         // Who failed too often is not looked into again, unless it has the look of being paid for.
         if paying
             && let Err(refused) = throttle.failing(peer)
@@ -246,7 +255,7 @@ impl Checkout {
                     Err(Unreserved::Ledger(error)) => Outcome::Refused(Refused::Ledger(error)),
                     Err(Unreserved::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
                     Err(Unreserved::Refused(why)) => match failed() {
-                        Ok(()) => counter.offer(why.code(), why.to_string()),
+                        Ok(()) => counter.offer_or_open(openings, (why.code(), why.to_string())).await,
                         Err(refused) => Outcome::Refused(refused.into()),
                     },
                 }
@@ -268,7 +277,7 @@ impl Checkout {
                     challenge()
                 };
                 match turn {
-                    Ok(()) => counter.offer_for(&why),
+                    Ok(()) => counter.offer_or_open(openings, counter.reason(&why)).await,
                     Err(refused) => Outcome::Refused(refused.into()),
                 }
             }

@@ -7,6 +7,7 @@ mod backup;
 mod document;
 mod gateway;
 mod layer;
+mod liquidity;
 mod location;
 mod node;
 mod payouts;

@@ -43,6 +43,9 @@ pub enum Event {
         /// What arrived beyond what the invoice asked for; nobody's revenue.
         #[serde(default, skip_serializing_if = "is_zero")]
         over_msat: Msat,
+        /// The part that an LSP kept back for the channel that it opened for it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        opening_fee_msat: Msat,
         /// It came after its invoice had expired.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         late: bool,

@@ -29,6 +29,7 @@
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
 //! | 4 | [`webhooks`] | the log's events, signed and delivered to the operator's endpoints, until taken or parked |
+//! | 5 | [`inbound`] | channels that others open to us: for one payment, or ordered |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 5 | [`upkeep`] | keeping the shop able to be paid: payouts, the operator's rules, the forecast |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
@@ -60,6 +61,7 @@ pub mod egress;
 pub mod event;
 pub mod forward_auth;
 pub mod gate;
+pub mod inbound;
 pub mod l402;
 pub mod ledger;
 pub mod metering;

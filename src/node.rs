@@ -6,8 +6,10 @@
 
 pub mod config;
 mod engine;
+mod enquiry;
 mod events;
 mod fallback;
+mod inbound;
 mod keys;
 mod life;
 mod log;
@@ -69,6 +71,8 @@ pub struct LightningNode {
     seed: NodeSeed,
     store: Arc<dyn KeyValue>,
     minter: StatelessMinter,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     sources: Arc<Sources>,
     engine: watch::Sender<Option<Arc<Engine>>>,
     usable: AtomicBool,
@@ -90,7 +94,7 @@ impl LightningNode {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<LightningNode>, NodeError> {
         let keys = keys::MintingKeys::derive(&seed, config.network)?;
-        let minter = StatelessMinter::new(keys, config.network, clock, entropy);
+        let minter = StatelessMinter::new(keys, config.network, Arc::clone(&clock), Arc::clone(&entropy));
         let (state, _) = watch::channel(NodeState::Starting("it has not been started".to_owned()));
         let sources = Arc::new(Sources::new(config.chain.clone()));
         Ok(Arc::new(LightningNode {
@@ -98,6 +102,8 @@ impl LightningNode {
             seed,
             store,
             minter,
+            clock,
+            entropy,
             sources,
             engine: watch::Sender::new(None),
             usable: AtomicBool::new(false),
@@ -222,8 +228,22 @@ impl NodeEvents for LightningNode {
                         }
                     },
                 };
+                let mut told = events::translate(&event, noted);
+                if let NodeEvent::Received { payment_hash, opening_fee, .. } = &mut told {
+                    let hash = *payment_hash;
+                    match engine.call(move |node| inbound::opening_fee(node, hash)).await {
+                        Ok(kept) => *opening_fee = kept,
+                        // Likewise.
+                        Err(_) => {
+                            if engines.changed().await.is_err() {
+                                std::future::pending::<()>().await;
+                            }
+                            continue;
+                        }
+                    }
+                }
                 self.doors_changed.notify_one();
-                return events::translate(&event, noted);
+                return told;
             }
         })
     }

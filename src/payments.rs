@@ -78,8 +78,9 @@ async fn is_of_an_earlier_try(payer: &dyn Payer, event: &NodeEvent) -> bool {
 /// One event, one transaction.
 async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -> Result<(), StoreError> {
     let channel_event = match event.clone() {
-        NodeEvent::Received { payment_hash, amount } => {
-            let credit = ledger.receive(payment_hash, amount, recent.get(&payment_hash)).await?;
+        NodeEvent::Received { payment_hash, amount, opening_fee } => {
+            let bought = recent.get(&payment_hash);
+            let credit = ledger.receive_less(payment_hash, amount, opening_fee, bought).await?;
             if credit == Credit::PossibleSurplus {
                 tracing::warn!(%payment_hash, %amount, "a payment was told twice: perhaps it was paid twice");
             }

@@ -3,6 +3,7 @@
 
 mod chain;
 mod cold_storage;
+mod inbound;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +11,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+
+pub use inbound::{
+    ChannelOrders, NotOpened, OPENING_EXPIRY, OpeningInvoice, OpeningNode, OpeningTerms, OrderAsk,
+    OrderLimits, OrderPaid, OrderPayment, OrderTold, UnpaidOpening,
+};
 
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -65,6 +71,9 @@ pub enum CannotReceive {
         /// The least that a usable channel carries.
         smallest: Msat,
     },
+    /// No channel can carry it, and none is opened for it.
+    #[error("no channel can carry it, and none is opened for it: {0}")]
+    NotOpened(NotOpened),
     /// The library refused; the text is for the log.
     #[error("the invoice could not be made: {0}")]
     Failed(String),
@@ -86,8 +95,10 @@ pub enum NodeEvent {
     Received {
         /// Its hash.
         payment_hash: PaymentHash,
-        /// What arrived, at least the invoice's amount.
+        /// What arrived, at least the invoice's amount less `opening_fee`.
         amount: Msat,
+        /// What an LSP kept back for the channel that it opened for this payment.
+        opening_fee: Msat,
     },
     /// A payment of ours reached its end.
     Sent {

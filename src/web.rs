@@ -20,6 +20,7 @@ use crate::backup::Backups;
 use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::custody::Custody;
+use crate::inbound::Inbound;
 use crate::payments::Outbox;
 use crate::ports::{ChainWatch, NodeControl, NodeWatch};
 use crate::rates::Rates;
@@ -93,6 +94,8 @@ pub struct OperatorParts {
     pub storefront: Arc<Storefront>,
     /// Copies of the ledger.
     pub backups: Arc<Backups>,
+    /// Who opens channels to us.
+    pub inbound: Inbound,
     /// The tokens' master keys.
     pub epochs: Arc<Epochs>,
     /// Sends events to the operator's endpoints.

@@ -78,7 +78,7 @@ pub(super) async fn challenge(
     }
     let described = described(&op, &asked)?;
     let offer = asked.offer.as_ref().map(Name::as_str);
-    let offered = op.parts.checkout.challenge(&described, offer).map_err(not_sold)?;
+    let offered = op.parts.checkout.challenge(&described, offer).await.map_err(not_sold)?;
     if let Some(wanted) = &asked.offer
         && offered.applied() != Some(wanted)
     {

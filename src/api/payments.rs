@@ -51,6 +51,7 @@ fn shown(row: &PaymentRow) -> Value {
     json!({
         "payment_hash": row.payment_hash,
         "amount_msat": row.amount,
+        "opening_fee_msat": row.opening_fee,
         "surplus_msat": row.surplus,
         "over_msat": row.over,
         "late": row.late,

@@ -34,6 +34,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
         "time": now,
         "gateway": op.parts.config.gateway,
         "node": node,
+        "inbound": { "just_in_time": op.parts.inbound.openings.as_ref().map(|openings| openings.view()) },
         "revenue": {
             "today_msat": revenue.today,
             "week_msat": revenue.week,
@@ -41,6 +42,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
             "unearned_msat": revenue.unearned,
             "received_msat": revenue.received_total,
             "lapsed_msat": revenue.lapsed,
+            "opening_fees_msat": sums.opening_fees_msat,
             "overpaid_msat": revenue.overpaid,
             "surplus_msat": revenue.surplus,
             "granted_today_msat": revenue.granted_today,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use thiserror::Error;
 
-use super::counter::Counter;
+use super::counter::{Counter, opens_for};
 use super::pricing::{BodySeen, Pricing, facts};
 use super::ware::{Ware, quoted, rate_of};
 use super::{Checkout, Errand, Offered, Outcome, Refused};
@@ -95,14 +95,25 @@ impl Checkout {
     ///
     /// # Errors
     /// When it cannot be sold; `None` when nothing is charged for it.
-    pub fn challenge(&self, asked: &Described, offer: Option<&str>) -> Result<Offered, Option<Refused>> {
+    pub async fn challenge(
+        &self,
+        asked: &Described,
+        offer: Option<&str>,
+    ) -> Result<Offered, Option<Refused>> {
         let (parts, matched, now) = (&self.parts, &asked.matched, self.parts.clock.now());
+        let openings = self.openings.as_deref();
         let (code, detail) = ("payment_required", "pay the invoice and repeat the request with the token");
         if let Some(NamedPrice::Exact(amount) | NamedPrice::UpTo(amount)) = asked.price {
             let ware =
                 one_at(amount, matched, parts.exchange.as_ref(), now).map_err(|why| Some(why.into()))?;
             let quote = exactly(&ware);
-            let minted = parts.mint(ware.clone(), matched, asked.request.host());
+            let minted = match (parts.mint(ware.clone(), matched, asked.request.host()), openings) {
+                (Err(why), Some(openings)) if opens_for(&why) => {
+                    let at = (matched, asked.request.host(), asked.request.peer());
+                    parts.open(openings, &[&ware], at).await
+                }
+                (minted, _) => minted,
+            };
             let minted = minted.map_err(|why| Some(why.into()))?;
             return Ok(Offered {
                 minted,
@@ -127,7 +138,7 @@ impl Checkout {
         let headers = preferring(offer);
         let counter =
             Counter { parts, matched, pricing: &pricing, request: &asked.request, headers: &headers };
-        match counter.offer(code, detail.to_owned()) {
+        match counter.offer_or_open(openings, (code, detail.to_owned())).await {
             Outcome::Challenge(offered) => Ok(*offered),
             Outcome::Refused(refused) => Err(Some(refused)),
             Outcome::Open(_) | Outcome::Shadowed(_) | Outcome::Admitted(..) | Outcome::Replayed(_) => {

@@ -156,6 +156,13 @@ impl Offered {
             "mostMsat": self.quote.most,
             "price": price_words(&self.quote),
         });
+        if let Some(fee) = self.minted.opening_fee {
+            body["channelOpening"] = json!({
+                "feeMsat": fee,
+                "words": "Paying this invoice opens a channel to this shop, which may take some seconds more. \
+                          The shop pays for it out of the price.",
+            });
+        }
         body["restore_on"] = json!(self.restores());
         body["lifetimes"] = json!(ware.lifetimes());
         body

@@ -76,6 +76,7 @@ fn text(report: &Value) -> String {
         ("unearned", number("owed_msat") + number("unredeemed_msat"), "msat"),
         ("lapsed", number("lapsed_msat"), "msat"),
         ("overpaid", number("overpaid_msat"), "msat"),
+        ("kept back for channels", number("opening_fees_msat"), "msat"),
         ("perhaps paid twice", number("surplus_msat"), "msat"),
         ("used by granted tokens", number("granted_spent_msat"), "msat"),
         ("tokens", number("grants"), ""),

@@ -92,6 +92,27 @@ pub struct Flags {
     /// A peer whose anchor channels need no reserve [env: TOLLHOUSE_LIGHTNING_TRUSTED_PEERS_NO_RESERVE]
     #[arg(long, value_name = "KEY")]
     pub lightning_trusted_peers_no_reserve: Vec<String>,
+    /// The LSP that opens channels for payments [env: TOLLHOUSE_LIQUIDITY_LSPS2_NODE]
+    #[arg(long, value_name = "KEY")]
+    pub liquidity_lsps2_node: Option<String>,
+    /// Its address; its token comes from the file or TOLLHOUSE_LIQUIDITY_LSPS2_TOKEN [env: TOLLHOUSE_LIQUIDITY_LSPS2_ADDRESS]
+    #[arg(long, value_name = "ADDRESS")]
+    pub liquidity_lsps2_address: Option<String>,
+    /// What one opening may cost, in satoshi [env: TOLLHOUSE_LIQUIDITY_LSPS2_MAX_FEE_SAT]
+    #[arg(long, value_name = "SAT")]
+    pub liquidity_lsps2_max_fee_sat: Option<String>,
+    /// What it may cost, in hundredths of the payment [env: TOLLHOUSE_LIQUIDITY_LSPS2_MAX_FEE_PERCENT]
+    #[arg(long, value_name = "PERCENT")]
+    pub liquidity_lsps2_max_fee_percent: Option<String>,
+    /// How many such invoices are made in an hour [env: TOLLHOUSE_LIQUIDITY_LSPS2_MAX_PER_HOUR]
+    #[arg(long, value_name = "COUNT")]
+    pub liquidity_lsps2_max_per_hour: Option<String>,
+    /// The LSP that sells channels [env: TOLLHOUSE_LIQUIDITY_LSPS1_NODE]
+    #[arg(long, value_name = "KEY")]
+    pub liquidity_lsps1_node: Option<String>,
+    /// Its address; its token comes from the file or TOLLHOUSE_LIQUIDITY_LSPS1_TOKEN [env: TOLLHOUSE_LIQUIDITY_LSPS1_ADDRESS]
+    #[arg(long, value_name = "ADDRESS")]
+    pub liquidity_lsps1_address: Option<String>,
     /// bitcoind or esplora [env: TOLLHOUSE_CHAIN_SOURCE]
     #[arg(long, value_name = "SOURCE")]
     pub chain_source: Option<String>,
@@ -166,6 +187,13 @@ impl Flags {
             "lightning.listen" => &self.lightning_listen,
             "lightning.alias" => self.lightning_alias.as_slice(),
             "lightning.trusted_peers_no_reserve" => &self.lightning_trusted_peers_no_reserve,
+            "liquidity.lsps2.node" => self.liquidity_lsps2_node.as_slice(),
+            "liquidity.lsps2.address" => self.liquidity_lsps2_address.as_slice(),
+            "liquidity.lsps2.max_fee_sat" => self.liquidity_lsps2_max_fee_sat.as_slice(),
+            "liquidity.lsps2.max_fee_percent" => self.liquidity_lsps2_max_fee_percent.as_slice(),
+            "liquidity.lsps2.max_per_hour" => self.liquidity_lsps2_max_per_hour.as_slice(),
+            "liquidity.lsps1.node" => self.liquidity_lsps1_node.as_slice(),
+            "liquidity.lsps1.address" => self.liquidity_lsps1_address.as_slice(),
             "chain.source" => self.chain_source.as_slice(),
             "chain.host" => self.chain_host.as_slice(),
             "chain.port" => self.chain_port.as_slice(),

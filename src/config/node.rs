@@ -7,7 +7,7 @@ use bitcoin::Network;
 use super::document::Section;
 use super::layer::Layers;
 use super::problem::{Bad, Source};
-use super::{listed, location, or_default, value};
+use super::{liquidity, listed, location, or_default, value};
 use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 
 pub(crate) fn read(
@@ -28,6 +28,7 @@ pub(crate) fn read(
     let (trusted_peers_no_reserve, source) = or_default(trusted, Vec::new);
     layers.show("lightning.trusted_peers_no_reserve", listed(&trusted_peers_no_reserve), source);
     layers.problems.extend(section.finish());
+    let liquidity = liquidity::read(layers, top);
 
     let mut section = top.section("chain");
     let chain = chain(layers, &mut section, network, base);
@@ -43,6 +44,7 @@ pub(crate) fn read(
         listen,
         alias,
         trusted_peers_no_reserve,
+        liquidity: liquidity?,
     })
 }
 

@@ -18,7 +18,7 @@ use ldk_node::{BuildError, Builder, DynStore, Node, NodeError};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
-use super::config::{ChainSource, GossipSource, NodeConfig};
+use super::config::{ChainSource, GossipSource, Liquidity, Lsp, NodeConfig};
 use super::keys::NodeSeed;
 use super::log::TracingLog;
 use super::mint::Doors;
@@ -99,6 +99,15 @@ impl Engine {
         done.map_err(|_| NodeFault("the node is stopping".to_owned()))
     }
 
+    /// Runs `work`, which waits for the network, on the node's runtime.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, NodeFault> {
+        let done = self.handle.spawn(work).await;
+        done.map_err(|_| NodeFault("the node is stopping".to_owned()))
+    }
+
     /// The head of the event queue; waits for one.
     pub(super) async fn next_event(&self) -> ldk_node::Event {
         self.node.next_event_async().await
@@ -131,7 +140,22 @@ fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Re
             anchors.trusted_peers_no_reserve.push(peer);
         }
     }
+    let Liquidity { just_in_time, orders } = &config.liquidity;
+    let just_in_time = just_in_time.as_ref().map(|just_in_time| &just_in_time.lsp);
+    for lsp in just_in_time.into_iter().chain(orders) {
+        // Who has no coins yet could not reserve any for the anchor channel that it is given.
+        if let Some(anchors) = settings.anchor_channels_config.as_mut() {
+            anchors.trusted_peers_no_reserve.push(lsp_key(lsp)?);
+        }
+    }
     let mut builder = Builder::from_config(settings);
+    // The library takes channels of these without confirmations (`trusted_peers_0conf`).
+    if let Some(lsp) = just_in_time {
+        builder.set_liquidity_source_lsps2(lsp_key(lsp)?, address(&lsp.address)?, lsp.token.clone());
+    }
+    if let Some(lsp) = orders {
+        builder.set_liquidity_source_lsps1(lsp_key(lsp)?, address(&lsp.address)?, lsp.token.clone());
+    }
     builder.set_entropy_seed_bytes(seed.0);
     builder.set_custom_logger(Arc::new(TracingLog));
     if !config.listen.is_empty() {
@@ -167,6 +191,12 @@ fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Re
         GossipSource::RapidSync { url } => builder.set_gossip_source_rgs(url.clone()),
     };
     Ok(builder)
+}
+
+fn lsp_key(lsp: &Lsp) -> Result<PublicKey, EngineFault> {
+    lsp.node
+        .parse()
+        .map_err(|_| EngineFault::Setting(format!("liquidity: `{}` is not a public key", lsp.node)))
 }
 
 fn build_fault(error: BuildError) -> EngineFault {

@@ -48,6 +48,8 @@ pub(super) fn translate(event: &Event, noted: Option<(Option<String>, Msat)>) ->
         Event::PaymentReceived { payment_hash, amount_msat, .. } => NodeEvent::Received {
             payment_hash: PaymentHash::from_bytes(payment_hash.0),
             amount: msat(*amount_msat),
+            // The event does not say it; the payment's record does.
+            opening_fee: Msat::ZERO,
         },
         Event::PaymentSuccessful {
             payment_hash, payment_preimage: Some(preimage), fee_paid_msat, ..

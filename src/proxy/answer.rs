@@ -14,6 +14,7 @@ use super::answer_headers::{EXPOSED, X_TOLLHOUSE_REPLAYED};
 use super::unit::{Unit, X_TOLLHOUSE_UNIT};
 use crate::checkout::Refused;
 use crate::metering::KeptAnswer;
+use crate::ports::{CannotReceive, NotOpened};
 use crate::request::{Inadmissible, METHODS};
 use crate::store::StoreError;
 
@@ -110,10 +111,15 @@ impl From<Refused> for Problem {
             ),
             Refused::CannotReceive(why) => {
                 tracing::warn!(%why, "no challenge: the price cannot be received");
-                unavailable(
-                    "cannot_receive",
-                    "No payment can be received at the moment, so nothing is sold. No invoice was made.",
-                )
+                let detail = match &why {
+                    // Whom we buy channels of is nobody's business.
+                    CannotReceive::NotOpened(why) if !matches!(why, NotOpened::Away(_)) => format!(
+                        "No channel can carry this payment now, so nothing is sold: {why}. No invoice was made."
+                    ),
+                    _ => "No payment can be received at the moment, so nothing is sold. No invoice was made."
+                        .to_owned(),
+                };
+                unavailable("cannot_receive", &detail)
             }
             Refused::Ledger(StoreError::Busy) => Problem {
                 retry_after: Some(1),

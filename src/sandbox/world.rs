@@ -24,7 +24,7 @@ use crate::catalog::spec::Spec;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::Entrance;
 use crate::egress::Reach;
-use crate::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
+use crate::node::config::{ChainSource, GossipSource, Liquidity, NodeConfig, RpcAuth};
 use crate::node::{LightningNode, NodeState};
 use crate::ports::{InvoiceAsk, Minter, NodeControl, NodeView, NodeWatch, OpenAsk};
 use crate::rates::RatesConfig;
@@ -415,6 +415,7 @@ fn blueprint(
             listen: vec![format!("127.0.0.1:{port}")],
             alias: Some(alias.to_owned()),
             trusted_peers_no_reserve: Vec::new(),
+            liquidity: Liquidity::default(),
         },
         gateway,
         admin,

@@ -106,7 +106,8 @@ const UNREDEEMED: &str =
      FROM payments p WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = p.payment_hash)";
 const PAYMENTS: &str = "SELECT COUNT(*), COALESCE(SUM(amount_msat), 0), COALESCE(SUM(surplus_msat), 0),
             COALESCE(SUM(max(amount_msat - asked_msat, 0)), 0), COALESCE(SUM(late), 0),
-            COALESCE(SUM(service IS NULL), 0) FROM payments";
+            COALESCE(SUM(service IS NULL), 0), COALESCE(SUM(opening_fee_msat), 0) FROM payments";
+const FEES_ASTRAY: &str = "SELECT COUNT(*) FROM payments WHERE opening_fee_msat > amount_msat";
 const PAID_FOR: &str = "SELECT COALESCE(SUM(g.price_msat), 0)
      FROM grants g JOIN payments p ON p.payment_hash = g.payment_hash";
 
@@ -130,6 +131,7 @@ fn audit(connection: &Connection) -> Result<AuditReport, StoreError> {
         (BEYOND_GRANT, "tokens were used more under their limits than in all"),
         (BEYOND_FIRST, "limits were used more than the one above them"),
         (UNDERPAID, "payments are smaller than what was sold for them"),
+        (FEES_ASTRAY, "payments cost more to receive than they brought"),
         (REVOKED_BUT_LEFT, "revoked tokens have units left"),
     ] {
         let found = number(sql)?;
@@ -177,6 +179,7 @@ fn add_payments(connection: &Connection, sums: &mut Totals) -> Result<i64, Store
         sums.overpaid_msat = row.get(3)?;
         sums.payments_late = row.get(4)?;
         sums.payments_unknown = row.get(5)?;
+        sums.opening_fees_msat = row.get(6)?;
         Ok(())
     })?;
     let unredeemed: i64;

@@ -73,8 +73,10 @@ pub struct PaymentRow {
     pub id: i64,
     /// Its hash.
     pub payment_hash: PaymentHash,
-    /// What arrived.
+    /// What was paid.
     pub amount: Msat,
+    /// The part of it that an LSP kept back for the channel that it opened for it: a cost.
+    pub opening_fee: Msat,
     /// When it was credited.
     pub received_at: Timestamp,
     /// What it was for, once known.
@@ -106,7 +108,24 @@ impl Ledger {
         amount: Msat,
         bought: Option<Bought>,
     ) -> Result<Credit, StoreError> {
-        self.0.writer.call(move |page| credit(page, payment_hash, amount, bought)).await
+        self.receive_less(payment_hash, amount, Msat::ZERO, bought).await
+    }
+
+    /// Credits a payment of which `arrived` came, and `kept` stayed with the LSP that opened a channel for
+    /// it: the buyer paid both.
+    ///
+    /// # Errors
+    /// When the disk fails; nothing is credited then, and the telling may be repeated.
+    pub async fn receive_less(
+        &self,
+        payment_hash: PaymentHash,
+        arrived: Msat,
+        kept: Msat,
+        bought: Option<Bought>,
+    ) -> Result<Credit, StoreError> {
+        let amount = arrived.checked_add(kept).unwrap_or(Msat::MAX);
+        let paid = Paid { amount, kept };
+        self.0.writer.call(move |page| credit(page, payment_hash, paid, bought)).await
     }
 
     /// A node begins to tell its events, perhaps some that it told before: what it repeats from here on
@@ -157,24 +176,31 @@ fn amount_of(connection: &Connection, payment_hash: PaymentHash) -> Result<Optio
     optional(query.query_row([Stored(payment_hash)], |row| column(row, "amount_msat")))
 }
 
+/// What was paid, and the part of it that did not arrive.
+#[derive(Clone, Copy)]
+struct Paid {
+    amount: Msat,
+    kept: Msat,
+}
+
 fn credit(
     page: &mut Page<'_>,
     payment_hash: PaymentHash,
-    amount: Msat,
+    paid: Paid,
     bought: Option<Bought>,
 ) -> Result<Credit, StoreError> {
     let connection = page.connection;
     let mut known = connection.prepare_cached("SELECT run FROM payments WHERE payment_hash = ?1")?;
     let seen: Option<i64> = optional(known.query_row([Stored(payment_hash)], |row| row.get(0)))?;
     match seen {
-        Some(run) if run == page.run => surplus(page, payment_hash, amount),
+        Some(run) if run == page.run => surplus(page, payment_hash, paid.amount),
         Some(_) => {
             let mut update =
                 connection.prepare_cached("UPDATE payments SET run = ?2 WHERE payment_hash = ?1")?;
             update.execute(params![Stored(payment_hash), page.run])?;
             Ok(Credit::Replayed)
         }
-        None => first(page, payment_hash, amount, bought),
+        None => first(page, payment_hash, paid, bought),
     }
 }
 
@@ -191,7 +217,7 @@ fn surplus(page: &mut Page<'_>, payment_hash: PaymentHash, amount: Msat) -> Resu
 fn first(
     page: &mut Page<'_>,
     payment_hash: PaymentHash,
-    amount: Msat,
+    Paid { amount, kept }: Paid,
     bought: Option<Bought>,
 ) -> Result<Credit, StoreError> {
     // A token may be redeemed before its event is told; then the grant knows what was bought.
@@ -213,8 +239,9 @@ fn first(
     };
     let id = |name: &Option<Name>| name.as_ref().map(|name| name_id(page.connection, name)).transpose();
     let mut insert = page.connection.prepare_cached(
-        "INSERT INTO payments (payment_hash, amount_msat, received_at, service, route, kind, asked_msat, quote, late, run)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO payments (payment_hash, amount_msat, received_at, service, route, kind, asked_msat, quote, late, run,
+                               opening_fee_msat)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     insert.execute(params![
         Stored(payment_hash),
@@ -227,6 +254,7 @@ fn first(
         quote,
         late,
         page.run,
+        Stored(kept),
     ])?;
     if let Some(epoch) = waits_of {
         epochs::await_token(page, payment_hash, epoch)?;
@@ -235,12 +263,20 @@ fn first(
     let totals = &mut page.totals;
     totals.payments += 1;
     totals.received_msat += msat(amount);
+    totals.opening_fees_msat += msat(kept);
     totals.overpaid_msat += msat(over);
     totals.payments_late += i64::from(late);
     totals.payments_unknown += i64::from(service.is_none());
     totals.unredeemed_msat += if redeemed { 0 } else { msat(amount) - msat(over) };
-    let over_msat = over;
-    page.log(&Event::PaymentReceived { payment_hash, amount_msat: amount, service, route, over_msat, late })?;
+    page.log(&Event::PaymentReceived {
+        payment_hash,
+        amount_msat: amount,
+        service,
+        route,
+        over_msat: over,
+        opening_fee_msat: kept,
+        late,
+    })?;
     if let Some(Bought { service, route, kind, units, amount, quote, .. }) = told_at_once {
         let (offer, amount_msat) = (kind, amount);
         page.log(&Event::SaleAttributed { payment_hash, service, route, offer, units, amount_msat, quote })?;
@@ -317,6 +353,7 @@ fn read(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<Payme
         id: row.get("id")?,
         payment_hash: column(row, "payment_hash")?,
         amount,
+        opening_fee: column(row, "opening_fee_msat")?,
         received_at: column(row, "received_at")?,
         service: column_or_none(row, "service_name")?,
         route: column_or_none(row, "route_name")?,

@@ -116,6 +116,8 @@ totals! {
     unredeemed_msat: |_: &Grant| 0,
     /// The part of it beyond what the invoices asked for, millisatoshi: shown, never revenue.
     overpaid_msat: |_: &Grant| 0,
+    /// The part of it that LSPs kept back for channels that they opened, millisatoshi: a cost.
+    opening_fees_msat: |_: &Grant| 0,
     /// What may have been paid twice: shown, never revenue, millisatoshi.
     surplus_msat: |_: &Grant| 0,
     /// Payments that came after their invoice had expired.

@@ -16,7 +16,7 @@ use tollhouse::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::l402::{Keyring, MasterKeys};
 use tollhouse::ledger::RecentChallenges;
-use tollhouse::node::config::{GossipSource, NodeConfig};
+use tollhouse::node::config::{GossipSource, Liquidity, NodeConfig};
 use tollhouse::node::{LightningNode, NodeSeed};
 use tollhouse::ports::Minter;
 use tollhouse::pricing::NoExchange;
@@ -73,6 +73,7 @@ pub(crate) async fn measure(world: &World, folder: &Path) -> Result<Challenges> 
         listen: Vec::new(),
         alias: None,
         trusted_peers_no_reserve: Vec::new(),
+        liquidity: Liquidity::default(),
     };
     let store = Arc::new(DefaultStore(store));
     let node = LightningNode::new(config, NodeSeed::new([7; 64]), store, clock(), SystemEntropy::new())?;

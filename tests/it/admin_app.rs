@@ -157,6 +157,7 @@ impl AdminApp {
                 stop: stop.clone(),
             }),
             storefront: storefront.clone(),
+            inbound: tollhouse::inbound::Inbound::default(),
             rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
             backups: Backups::new(
                 BackupsParts {

@@ -465,3 +465,21 @@ fn every_mistake_in_the_rates_names_its_line() {
                 allow_private = true }]\nfixed = { USD = \"1\" }";
     assert!(read(&with(http)).is_ok(), "an address of one's own may be plain");
 }
+
+#[test]
+fn a_provider_that_opens_channels_is_named_whole() {
+    let node = "node = \"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"";
+    let address = "address = \"lsp.example:9735\"";
+    let said = |lines: &str| format!("{HEAD}[liquidity.lsps2]\n{lines}\n");
+    let settings = read(&said(&format!("{node}\n{address}"))).expect("it is right");
+    let just_in_time = settings.node.liquidity.just_in_time.expect("it is set");
+    assert_eq!((just_in_time.max_fee.sats_floor(), just_in_time.max_fee_percent), (5_000, 30));
+    assert_eq!(just_in_time.max_per_hour, 12);
+    wrong(&said(node), 5, "liquidity.lsps2.address", "it is missing");
+    wrong(&said(address), 5, "liquidity.lsps2.node", "it is missing");
+    wrong(&said("token = \"x\""), 6, "liquidity.lsps2.token", "without who takes it");
+    wrong(&said(&format!("{node}\naddress = \"lsp\"")), 7, "liquidity.lsps2.address", "not a node's address");
+    let percent = format!("{node}\n{address}\nmax_fee_percent = 101");
+    wrong(&said(&percent), 8, "liquidity.lsps2.max_fee_percent", "out of bounds");
+    wrong(&format!("{HEAD}[liquidity.lsps3]\nnode = \"\"\n"), 5, "liquidity.lsps3", "");
+}

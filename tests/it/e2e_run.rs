@@ -19,14 +19,14 @@ use crate::esplora::Esplora;
 const PRICE_MSAT: u64 = 5_000;
 
 /// An API that counts the requests that reach it.
-struct Upstream {
-    address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     hits: Arc<AtomicUsize>,
     _stop: DropGuard,
 }
 
 impl Upstream {
-    async fn start() -> Upstream {
+    pub(crate) async fn start() -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (hits, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
@@ -40,7 +40,7 @@ impl Upstream {
         Upstream { address, hits, _stop: stop.drop_guard() }
     }
 
-    fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }
 

@@ -11,7 +11,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (2, &["catalog", "chain", "store", "egress", "secrets", "throttle"]),
     (3, &["backup", "node", "vault", "rates", "storefront"]),
     (4, &["gate", "payments", "webhooks"]),
-    (5, &["metering", "upkeep"]),
+    (5, &["inbound", "metering", "upkeep"]),
     (6, &["checkout", "custody"]),
     (7, &["proxy", "web", "agent"]),
     (8, &["api", "ui", "forward_auth", "wallet_face"]),

@@ -28,6 +28,7 @@ mod fetch_world;
 mod forward_auth;
 mod fuzz;
 mod gateway;
+mod inbound;
 mod integration;
 mod keys;
 mod kill_ledger;

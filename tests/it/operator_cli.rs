@@ -88,6 +88,7 @@ async fn endpoints_are_kept_from_the_command_line() {
         service: None,
         route: None,
         over_msat: Msat::ZERO,
+        opening_fee_msat: Msat::ZERO,
         late: false,
     };
     desk.app.ledger.log(event).await.expect("logged");

@@ -129,6 +129,7 @@ fn paid(n: u8) -> Event {
         service: None,
         route: None,
         over_msat: Msat::ZERO,
+        opening_fee_msat: Msat::ZERO,
         late: false,
     }
 }

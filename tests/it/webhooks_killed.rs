@@ -82,6 +82,7 @@ async fn live(dir: &Path) {
             service: None,
             route: None,
             over_msat: Msat::ZERO,
+            opening_fee_msat: Msat::ZERO,
             late: false,
         };
         ledger.log(event).await.expect("logged");

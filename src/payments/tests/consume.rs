@@ -4,10 +4,10 @@ use super::{World, hash, msat, preimage};
 use crate::event::Event;
 use crate::ledger::Bought;
 use crate::ports::NodeEvent;
-use crate::types::Timestamp;
+use crate::types::{Msat, Timestamp};
 
 fn received(seed: u8) -> NodeEvent {
-    NodeEvent::Received { payment_hash: hash(seed), amount: msat(5_000) }
+    NodeEvent::Received { payment_hash: hash(seed), amount: msat(5_000), opening_fee: Msat::ZERO }
 }
 
 /// Waits until the queue is empty, which is after the commit of its last event.

@@ -79,3 +79,7 @@ CREATE TABLE vault_addresses (
     PRIMARY KEY (vault, number),
     UNIQUE (vault, deposit)
 ) STRICT, WITHOUT ROWID;
+-- What an LSP kept back of a payment for the channel that it opened for it: a cost, no missing money.
+-- `amount_msat` is what was paid, that part included.
+ALTER TABLE payments ADD COLUMN opening_fee_msat INTEGER NOT NULL DEFAULT 0 CHECK (opening_fee_msat >= 0);
+ALTER TABLE totals ADD COLUMN opening_fees_msat INTEGER NOT NULL DEFAULT 0;

@@ -203,7 +203,9 @@ impl NodeEvents for Told {
                 *head = self.hears.lock().await.recv().await;
             }
             match *head {
-                Some((payment_hash, amount)) => NodeEvent::Received { payment_hash, amount },
+                Some((payment_hash, amount)) => {
+                    NodeEvent::Received { payment_hash, amount, opening_fee: Msat::ZERO }
+                }
                 None => std::future::pending().await,
             }
         })

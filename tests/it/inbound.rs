@@ -1,0 +1,257 @@
+//! From nothing to the first sale: a `tollhouse run` without coins and without channels sells through an
+//! LSP, which is an LDK node here, to a payer that has a channel to that LSP.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bitcoin::Amount;
+use ldk_node::bitcoin::Network;
+use ldk_node::lightning::ln::msgs::SocketAddress;
+use ldk_node::lightning_invoice::Bolt11Invoice;
+use ldk_node::liquidity::LSPS2ServiceConfig;
+use ldk_node::{Builder, Event, Node};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollhouse::clock::SystemClock;
+use tollhouse::l402;
+use tollhouse::sandbox::chain::Chain;
+use tollhouse::sandbox::rpc::{self, Access};
+use tollhouse::types::{Preimage, Timestamp};
+
+use crate::appliance::{Appliance, TURN, bitcoind_section, until};
+use crate::bitcoind::{client, free_port};
+use crate::e2e_run::Upstream;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the LSP keeps of a payment, and the smallest that it opens a channel for.
+const FEE_SAT: u64 = 2_000;
+const SMALLEST_SAT: u64 = 10_000;
+
+/// What a pack of a thousand requests costs.
+const PACK_SAT: u64 = 20_000;
+
+/// A chain in the box, an LSP, and a payer with a channel to it.
+pub(crate) struct Town {
+    pub(crate) chain: Chain,
+    pub(crate) port: u16,
+    pub(crate) lsp: Node,
+    pub(crate) lsp_address: String,
+    pub(crate) payer: Node,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _folders: [TempDir; 2],
+}
+
+fn node(folder: &TempDir, port: u16, lsp: bool) -> (Node, String) {
+    let mut builder = Builder::new();
+    builder.set_network(Network::Regtest);
+    builder.set_storage_dir_path(folder.path().display().to_string());
+    let address = format!("127.0.0.1:{}", free_port());
+    let at = SocketAddress::from_str(&address).expect("an address");
+    builder.set_listening_addresses(vec![at]).expect("one address");
+    let (user, password) = ("user".to_owned(), "password".to_owned());
+    builder.set_chain_source_bitcoind_rpc("127.0.0.1".to_owned(), port, user, password);
+    if lsp {
+        builder.set_liquidity_provider_lsps2(LSPS2ServiceConfig {
+            require_token: None,
+            advertise_service: false,
+            channel_opening_fee_ppm: 10_000,
+            channel_over_provisioning_ppm: 2_000_000,
+            min_channel_opening_fee_msat: FEE_SAT * 1_000,
+            min_channel_lifetime: 144,
+            max_client_to_self_delay: 1_024,
+            min_payment_size_msat: SMALLEST_SAT * 1_000,
+            max_payment_size_msat: 1_000_000_000,
+            client_trusts_lsp: false,
+        });
+    }
+    let node = builder.build().expect("the node builds");
+    node.start().expect("the node starts");
+    (node, address)
+}
+
+impl Town {
+    pub(crate) async fn start() -> Town {
+        let chain = Chain::new(SystemClock::new(Timestamp::default()));
+        chain.mine(110).expect("memory does not fail");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
+        let port = listener.local_addr().expect("bound").port();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        rpc::serve(listener, chain.clone(), Access::new("user", "password"), stop.clone(), &tasks);
+        let folders = [TempDir::new().expect("a folder"), TempDir::new().expect("a folder")];
+        let (lsp, lsp_address) = node(&folders[0], port, true);
+        let (payer, _) = node(&folders[1], port, false);
+        let town = Town { chain, port, lsp, lsp_address, payer, stop, tasks, _folders: folders };
+        for node in [&town.lsp, &town.payer] {
+            let address = node.onchain_payment().new_address().expect("an address");
+            town.chain.faucet_send(&address, Amount::from_sat(5_000_000)).expect("the faucet is full");
+        }
+        town.mine(6);
+        for node in [&town.lsp, &town.payer] {
+            until("the coins", async || {
+                node.sync_wallets().expect("it syncs");
+                (node.list_balances().spendable_onchain_balance_sats > 0).then_some(())
+            })
+            .await;
+        }
+        let at = SocketAddress::from_str(&town.lsp_address).expect("an address");
+        town.payer
+            .open_channel(town.lsp.node_id(), at, 2_000_000, None, None)
+            .expect("the channel is asked for");
+        until("the channel's funding", async || (!town.chain.mempool_txids().is_empty()).then_some(())).await;
+        town.mine(6);
+        town.event(&town.payer, "the channel", |event| {
+            matches!(event, Event::ChannelReady { .. }).then_some(())
+        })
+        .await;
+        town
+    }
+
+    pub(crate) fn mine(&self, count: u32) {
+        self.chain.mine(count).expect("memory does not fail");
+        self.lsp.sync_wallets().expect("the LSP syncs");
+        self.payer.sync_wallets().expect("the payer syncs");
+    }
+
+    async fn event<T>(&self, node: &Node, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, node.next_event_async()).await;
+            let event = next.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            node.event_handled().expect("the event is done with");
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    }
+
+    /// Pays an invoice, and gives the proof.
+    async fn pay(&self, bolt11: &str) -> Preimage {
+        let invoice: Bolt11Invoice = bolt11.parse().expect("an invoice");
+        self.payer.bolt11_payment().send(&invoice, None).expect("the payment is sent");
+        self.event(&self.payer, "the payment", |event| match event {
+            Event::PaymentSuccessful { payment_preimage: Some(preimage), .. } => {
+                Some(Preimage::from_bytes(preimage.0))
+            }
+            Event::PaymentFailed { reason, .. } => panic!("the payment failed: {reason:?}"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// A shop that knows the LSP. `more` are further settings of `[liquidity.lsps2]`.
+    fn shop(&self, offers: &str, more: &str, upstream: &Upstream) -> Appliance {
+        let services = format!(
+            "[liquidity.lsps2]\nnode = \"{}\"\naddress = \"{}\"\n{more}\n\
+             [[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"http://{}\"\nprice = \"10 sat\"\n\
+             offers = {offers}\n",
+            self.lsp.node_id(),
+            self.lsp_address,
+            upstream.address
+        );
+        Appliance::start(&bitcoind_section(self.port), &services)
+    }
+
+    pub(crate) async fn end(self) {
+        self.payer.stop().expect("the payer stops");
+        self.lsp.stop().expect("the LSP stops");
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+const PACK: &str = "[\"request\", { pack = 1000, price = \"20000 sat\" }]";
+
+/// An answer: status, L402 line, body.
+async fn ask(url: &str, credential: Option<&str>) -> (u16, Option<String>, Value) {
+    let request = client().get(url);
+    let request = match credential {
+        Some(credential) => request.header("Authorization", credential),
+        None => request,
+    };
+    let answer = request.send().await.expect("the gate answers");
+    let line = answer.headers().get("WWW-Authenticate").and_then(|line| line.to_str().ok());
+    let line = line.map(str::to_owned);
+    (answer.status().as_u16(), line, answer.json().await.unwrap_or(Value::Null))
+}
+
+/// Buys what is offered for `url` and uses it once; gives the 402's body.
+async fn buy(town: &Town, url: &str) -> Value {
+    let (status, line, body) = ask(url, None).await;
+    assert_eq!(status, 402, "{body}");
+    let challenge = l402::parse_challenge(&line.expect("a challenge")).expect("L402");
+    let preimage = town.pay(&challenge.invoice).await;
+    let credential = l402::authorization(&challenge.macaroon_b64, &preimage);
+    let (status, _, answer) = ask(url, Some(&credential)).await;
+    assert_eq!(status, 200, "{answer}");
+    body
+}
+
+/// The LSP's terms, once the shop knows them.
+async fn terms(shop: &Appliance) -> Value {
+    shop.up().await;
+    until("the LSP's terms", async || {
+        let view = shop.get("/api/v1/inbound").await["just_in_time"].clone();
+        (view["known"] == true).then_some(view)
+    })
+    .await
+}
+
+async fn books_are_right(shop: &Appliance) {
+    let audit = shop.get("/api/v1/audit").await;
+    assert_eq!(audit["ok"], true, "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_coins_or_channels_sells_its_first_request() {
+    let _turn = TURN.lock().await;
+    let town = Town::start().await;
+    let upstream = Upstream::start().await;
+    let mut shop = town.shop(PACK, "", &upstream);
+    let url = format!("{}/v1/x", shop.gateway);
+    let view = terms(&shop).await;
+    assert_eq!(view["least_msat"], SMALLEST_SAT * 1_000, "{view}");
+    assert_eq!(view["least_fee_msat"], FEE_SAT * 1_000, "{view}");
+    assert_eq!(shop.node("a bare node", |_| true).await["onchain_spendable_sat"], 0);
+
+    // A request alone is below what a channel is opened for; the pack is not.
+    let first = buy(&town, &url).await;
+    assert_eq!(first["offer"], "pack-1000", "{first}");
+    assert_eq!(first["channelOpening"]["feeMsat"], FEE_SAT * 1_000, "{first}");
+
+    let payments = shop.get("/api/v1/payments").await;
+    let payment = &payments["payments"][0];
+    assert_eq!(payment["amount_msat"], PACK_SAT * 1_000, "{payments}");
+    assert_eq!(payment["opening_fee_msat"], FEE_SAT * 1_000, "{payments}");
+    assert_eq!(payment["over_msat"], 0, "{payments}");
+    books_are_right(&shop).await;
+    let node = shop.node("the channel", |node| node["receivable_msat"].as_u64() > Some(0)).await;
+    assert_eq!(node["channels"].as_array().map(Vec::len), Some(1), "{node}");
+    let arrived = (PACK_SAT - FEE_SAT) * 1_000;
+    let spendable = node["spendable_msat"].as_u64().expect("a number");
+    assert!(spendable > 0 && spendable <= arrived, "{node}");
+
+    // The next one is received the normal way.
+    let second = buy(&town, &url).await;
+    assert_eq!((&second["offer"], &second["channelOpening"]), (&json!("request"), &Value::Null), "{second}");
+    assert_eq!(upstream.hits(), 2);
+    books_are_right(&shop).await;
+
+    // And what was told of the first one survives a restart.
+    shop.stop().await;
+    shop.start_again();
+    shop.up().await;
+    let audit = shop.get("/api/v1/audit").await;
+    assert_eq!(
+        (&audit["ok"], &audit["opening_fees_msat"]),
+        (&json!(true), &json!(FEE_SAT * 1_000)),
+        "{audit}"
+    );
+    assert_eq!(audit["surplus_msat"], 0, "{audit}");
+    shop.stop().await;
+    town.end().await;
+}
