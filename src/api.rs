@@ -20,6 +20,7 @@ mod control;
 mod epochs;
 mod events;
 mod inbound;
+mod health;
 mod integration;
 mod keys;
 mod payments;
@@ -37,6 +38,9 @@ mod webhooks;
 pub fn router() -> Router<Arc<Operator>> {
     Router::new()
         .route("/api/v1/status", get(status::read))
+        .route("/api/v1/health", get(health::read))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
         .route("/api/v1/audit", get(books::audit))
         .route("/api/v1/revenue", get(books::revenue))
         .route("/api/v1/payments", get(payments::list))

@@ -45,6 +45,7 @@ use crate::store::{DirLock, Ledger, NodeStore};
 use crate::storefront::{Run, Storefront};
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
+use crate::watchman::{Watchman, WatchmanParts};
 use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
@@ -159,7 +160,10 @@ impl Appliance {
         let upkeep =
             upkeep::of(&ground, &node, &outbox, &outside, blueprint.payouts, &node_tasks, &stop_events);
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
+        let alarms = blueprint.alarms;
+        let watchman = Watchman::new(watched(&ground, &dir, &node, &outside, &storefront), alarms);
         let shop = Shop {
+            watchman: Arc::clone(&watchman),
             node: Arc::clone(&node),
             vault: Arc::clone(&vault),
             upkeep: upkeep.clone(),
@@ -211,6 +215,7 @@ impl Appliance {
         }
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         appliance.node_tasks.spawn(backups.run(appliance.stop_events.clone()));
+        appliance.node_tasks.spawn(watchman.run(appliance.stop_events.clone()));
         outside.start(&appliance.node_tasks, &appliance.stop_events);
         appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
         let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
@@ -372,6 +377,7 @@ fn gateway_router(
 
 /// What the operator's side has of the business.
 struct Shop {
+    watchman: Arc<Watchman>,
     node: Arc<LightningNode>,
     upkeep: Upkeep,
     vault: Arc<Vault>,
@@ -420,6 +426,26 @@ fn custody(ground: &Ground) -> Arc<Custody> {
     Custody::new(CustodyLimits::default(), Arc::clone(&ground.clock), ground.entropy.clone())
 }
 
+/// What the watchman looks at.
+fn watched(
+    ground: &Ground,
+    dir: &Path,
+    node: &Arc<LightningNode>,
+    outside: &Outside,
+    storefront: &Storefront,
+) -> WatchmanParts {
+    WatchmanParts {
+        ledger: ground.ledger.clone(),
+        node: node.clone(),
+        pulse: node.clone(),
+        minter: node.clone(),
+        catalog: Arc::clone(storefront.catalog()),
+        exchange: outside.rates.clone(),
+        clock: Arc::clone(&ground.clock),
+        dir: dir.to_owned(),
+    }
+}
+
 async fn admin_router(
     web: WebConfig,
     dir: &Path,
@@ -442,6 +468,7 @@ async fn admin_router(
         upkeep: shop.upkeep,
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
+        watchman: shop.watchman,
         storefront: shop.storefront,
         backups: shop.backups,
         inbound: shop.inbound,

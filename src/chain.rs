@@ -8,8 +8,10 @@ mod check;
 mod electrum;
 mod rpc;
 mod source;
+mod time;
 
 pub use check::{SourceFault, check};
 pub use electrum::connect as connect_electrum;
 pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
+pub use time::source_time;

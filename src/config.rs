@@ -4,6 +4,7 @@
 //! reported, and names the file, the line and the setting. Nothing here touches the network.
 
 mod backup;
+mod alarms;
 mod document;
 mod gateway;
 mod layer;
@@ -23,6 +24,7 @@ mod value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use alarms::AlarmFlags;
 pub use gateway::{Entrance, Gateway, ProxyProtocol};
 pub use layer::{Environment, Flags, Shown};
 pub use location::{config_file, data_dir as usual_data_dir, state_dir};
@@ -38,6 +40,7 @@ use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
 use crate::secrets::Unlock;
 use crate::storefront::{OwnedServices, Variables};
+use crate::watchman::AlarmLimits;
 use document::{Origin, Section};
 use layer::Layers;
 use problem::Bad;
@@ -67,6 +70,8 @@ pub struct Settings {
     pub rates: RatesConfig,
     /// How far payouts may go for an invoice.
     pub payouts: Reach,
+    /// From when on something is an alarm.
+    pub alarms: AlarmLimits,
     /// What is sold, as it was compiled.
     pub services: Vec<Service>,
     /// The same as the files say it: this file's own, and those of `services_file`.
@@ -234,6 +239,7 @@ impl Settings {
         let backup = backup::read(&mut layers, &mut top, base);
         let rates = rates::read(&mut layers, &mut top);
         let payouts = payouts::read(&mut layers, &mut top);
+        let alarms = alarms::read(&mut layers, &mut top);
         let mut problems = std::mem::take(&mut layers.problems);
         let path = services_file.as_deref();
         let (service_files, services) = service::read_all(&mut top, &origin, path, env, &mut problems);
@@ -269,6 +275,7 @@ impl Settings {
                 backup,
                 rates,
                 payouts,
+                alarms,
                 services,
                 service_files,
                 shown,

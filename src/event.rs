@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
+use crate::types::{Kind, Msat, Name, PaymentHash, Severity, Timestamp};
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -309,6 +309,46 @@ pub enum Event {
         peer: String,
         /// Why.
         reason: String,
+    },
+    /// Something is the matter that a person should know of.
+    AlarmRaised {
+        /// Stable word, such as `chain_stale`.
+        code: String,
+        /// What it is about, where there may be several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// How bad it is.
+        severity: Severity,
+        /// What is the matter.
+        text: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It is worse, or not as bad any more.
+    AlarmChanged {
+        /// As it was raised.
+        code: String,
+        /// As it was raised.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// How bad it was.
+        was: Severity,
+        /// How bad it is now.
+        severity: Severity,
+        /// What is the matter.
+        text: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It is over.
+    AlarmCleared {
+        /// As it was raised.
+        code: String,
+        /// As it was raised.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// When it was raised.
+        raised_at: Timestamp,
     },
     /// A service was added, changed or removed.
     ServiceChanged {

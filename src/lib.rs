@@ -32,6 +32,7 @@
 //! | 5 | [`inbound`] | channels that others open to us: for one payment, or ordered |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 5 | [`upkeep`] | keeping the shop able to be paid: payouts, the operator's rules, the forecast |
+//! | 5 | [`watchman`] | alarms: what is the matter, since when, and what to do |
 //! | 6 | [`checkout`] | verify and reserve, or quote and mint: one call |
 //! | 6 | [`custody`] | holds that applications took and have not ended |
 //! | 7 | [`web`] | the admin listener's walls: hosts, origins, sessions, keys, the claim, static files |
@@ -84,5 +85,6 @@ pub mod ui;
 pub mod upkeep;
 pub mod vault;
 pub mod wallet_face;
+pub mod watchman;
 pub mod web;
 pub mod webhooks;

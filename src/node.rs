@@ -15,6 +15,7 @@ mod life;
 mod log;
 mod mint;
 mod offers;
+mod pulse;
 mod storage;
 mod view;
 

@@ -19,11 +19,15 @@ pub use inbound::{
 
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
+mod health;
 mod offers;
+mod pulse;
 
 pub use chain::{ChainView, ChainWatch, SourceView};
 pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
+pub use health::{Alarm, Check, Informant};
 pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
+pub use pulse::{ComingHome, NodePulse, NodeStage, Pulse, SourceTime};
 
 /// A boxed future, for traits that are used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,6 +4,7 @@
 //! Invariants: one writer connection a file; a call that changes money returns after its commit is on
 //! disk; readers are read-only and see committed data; a hold ends exactly once.
 
+mod alarms;
 mod audit;
 mod budgets;
 mod bytes;
@@ -59,6 +60,7 @@ use crate::event::{Event, LoggedEvent};
 use crate::moment::Moment;
 use crate::types::Timestamp;
 
+pub use alarms::{AlarmRow, Found};
 pub use audit::AuditReport;
 pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;

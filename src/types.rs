@@ -8,6 +8,7 @@ mod kind;
 mod limit;
 pub mod path;
 mod presented;
+mod severity;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use kind::{Kind, NoSuchKind};
 pub use limit::{Bound, Limit, TokenCopy};
+pub use severity::{NoSuchSeverity, Severity};
 
 /// An amount of money in millisatoshi, at most 21 million bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]

@@ -29,6 +29,7 @@ use crate::store::Ledger;
 use crate::storefront::Storefront;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
+use crate::watchman::Watchman;
 use crate::webhooks::Webhooks;
 
 mod armour;
@@ -98,6 +99,8 @@ pub struct OperatorParts {
     pub inbound: Inbound,
     /// The tokens' master keys.
     pub epochs: Arc<Epochs>,
+    /// Knows what is the matter.
+    pub watchman: Arc<Watchman>,
     /// Sends events to the operator's endpoints.
     pub webhooks: Arc<Webhooks>,
     /// The time.

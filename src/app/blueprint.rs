@@ -17,6 +17,7 @@ use crate::rates::RatesConfig;
 use crate::secrets;
 use crate::store::DirLock;
 use crate::storefront::{OwnedServices, Variables};
+use crate::watchman::AlarmLimits;
 
 /// Everything that an appliance is told at its start.
 pub struct Blueprint {
@@ -46,6 +47,8 @@ pub struct Blueprint {
     pub rates: RatesConfig,
     /// How far payouts may go for an invoice.
     pub payouts: Reach,
+    /// From when on something is an alarm.
+    pub alarms: AlarmLimits,
     /// What files say is sold.
     pub services: Vec<OwnedServices>,
     /// What is put on sale at every start and belongs to no file.
@@ -83,6 +86,7 @@ impl Blueprint {
             backup: settings.backup,
             rates: settings.rates,
             payouts: settings.payouts,
+            alarms: settings.alarms,
             services,
             stock: Vec::new(),
             variables,

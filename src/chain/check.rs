@@ -14,7 +14,7 @@ use super::electrum;
 use super::rpc::{Bitcoind, RpcFault};
 use super::source::ChainSource;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the chain source can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::alarms::AlarmFlags;
 use super::document::{Origin, Section, not_a};
 use super::problem::{Bad, Problem, Source};
 
@@ -158,6 +159,9 @@ pub struct Flags {
     /// Whether payouts may ask servers on this machine and in private networks for invoices: true or false [env: TOLLHOUSE_PAYOUTS_ALLOW_PRIVATE]
     #[arg(long, value_name = "WORD")]
     pub payouts_allow_private: Option<String>,
+    /// From when on something is an alarm.
+    #[command(flatten)]
+    pub alarms: AlarmFlags,
 }
 
 impl Flags {
@@ -209,6 +213,7 @@ impl Flags {
             "rates.max_step_percent" => self.rates_max_step_percent.as_slice(),
             "rates.refresh" => self.rates_refresh.as_slice(),
             "payouts.allow_private" => self.payouts_allow_private.as_slice(),
+            name if name.starts_with("alarms.") => self.alarms.values(name),
             _ => &[],
         }
     }

@@ -128,6 +128,19 @@ source = "p2p"
 # How far sources may differ, and how far a rate may move before more polls must confirm it.
 # max_step_percent = 5
 
+# From when on something is an alarm: an event with a code, and what to do about it (tollhouse doctor).
+[alarms]
+# chain_stale = "10m"
+# fees_stale = "2h"
+# peers_offline = "3m"
+# What can be received, in sales at the highest price.
+# receivable_sales = 10
+# disk_free = "1 GiB"
+# clock_skew = "2m"
+# monitor_size = "8 MiB"
+# backup_age = "2 days"
+# snapshot_age = "1 day"
+
 # One API behind the gate. Repeat the block for each.
 [[service]]
 name = "example"

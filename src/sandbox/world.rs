@@ -31,6 +31,7 @@ use crate::rates::RatesConfig;
 use crate::secrets::Secrets;
 use crate::store::{DirLock, WalletLimits};
 use crate::types::{Msat, Timestamp};
+use crate::watchman::AlarmLimits;
 use crate::web::keys;
 
 const RPC_USER: &str = "tollhouse";
@@ -426,6 +427,7 @@ fn blueprint(
         tls: None,
         backup: BackupConfig::default(),
         // A world in a box calls nobody.
+        alarms: AlarmLimits::default(),
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         payouts: Reach::Private,
         services: Vec::new(),

@@ -1,5 +1,6 @@
 //! The store under load, under crashes and on a failing disk.
 
+mod alarms;
 mod crash;
 mod disk;
 mod limits;

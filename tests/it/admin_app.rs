@@ -32,6 +32,7 @@ use tollhouse::storefront::Storefront;
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::upkeep::{PayoutsParts, Upkeep};
 use tollhouse::vault::Vault;
+use tollhouse::watchman::{AlarmLimits, Watchman, WatchmanParts};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 use tollhouse::{api, ui, wallet_face};
@@ -134,7 +135,21 @@ impl AdminApp {
         let sources = Arc::new(Sources::new(source.into()));
         let network = bitcoin::Network::Regtest;
         let vault = Vault::open(ledger.clone(), sources, network, clock.clone()).await.expect("no vault yet");
+        let rates = Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone()));
+        let watched = WatchmanParts {
+            ledger: ledger.clone(),
+            node: node.clone(),
+            pulse: node.clone(),
+            minter: minter.clone(),
+            catalog: Arc::clone(&catalog),
+            exchange: rates.clone(),
+            clock: clock.clone(),
+            dir: dir.path().to_owned(),
+        };
+        // A disk that is nearly full on the machine of the test is no matter of the test.
+        let limits = AlarmLimits { disk_free_bytes: 0, ..AlarmLimits::default() };
         let op = Operator::new(OperatorParts {
+            watchman: Watchman::new(watched, limits),
             ledger: ledger.clone(),
             node: node.clone(),
             chain: node.clone(),
@@ -174,6 +189,7 @@ impl AdminApp {
                 },
                 BackupConfig { dir: Some(dir.path().join("backups")), ..BackupConfig::default() },
             ),
+            rates,
             epochs,
             webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),
@@ -288,6 +304,8 @@ pub(crate) struct MadeUpNode {
     pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) opened: Mutex<Vec<OpenAsk>>,
     pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
+    /// What it waits for, when it is not up.
+    pub(crate) down: Mutex<Option<String>>,
 }
 
 impl ChainWatch for MadeUpNode {
@@ -303,7 +321,7 @@ impl NodeWatch for MadeUpNode {
         let view = NodeView {
             node_id: "02".repeat(33),
             network: "regtest".to_owned(),
-            running: true,
+            running: self.down.lock().expect("not poisoned").is_none(),
             block_height: 231,
             synced_at: Some(START.secs() - 4),
             spendable_msat: usable().map(|channel| channel.spendable_msat).sum(),

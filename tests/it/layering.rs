@@ -12,6 +12,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (3, &["backup", "node", "vault", "rates", "storefront"]),
     (4, &["gate", "payments", "webhooks"]),
     (5, &["inbound", "metering", "upkeep"]),
+    (5, &["metering", "upkeep", "watchman"]),
     (6, &["checkout", "custody"]),
     (7, &["proxy", "web", "agent"]),
     (8, &["api", "ui", "forward_auth", "wallet_face"]),

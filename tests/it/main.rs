@@ -29,6 +29,7 @@ mod forward_auth;
 mod fuzz;
 mod gateway;
 mod inbound;
+mod health;
 mod integration;
 mod keys;
 mod kill_ledger;

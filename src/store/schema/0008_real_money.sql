@@ -86,3 +86,17 @@ CREATE TABLE vault_addresses (
 -- `amount_msat` is what was paid, that part included.
 ALTER TABLE payments ADD COLUMN opening_fee_msat INTEGER NOT NULL DEFAULT 0 CHECK (opening_fee_msat >= 0);
 ALTER TABLE totals ADD COLUMN opening_fees_msat INTEGER NOT NULL DEFAULT 0;
+-- What a person should know of, from when it is raised until it is over. One that a single event raised, such as a
+-- closed channel, holds until a time. `watched` counts the events that were looked at for such.
+CREATE TABLE alarms (
+    code        TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    severity    TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    text        TEXT NOT NULL,
+    fix         TEXT NOT NULL,
+    raised_at   INTEGER NOT NULL,
+    changed_at  INTEGER NOT NULL,
+    holds_until INTEGER,
+    PRIMARY KEY (code, subject)
+) STRICT, WITHOUT ROWID;
+INSERT INTO mark VALUES ('watched', (SELECT COALESCE(MAX(id), 0) FROM events));

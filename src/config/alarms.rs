@@ -1,0 +1,120 @@
+//! Reads `[alarms]`: from when on something is an alarm.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::document::Section;
+use super::layer::Layers;
+use super::or_default;
+use super::problem::Bad;
+use crate::watchman::AlarmLimits;
+
+/// The flags of `[alarms]`: it is an alarm when …
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlarmFlags {
+    /// The chain was not heard of for so long [env: TOLLHOUSE_ALARMS_CHAIN_STALE]
+    #[arg(long, value_name = "TIME")]
+    alarms_chain_stale: Option<String>,
+    /// No fee rates were learned for so long [env: TOLLHOUSE_ALARMS_FEES_STALE]
+    #[arg(long, value_name = "TIME")]
+    alarms_fees_stale: Option<String>,
+    /// No peer was connected for so long [env: TOLLHOUSE_ALARMS_PEERS_OFFLINE]
+    #[arg(long, value_name = "TIME")]
+    alarms_peers_offline: Option<String>,
+    /// What can be received is below so many sales at the highest price [env: TOLLHOUSE_ALARMS_RECEIVABLE_SALES]
+    #[arg(long, value_name = "COUNT")]
+    alarms_receivable_sales: Option<String>,
+    /// The disk has less room than this [env: TOLLHOUSE_ALARMS_DISK_FREE]
+    #[arg(long, value_name = "SIZE")]
+    alarms_disk_free: Option<String>,
+    /// Our clock and others' differ by so much [env: TOLLHOUSE_ALARMS_CLOCK_SKEW]
+    #[arg(long, value_name = "TIME")]
+    alarms_clock_skew: Option<String>,
+    /// A channel's stored state is larger than this [env: TOLLHOUSE_ALARMS_MONITOR_SIZE]
+    #[arg(long, value_name = "SIZE")]
+    alarms_monitor_size: Option<String>,
+    /// The newest backup is older than this [env: TOLLHOUSE_ALARMS_BACKUP_AGE]
+    #[arg(long, value_name = "TIME")]
+    alarms_backup_age: Option<String>,
+    /// The recovery snapshot is older than this [env: TOLLHOUSE_ALARMS_SNAPSHOT_AGE]
+    #[arg(long, value_name = "TIME")]
+    alarms_snapshot_age: Option<String>,
+}
+
+impl AlarmFlags {
+    pub(crate) fn values(&self, setting: &str) -> &[String] {
+        match setting {
+            "alarms.chain_stale" => self.alarms_chain_stale.as_slice(),
+            "alarms.fees_stale" => self.alarms_fees_stale.as_slice(),
+            "alarms.peers_offline" => self.alarms_peers_offline.as_slice(),
+            "alarms.receivable_sales" => self.alarms_receivable_sales.as_slice(),
+            "alarms.disk_free" => self.alarms_disk_free.as_slice(),
+            "alarms.clock_skew" => self.alarms_clock_skew.as_slice(),
+            "alarms.monitor_size" => self.alarms_monitor_size.as_slice(),
+            "alarms.backup_age" => self.alarms_backup_age.as_slice(),
+            "alarms.snapshot_age" => self.alarms_snapshot_age.as_slice(),
+            _ => &[],
+        }
+    }
+}
+
+pub(crate) fn read(layers: &mut Layers<'_>, top: &mut Section<'_, '_>) -> AlarmLimits {
+    let usual = AlarmLimits::default();
+    let mut section = top.section("alarms");
+    let mut time = |layers: &mut Layers<'_>, key: &'static str, usual: Duration| {
+        let (span, source) = or_default(layers.one(&mut section, key, span), || usual);
+        layers.show(format!("alarms.{key}"), humantime::format_duration(span).to_string(), source);
+        span
+    };
+    let chain_stale = time(layers, "chain_stale", usual.chain_stale);
+    let fees_stale = time(layers, "fees_stale", usual.fees_stale);
+    let peers_offline = time(layers, "peers_offline", usual.peers_offline);
+    let clock_skew = time(layers, "clock_skew", usual.clock_skew);
+    let backup_age = time(layers, "backup_age", usual.backup_age);
+    let snapshot_age = time(layers, "snapshot_age", usual.snapshot_age);
+    let sales = layers.one(&mut section, "receivable_sales", count);
+    let (receivable_sales, source) = or_default(sales, || usual.receivable_sales);
+    layers.show("alarms.receivable_sales", receivable_sales.to_string(), source);
+    let mut size = |layers: &mut Layers<'_>, key: &'static str, usual: u64| {
+        let (bytes, source) = or_default(layers.one(&mut section, key, size), || usual);
+        layers.show(format!("alarms.{key}"), ByteSize(bytes).to_string(), source);
+        bytes
+    };
+    let disk_free_bytes = size(layers, "disk_free", usual.disk_free_bytes);
+    let monitor_bytes = size(layers, "monitor_size", usual.monitor_bytes);
+    layers.problems.extend(section.finish());
+    AlarmLimits {
+        chain_stale,
+        fees_stale,
+        peers_offline,
+        receivable_sales,
+        disk_free_bytes,
+        clock_skew,
+        monitor_bytes,
+        backup_age,
+        snapshot_age,
+    }
+}
+
+fn span(text: &str) -> Result<Duration, Bad> {
+    let (least, most) = (Duration::from_secs(10), Duration::from_secs(366 * 86_400));
+    match humantime::parse_duration(text) {
+        Ok(span) if (least..=most).contains(&span) => Ok(span),
+        _ => {
+            let help = "Write a time between 10s and 366 days, such as \"10m\" or \"2 days\".";
+            Err(Bad::new(format!("\"{text}\" is not a time that can be waited for"), help))
+        }
+    }
+}
+
+fn count(text: &str) -> Result<u64, Bad> {
+    let bad = || Bad::new(format!("\"{text}\" is not a number of sales"), "Use a whole number; 0 is never.");
+    text.parse().ok().filter(|count| *count <= 1_000_000).ok_or_else(bad)
+}
+
+fn size(text: &str) -> Result<u64, Bad> {
+    let bad = |_| Bad::new(format!("\"{text}\" is not a size"), "Write such as \"500 MB\" or \"1 GiB\".");
+    text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(bad)
+}

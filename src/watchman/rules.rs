@@ -1,0 +1,301 @@
+//! The rules: from one moment of the appliance to what is the matter. Pure.
+//!
+//! What was low must rise a tenth above its limit before its alarm is over, so that a figure that wavers at the
+//! limit is told once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{AlarmLimits, Vitals};
+use crate::clock::in_words;
+use crate::ports::{Alarm, Check, NodeStage};
+use crate::types::Severity::{self, Critical, Info, Warning};
+use crate::types::{Msat, Timestamp};
+
+/// A node that is not up this long after the start is an alarm.
+const START: Duration = Duration::from_secs(120);
+/// Blocks come seldom, but not this seldom; not asked of a regtest chain.
+const NO_BLOCK: Duration = Duration::from_secs(4 * 3_600);
+/// From `clock_skew` to where block times and timeouts are misjudged.
+const SKEW_TO_CRITICAL: u32 = 5;
+const STALE_TO_CRITICAL: u32 = 6;
+
+/// What is the matter. `standing` are the codes of the alarms that stand.
+pub fn judge(vitals: &Vitals, limits: &AlarmLimits, standing: &BTreeSet<String>) -> Vec<Check> {
+    let looked = Looked { vitals, limits, standing };
+    let mut checks = vec![looked.node(), looked.disk(), looked.operations()];
+    // Of a node that is not there nothing else can be told, and its absence is the alarm.
+    if vitals.beat.stage == NodeStage::Running {
+        checks.extend([
+            looked.chain(),
+            looked.fees(),
+            looked.clock(),
+            looked.peers(),
+            looked.receivable(),
+            looked.reserve(),
+            looked.closing(),
+            looked.monitors(),
+        ]);
+    }
+    checks
+}
+
+struct Looked<'a> {
+    vitals: &'a Vitals,
+    limits: &'a AlarmLimits,
+    standing: &'a BTreeSet<String>,
+}
+
+impl Looked<'_> {
+    fn age(&self, then: Option<Timestamp>) -> Duration {
+        span(then.unwrap_or(self.vitals.begun), self.vitals.now)
+    }
+
+    /// Whether `value` is too low; once it was, it must rise clearly above the limit.
+    fn low(&self, code: &str, value: u64, limit: u64) -> bool {
+        let margin = if self.standing.contains(code) { limit / 10 } else { 0 };
+        value < limit.saturating_add(margin)
+    }
+
+    fn node(&self) -> Check {
+        let up_for = self.age(None);
+        match &self.vitals.beat.stage {
+            NodeStage::Running => Check::fine("node", "it runs"),
+            NodeStage::Stopped => Check::fine("node", "it was stopped"),
+            NodeStage::Starting(why) if up_for < START => Check::fine("node", format!("it starts: {why}")),
+            NodeStage::Starting(why) => {
+                let text = format!("The Lightning node is not up: {why}. Nothing can be sold meanwhile.");
+                let fix = "Bring back what it waits for; it is tried again by itself.";
+                Check::fine("node", format!("it does not come up: {why}"))
+                    .aged(Some(up_for))
+                    .with([Alarm::new("node_down", Critical, text, fix)])
+            }
+            NodeStage::Failed(why) => {
+                let unreadable = why.contains("channel state");
+                let code = if unreadable { "node_unreadable" } else { "node_down" };
+                let fix = match unreadable {
+                    true => {
+                        "tollhouse recover; until then keep channels.db as it is, and do not start it elsewhere."
+                    }
+                    false => "Correct what it says and start again: tollhouse check, tollhouse doctor.",
+                };
+                let text = format!("The Lightning node will not come up by itself: {why}.");
+                Check::fine("node", why.clone()).with([Alarm::new(code, Critical, text, fix)])
+            }
+        }
+    }
+
+    fn chain(&self) -> Check {
+        let synced = self.vitals.view.synced_at.map(Timestamp::from_secs);
+        let age = self.age(synced);
+        let check = Check::fine("chain", format!("at height {}", self.vitals.view.block_height));
+        let alarm = graded(age, self.limits.chain_stale, STALE_TO_CRITICAL).map(|severity| {
+            let text = format!(
+                "The node was not in step with the chain for {}: payments may be misjudged, and a channel's \
+                 closing may go unseen.",
+                roughly(age)
+            );
+            let fix = "See that the chain source answers: tollhouse doctor. A second one in chain.sources takes over by itself.";
+            Alarm::new("chain_stale", severity, text, fix)
+        });
+        check.aged(Some(age)).with(alarm)
+    }
+
+    fn fees(&self) -> Check {
+        let age = self.age(self.vitals.beat.fee_rates_at);
+        let late = age >= self.limits.fees_stale;
+        let alarm = late.then(|| {
+            let text = format!("No fee rates were learned for {}.", roughly(age));
+            let fix = "See that the chain source answers and estimates fees: tollhouse doctor.";
+            Alarm::new("fees_stale", Warning, text, fix)
+        });
+        Check::fine("fees", "fee rates are known").aged(Some(age)).with(alarm)
+    }
+
+    fn clock(&self) -> Check {
+        let Some((asked, time)) = self.vitals.since.source_time else {
+            return Check::fine("clock", "nobody was asked for the time yet");
+        };
+        let fix = "Set the machine's clock, and keep it right (systemd-timesyncd, chrony).";
+        let skewed = |severity, text: String| Alarm::new("clock_skew", severity, text, fix);
+        let differs =
+            time.date.map(|date| (apart(asked, date), if date > asked { "behind" } else { "ahead of" }));
+        let by_date = differs.and_then(|(by, way)| {
+            let severity = graded(by, self.limits.clock_skew, SKEW_TO_CRITICAL)?;
+            Some(skewed(severity, format!("Our clock is {} {way} the chain source's.", roughly(by))))
+        });
+        // The median of eleven blocks lies an hour behind: when it is ahead of us, we are wrong.
+        let by_blocks =
+            time.median.filter(|median| *median > asked.plus(self.limits.clock_skew)).map(|median| {
+                let by = roughly(apart(median, asked));
+                skewed(Critical, format!("Our clock is at least {by} behind the blocks'."))
+            });
+        let silent = time.tip.filter(|_| self.vitals.view.network != "regtest").and_then(|tip| {
+            let age = span(tip, asked);
+            (age >= NO_BLOCK).then(|| {
+                let text = format!(
+                    "The newest block claims to be {} old: our clock is ahead, or the chain source hears of no blocks.",
+                    roughly(age)
+                );
+                Alarm::new("no_blocks", Warning, text, "Compare the height with a block explorer's, and the clock with another machine's.")
+            })
+        });
+        let detail = match differs {
+            Some((by, _)) => format!("{} apart from the chain source's", roughly(by)),
+            None => "the chain source does not tell its time".to_owned(),
+        };
+        Check::fine("clock", detail).with(by_blocks.or(by_date)).with(silent)
+    }
+
+    fn peers(&self) -> Check {
+        let (connected, known) = (self.vitals.view.peers_connected, self.vitals.beat.peers_known);
+        let alone = self.vitals.since.alone.map(|since| span(since, self.vitals.now));
+        let alarm = alone.filter(|alone| *alone >= self.limits.peers_offline).map(|alone| {
+            let text = format!("No peer is connected for {}: nobody can pay.", roughly(alone));
+            let fix =
+                "See that this machine reaches the network, and that the peers are up: tollhouse peers.";
+            Alarm::new("peers_offline", Critical, text, fix)
+        });
+        Check::fine("peers", format!("{connected} of {known} connected")).aged(alone).with(alarm)
+    }
+
+    fn receivable(&self) -> Check {
+        let view = &self.vitals.view;
+        let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
+        if let Some(why) = &self.vitals.unpayable {
+            let text = format!("Nothing can be sold: {why}.");
+            let fix = "Get a channel that can receive (tollhouse inbound quote), or pay out what was earned (tollhouse pay-out).";
+            // Without peers it is the peers' alarm.
+            let alarm =
+                self.vitals.since.alone.is_none().then(|| Alarm::new("cannot_receive", Critical, text, fix));
+            return check.with(alarm);
+        }
+        let Some((highest, place)) = &self.vitals.prices.highest else { return check };
+        let wanted = highest.msat().saturating_mul(self.limits.receivable_sales);
+        if !self.low("receivable_low", view.receivable_msat, wanted) {
+            return check;
+        }
+        let sales = view.receivable_msat / highest.msat().max(1);
+        let text = format!(
+            "{} can be received: {sales} more sale{} at the highest price, {highest} ({place}).",
+            sats(view.receivable_msat),
+            if sales == 1 { "" } else { "s" }
+        );
+        let fix = "Pay out over Lightning (tollhouse pay-out), buy inbound (tollhouse inbound quote), or set a rule (tollhouse rules).";
+        check.with([Alarm::new("receivable_low", Warning, text, fix)])
+    }
+
+    fn reserve(&self) -> Check {
+        let (there, wanted) = (self.vitals.beat.onchain_total_sat, self.vitals.beat.reserve_wanted_sat);
+        let alarm = self.low("reserve_low", there, wanted).then(|| {
+            let text = format!(
+                "{there} sat are there on-chain, and {wanted} sat should be: they pay the fees when a channel must be closed by force."
+            );
+            Alarm::new("reserve_low", Warning, text, "Send coins to the wallet: tollhouse wallet receive.")
+        });
+        Check::fine("reserve", format!("{there} sat on-chain, {wanted} sat wanted")).with(alarm)
+    }
+
+    fn closing(&self) -> Check {
+        let coming = &self.vitals.beat.coming_home;
+        let total: u64 = coming.iter().map(|coins| coins.amount_sat).sum();
+        let mut subjects = BTreeSet::new();
+        let mut check = Check::fine("closings", format!("{total} sat are on their way to the wallet"));
+        for coins in coming {
+            let subject = coins.channel_id.clone().unwrap_or_else(|| "unknown".to_owned());
+            if !subjects.insert(subject.clone()) {
+                continue;
+            }
+            let same = |other: &&crate::ports::ComingHome| other.channel_id == coins.channel_id;
+            let amount: u64 = coming.iter().filter(same).map(|coins| coins.amount_sat).sum();
+            let when =
+                coins.claimable_height.map(|height| format!(", from block {height} on")).unwrap_or_default();
+            let text = format!(
+                "{amount} sat of a closed channel are on their way to the wallet: {}{when}.",
+                coins.state
+            );
+            let fix = "Nothing: keep the appliance running until they are there. tollhouse channels closed shows them.";
+            check.alarms.push(Alarm::new("closing_pending", Info, text, fix).about(subject));
+        }
+        check
+    }
+
+    fn monitors(&self) -> Check {
+        let largest = self.vitals.since.largest_monitor_bytes;
+        let alarm = (largest >= self.limits.monitor_bytes).then(|| {
+            let text =
+                format!("A channel's state has grown to {}: each payment becomes slower.", ByteSize(largest));
+            Alarm::new(
+                "monitor_large",
+                Warning,
+                text,
+                "Close that channel by agreement at a quiet time, and open a new one.",
+            )
+        });
+        Check::fine("monitors", format!("the largest has {}", ByteSize(largest))).with(alarm)
+    }
+
+    fn disk(&self) -> Check {
+        let Some(space) = self.vitals.disk else {
+            return Check::fine("disk", "the system does not tell how much room there is");
+        };
+        let limit = self.limits.disk_free_bytes;
+        let alarm = self.low("disk_low", space.free, limit).then(|| {
+            let severity = if space.free < limit / 10 { Critical } else { Warning };
+            let text = format!("The disk has {} left of {}.", ByteSize(space.free), ByteSize(space.total));
+            let fix = "Make room, or move the data directory to a larger disk: a full one stops the node and the gate.";
+            Alarm::new("disk_low", severity, text, fix)
+        });
+        Check::fine("disk", format!("{} free", ByteSize(space.free))).with(alarm)
+    }
+
+    fn operations(&self) -> Check {
+        let unclear = self.vitals.unclear_operations;
+        let alarm = (unclear > 0).then(|| {
+            let (s, is) = if unclear == 1 { ("", "is") } else { ("s", "are") };
+            let text = format!(
+                "A crash hid how {unclear} operation{s} ended: {is} not repeated by {}.",
+                if unclear == 1 { "itself" } else { "themselves" }
+            );
+            let fix =
+                "tollhouse operations shows them; look the transaction up, then tollhouse operations settle.";
+            Alarm::new("operation_unclear", Warning, text, fix)
+        });
+        Check::fine("operations", format!("{unclear} unclear")).with(alarm)
+    }
+}
+
+/// Warning from `limit` on, critical from `times` as much on.
+fn graded(value: Duration, limit: Duration, times: u32) -> Option<Severity> {
+    match () {
+        () if value >= limit.saturating_mul(times) => Some(Critical),
+        () if value >= limit => Some(Warning),
+        () => None,
+    }
+}
+
+fn span(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_millis(to.millis().saturating_sub(from.millis()))
+}
+
+fn apart(one: Timestamp, other: Timestamp) -> Duration {
+    Duration::from_millis(one.millis().abs_diff(other.millis()))
+}
+
+/// A span as a person would say it.
+fn roughly(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let unit = match seconds {
+        0..=119 => 1,
+        120..=7_199 => 60,
+        7_200..=172_799 => 3_600,
+        _ => 86_400,
+    };
+    in_words(Duration::from_secs(seconds / unit * unit))
+}
+
+fn sats(msat: u64) -> String {
+    format!("{} sat", Msat::new(msat).unwrap_or(Msat::MAX).sats_floor())
+}

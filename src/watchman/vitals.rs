@@ -1,0 +1,72 @@
+//! What the rules look at: one moment of the appliance, in figures.
+
+use crate::ports::{NodePulse, NodeView, SourceTime};
+use crate::types::Timestamp;
+
+use super::{DiskSpace, Prices};
+
+/// One moment of the appliance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vitals {
+    /// The moment.
+    pub now: Timestamp,
+    /// When the appliance came up.
+    pub begun: Timestamp,
+    /// The node as its operator sees it.
+    pub view: NodeView,
+    /// Its pulse.
+    pub beat: NodePulse,
+    /// What is known from earlier looks.
+    pub since: Since,
+    /// The price list's ends.
+    pub prices: Prices,
+    /// Why the smallest price cannot be received, if it cannot.
+    pub unpayable: Option<String>,
+    /// The room on the disk.
+    pub disk: Option<DiskSpace>,
+    /// Operations whose outcome a crash hid.
+    pub unclear_operations: usize,
+}
+
+/// What earlier looks found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// Since when no peer is connected, while there are channels.
+    pub alone: Option<Timestamp>,
+    /// What the chain source said of the time, and when by our clock.
+    pub source_time: Option<(Timestamp, SourceTime)>,
+    /// The largest monitor's size, bytes.
+    pub largest_monitor_bytes: u64,
+}
+
+impl Since {
+    /// Notes whether somebody is connected who should be.
+    pub(super) fn connected(&mut self, now: Timestamp, connected: bool) {
+        self.alone = if connected { None } else { Some(self.alone.unwrap_or(now)) };
+    }
+}
+
+/// Whether something can be sold.
+pub type Readiness = Result<(), Unready>;
+
+/// Why nothing can be sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// The node does not run.
+    NodeDown,
+    /// It is not in step with the chain.
+    NotSynced,
+    /// No channel can take the smallest price.
+    CannotReceive,
+}
+
+impl Unready {
+    /// Stable word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Unready::NodeDown => "node_down",
+            Unready::NotSynced => "not_synced",
+            Unready::CannotReceive => "cannot_receive",
+        }
+    }
+}
