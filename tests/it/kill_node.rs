@@ -23,6 +23,7 @@ use demo::Demo;
 use shoppers::{Shoppers, Stage};
 
 mod demo;
+mod restarts;
 mod shoppers;
 
 const SEED: &str = "TOLLHOUSE_KILL_SEED";
