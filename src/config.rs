@@ -4,6 +4,7 @@
 //! reported, and names the file, the line and the setting. Nothing here touches the network.
 
 mod backup;
+mod alarm_flags;
 mod alarms;
 mod document;
 mod gateway;
@@ -24,7 +25,7 @@ mod value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use alarms::AlarmFlags;
+pub use alarm_flags::AlarmFlags;
 pub use gateway::{Entrance, Gateway, ProxyProtocol};
 pub use layer::{Environment, Flags, Shown};
 pub use location::{config_file, data_dir as usual_data_dir, state_dir};

@@ -60,7 +60,7 @@ use crate::event::{Event, LoggedEvent};
 use crate::moment::Moment;
 use crate::types::Timestamp;
 
-pub use alarms::{AlarmRow, Found};
+pub use alarms::{AlarmRow, Findings};
 pub use audit::AuditReport;
 pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;

@@ -25,7 +25,7 @@ use crate::catalog::{Catalog, INVOICE_EXPIRY};
 use crate::clock::Clock;
 use crate::ports::{Check, Informant, InvoiceAsk, Minter, NodeWatch, Pulse};
 use crate::pricing::Exchange;
-use crate::store::{AlarmRow, Found, Ledger, OperationState, StoreError};
+use crate::store::{AlarmRow, Findings, Ledger, OperationState, StoreError};
 use crate::types::{Msat, Severity, Timestamp};
 
 pub use disk::DiskSpace;
@@ -151,7 +151,7 @@ impl Watchman {
         }
         let (notices, watched) = chronicle::read(&self.parts.ledger, watched).await?;
         let alarms = checks.iter().flat_map(|check| check.alarms.clone()).collect();
-        let rows = self.parts.ledger.note_alarms(Found { standing: alarms, notices, watched }).await?;
+        let rows = self.parts.ledger.note_alarms(Findings { standing: alarms, notices, watched }).await?;
         tell(&known, &rows);
         (memory.alarms, memory.watched) = (rows.clone(), Some(watched));
         Ok(Health { at: vitals.now, checks, alarms: rows })

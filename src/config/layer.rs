@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::alarms::AlarmFlags;
+use super::alarm_flags::AlarmFlags;
 use super::document::{Origin, Section, not_a};
 use super::problem::{Bad, Problem, Source};
 

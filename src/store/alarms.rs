@@ -30,7 +30,7 @@ pub struct AlarmRow {
 
 /// What was found, for [`Ledger::note_alarms`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Findings {
     /// What is the matter now: what is not in here any more is over.
     pub standing: Vec<Alarm>,
     /// What single events say, each until when it stands.
@@ -63,7 +63,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the disk fails; nothing changed then.
-    pub async fn note_alarms(&self, found: Found) -> Result<Vec<AlarmRow>, StoreError> {
+    pub async fn note_alarms(&self, found: Findings) -> Result<Vec<AlarmRow>, StoreError> {
         self.0.writer.call(move |page| note(page, found)).await
     }
 }
@@ -102,7 +102,7 @@ fn name(alarm: &Alarm) -> (String, String) {
     (alarm.code.clone(), alarm.subject.clone().unwrap_or_default())
 }
 
-fn note(page: &mut Page<'_>, found: Found) -> Result<Vec<AlarmRow>, StoreError> {
+fn note(page: &mut Page<'_>, found: Findings) -> Result<Vec<AlarmRow>, StoreError> {
     let before = all(page.connection)?;
     let known: BTreeMap<_, _> = before.iter().map(|row| (name(&row.alarm), row)).collect();
     let mut now: BTreeMap<_, (Alarm, Option<Timestamp>)> = BTreeMap::new();
