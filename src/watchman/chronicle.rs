@@ -68,6 +68,7 @@ mod tests {
     fn only_a_close_that_a_restart_caused_is_blamed_on_it() {
         let closed = |reason: &str| LoggedEvent {
             id: 1,
+            generation: 1,
             at: Timestamp::from_secs(1_000),
             event: Event::ChannelClosed {
                 channel_id: "aa".into(),

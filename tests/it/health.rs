@@ -70,13 +70,7 @@ async fn an_alarm_is_raised_told_once_and_cleared() {
     }
     assert_eq!(
         told,
-        [
-            "raised receivable_low",
-            "raised chain_stale",
-            "raised clock_skew",
-            "changed chain_stale",
-            "changed clock_skew"
-        ]
+        ["raised receivable_low", "raised chain_stale", "raised clock_skew", "changed chain_stale"]
     );
 }
 
