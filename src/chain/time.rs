@@ -22,8 +22,10 @@ pub async fn source_time(source: &ChainSource) -> Result<SourceTime, String> {
             let (user, password) = auth.credentials().map_err(|error| error.to_string())?;
             let ask =
                 json!({"jsonrpc": "1.0", "id": "tollhouse", "method": "getblockchaininfo", "params": []});
-            let request =
-                client(PATIENCE).post(format!("http://{host}:{port}/")).basic_auth(user, Some(password)).json(&ask);
+            let request = client(PATIENCE)
+                .post(format!("http://{host}:{port}/"))
+                .basic_auth(user, Some(password))
+                .json(&ask);
             let answer = request.send().await.map_err(fault)?;
             let date = date_of(&answer);
             let told: Value = answer.json().await.map_err(fault)?;
@@ -32,7 +34,8 @@ pub async fn source_time(source: &ChainSource) -> Result<SourceTime, String> {
         }
         ChainSource::Esplora { url } => {
             let base = url.trim_end_matches('/');
-            let answer = client(PATIENCE).get(format!("{base}/blocks/tip/hash")).send().await.map_err(fault)?;
+            let answer =
+                client(PATIENCE).get(format!("{base}/blocks/tip/hash")).send().await.map_err(fault)?;
             let date = date_of(&answer);
             let hash = answer.text().await.map_err(fault)?;
             let hash = hash.trim();
@@ -51,7 +54,8 @@ pub async fn source_time(source: &ChainSource) -> Result<SourceTime, String> {
                 let client = electrum::connect(&at, PATIENCE)?;
                 client.block_headers_subscribe()
             });
-            let newest = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| "it took too long".to_owned())?;
+            let newest =
+                tokio::time::timeout(PATIENCE, asked).await.map_err(|_| "it took too long".to_owned())?;
             let newest = newest.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
             let tip = Some(Timestamp::from_secs(newest.header.time.into()));
             Ok(SourceTime { date: None, tip, median: None })
