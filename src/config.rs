@@ -3,9 +3,9 @@
 //! Only this module parses settings and only `app` hands them out. Every problem is found before any is
 //! reported, and names the file, the line and the setting. Nothing here touches the network.
 
-mod backup;
 mod alarm_flags;
 mod alarms;
+mod backup;
 mod document;
 mod gateway;
 mod layer;
