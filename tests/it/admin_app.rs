@@ -173,7 +173,6 @@ impl AdminApp {
             }),
             storefront: storefront.clone(),
             inbound: tollhouse::inbound::Inbound::default(),
-            rates: Arc::new(Rates::new(rates, Arc::clone(&egress), clock.clone())),
             backups: Backups::new(
                 BackupsParts {
                     ledger: ledger.clone(),
