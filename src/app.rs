@@ -3,11 +3,13 @@
 
 mod blueprint;
 mod bounds;
+mod channels;
 mod connection;
 mod exchange;
 mod ground;
 mod introduction;
 pub mod listener;
+pub mod offline;
 mod outside;
 mod patience;
 mod preface;
@@ -36,12 +38,13 @@ use crate::ledger::RecentChallenges;
 use crate::node::config::Liquidity;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{ChainWatch, KeyValue, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer};
+use crate::ports::{ChainWatch, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
+use crate::rescue::{Keeper, Standing};
 use crate::secrets::Secrets;
-use crate::store::{DirLock, Ledger, NodeStore};
+use crate::store::{DirLock, Ledger};
 use crate::storefront::{Run, Storefront};
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
@@ -81,6 +84,7 @@ pub struct Appliance {
     admin: SocketAddr,
     claim: Option<String>,
     admin_key: PathBuf,
+    keeper: Arc<Keeper>,
     witness: Witness,
     ending: Ending,
     stop_streams: CancellationToken,
@@ -107,11 +111,14 @@ impl Appliance {
         let event = Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), clean: ground.clean };
         ground.ledger.log(event).await?;
 
-        let store: Arc<dyn KeyValue> = Arc::new(NodeStore::open(&dir.join("channels.db"))?);
+        let channels = channels::open(&dir, blueprint.snapshot_dir, network, &ground).await?;
         let seed = NodeSeed::new(*ground.secrets.seed());
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
         let liquidity = blueprint.node.liquidity.clone();
-        let node = LightningNode::new(blueprint.node, seed, store, clock, entropy)?;
+        let node = LightningNode::new(blueprint.node, seed, channels.store, clock, entropy)?;
+        if let Some(why) = channels.barred {
+            node.bar(why);
+        }
         let inbound = inbound(liquidity, &node, &ground);
         let payer: Arc<dyn Payer> = node.clone();
         let ending = Ending::default();
@@ -174,6 +181,7 @@ impl Appliance {
             storefront: Arc::clone(&storefront),
             backups: Arc::clone(&backups),
             inbound: inbound.clone(),
+            snapshot: channels.keeper.standing(),
         };
         let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
@@ -188,6 +196,7 @@ impl Appliance {
             admin,
             claim,
             admin_key: dir.join("admin.key"),
+            keeper: Arc::clone(&channels.keeper),
             witness: Witness::of(&dir),
             ending: ending.clone(),
             stop_streams,
@@ -228,6 +237,7 @@ impl Appliance {
         }
         let (witness, stop) = (appliance.witness.clone(), appliance.stop_events.clone());
         appliance.node_tasks.spawn(witness.keep(ground.ledger.clone(), stop));
+        appliance.node_tasks.spawn(channels.keeper.run(appliance.stop_events.clone()));
         appliance.start_node(node, recent);
         Ok(appliance)
     }
@@ -325,6 +335,7 @@ impl Appliance {
         self.stop_node.cancel();
         self.node_tasks.close();
         self.node_tasks.wait().await;
+        self.keeper.last().await;
         if let Err(error) = self.ledger.log(Event::Stopped).await {
             tracing::warn!(%error, "the stop could not be logged");
         }
@@ -388,6 +399,7 @@ struct Shop {
     storefront: Arc<Storefront>,
     backups: Arc<Backups>,
     inbound: Inbound,
+    snapshot: watch::Receiver<Standing>,
 }
 
 /// Copies of the ledger.
@@ -472,6 +484,7 @@ async fn admin_router(
         storefront: shop.storefront,
         backups: shop.backups,
         inbound: shop.inbound,
+        snapshot: shop.snapshot,
         epochs: Arc::clone(&ground.epochs),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),

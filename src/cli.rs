@@ -19,6 +19,7 @@ mod operator;
 mod pay_out;
 mod price;
 mod rates;
+mod recover;
 mod run;
 mod services;
 mod times;
@@ -58,6 +59,8 @@ enum Command {
     Backup(Box<backup::BackupArgs>),
     /// Move everything, channels too, to another machine
     Migrate(Box<migrate::MigrateArgs>),
+    /// Bring the coins home when channel state is lost, old or unreadable; while the appliance is stopped
+    Recover(Box<recover::RecoverArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
     /// Make, list and revoke keys of the admin API
@@ -100,6 +103,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Audit(args) => audit::run(&args, &env),
         Command::Backup(args) => backup::run(&args, &env),
         Command::Migrate(args) => migrate::run(&args, &env),
+        Command::Recover(args) => recover::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),

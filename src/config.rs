@@ -59,6 +59,8 @@ pub struct Settings {
     pub admin: Admin,
     /// The listener that other proxies ask, if there is one.
     pub forward_auth: Option<SocketAddr>,
+    /// Where a second copy of the recovery snapshot goes, if anywhere.
+    pub snapshot_dir: Option<PathBuf>,
     /// The Lightning node.
     pub node: NodeConfig,
     /// What the log shows: a level, or a filter as `tracing_subscriber::EnvFilter` reads it.
@@ -238,6 +240,15 @@ impl Settings {
         let unlock = unlock::read(&mut layers, &mut top, base, &mut warnings);
         let node = node::read(&mut layers, &mut top, network, base);
         let backup = backup::read(&mut layers, &mut top, base);
+        let mut section = top.section("snapshot");
+        let snapshot_dir = layers.one(&mut section, "dir", value::filled).map(|(text, source)| {
+            let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
+            let path = location::expand(&text, base, layers.env);
+            layers.show("snapshot.dir", path.display().to_string(), source);
+            path
+        });
+        layers.problems.extend(section.finish());
+
         let rates = rates::read(&mut layers, &mut top);
         let payouts = payouts::read(&mut layers, &mut top);
         let alarms = alarms::read(&mut layers, &mut top);
@@ -270,6 +281,7 @@ impl Settings {
                 gateway,
                 admin: Admin { listen: admin_listen, allowed_hosts },
                 forward_auth,
+                snapshot_dir,
                 node,
                 log,
                 unlock,

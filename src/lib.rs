@@ -28,6 +28,7 @@
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |
 //! | 4 | [`gate`] | verifies credentials; the only maker of a permit |
+//! | 4 | [`rescue`] | the way back to the coins: recovery snapshot, generation of the channel state, recovery |
 //! | 4 | [`webhooks`] | the log's events, signed and delivered to the operator's endpoints, until taken or parked |
 //! | 5 | [`inbound`] | channels that others open to us: for one payment, or ordered |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
@@ -75,6 +76,7 @@ pub mod pricing;
 pub mod proxy;
 pub mod rates;
 pub mod request;
+pub mod rescue;
 pub mod sandbox;
 pub mod secrets;
 pub mod store;

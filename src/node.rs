@@ -4,16 +4,20 @@
 //! there, so that the gate can be up and say so. Its engine is replaced when it moves to another source. It never reads a file or the environment for its
 //! settings; [`config::NodeConfig`] tells it everything.
 
+mod birthday;
 pub mod config;
 mod engine;
 mod enquiry;
 mod events;
 mod fallback;
+mod homecoming;
 mod inbound;
+mod kept;
 mod keys;
 mod life;
 mod log;
 mod mint;
+mod monitors;
 mod offers;
 mod pulse;
 mod storage;
@@ -33,10 +37,14 @@ use crate::ports::{
     OfferTerms, OpenAsk, Outgoing, Payer, SendFault, SourceView,
 };
 use crate::types::{Msat, PaymentHash};
+pub use birthday::{Birthday, ScanFault, find_birthday, wallet_rows};
 use config::NodeConfig;
 use engine::Engine;
-pub use keys::{NodeSeed, UnusableSeed};
+pub use homecoming::{Homecoming, OnTheWay, Waits};
+pub use kept::{MONITORS, belongs_in_snapshot, is_monitor, is_monitor_update, survives_recovery};
+pub use keys::{NodeSeed, UnusableSeed, node_id};
 use mint::StatelessMinter;
+pub use monitors::{MonitoredChannel, UnreadableMonitors, monitored_channels};
 
 /// Where the node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +135,20 @@ impl LightningNode {
     /// Where it stands, now and as it changes.
     pub fn state(&self) -> watch::Receiver<NodeState> {
         self.state.subscribe()
+    }
+
+    /// Keeps the node from starting, for a reason that it tells whoever asks. Call it before
+    /// [`LightningNode::run`].
+    pub fn bar(&self, why: String) {
+        self.give_up(why);
+    }
+
+    /// What of the node's coins is in channels that end, and what is home.
+    ///
+    /// # Errors
+    /// When the node is not up.
+    pub async fn homecoming(&self) -> Result<Homecoming, NodeFault> {
+        self.call(homecoming::of).await
     }
 
     /// Waits until the node runs.

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use crate::inbound::Inbound;
 use crate::payments::Outbox;
 use crate::ports::{ChainWatch, NodeControl, NodeWatch};
 use crate::rates::Rates;
+use crate::rescue::Standing;
 use crate::secrets::Epochs;
 use crate::store::Ledger;
 use crate::storefront::Storefront;
@@ -97,6 +98,8 @@ pub struct OperatorParts {
     pub backups: Arc<Backups>,
     /// Who opens channels to us.
     pub inbound: Inbound,
+    /// How the way back to the channels' coins stands.
+    pub snapshot: watch::Receiver<Standing>,
     /// The tokens' master keys.
     pub epochs: Arc<Epochs>,
     /// Knows what is the matter.

@@ -35,6 +35,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
         "gateway": op.parts.config.gateway,
         "node": node,
         "inbound": { "just_in_time": op.parts.inbound.openings.as_ref().map(|openings| openings.view()) },
+        "snapshot": *op.parts.snapshot.borrow(),
         "revenue": {
             "today_msat": revenue.today,
             "week_msat": revenue.week,

@@ -25,6 +25,8 @@ pub struct Blueprint {
     pub data_dir: PathBuf,
     /// The right to that directory, from [`take_dir`].
     pub lock: DirLock,
+    /// Where a second copy of the recovery snapshot goes, if anywhere.
+    pub snapshot_dir: Option<PathBuf>,
     /// The Lightning node.
     pub node: NodeConfig,
     /// The gateway's socket, bound.
@@ -75,6 +77,7 @@ impl Blueprint {
         Ok(Blueprint {
             data_dir: settings.data_dir,
             lock,
+            snapshot_dir: settings.snapshot_dir,
             node: settings.node,
             gateway,
             admin,

@@ -114,6 +114,9 @@ pub struct Flags {
     /// Its address; its token comes from the file or TOLLHOUSE_LIQUIDITY_LSPS1_TOKEN [env: TOLLHOUSE_LIQUIDITY_LSPS1_ADDRESS]
     #[arg(long, value_name = "ADDRESS")]
     pub liquidity_lsps1_address: Option<String>,
+    /// Where a second copy of the recovery snapshot goes, best on another disk [env: TOLLHOUSE_SNAPSHOT_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<String>,
     /// bitcoind or esplora [env: TOLLHOUSE_CHAIN_SOURCE]
     #[arg(long, value_name = "SOURCE")]
     pub chain_source: Option<String>,
@@ -198,6 +201,7 @@ impl Flags {
             "liquidity.lsps2.max_per_hour" => self.liquidity_lsps2_max_per_hour.as_slice(),
             "liquidity.lsps1.node" => self.liquidity_lsps1_node.as_slice(),
             "liquidity.lsps1.address" => self.liquidity_lsps1_address.as_slice(),
+            "snapshot.dir" => self.snapshot_dir.as_slice(),
             "chain.source" => self.chain_source.as_slice(),
             "chain.host" => self.chain_host.as_slice(),
             "chain.port" => self.chain_port.as_slice(),

@@ -101,6 +101,11 @@ listen = ["0.0.0.0:9735"]
 # Public keys of peers whose channels need no coins kept in reserve.
 # trusted_peers_no_reserve = []
 
+# The recovery snapshot, with which channels' coins come home after this disk is lost. A second copy of it goes
+# to a directory on another disk or machine; what is in it is sealed under the seed.
+[snapshot]
+# dir = "/mnt/other-disk"
+
 # Where blocks come from.
 [chain]
 {chain}

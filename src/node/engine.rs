@@ -128,6 +128,28 @@ impl Engine {
     }
 }
 
+/// Builds a node and throws it away, for what the library writes into the store. Blocks; `source` is asked
+/// nothing where it is a server.
+pub(super) fn build_only(
+    config: &NodeConfig,
+    source: &ChainSource,
+    seed: &NodeSeed,
+    store: Arc<DynStore>,
+) -> Result<(), EngineFault> {
+    std::thread::scope(|scope| {
+        let build = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.map_err(|error| EngineFault::Passing(error.to_string()))?;
+            let mut builder = builder_for(config, source, seed)?;
+            builder.set_runtime(runtime.handle().clone());
+            let built = builder.build_with_store(store).map(drop).map_err(build_fault);
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            built
+        });
+        build.join().unwrap_or(Err(EngineFault::Unreadable))
+    })
+}
+
 fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Result<Builder, EngineFault> {
     let mut settings = ldk_node::config::Config { network: config.network, ..Default::default() };
     if let Some(anchors) = settings.anchor_channels_config.as_mut() {

@@ -12,6 +12,7 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use ldk_node::lightning::ln::inbound_payment::ExpandedKey;
 use ldk_node::lightning::sign::{KeysManager, NodeSigner};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The BIP 39 seed, 64 bytes, of which everything else is derived.
 #[derive(Clone)]
@@ -50,6 +51,23 @@ pub(super) struct MintingKeys {
     pub(super) inbound: ExpandedKey,
 }
 
+/// The public key, hexadecimal, of the node that this seed makes.
+///
+/// # Errors
+/// When the seed is unusable.
+pub fn node_id(seed: &NodeSeed, network: Network) -> Result<String, UnusableSeed> {
+    Ok(MintingKeys::derive(seed, network)?.node_id.to_string())
+}
+
+/// LDK's seed: the private key of the BIP 32 master.
+///
+/// # Errors
+/// When the seed has none.
+pub(super) fn master_key(seed: &NodeSeed, network: Network) -> Result<Zeroizing<[u8; 32]>, UnusableSeed> {
+    let master = Xpriv::new_master(network, &seed.0).map_err(|_| UnusableSeed)?;
+    Ok(Zeroizing::new(master.private_key.secret_bytes()))
+}
+
 impl fmt::Debug for MintingKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MintingKeys(of {}, redacted)", self.node_id)
@@ -62,9 +80,9 @@ impl MintingKeys {
     /// # Errors
     /// When the seed has no master key.
     pub(super) fn derive(seed: &NodeSeed, network: Network) -> Result<MintingKeys, UnusableSeed> {
-        let master = Xpriv::new_master(network, &seed.0).map_err(|_| UnusableSeed)?;
+        let master = master_key(seed, network)?;
         // The starting time only salts channel keys, which this second manager never makes.
-        let manager = KeysManager::new(&master.private_key.secret_bytes(), 0, 0, true);
+        let manager = KeysManager::new(&master, 0, 0, true);
         let identity = manager.get_node_secret_key();
         Ok(MintingKeys {
             identity,

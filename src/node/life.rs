@@ -89,6 +89,9 @@ impl LightningNode {
 
     /// Tries until the engine runs; false when it never will or `stop` came first.
     async fn bring_up(self: &Arc<Self>, stop: &CancellationToken) -> bool {
+        if matches!(*self.state.borrow(), NodeState::Failed(_)) {
+            return false;
+        }
         let (mut wait, mut tries, mut unreadable) = (FIRST_WAIT, 0, 0);
         loop {
             let why = match self.try_sources(tries, &mut unreadable, stop).await {
@@ -136,7 +139,8 @@ impl LightningNode {
                 Err(fault @ EngineFault::Unreadable) => {
                     *unreadable += 1;
                     if *unreadable >= UNREADABLE_TRIES {
-                        let advice = "keep channels.db as it is, and follow the recovery notes in the README";
+                        let advice = "keep channels.db as it is, stop the appliance and run `tollhouse recover`: it brings the \
+                                      coins home from the channels' monitors";
                         return Some(Try::Never(format!("{fault} in {UNREADABLE_TRIES} tries: {advice}")));
                     }
                     if *unreadable == 1 {
@@ -155,7 +159,7 @@ impl LightningNode {
         Some(if all_wrong && only { Try::Never(why) } else { Try::Wait(why) })
     }
 
-    fn give_up(&self, why: String) -> bool {
+    pub(super) fn give_up(&self, why: String) -> bool {
         tracing::error!(reason = %why, "the node will not come up by itself");
         self.state.send_replace(NodeState::Failed(why));
         false

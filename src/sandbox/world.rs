@@ -409,6 +409,7 @@ fn blueprint(
     Ok(Blueprint {
         data_dir,
         lock,
+        snapshot_dir: None,
         node: NodeConfig {
             network: bitcoin::Network::Regtest,
             chain: chain.into(),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, schema};
+use super::{StoreError, reach, schema};
 use crate::ports::{KeyValue, KvKey};
 
 /// The file `channels.db`.
@@ -27,18 +27,32 @@ impl NodeStore {
     /// When it cannot be used.
     pub fn open(path: &Path) -> Result<NodeStore, StoreError> {
         let connection = schema::open(path)?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS bytes (
-                first TEXT NOT NULL, second TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-                PRIMARY KEY (first, second, key)
-             ) STRICT",
-        )?;
+        prepare(&connection)?;
         Ok(NodeStore { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS bytes (
+            first TEXT NOT NULL, second TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+            PRIMARY KEY (first, second, key)
+         ) STRICT",
+    )?;
+    reach::prepare(connection)
 }
 
 impl KeyValue for NodeStore {

@@ -173,6 +173,7 @@ impl AdminApp {
             }),
             storefront: storefront.clone(),
             inbound: tollhouse::inbound::Inbound::default(),
+            snapshot: tokio::sync::watch::channel(tollhouse::rescue::Standing::default()).1,
             backups: Backups::new(
                 BackupsParts {
                     ledger: ledger.clone(),

@@ -162,6 +162,13 @@ impl Appliance {
         command
     }
 
+    /// Another command on this configuration.
+    pub(crate) fn tool(&self, name: &str, more: &[&str]) -> Command {
+        let mut command = tollhouse(self.home.path(), &[name, "--config"]);
+        command.arg(self.home.path().join("tollhouse.toml")).args(more);
+        command
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
     }

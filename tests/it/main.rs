@@ -44,6 +44,7 @@ mod pages;
 mod payment_vectors;
 mod power_loss;
 mod rates;
+mod rescue;
 mod services;
 mod token_cli;
 mod tokens;

@@ -1,0 +1,185 @@
+//! The node without the gate: for recovery, while the appliance is stopped.
+//!
+//! Nothing is sold and no event is taken from the node's queue: what it tells is left for the next run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::config::Settings;
+use crate::node::config::NodeConfig;
+use crate::node::{self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, Waits};
+use crate::ports::{NodeControl, NodeWatch};
+use crate::rescue::{self, Place, Recovery};
+use crate::secrets::Secrets;
+use crate::store::DirLock;
+use crate::types::Timestamp;
+
+/// How often the balances are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks in a row at which nothing was on the way: between a close and its sweep nothing shows for a moment.
+const QUIET_LOOKS: u32 = 3;
+
+/// A stopped appliance's node.
+pub struct Offline {
+    place: Place,
+    config: NodeConfig,
+    seed: NodeSeed,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<SystemEntropy>,
+    _lock: DirLock,
+}
+
+/// What the wait for the coins tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The node is not up yet.
+    Waiting(String),
+    /// A peer that was named cannot be reached yet.
+    PeerAway(String),
+    /// The coins moved.
+    Coins(Homecoming),
+}
+
+impl Offline {
+    /// Prepares it; `lock` is the right to the data directory, which a running appliance has.
+    ///
+    /// # Errors
+    /// When the seed cannot be used.
+    pub fn new(lock: DirLock, settings: Settings, secrets: &Secrets) -> Result<Offline> {
+        let (dir, network) = (settings.network_dir(), settings.node.network);
+        let seed = NodeSeed::new(*secrets.seed());
+        let node_id = node::node_id(&seed, network)?;
+        let key = secrets.derive(Place::KEY);
+        let place = Place { dir, second: settings.snapshot_dir, network, node_id, key };
+        let clock = SystemClock::new(Timestamp::default());
+        Ok(Offline { place, config: settings.node, seed, clock, entropy: SystemEntropy::new(), _lock: lock })
+    }
+
+    /// Whose files these are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Looks for what there is to recover from, and changes nothing.
+    ///
+    /// # Errors
+    /// When the snapshot that is named, or a channel's monitor, cannot be used.
+    pub fn look(&self, given: Option<&std::path::Path>) -> Result<(Recovery, Vec<MonitoredChannel>)> {
+        let recovery = Recovery::look(self.place.clone(), given)?;
+        let channels = recovery.channels(&self.seed)?;
+        Ok((recovery, channels))
+    }
+
+    /// Where the on-chain wallet of the seed alone begins, with a bitcoind.
+    ///
+    /// # Errors
+    /// When bitcoind cannot tell.
+    pub async fn birthday(&self, since: Option<u32>) -> Result<Option<Birthday>> {
+        Ok(node::find_birthday(&self.config, &self.seed, since).await?)
+    }
+
+    /// Puts the recovered channel state in place; gives what the old one is called now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn rebuild(&self, recovery: Recovery, birthday: Option<&Birthday>) -> Result<Option<PathBuf>> {
+        let rows = match birthday {
+            Some(birthday) => node::wallet_rows(&self.config, &self.seed, birthday)?,
+            None => Vec::new(),
+        };
+        Ok(recovery.rebuild(rows)?)
+    }
+
+    /// Runs the node until no coins are on their way any more, or `stop`; tells of each change. `peers` are
+    /// called besides those that the node knows: a key and an address each.
+    ///
+    /// # Errors
+    /// When the node will not come up.
+    pub async fn bring_home(
+        &self,
+        peers: &[(String, String)],
+        told: &mut (dyn FnMut(Told) + Send),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Homecoming> {
+        let entropy: Arc<dyn Entropy> = self.entropy.clone();
+        let channels = rescue::open(self.place.clone(), Arc::clone(&self.clock), entropy)?;
+        if let Some(why) = channels.barred {
+            bail!(why);
+        }
+        let (clock, entropy) = (Arc::clone(&self.clock), self.entropy.clone());
+        let node =
+            LightningNode::new(self.config.clone(), self.seed.clone(), channels.store, clock, entropy)?;
+        let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(Arc::clone(&channels.keeper).run(end.clone()));
+        tasks.spawn(Arc::clone(&node).run(end.clone()));
+        let waited = tokio::select! {
+            home = wait(&node, peers, told) => home,
+            () = stop => node.homecoming().await.map_err(|_| anyhow!("stopped before the node was up")),
+        };
+        end.cancel();
+        tasks.close();
+        tasks.wait().await;
+        channels.keeper.last().await;
+        waited
+    }
+}
+
+async fn wait(
+    node: &LightningNode,
+    peers: &[(String, String)],
+    told: &mut (dyn FnMut(Told) + Send),
+) -> Result<Homecoming> {
+    let mut state = node.state();
+    loop {
+        let now = state.borrow_and_update().clone();
+        match now {
+            NodeState::Running => break,
+            NodeState::Starting(why) => told(Told::Waiting(why)),
+            NodeState::Failed(why) => bail!(why),
+            NodeState::Stopped => bail!("the node was stopped"),
+        }
+        state.changed().await.context("the node ended")?;
+    }
+    let mut waiting: Vec<_> = peers.to_vec();
+    let (mut last, mut quiet) = (None, 0);
+    loop {
+        let mut away = Vec::new();
+        for (peer, address) in waiting {
+            if let Err(fault) = node.connect(&peer, &address).await {
+                told(Told::PeerAway(format!("{peer}@{address}: {fault}")));
+                away.push((peer, address));
+            }
+        }
+        waiting = away;
+        let home = node.homecoming().await?;
+        if last.as_ref() != Some(&home) {
+            told(Told::Coins(home.clone()));
+        }
+        let synced = node.view().await.synced_at.is_some();
+        quiet = if synced && home.on_the_way.is_empty() { quiet + 1 } else { 0 };
+        if quiet == QUIET_LOOKS {
+            return Ok(home);
+        }
+        last = Some(home);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the coins wait for, for a person.
+pub fn in_words(waits: Waits) -> String {
+    match waits {
+        Waits::Peer => "until the peer closes the channel".to_owned(),
+        Waits::Height { height } => format!("until block {height}"),
+        Waits::Payment { height } => {
+            format!("for a payment that was under way, until about block {height}")
+        }
+        Waits::Sweep => "until their transaction to the wallet confirms".to_owned(),
+    }
+}

@@ -1,0 +1,249 @@
+//! `tollhouse recover`: brings the coins home when channel state is lost, old or unreadable, while the
+//! appliance is stopped.
+//!
+//! It says what it found and what it will do, asks, and changes nothing before; then it runs the node, without
+//! the gate, until the coins are in the on-chain wallet or it is interrupted. Exit codes: 0 all coins are home;
+//! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::operator::table;
+use super::run::{in_runtime, told_to_stop};
+use super::{logging, say, times, unlocking, warn};
+use crate::app::offline::{Offline, Told, in_words};
+use crate::app::take_dir;
+use crate::backup;
+use crate::config::{Environment, Flags, Settings};
+use crate::node::{Homecoming, MonitoredChannel, Waits};
+use crate::rescue::{Recovery, Source};
+use crate::secrets::SeedPlace;
+
+/// What `recover` is told.
+#[derive(Args, Debug)]
+pub(super) struct RecoverArgs {
+    /// A recovery snapshot that lies elsewhere
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
+    /// A peer to call, with its address: KEY@HOST:PORT. Those in the snapshot are called anyway
+    #[arg(long, value_name = "PEER", value_parser = peer)]
+    peer: Vec<(String, String)>,
+    /// With bitcoind and the seed alone: read blocks from this height, and do not ask which coins there are
+    #[arg(long, value_name = "HEIGHT")]
+    since: Option<u32>,
+    /// Only say what there is to recover from
+    #[arg(long)]
+    look: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn peer(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('@').filter(|(key, address)| !key.is_empty() && address.contains(':'));
+    let (key, address) = parts.ok_or("expected KEY@HOST:PORT")?;
+    Ok((key.to_owned(), address.to_owned()))
+}
+
+pub(super) fn run(args: &RecoverArgs, env: &Environment) -> ExitCode {
+    let settings = match Settings::load(&args.flags, env) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            warn(problems);
+            return ExitCode::from(2);
+        }
+    };
+    logging::start(&settings.log);
+    match in_runtime(recover(args, settings)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            warn(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
+    // Installed first: an interrupt is never a kill.
+    let stop = told_to_stop()?;
+    let offline = open(settings).await?;
+    let (recovery, channels) = offline.look(args.snapshot.as_deref())?;
+    let plan = plan_json(&recovery, &channels, &offline.place().node_id);
+    if args.look {
+        say(if args.json { plan.to_string() } else { plan_text(&recovery, &channels, &plan) })?;
+        return Ok(0);
+    }
+    warn(plan_text(&recovery, &channels, &plan));
+    warn(WHAT_HAPPENS);
+    if !args.yes && !confirmed()? {
+        warn("Nothing was changed.");
+        return Ok(2);
+    }
+    let birthday = if recovery.found().source == Source::Seed {
+        warn("Looking for the wallet's first coins. With bitcoind on mainnet this takes some minutes.");
+        let found = offline.birthday(args.since).await?;
+        if let Some(found) = &found {
+            warn(format!(
+                "{} coins; the node reads the blocks from {} to {}.",
+                found.coins, found.height, found.tip
+            ));
+        }
+        found
+    } else {
+        None
+    };
+    if let Some(aside) = offline.rebuild(recovery, birthday.as_ref())? {
+        warn(format!("The channel state that was there is kept as {}.", aside.display()));
+    }
+    let mut tell = |told: Told| warn(told_text(&told));
+    let home = offline.bring_home(&args.peer, &mut tell, stop).await?;
+    let all = home.on_the_way.is_empty();
+    if args.json {
+        say(json!({ "plan": plan, "all_home": all, "coins": home }))?;
+    } else if all {
+        say(format!("All coins are in the on-chain wallet: {} sat.", home.home_sat))?;
+    } else {
+        say(
+            "Stopped with coins on their way. `tollhouse run` goes on with it; so does `tollhouse recover`.",
+        )?;
+    }
+    Ok(if all { 0 } else { 3 })
+}
+
+/// The appliance must be stopped, and its seed be there: a new one would find nothing.
+async fn open(settings: Settings) -> Result<Offline> {
+    let lock = take_dir(&settings.data_dir)?;
+    let (dir, network) = (settings.network_dir(), settings.node.network);
+    // Its channels live elsewhere: recovering here would close them.
+    backup::refuse_if_moved(&dir)?;
+    if SeedPlace::look(&dir)? == SeedPlace::Empty {
+        bail!("there is no seed in {}: bring its words first, with `tollhouse seed restore`", dir.display());
+    }
+    let Some(secrets) = unlocking::open(settings.unlock.clone(), dir, network).await? else {
+        bail!("the seed is locked: nobody said its passphrase");
+    };
+    Offline::new(lock, settings, &secrets)
+}
+
+const WHAT_HAPPENS: &str = "\
+What happens now:
+- The channel state is set up anew from the above, without the library's channel manager. What is there now is
+  kept beside it under another name.
+- The node starts without the gate, calls the peers, and they close the channels, as a node that does not know
+  its channels makes them do. This cannot be undone: nothing can be sold until there are channels again.
+- What was yours in them comes to the on-chain wallet: after the close confirms, and for payments that were
+  under way after up to some days. Fees of the chain are taken from it. A peer that never answers keeps its
+  channel open: call it by --peer, or ask its operator to force-close.";
+
+fn confirmed() -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        warn("There is no terminal to ask on: say --yes.");
+        return Ok(false);
+    }
+    warn("Go on? Type yes:");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("the answer cannot be read")?;
+    Ok(answer.trim() == "yes")
+}
+
+fn plan_json(recovery: &Recovery, channels: &[MonitoredChannel], node_id: &str) -> Value {
+    let found = recovery.found();
+    let (source, file, written_at) = match &found.source {
+        Source::Store => ("channels.db", None, None),
+        Source::Snapshot { file, written_at } => ("snapshot", Some(file), Some(written_at)),
+        Source::Seed => ("seed", None, None),
+    };
+    json!({
+        "node_id": node_id,
+        "source": source,
+        "file": file,
+        "written_at": written_at,
+        "newest": found.newest,
+        "passed_over": found.passed_over,
+        "channels": channels,
+    })
+}
+
+fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -> String {
+    let found = recovery.found();
+    let mut lines = vec![format!("node      {}", plan["node_id"].as_str().unwrap_or_default())];
+    lines.push(match &found.source {
+        Source::Store => "from      the channels' monitors in channels.db".to_owned(),
+        Source::Snapshot { file, .. } => {
+            format!(
+                "from      the recovery snapshot {} of {}",
+                file.display(),
+                times::moment(&plan["written_at"])
+            )
+        }
+        Source::Seed => {
+            "from      the seed alone: coins on-chain are found; those in channels only when their peers \
+                         close them, and only by a recovery snapshot"
+                .to_owned()
+        }
+    });
+    match (&found.source, found.newest) {
+        (Source::Seed, _) => {}
+        (_, Some(true)) => lines.push("state     every channel's newest".to_owned()),
+        (_, Some(false)) => lines.push(
+            "state     NOT the newest of every channel. Peers close with theirs, so what is yours comes home; payments \
+             that were under way may not"
+                .to_owned(),
+        ),
+        (_, None) => lines.push("state     whether it is the newest cannot be told".to_owned()),
+    }
+    lines.extend(found.passed_over.iter().map(|why| format!("not used  {why}")));
+    if !channels.is_empty() {
+        let rows = channels.iter().map(|channel| {
+            [
+                channel.peer.clone(),
+                channel.funding.clone(),
+                format!("{} sat", channel.ours_sat),
+                if channel.closed { "closed" } else { "open" }.to_owned(),
+                channel.peer_address.clone().unwrap_or_else(|| "unknown: it calls, or say --peer".to_owned()),
+            ]
+        });
+        lines.push(table(["PEER", "FUNDING", "YOURS", "STATE", "ADDRESS"], rows));
+    }
+    let urgent = channels.iter().filter_map(|channel| Some((channel.settle_before?, channel)));
+    for (height, channel) in urgent {
+        lines.push(format!(
+            "urgent    {} payments were under way in the channel with {}: it must be closed before block {height}",
+            channel.under_way, channel.peer
+        ));
+    }
+    lines.join("\n")
+}
+
+fn told_text(told: &Told) -> String {
+    match told {
+        Told::Waiting(why) => format!("waiting: {why}"),
+        Told::PeerAway(why) => format!("not reached yet: {why}"),
+        Told::Coins(home) => coins_text(home),
+    }
+}
+
+fn coins_text(home: &Homecoming) -> String {
+    let mut lines = vec![format!(
+        "block {}, {} peers connected: {} sat are in the on-chain wallet",
+        home.height, home.peers_connected, home.home_sat
+    )];
+    lines.extend(home.on_the_way.iter().map(|coins| {
+        let whose = match (&coins.peer, coins.waits) {
+            (Some(peer), Waits::Peer) => format!(" ({peer})"),
+            _ => String::new(),
+        };
+        format!("  {} sat wait {}{whose}", coins.sat, in_words(coins.waits))
+    }));
+    lines.join("\n")
+}

@@ -1,0 +1,169 @@
+//! Opens the channel state, unless it is an old copy or gone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::RescueError;
+use super::keeper::{Keeper, mirrored_at};
+use super::mirror::{self, Mirrored};
+use super::place::Place;
+use super::watched::{Untouched, Watched};
+use crate::clock::{Clock, Entropy};
+use crate::ports::KeyValue;
+use crate::store::{NodeStore, Reach};
+
+/// The channel state for the node, and who keeps the way back.
+pub struct Opened {
+    /// The node's bytes.
+    pub store: Arc<dyn KeyValue>,
+    /// Keeps the way back.
+    pub keeper: Arc<Keeper>,
+    /// Why the node must not start, and what to do; the store is not touched then.
+    pub barred: Option<String>,
+}
+
+/// Opens the channel state, or says why the node must not start on it.
+///
+/// # Errors
+/// When a file cannot be used.
+pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Opened, RescueError> {
+    if let Some(second) = &place.second {
+        std::fs::create_dir_all(second).map_err(RescueError::file(second))?;
+    }
+    let newest = mirror::newest(&place)?;
+    let path = place.store();
+    let there = path.try_exists().map_err(RescueError::file(&path))?;
+    if let (false, Some((_, says))) = (there, &newest) {
+        let why = format!(
+            "{} is gone, but {} tells of it: {}",
+            path.display(),
+            says.display(),
+            "a node that begins anew would not know its channels. Put back no old copy; run `tollhouse recover`"
+        );
+        return Ok(bar(place, why, clock, entropy));
+    }
+    let store = Arc::new(NodeStore::open(&path)?);
+    let generation = store.generation()?;
+    if let Some(why) = why_old(&generation, newest.as_ref()) {
+        return Ok(bar(place, why, clock, entropy));
+    }
+    let mirrored = mirrored_at(generation, Mirrored::read(&place)?);
+    mirrored.write(&place)?;
+    let watched = Arc::new(Watched::new(Arc::clone(&store)).map_err(RescueError::file(&path))?);
+    let keeper = Keeper::new(place, store, watched.changes(), mirrored, clock, entropy);
+    Ok(Opened { store: watched, keeper: Arc::new(keeper), barred: None })
+}
+
+fn bar(place: Place, why: String, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Opened {
+    let keeper = Arc::new(Keeper::barred(place, why.clone(), clock, entropy));
+    Opened { store: Arc::new(Untouched), keeper, barred: Some(why) }
+}
+
+/// Says so when a store is not the newest that was seen.
+fn why_old(store: &Reach, newest: Option<&(Reach, PathBuf)>) -> Option<String> {
+    let (newest, says) = newest?;
+    let what = if store.lineage != newest.lineage {
+        "channels.db is another one than this node ran with last".to_owned()
+    } else if store.number < newest.number {
+        let missing = newest.number - store.number;
+        format!("channels.db is an old copy: the newest writes are not in it, {missing} in number")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{what} (says {}). On old channel state a peer could take a channel's coins, so no peer is contacted. Put \
+         the newest channels.db back if you have it, else run `tollhouse recover`",
+        says.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bitcoin::Network;
+    use tokio_util::task::TaskTracker;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::clock::{CountingEntropy, FixedClock};
+    use crate::ports::KvKey;
+    use crate::types::Timestamp;
+
+    fn place(dir: &Path) -> Place {
+        let key = Zeroizing::new([1; 32]);
+        let second = Some(dir.join("elsewhere"));
+        Place { dir: dir.to_owned(), second, network: Network::Regtest, node_id: "02ab".to_owned(), key }
+    }
+
+    fn opened(dir: &Path) -> Opened {
+        open(place(dir), FixedClock::at(Timestamp::default()), Arc::new(CountingEntropy::default())).unwrap()
+    }
+
+    const MONITOR: KvKey<'_> = KvKey { primary: "monitors", secondary: "", key: "aa_0" };
+
+    #[tokio::test]
+    async fn an_old_copy_is_barred_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let first = opened(dir);
+        assert_eq!(first.barred, None);
+        first.store.write(&MONITOR, b"one").unwrap();
+        first.keeper.clone().last().await;
+        let copy = first.store.keep_copy().unwrap();
+        first.store.write(&MONITOR, b"two").unwrap();
+        first.keeper.last().await;
+        drop(first.store);
+
+        let again = opened(dir);
+        assert_eq!(again.barred, None);
+        assert_eq!(again.store.read(&MONITOR).unwrap().as_deref(), Some(&b"two"[..]));
+        again.keeper.last().await;
+        drop(again.store);
+
+        std::fs::copy(&copy, dir.join("channels.db")).unwrap();
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.join(format!("channels.db{end}")));
+        }
+        for (gone, says) in [
+            ("", "channels.generation"),
+            ("channels.generation", "snapshot"),
+            ("channels.snapshot", ".snapshot"),
+        ] {
+            let _ = std::fs::remove_file(dir.join(gone));
+            let old = opened(dir);
+            let why = old.barred.unwrap();
+            assert!(
+                why.contains("an old copy: the newest writes are not in it, 1 in number")
+                    && why.contains(says),
+                "{why}"
+            );
+            assert!(old.store.write(&MONITOR, b"three").is_err());
+            old.keeper.clone().last().await;
+            assert_eq!(old.keeper.standing().borrow().barred, Some(why));
+        }
+        std::fs::remove_file(dir.join("channels.db")).unwrap();
+        let gone = opened(dir).barred.unwrap();
+        assert!(gone.contains("is gone") && !dir.join("channels.db").exists(), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_follows_the_channels() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = opened(folder.path());
+        let stop = tokio_util::sync::CancellationToken::new();
+        let run = TaskTracker::new().spawn(opened.keeper.clone().run(stop.clone()));
+        opened.store.write(&MONITOR, b"one").unwrap();
+        let seen = async {
+            while opened.keeper.standing().borrow().channels < 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(4), seen).await.expect("at once");
+        stop.cancel();
+        run.await.unwrap();
+        let standing = opened.keeper.standing().borrow().clone();
+        assert_eq!(standing.copies.len(), 2);
+        assert!(standing.copies.iter().all(|copy| copy.bytes > 0 && copy.error.is_none()), "{standing:?}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Makes channel state without a manager from the newest monitors that can be found.
+//!
+//! Why without: the library cannot read the manager, or there is none that is as new as the monitors, and
+//! an old one would close channels with states that were revoked. Monitors alone act on nothing but what
+//! they see on-chain: the peer, told of an unknown channel, closes it, and they claim what is ours.
+
+use std::path::{Path, PathBuf};
+
+use super::mirror::Mirrored;
+use super::place::Place;
+use super::{RescueError, snapshot};
+use crate::node::{MonitoredChannel, NodeSeed, UnreadableMonitors, monitored_channels, survives_recovery};
+use crate::store::{NodeStore, Reach, StoredBytes};
+use crate::types::Timestamp;
+
+/// Where the channels' newest states were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In `channels.db`.
+    Store,
+    /// In a recovery snapshot.
+    Snapshot {
+        /// The file.
+        file: PathBuf,
+        /// When it was written.
+        written_at: Timestamp,
+    },
+    /// Nowhere: the seed alone is left.
+    Seed,
+}
+
+/// What there is to recover from.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where the best of it is.
+    pub source: Source,
+    /// Its generation; the seed has none.
+    pub generation: Option<Reach>,
+    /// Whether it has every channel's newest state; `None` when nothing tells.
+    pub newest: Option<bool>,
+    /// What could not be used, and why.
+    pub passed_over: Vec<String>,
+}
+
+/// A way back that was looked at and not gone yet.
+#[derive(Debug)]
+pub struct Recovery {
+    place: Place,
+    found: Found,
+    rows: Vec<StoredBytes>,
+    known: Vec<Reach>,
+}
+
+struct Candidate {
+    source: Source,
+    generation: Reach,
+    rows: Vec<StoredBytes>,
+}
+
+impl Recovery {
+    /// Looks at what is there and changes nothing. `given` is a snapshot that lies elsewhere.
+    ///
+    /// # Errors
+    /// When a snapshot that was named cannot be used.
+    pub fn look(place: Place, given: Option<&Path>) -> Result<Recovery, RescueError> {
+        let mut passed_over = Vec::new();
+        let mut candidates = Vec::new();
+        match from_store(&place) {
+            Ok(Some(candidate)) => candidates.push(candidate),
+            Ok(None) => {}
+            Err(error) => passed_over.push(error.to_string()),
+        }
+        if let Some(file) = given {
+            candidates.push(from_snapshot(&place, file)?.ok_or_else(|| {
+                RescueError::file(file)(std::io::Error::from(std::io::ErrorKind::NotFound))
+            })?);
+        }
+        for file in place.snapshots() {
+            match from_snapshot(&place, &file) {
+                Ok(Some(candidate)) => candidates.push(candidate),
+                Ok(None) => {}
+                Err(error) => passed_over.push(error.to_string()),
+            }
+        }
+        let mirrored = Mirrored::read(&place).unwrap_or_else(|error| {
+            passed_over.push(error.to_string());
+            None
+        });
+        let told = mirrored.iter().map(|mirrored| &mirrored.generation);
+        let known: Vec<Reach> =
+            told.chain(candidates.iter().map(|candidate| &candidate.generation)).cloned().collect();
+        let Some(best) = best(candidates, mirrored.as_ref()) else {
+            let found = Found { source: Source::Seed, generation: None, newest: None, passed_over };
+            return Ok(Recovery { place, found, rows: Vec::new(), known });
+        };
+        let Candidate { source, generation, rows } = best;
+        let newest = is_newest(&generation, mirrored.as_ref());
+        let found = Found { source, generation: Some(generation), newest, passed_over };
+        Ok(Recovery { place, found, rows, known })
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// The channels in it.
+    ///
+    /// # Errors
+    /// When a monitor cannot be read.
+    pub fn channels(&self, seed: &NodeSeed) -> Result<Vec<MonitoredChannel>, UnreadableMonitors> {
+        monitored_channels(&self.rows, seed, self.place.network)
+    }
+
+    /// Puts a store without a manager in place, with `more` rows in it; what was there is kept under a name
+    /// that is given back. A crash at any moment leaves the one or the other.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn rebuild(self, more: Vec<StoredBytes>) -> Result<Option<PathBuf>, RescueError> {
+        rebuild(&self.place, self.rows.into_iter().chain(more).collect(), &self.known)
+    }
+}
+
+/// Like [`Recovery::rebuild`], with everything at hand: the new store's count goes on above all that are
+/// known, so that it is the newest from then on.
+///
+/// # Errors
+/// When the disk fails.
+pub fn rebuild(
+    place: &Place,
+    rows: Vec<StoredBytes>,
+    known: &[Reach],
+) -> Result<Option<PathBuf>, RescueError> {
+    let path = place.store();
+    let fresh = place.dir.join("channels.db.recovering");
+    for end in ["", "-wal", "-shm"] {
+        remove(&place.dir.join(format!("channels.db.recovering{end}")))?;
+    }
+    let number = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(1);
+    match known.first() {
+        Some(first) => {
+            let ahead = Reach { lineage: first.lineage.clone(), number };
+            NodeStore::create(&fresh, &ahead, &rows)?;
+        }
+        None => {
+            let ahead = NodeStore::create_first(&fresh, &rows)?;
+            tracing::debug!(lineage = ahead.lineage, "a new history of channel state begins");
+        }
+    }
+    let aside = set_aside(place)?;
+    std::fs::rename(&fresh, &path).map_err(RescueError::file(&path))?;
+    sync(&place.dir)?;
+    let generation = NodeStore::open(&path)?.generation()?;
+    Mirrored { channels_at: generation.number, generation }.write(place)?;
+    Ok(aside)
+}
+
+/// Gives the store a second name, under which it stays.
+fn set_aside(place: &Place) -> Result<Option<PathBuf>, RescueError> {
+    let path = place.store();
+    if !path.try_exists().map_err(RescueError::file(&path))? {
+        return Ok(None);
+    }
+    let free = (1..=u16::MAX)
+        .map(|number| place.dir.join(format!("channels-before-recovery-{number}.db")))
+        .find(|aside| !aside.exists())
+        .ok_or_else(|| RescueError::file(&place.dir)(std::io::ErrorKind::AlreadyExists.into()))?;
+    match NodeStore::open(&path).and_then(NodeStore::fold) {
+        // All of it is in one file now.
+        Ok(()) => std::fs::hard_link(&path, &free).map_err(RescueError::file(&free))?,
+        // Whatever it is, it stays as it is, with what belongs to it.
+        Err(_) => {
+            for end in ["", "-wal", "-shm"] {
+                let (from, to) = (with_end(&path, end), with_end(&free, end));
+                match std::fs::rename(&from, &to) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(RescueError::file(&from)(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    sync(&place.dir)?;
+    Ok(Some(free))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+fn remove(path: &Path) -> Result<(), RescueError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RescueError::file(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(dir: &Path) -> Result<(), RescueError> {
+    let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(RescueError::file(dir))
+}
+
+fn from_store(place: &Place) -> Result<Option<Candidate>, RescueError> {
+    let path = place.store();
+    if !path.try_exists().map_err(RescueError::file(&path))? {
+        return Ok(None);
+    }
+    let (generation, rows) = NodeStore::open(&path)?.view(survives_recovery)?;
+    Ok(Some(Candidate { source: Source::Store, generation, rows }))
+}
+
+fn from_snapshot(place: &Place, file: &Path) -> Result<Option<Candidate>, RescueError> {
+    let contents = snapshot::read(place, file)?;
+    Ok(contents.map(|snapshot::Contents { label, rows }| Candidate {
+        source: Source::Snapshot { file: file.to_owned(), written_at: label.written_at },
+        generation: label.generation,
+        rows,
+    }))
+}
+
+/// The newest of one history: of the mirror's, else of the first candidate's. Of equals the first, which
+/// is the store, where there is one.
+fn best(candidates: Vec<Candidate>, mirrored: Option<&Mirrored>) -> Option<Candidate> {
+    let told = mirrored.map(|mirrored| mirrored.generation.lineage.clone());
+    let any = |lineage: &String| candidates.iter().any(|one| one.generation.lineage == *lineage);
+    let first = || candidates.first().map(|one| one.generation.lineage.clone());
+    let lineage = told.filter(any).or_else(first)?;
+    let ours = candidates.into_iter().filter(|one| one.generation.lineage == lineage);
+    ours.rev().max_by_key(|one| one.generation.number)
+}
+
+/// Whether nothing is known of a channel's change that came later.
+fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
+    let mirrored = mirrored?;
+    let same = generation.lineage == mirrored.generation.lineage;
+    Some(same && generation.number >= mirrored.channels_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(source: Source, lineage: &str, number: u64) -> Candidate {
+        let generation = Reach { lineage: lineage.to_owned(), number };
+        Candidate { source, generation, rows: Vec::new() }
+    }
+
+    fn snapshot(name: &str) -> Source {
+        Source::Snapshot { file: name.into(), written_at: Timestamp::default() }
+    }
+
+    fn mirrored(lineage: &str, number: u64, channels_at: u64) -> Mirrored {
+        Mirrored { generation: Reach { lineage: lineage.to_owned(), number }, channels_at }
+    }
+
+    #[test]
+    fn the_newest_of_the_right_history_is_taken() {
+        let table = [
+            // Store, snapshot, its copy elsewhere; what the mirror says; what is taken, and whether it is newest.
+            (Some(("a", 9)), Some(("a", 7)), None, Some(("a", 9, 8)), Source::Store, Some(true)),
+            (Some(("a", 5)), Some(("a", 7)), None, Some(("a", 9, 7)), snapshot("s"), Some(true)),
+            (Some(("a", 5)), Some(("a", 7)), Some(("a", 8)), Some(("a", 9, 9)), snapshot("t"), Some(false)),
+            (Some(("b", 99)), Some(("a", 7)), None, Some(("a", 9, 7)), snapshot("s"), Some(true)),
+            (Some(("b", 99)), None, None, Some(("a", 9, 7)), Source::Store, Some(false)),
+            (None, Some(("a", 7)), Some(("a", 7)), None, snapshot("s"), None),
+            (Some(("a", 7)), Some(("a", 7)), None, None, Source::Store, None),
+        ];
+        for (number, (store, first, second, mirror, taken, newest)) in table.into_iter().enumerate() {
+            let sources = [(Source::Store, store), (snapshot("s"), first), (snapshot("t"), second)];
+            let candidates = sources.into_iter().filter_map(|(source, found)| {
+                let (lineage, number) = found?;
+                Some(candidate(source, lineage, number))
+            });
+            let mirror = mirror.map(|(lineage, number, at)| mirrored(lineage, number, at));
+            let best = best(candidates.collect(), mirror.as_ref()).unwrap();
+            assert_eq!(best.source, taken, "row {number}");
+            assert_eq!(is_newest(&best.generation, mirror.as_ref()), newest, "row {number}");
+        }
+        assert!(best(Vec::new(), None).is_none());
+    }
+}
