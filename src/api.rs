@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use http::StatusCode;
 
 use crate::store::StoreError;
@@ -16,15 +16,18 @@ use crate::web::{Operator, Problem};
 
 mod backups;
 mod books;
-mod control;
+mod channels;
+mod coins;
 mod epochs;
 mod events;
 mod health;
 mod inbound;
 mod integration;
 mod keys;
+mod operations;
 mod payments;
 mod payouts;
+mod peers;
 mod price;
 mod rates;
 mod send;
@@ -91,9 +94,21 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/epochs", get(epochs::list).post(epochs::rotate))
         .route("/api/v1/epochs/{epoch}", delete(epochs::retire))
         .route("/api/v1/inbound", get(inbound::read))
-        .route("/api/v1/onchain/address", post(control::new_address))
-        .route("/api/v1/channels", post(control::open_channel))
-        .route("/api/v1/channels/{channel_id}", delete(control::close_channel))
+        .route("/api/v1/onchain", get(coins::look))
+        .route("/api/v1/onchain/address", post(coins::new_address))
+        .route("/api/v1/onchain/transactions", get(coins::transactions))
+        .route("/api/v1/onchain/fees", get(coins::fees))
+        .route("/api/v1/onchain/send", post(coins::send))
+        .route("/api/v1/channels", get(channels::list).post(channels::open))
+        .route("/api/v1/channels/{channel_id}", delete(channels::close))
+        .route("/api/v1/channels/{channel_id}/fees", put(channels::set_fees))
+        .route("/api/v1/channels/{channel_id}/splice-in", post(channels::splice_in))
+        .route("/api/v1/channels/{channel_id}/splice-out", post(channels::splice_out))
+        .route("/api/v1/peers", get(peers::list).post(peers::connect))
+        .route("/api/v1/peers/{peer}", delete(peers::forget))
+        .route("/api/v1/operations", get(operations::list))
+        .route("/api/v1/operations/{id}", get(operations::look))
+        .route("/api/v1/operations/{id}/settle", post(operations::settle))
 }
 
 /// The ledger failed: the cause goes to the log, the caller learns that it was not their doing.

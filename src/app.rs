@@ -38,7 +38,9 @@ use crate::ledger::RecentChallenges;
 use crate::node::config::Liquidity;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{ChainWatch, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer};
+use crate::ports::{
+    ChainWatch, Coins, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer, Peers,
+};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
@@ -46,6 +48,7 @@ use crate::rescue::{Keeper, Standing};
 use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger};
 use crate::storefront::{Run, Storefront};
+use crate::treasury::{Treasury, TreasuryParts};
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::watchman::{Watchman, WatchmanParts};
@@ -79,6 +82,7 @@ pub struct Appliance {
     storefront: Arc<Storefront>,
     outbox: Arc<Outbox>,
     upkeep: Upkeep,
+    treasury: Treasury,
     gateway: SocketAddr,
     certificate: Option<Shown>,
     admin: SocketAddr,
@@ -169,11 +173,13 @@ impl Appliance {
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
         let alarms = blueprint.alarms;
         let watchman = Watchman::new(watched(&ground, &dir, &node, &outside, &storefront), alarms);
+        let treasury = treasury(&ground, &node, &node_tasks);
         let shop = Shop {
             watchman: Arc::clone(&watchman),
             node: Arc::clone(&node),
             vault: Arc::clone(&vault),
             upkeep: upkeep.clone(),
+            treasury: treasury.clone(),
             outbox: Arc::clone(&outbox),
             checkout,
             custody: Arc::clone(&custody),
@@ -191,6 +197,7 @@ impl Appliance {
             storefront,
             outbox,
             upkeep,
+            treasury,
             gateway,
             certificate: certificate.clone(),
             admin,
@@ -259,7 +266,18 @@ impl Appliance {
                 tracing::warn!(%error, "payouts of an earlier run could not be looked up yet");
             }
         });
+        let (treasury, waiting, stop) = (self.treasury.clone(), node.clone(), self.stop_events.clone());
+        self.node_tasks.spawn(async move {
+            if waiting.ready().await.is_ok() {
+                treasury.watch(stop).await;
+            }
+        });
         self.node_tasks.spawn(node.run(self.stop_node.clone()));
+    }
+
+    /// Moves coins.
+    pub fn treasury(&self) -> &Treasury {
+        &self.treasury
     }
 
     /// The node.
@@ -392,6 +410,7 @@ struct Shop {
     node: Arc<LightningNode>,
     upkeep: Upkeep,
     vault: Arc<Vault>,
+    treasury: Treasury,
     outbox: Arc<Outbox>,
     checkout: Checkout,
     outside: Outside,
@@ -433,6 +452,13 @@ fn inbound(liquidity: Liquidity, node: &Arc<LightningNode>, ground: &Ground) -> 
     Inbound { openings }
 }
 
+fn treasury(ground: &Ground, node: &Arc<LightningNode>, tasks: &TaskTracker) -> Treasury {
+    let (watch, control, coins): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>, Arc<dyn Coins>) =
+        (node.clone(), node.clone(), node.clone());
+    let ledger = ground.ledger.clone();
+    Treasury::new(TreasuryParts { ledger, node: watch, control, coins, tasks: tasks.clone() })
+}
+
 /// Where applications' holds wait for their end.
 fn custody(ground: &Ground) -> Arc<Custody> {
     Custody::new(CustodyLimits::default(), Arc::clone(&ground.clock), ground.entropy.clone())
@@ -467,13 +493,17 @@ async fn admin_router(
     tracker: &TaskTracker,
 ) -> Result<(axum::Router, Option<String>)> {
     let chain: Arc<dyn ChainWatch> = shop.node.clone();
-    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (shop.node.clone(), shop.node);
+    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (shop.node.clone(), shop.node.clone());
+    let (coins, peers): (Arc<dyn Coins>, Arc<dyn Peers>) = (shop.node.clone(), shop.node);
     let operator = Operator::new(OperatorParts {
         ledger: ground.ledger.clone(),
         node: watch,
         control,
         chain,
         vault: shop.vault,
+        coins,
+        peers,
+        treasury: shop.treasury,
         checkout: shop.checkout,
         custody: shop.custody,
         outbox: shop.outbox,

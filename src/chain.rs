@@ -6,12 +6,14 @@
 
 mod check;
 mod electrum;
+mod fee_rates;
 mod rpc;
 mod source;
 mod time;
 
 pub use check::{SourceFault, check};
 pub use electrum::connect as connect_electrum;
+pub use fee_rates::fee_rates;
 pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
 pub use time::source_time;

@@ -307,8 +307,26 @@ pub enum Event {
         channel_id: String,
         /// With whom.
         peer: String,
-        /// Why.
+        /// Why, in the library's words.
         reason: String,
+        /// Why, a stable word such as `agreed_by_peer` or `restart`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        cause: String,
+        /// Our own id of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        local_id: String,
+    },
+    /// A channel's new size waits for confirmations.
+    SplicePending {
+        /// Which.
+        channel_id: String,
+        /// `txid:vout` of the new funding output.
+        funding: String,
+    },
+    /// A channel stays as it was.
+    SpliceFailed {
+        /// Which.
+        channel_id: String,
     },
     /// Something is the matter that a person should know of.
     AlarmRaised {

@@ -31,6 +31,7 @@
 //! | 4 | [`rescue`] | the way back to the coins: recovery snapshot, generation of the channel state, recovery |
 //! | 4 | [`webhooks`] | the log's events, signed and delivered to the operator's endpoints, until taken or parked |
 //! | 5 | [`inbound`] | channels that others open to us: for one payment, or ordered |
+//! | 4 | [`treasury`] | calls that move coins: each one recorded operation, whatever dies in between |
 //! | 5 | [`metering`] | permit, hold, metered body: reserve, then settle or release |
 //! | 5 | [`upkeep`] | keeping the shop able to be paid: payouts, the operator's rules, the forecast |
 //! | 5 | [`watchman`] | alarms: what is the matter, since when, and what to do |
@@ -82,6 +83,7 @@ pub mod secrets;
 pub mod store;
 pub mod storefront;
 pub mod throttle;
+pub mod treasury;
 pub mod types;
 pub mod ui;
 pub mod upkeep;

@@ -1,4 +1,4 @@
-//! The moments of a sale at which a crash would matter most, told to whoever listens.
+//! The moments of a sale, and of a move of coins, at which a crash would matter most, told to whoever listens.
 //!
 //! Each is a `tracing` event of the lowest level with a target of its own. Nobody listens in an
 //! appliance, and then it costs one load and a branch. The crash campaigns listen, and end the process
@@ -53,6 +53,11 @@ moments! {
 }
 
 impl Moment {
+    /// Whether it belongs to a sale, and not to a move of coins.
+    pub const fn is_of_a_sale(self) -> bool {
+        !matches!(self, Moment::Intended | Moment::Asked)
+    }
+
     /// Says that it is now.
     pub fn reached(self) {
         tracing::trace!(target: TARGET, moment = self.name());

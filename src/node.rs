@@ -5,6 +5,7 @@
 //! settings; [`config::NodeConfig`] tells it everything.
 
 mod birthday;
+mod coins;
 pub mod config;
 mod engine;
 mod enquiry;
@@ -372,12 +373,20 @@ impl NodeControl for LightningNode {
         })
     }
 
-    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>> {
-        Box::pin(async move { self.call(move |node| engine::open_channel(node, &ask)).await? })
+    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<String, SendFault>> {
+        Box::pin(async move {
+            let engine = self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            let opened = engine.call(move |node| engine::open_channel(node, &ask)).await;
+            opened.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
     }
 
-    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), SendFault>> {
         let channel_id = channel_id.to_owned();
-        Box::pin(async move { self.call(move |node| engine::close_channel(node, &channel_id, how)).await? })
+        Box::pin(async move {
+            let engine = self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            let closed = engine.call(move |node| engine::close_channel(node, &channel_id, how)).await;
+            closed.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
     }
 }

@@ -99,11 +99,13 @@ async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -
         NodeEvent::OfferFailed { note, reason } => {
             return ledger.settle_offer(note, OfferEnd::Failed { reason }).await;
         }
-        NodeEvent::ChannelPending { channel_id, peer } => Event::ChannelPending { channel_id, peer },
-        NodeEvent::ChannelReady { channel_id, peer } => Event::ChannelReady { channel_id, peer },
-        NodeEvent::ChannelClosed { channel_id, peer, reason } => {
-            Event::ChannelClosed { channel_id, peer, reason }
+        NodeEvent::ChannelPending { channel_id, peer, .. } => Event::ChannelPending { channel_id, peer },
+        NodeEvent::ChannelReady { channel_id, peer, .. } => Event::ChannelReady { channel_id, peer },
+        NodeEvent::ChannelClosed { channel_id, peer, reason, cause, local_id } => {
+            Event::ChannelClosed { channel_id, peer, reason, cause: cause.word().to_owned(), local_id }
         }
+        NodeEvent::SplicePending { channel_id, funding } => Event::SplicePending { channel_id, funding },
+        NodeEvent::SpliceFailed { channel_id } => Event::SpliceFailed { channel_id },
         NodeEvent::Other(what) => {
             tracing::debug!(what, "a node event without a row");
             return Ok(());

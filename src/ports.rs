@@ -2,8 +2,10 @@
 //! what a node asks of a store. `node` and `store` stand behind them; tests put fakes there.
 
 mod chain;
+mod coins;
 mod cold_storage;
 mod inbound;
+mod offers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,10 +22,13 @@ pub use inbound::{
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
 mod health;
-mod offers;
 mod pulse;
 
 pub use chain::{ChainView, ChainWatch, SourceView};
+pub use coins::{
+    ChainTx, Claim, CloseCause, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, PeerView, Peers,
+    Splice, Sweep, Waits,
+};
 pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
 pub use health::{Alarm, Check, Informant};
 pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
@@ -146,13 +151,17 @@ pub enum NodeEvent {
         channel_id: String,
         /// The other node's key, hexadecimal.
         peer: String,
+        /// Our own id of it, which it has from the start.
+        local_id: String,
     },
-    /// A channel can carry payments.
+    /// A channel can carry payments; told again when a splice is through.
     ChannelReady {
         /// The channel's id, hexadecimal.
         channel_id: String,
         /// The other node's key, hexadecimal.
         peer: String,
+        /// Our own id of it.
+        local_id: String,
     },
     /// A channel is gone.
     ChannelClosed {
@@ -162,6 +171,22 @@ pub enum NodeEvent {
         peer: String,
         /// Why, in the library's words.
         reason: String,
+        /// Why, in ours.
+        cause: CloseCause,
+        /// Our own id of it.
+        local_id: String,
+    },
+    /// A channel's new size waits for its confirmations.
+    SplicePending {
+        /// The channel's id, hexadecimal.
+        channel_id: String,
+        /// `txid:vout` of the new funding output.
+        funding: String,
+    },
+    /// A channel stays as it was.
+    SpliceFailed {
+        /// The channel's id, hexadecimal.
+        channel_id: String,
     },
     /// Anything else, for the log.
     Other(String),
@@ -201,7 +226,7 @@ pub enum Outgoing {
     Away,
 }
 
-/// Why a payment was not started. The texts are for the log.
+/// Why a payment, or another move of coins, was not started. The texts are for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SendFault {
     /// The node is not running: it was not asked.
@@ -226,10 +251,12 @@ pub trait Payer: Send + Sync {
 }
 
 /// One channel as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ChannelView {
-    /// The channel's id, hexadecimal.
+    /// The channel's id, hexadecimal; it changes once while the channel is negotiated.
     pub channel_id: String,
+    /// Our own id of it, which it has from the start.
+    pub local_id: String,
     /// The other node's key, hexadecimal.
     pub peer: String,
     /// `txid:vout` of the funding output, once negotiated.
@@ -254,6 +281,10 @@ pub struct ChannelView {
     pub announced: bool,
     /// We opened it.
     pub outbound: bool,
+    /// What forwarding through it costs others.
+    pub fees: ForwardingFees,
+    /// Blocks that our coins wait when we close by force.
+    pub force_close_blocks: Option<u16>,
 }
 
 /// The node at one moment, as the operator sees it.
@@ -317,11 +348,11 @@ pub trait NodeControl: Send + Sync {
     /// Asks the chain source now instead of at the next turn.
     fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>>;
 
-    /// Connects and starts opening a channel; the result comes as events.
-    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>>;
+    /// Connects and starts opening a channel; gives our own id of it. The result comes as events.
+    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<String, SendFault>>;
 
     /// Starts closing a channel, by agreement or by force.
-    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), NodeFault>>;
+    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), SendFault>>;
 }
 
 /// How a channel is closed.

@@ -22,12 +22,13 @@ use crate::clock::{Clock, Entropy};
 use crate::custody::Custody;
 use crate::inbound::Inbound;
 use crate::payments::Outbox;
-use crate::ports::{ChainWatch, NodeControl, NodeWatch};
+use crate::ports::{ChainWatch, Coins, NodeControl, NodeWatch, Peers};
 use crate::rates::Rates;
 use crate::rescue::Standing;
 use crate::secrets::Epochs;
 use crate::store::Ledger;
 use crate::storefront::Storefront;
+use crate::treasury::Treasury;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::watchman::Watchman;
@@ -80,8 +81,14 @@ pub struct OperatorParts {
     pub chain: Arc<dyn ChainWatch>,
     /// The cold storage that is watched.
     pub vault: Arc<Vault>,
-    /// Moves coins and channels.
+    /// Gives addresses and connects to peers.
     pub control: Arc<dyn NodeControl>,
+    /// Sees coins.
+    pub coins: Arc<dyn Coins>,
+    /// Sees other nodes.
+    pub peers: Arc<dyn Peers>,
+    /// Moves coins, each time as one recorded operation.
+    pub treasury: Treasury,
     /// Quotes, mints, verifies and reserves, for applications that ask.
     pub checkout: Checkout,
     /// Holds that applications took.

@@ -104,7 +104,8 @@ pub(super) fn client(patience: Duration) -> reqwest::Client {
         .expect("a client with a timeout and no other setting can be built")
 }
 
-async fn fetch_text(request: reqwest::RequestBuilder) -> Result<String, String> {
+/// The text that a request brings.
+pub(super) async fn fetch_text(request: reqwest::RequestBuilder) -> Result<String, String> {
     let answer = request.send().await.map_err(innermost)?;
     let status = answer.status();
     if !status.is_success() {

@@ -14,7 +14,7 @@ use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::routing::router::RouteParametersConfig;
 use ldk_node::lightning_invoice::Bolt11Invoice;
 use ldk_node::payment::{PaymentKind, PaymentStatus};
-use ldk_node::{BuildError, Builder, DynStore, Node, NodeError};
+use ldk_node::{BuildError, Builder, ChannelDetails, DynStore, Node, NodeError};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -286,30 +286,40 @@ pub(super) fn connect(node: &Node, peer: &str, at: &str) -> Result<(), NodeFault
     node.connect(public_key(peer)?, at, true).map_err(|error| NodeFault(error.to_string()))
 }
 
-fn public_key(text: &str) -> Result<PublicKey, NodeFault> {
+/// A node's key, as text.
+pub(super) fn public_key(text: &str) -> Result<PublicKey, NodeFault> {
     text.parse().map_err(|_| NodeFault(format!("`{text}` is not a node's public key")))
 }
 
-/// Connects and starts opening a channel.
-pub(super) fn open_channel(node: &Node, ask: &OpenAsk) -> Result<(), NodeFault> {
-    let peer = public_key(&ask.peer)?;
-    let at = address(&ask.address).map_err(|fault| NodeFault(fault.to_string()))?;
+/// Connects and starts opening a channel; gives our own id of it.
+pub(super) fn open_channel(node: &Node, ask: &OpenAsk) -> Result<String, SendFault> {
+    let peer = public_key(&ask.peer).map_err(|fault| SendFault::Refused(fault.0))?;
+    let at = address(&ask.address).map_err(|fault| SendFault::Refused(fault.to_string()))?;
     let push = (ask.push > Msat::ZERO).then(|| ask.push.msat());
     let opened = if ask.announce {
         node.open_announced_channel(peer, at, ask.amount_sat, push, None)
     } else {
         node.open_channel(peer, at, ask.amount_sat, push, None)
     };
-    opened.map(|_| ()).map_err(|error| NodeFault(error.to_string()))
+    match opened {
+        Ok(id) => Ok(id.0.to_string()),
+        // The opening has begun by then; only the peer's address could not be kept.
+        Err(error @ NodeError::PersistenceFailed) => Err(SendFault::Uncertain(error.to_string())),
+        Err(error @ NodeError::NotRunning) => Err(SendFault::Away(error.to_string())),
+        Err(error) => Err(SendFault::Refused(error.to_string())),
+    }
+}
+
+/// The channel with that id.
+pub(super) fn find_channel(node: &Node, channel_id: &str) -> Result<ChannelDetails, NodeFault> {
+    let channels = node.list_channels().into_iter();
+    let mut fitting = channels.filter(|channel| channel.channel_id.to_string() == channel_id);
+    fitting.next().ok_or_else(|| NodeFault(format!("no open channel `{channel_id}`")))
 }
 
 /// Starts closing a channel.
-pub(super) fn close_channel(node: &Node, channel_id: &str, how: CloseHow) -> Result<(), NodeFault> {
-    let channel = node
-        .list_channels()
-        .into_iter()
-        .find(|channel| channel.channel_id.to_string() == channel_id)
-        .ok_or_else(|| NodeFault(format!("no open channel `{channel_id}`")))?;
+pub(super) fn close_channel(node: &Node, channel_id: &str, how: CloseHow) -> Result<(), SendFault> {
+    let channel = find_channel(node, channel_id).map_err(|fault| SendFault::Refused(fault.0))?;
     let closed = match how {
         CloseHow::Cooperative => node.close_channel(&channel.user_channel_id, channel.counterparty_node_id),
         CloseHow::Force => {
@@ -317,5 +327,9 @@ pub(super) fn close_channel(node: &Node, channel_id: &str, how: CloseHow) -> Res
             node.force_close_channel(&channel.user_channel_id, channel.counterparty_node_id, reason)
         }
     };
-    closed.map_err(|error| NodeFault(error.to_string()))
+    closed.map_err(|error| match error {
+        // The close has begun by then; only the peer could not be forgotten.
+        NodeError::PersistenceFailed => SendFault::Uncertain(error.to_string()),
+        other => SendFault::Refused(other.to_string()),
+    })
 }

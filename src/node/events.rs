@@ -1,9 +1,10 @@
 //! The library's events in the house's words.
 
 use ldk_node::Event;
+use ldk_node::lightning::events::ClosureReason;
 use ldk_node::lightning::ln::channelmanager::PaymentId;
 
-use crate::ports::NodeEvent;
+use crate::ports::{CloseCause, NodeEvent};
 use crate::types::{Msat, PaymentHash, Preimage};
 
 /// The payment that an event is about, when it was to an offer: an invoice's payment has its hash for a name.
@@ -61,26 +62,61 @@ pub(super) fn translate(event: &Event, noted: Option<(Option<String>, Msat)>) ->
         Event::PaymentFailed { payment_hash: Some(hash), reason, .. } => {
             NodeEvent::SendFailed { payment_hash: PaymentHash::from_bytes(hash.0), reason: why(reason) }
         }
-        Event::ChannelPending { channel_id, counterparty_node_id, .. } => NodeEvent::ChannelPending {
+        Event::ChannelPending { channel_id, counterparty_node_id, user_channel_id, .. } => {
+            NodeEvent::ChannelPending {
+                channel_id: channel_id.to_string(),
+                peer: counterparty_node_id.to_string(),
+                local_id: user_channel_id.0.to_string(),
+            }
+        }
+        Event::ChannelReady { channel_id, counterparty_node_id, user_channel_id, .. } => {
+            NodeEvent::ChannelReady {
+                channel_id: channel_id.to_string(),
+                peer: counterparty_node_id.map(|key| key.to_string()).unwrap_or_default(),
+                local_id: user_channel_id.0.to_string(),
+            }
+        }
+        Event::ChannelClosed { channel_id, counterparty_node_id, user_channel_id, reason } => {
+            NodeEvent::ChannelClosed {
+                channel_id: channel_id.to_string(),
+                peer: counterparty_node_id.map(|key| key.to_string()).unwrap_or_default(),
+                reason: reason.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                cause: reason.as_ref().map_or(CloseCause::Unknown, cause),
+                local_id: user_channel_id.0.to_string(),
+            }
+        }
+        Event::SplicePending { channel_id, new_funding_txo, .. } => NodeEvent::SplicePending {
             channel_id: channel_id.to_string(),
-            peer: counterparty_node_id.to_string(),
+            funding: new_funding_txo.to_string(),
         },
-        Event::ChannelReady { channel_id, counterparty_node_id, .. } => NodeEvent::ChannelReady {
-            channel_id: channel_id.to_string(),
-            peer: counterparty_node_id.map(|key| key.to_string()).unwrap_or_default(),
-        },
-        Event::ChannelClosed { channel_id, counterparty_node_id, reason, .. } => NodeEvent::ChannelClosed {
-            channel_id: channel_id.to_string(),
-            peer: counterparty_node_id.map(|key| key.to_string()).unwrap_or_default(),
-            reason: reason.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
-        },
+        Event::SpliceFailed { channel_id, .. } => {
+            NodeEvent::SpliceFailed { channel_id: channel_id.to_string() }
+        }
         Event::PaymentForwarded { .. } => NodeEvent::Other("payment_forwarded".to_owned()),
         Event::PaymentClaimable { .. } => NodeEvent::Other("payment_claimable".to_owned()),
-        Event::SplicePending { .. } => NodeEvent::Other("splice_pending".to_owned()),
-        Event::SpliceFailed { .. } => NodeEvent::Other("splice_failed".to_owned()),
         Event::PaymentSuccessful { payment_preimage: None, .. }
         | Event::PaymentFailed { payment_hash: None, .. } => {
             NodeEvent::Other("payment_without_hash".to_owned())
         }
+    }
+}
+
+/// Who closed a channel, or what did.
+fn cause(reason: &ClosureReason) -> CloseCause {
+    match reason {
+        ClosureReason::CounterpartyForceClosed { .. } => CloseCause::ForcedByPeer,
+        ClosureReason::HolderForceClosed { .. } => CloseCause::ForcedByUs,
+        ClosureReason::LegacyCooperativeClosure => CloseCause::Agreed,
+        ClosureReason::CounterpartyInitiatedCooperativeClosure => CloseCause::AgreedByPeer,
+        ClosureReason::LocallyInitiatedCooperativeClosure => CloseCause::AgreedByUs,
+        ClosureReason::CommitmentTxConfirmed => CloseCause::SeenOnChain,
+        ClosureReason::OutdatedChannelManager => CloseCause::Restart,
+        ClosureReason::FundingTimedOut
+        | ClosureReason::DisconnectedPeer
+        | ClosureReason::CounterpartyCoopClosedUnfundedChannel
+        | ClosureReason::LocallyCoopClosedUnfundedChannel
+        | ClosureReason::FundingBatchClosure => CloseCause::NeverOpened,
+        ClosureReason::HTLCsTimedOut { .. } => CloseCause::PaymentTimedOut,
+        ClosureReason::ProcessingError { .. } | ClosureReason::PeerFeerateTooLow { .. } => CloseCause::Fault,
     }
 }

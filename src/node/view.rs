@@ -2,7 +2,7 @@
 
 use ldk_node::{ChannelDetails, Node};
 
-use crate::ports::{ChannelView, NodeView};
+use crate::ports::{ChannelView, ForwardingFees, NodeView};
 
 /// Reads everything in one go.
 pub(super) fn of(node: &Node, listening: Vec<String>) -> NodeView {
@@ -29,6 +29,7 @@ pub(super) fn of(node: &Node, listening: Vec<String>) -> NodeView {
 fn channel(channel: &ChannelDetails) -> ChannelView {
     ChannelView {
         channel_id: channel.channel_id.to_string(),
+        local_id: channel.user_channel_id.0.to_string(),
         peer: channel.counterparty_node_id.to_string(),
         funding: channel.funding_txo.map(|outpoint| outpoint.to_string()),
         capacity_sat: channel.channel_value_sats,
@@ -41,5 +42,10 @@ fn channel(channel: &ChannelDetails) -> ChannelView {
         usable: channel.is_usable,
         announced: channel.is_announced,
         outbound: channel.is_outbound,
+        fees: ForwardingFees {
+            base_msat: channel.config.forwarding_fee_base_msat,
+            ppm: channel.config.forwarding_fee_proportional_millionths,
+        },
+        force_close_blocks: channel.force_close_spend_delay,
     }
 }

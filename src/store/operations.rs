@@ -99,6 +99,20 @@ impl Ledger {
         kind: &str,
         ask: Value,
     ) -> Result<BegunOperation, StoreError> {
+        self.begin_marked_operation(key, kind, ask, Value::Null).await
+    }
+
+    /// Notes an operation before it is done, with what helps to find out later what became of it.
+    ///
+    /// # Errors
+    /// When the disk fails, or sending is parked after a restore; do nothing then.
+    pub async fn begin_marked_operation(
+        &self,
+        key: &str,
+        kind: &str,
+        ask: Value,
+        before: Value,
+    ) -> Result<BegunOperation, StoreError> {
         let (key, kind) = (key.to_owned(), kind.to_owned());
         let work = move |page: &mut Page<'_>| {
             if let Some(known) = by_key(page.connection, &key)? {
@@ -108,9 +122,9 @@ impl Ledger {
             generations::may_send(page)?;
             let mut insert = page.connection.prepare_cached(
                 "INSERT INTO operations (key, kind, ask, state, outcome, begun_at)
-                 VALUES (?1, ?2, ?3, 'intended', 'null', ?4)",
+                 VALUES (?1, ?2, ?3, 'intended', ?4, ?5)",
             )?;
-            insert.execute(params![key, kind, ask.to_string(), Stored(page.now)])?;
+            insert.execute(params![key, kind, ask.to_string(), before.to_string(), Stored(page.now)])?;
             let operation = page.connection.last_insert_rowid();
             page.log(&Event::OperationBegun { operation, what: kind, ask })?;
             Ok(BegunOperation::New(operation))

@@ -109,21 +109,7 @@ impl FakeNode {
 }
 
 fn channel() -> ChannelView {
-    ChannelView {
-        channel_id: String::new(),
-        peer: String::new(),
-        funding: None,
-        capacity_sat: 0,
-        spendable_msat: 0,
-        receivable_msat: 0,
-        reserved_sat: 0,
-        confirmations: None,
-        confirmations_required: None,
-        ready: false,
-        usable: false,
-        announced: false,
-        outbound: false,
-    }
+    ChannelView::default()
 }
 
 impl Payer for FakeNode {

@@ -74,6 +74,8 @@ mod tests {
                 channel_id: "aa".into(),
                 peer: "02".into(),
                 reason: reason.to_owned(),
+                cause: String::new(),
+                local_id: String::new(),
             },
         };
         // As lightning 0.2.7 says it.

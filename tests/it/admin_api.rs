@@ -260,8 +260,12 @@ async fn channels_open_and_close_on_the_word_of_an_admin_key() {
     assert_eq!(problem(app.change("/api/v1/channels", &key, misspelt).await).await.1, "bad_body");
     assert!(app.node.opened.lock().expect("not poisoned").is_empty());
 
-    let url = format!("{}/api/v1/channels/abcd?force=true", app.origin);
+    let url = |id: &str| format!("{}/api/v1/channels/{id}?force=true", app.origin);
+    let closed = app.client.delete(url("abcd")).bearer_auth(&key).send().await.expect("an answer");
+    assert_eq!(problem(closed).await, (StatusCode::BAD_REQUEST, "unknown_channel".to_owned()));
+    app.node.channels.lock().expect("not poisoned").push(usable_channel(10, 10));
+    let url = url(&"11".repeat(32));
     let closed = app.client.delete(url).bearer_auth(&key).send().await.expect("an answer");
     assert_eq!(closed.status(), StatusCode::ACCEPTED);
-    assert_eq!(*app.node.closed.lock().expect("not poisoned"), [("abcd".to_owned(), CloseHow::Force)]);
+    assert_eq!(*app.node.closed.lock().expect("not poisoned"), [("11".repeat(32), CloseHow::Force)]);
 }

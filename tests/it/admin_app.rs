@@ -21,14 +21,16 @@ use tollhouse::egress::{Egress, Reach, SystemResolver};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, NodeControl, NodeFault, NodeView, NodeWatch,
-    OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer, SendFault,
+    BoxFuture, ChainTx, ChainView, ChainWatch, ChannelView, CloseHow, Coins, CoinsView, FeeRate, FeeRates,
+    ForwardingFees, Much, NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment,
+    OfferTerms, OpenAsk, Outgoing, Payer, PeerView, Peers, SendFault, Splice,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::secrets::{Secrets, write_private};
 use tollhouse::store::Ledger;
 use tollhouse::storefront::Storefront;
+use tollhouse::treasury::{Treasury, TreasuryParts};
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::upkeep::{PayoutsParts, Upkeep};
 use tollhouse::vault::Vault;
@@ -155,6 +157,15 @@ impl AdminApp {
             chain: node.clone(),
             vault,
             control: node.clone(),
+            coins: node.clone(),
+            peers: node.clone(),
+            treasury: Treasury::new(TreasuryParts {
+                ledger: ledger.clone(),
+                node: node.clone(),
+                control: node.clone(),
+                coins: node.clone(),
+                tasks: tracker.clone(),
+            }),
             checkout,
             custody: Custody::new(CustodyLimits::default(), clock.clone(), SystemEntropy::new()),
             outbox: Arc::clone(&outbox),
@@ -306,6 +317,7 @@ pub(crate) struct MadeUpNode {
     pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
     /// What it waits for, when it is not up.
     pub(crate) down: Mutex<Option<String>>,
+    pub(crate) sent: Mutex<Vec<(String, Much, FeeRate)>>,
 }
 
 impl ChainWatch for MadeUpNode {
@@ -341,12 +353,12 @@ impl NodeControl for MadeUpNode {
         Box::pin(async { Ok("bcrt1qmadeup".to_owned()) })
     }
 
-    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn open_channel(&self, ask: OpenAsk) -> BoxFuture<'_, Result<String, SendFault>> {
         self.opened.lock().expect("not poisoned").push(ask);
-        Box::pin(async { Ok(()) })
+        Box::pin(async { Ok("2".to_owned()) })
     }
 
-    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), NodeFault>> {
+    fn close_channel(&self, channel_id: &str, how: CloseHow) -> BoxFuture<'_, Result<(), SendFault>> {
         self.closed.lock().expect("not poisoned").push((channel_id.to_owned(), how));
         Box::pin(async { Ok(()) })
     }
@@ -356,6 +368,65 @@ impl NodeControl for MadeUpNode {
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Coins for MadeUpNode {
+    fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
+        let coins = CoinsView {
+            height: 231,
+            total_sat: 123_214,
+            spendable_sat: 98_214,
+            reserved_sat: 25_000,
+            ..CoinsView::default()
+        };
+        Box::pin(async move { Ok(coins) })
+    }
+
+    fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
+        let [fast, normal, slow] = [9_000, 4_000, 1_000].map(FeeRate::nearest);
+        let (fast_sat_per_kvb, normal_sat_per_kvb, slow_sat_per_kvb) = (fast, normal, slow);
+        let rates = FeeRates { fast_sat_per_kvb, normal_sat_per_kvb, slow_sat_per_kvb, estimated: true };
+        Box::pin(async move { Ok(rates) })
+    }
+
+    fn check_address(&self, address: &str) -> Result<(), NodeFault> {
+        let known = address.starts_with("bcrt1q");
+        if known { Ok(()) } else { Err(NodeFault(format!("`{address}` is not a bitcoin address"))) }
+    }
+
+    fn send_coins(
+        &self,
+        address: &str,
+        much: Much,
+        rate: FeeRate,
+    ) -> BoxFuture<'_, Result<String, SendFault>> {
+        let mut sent = self.sent.lock().expect("not poisoned");
+        sent.push((address.to_owned(), much, rate));
+        let txid = format!("{:064x}", sent.len());
+        Box::pin(async move { Ok(txid) })
+    }
+
+    fn splice(&self, _channel_id: &str, _splice: Splice) -> BoxFuture<'_, Result<(), SendFault>> {
+        Box::pin(async { Err(SendFault::Refused("the peer cannot splice".to_owned())) })
+    }
+}
+
+impl Peers for MadeUpNode {
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<PeerView>, NodeFault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn forget(&self, _peer: &str) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn set_fees(&self, _channel_id: &str, _fees: ForwardingFees) -> BoxFuture<'_, Result<(), NodeFault>> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -404,7 +475,10 @@ pub(crate) fn usable_channel(spendable_sat: u64, receivable_sat: u64) -> Channel
         ready: true,
         usable: true,
         announced: false,
+        local_id: "1".to_owned(),
         outbound: false,
+        fees: ForwardingFees::default(),
+        force_close_blocks: Some(144),
     }
 }
 

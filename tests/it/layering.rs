@@ -10,7 +10,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (1, &["l402", "payment_auth", "pricing", "ledger", "event", "request", "ports"]),
     (2, &["catalog", "chain", "store", "egress", "secrets", "throttle"]),
     (3, &["backup", "node", "vault", "rates", "storefront"]),
-    (4, &["gate", "payments", "rescue", "webhooks"]),
+    (4, &["gate", "payments", "rescue", "treasury", "webhooks"]),
     (5, &["inbound", "metering", "upkeep", "watchman"]),
     (6, &["checkout", "custody"]),
     (7, &["proxy", "web", "agent"]),

@@ -55,6 +55,7 @@ async fn business() -> AdminApp {
         usable: true,
         announced: false,
         outbound: false,
+        ..ChannelView::default()
     });
     for n in 0..40u8 {
         let busy = u64::from(n % 7) + 1;

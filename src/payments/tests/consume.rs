@@ -3,7 +3,7 @@
 use super::{World, hash, msat, preimage};
 use crate::event::Event;
 use crate::ledger::Bought;
-use crate::ports::NodeEvent;
+use crate::ports::{CloseCause, NodeEvent};
 use crate::types::{Msat, Timestamp};
 
 fn received(seed: u8) -> NodeEvent {
@@ -73,10 +73,13 @@ async fn nothing_is_acknowledged_that_is_not_stored() {
 async fn channels_and_payments_of_ours_are_logged() {
     let world = World::new();
     let (channel_id, peer) = ("aa".to_owned(), "bb".to_owned());
-    world.node.tell(NodeEvent::ChannelReady { channel_id: channel_id.clone(), peer: peer.clone() });
-    world.node.tell(NodeEvent::Other("splice_pending".to_owned()));
+    let (ready, local_id) = ((channel_id.clone(), peer.clone()), "7".to_owned());
+    world.node.tell(NodeEvent::ChannelReady { channel_id: ready.0, peer: ready.1, local_id });
+    world.node.tell(NodeEvent::Other("payment_forwarded".to_owned()));
     world.node.tell(NodeEvent::Sent { payment_hash: hash(9), preimage: preimage(9), fee: msat(1) });
-    world.node.tell(NodeEvent::ChannelClosed { channel_id, peer, reason: "agreed".to_owned() });
+    let (cause, local_id) = (CloseCause::AgreedByPeer, "7".to_owned());
+    let closed = NodeEvent::ChannelClosed { channel_id, peer, reason: "agreed".to_owned(), cause, local_id };
+    world.node.tell(closed);
     world.consume();
     drained(&world).await;
     let log = world.log().await;

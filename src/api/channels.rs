@@ -1,0 +1,118 @@
+//! `/api/v1/channels`: the channels, and what changes them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::operations::{Answer, carry_out, node_fault};
+use super::{bad_body, bad_query};
+use crate::ports::ForwardingFees;
+use crate::treasury::Deed;
+use crate::types::Msat;
+use crate::web::{MayAdmin, MayRead, Operator, Problem};
+
+/// `GET /api/v1/channels`.
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
+    Json(json!({ "channels": op.parts.node.view().await.channels }))
+}
+
+/// What `POST /api/v1/channels` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Open {
+    peer: String,
+    address: String,
+    amount_sat: u64,
+    #[serde(default)]
+    push_msat: Msat,
+    #[serde(default)]
+    announce: bool,
+}
+
+/// `POST /api/v1/channels`.
+pub(super) async fn open(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    headers: HeaderMap,
+    body: Result<Json<Open>, JsonRejection>,
+) -> Answer {
+    let Json(Open { peer, address, amount_sat, push_msat, announce }) = body.map_err(bad_body)?;
+    carry_out(&op, &headers, Deed::OpenChannel { peer, address, amount_sat, push_msat, announce }).await
+}
+
+/// What `DELETE /api/v1/channels/{id}` takes in its query.
+#[derive(Debug, Deserialize)]
+pub(super) struct Close {
+    #[serde(default)]
+    force: bool,
+}
+
+/// `DELETE /api/v1/channels/{id}`, `?force=true` without the peer's consent.
+pub(super) async fn close(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(channel_id): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<Close>, QueryRejection>,
+) -> Answer {
+    let Query(close) = query.map_err(bad_query)?;
+    let deed =
+        if close.force { Deed::ForceCloseChannel { channel_id } } else { Deed::CloseChannel { channel_id } };
+    carry_out(&op, &headers, deed).await
+}
+
+/// `PUT /api/v1/channels/{id}/fees`: what forwarding through it costs others.
+pub(super) async fn set_fees(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(channel_id): Path<String>,
+    body: Result<Json<ForwardingFees>, JsonRejection>,
+) -> Result<Json<ForwardingFees>, Problem> {
+    let Json(fees) = body.map_err(bad_body)?;
+    op.parts.peers.set_fees(&channel_id, fees).await.map_err(node_fault)?;
+    Ok(Json(fees))
+}
+
+/// What `POST /api/v1/channels/{id}/splice-in` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct In {
+    amount_sat: u64,
+}
+
+/// `POST /api/v1/channels/{id}/splice-in`.
+pub(super) async fn splice_in(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(channel_id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<In>, JsonRejection>,
+) -> Answer {
+    let Json(In { amount_sat }) = body.map_err(bad_body)?;
+    carry_out(&op, &headers, Deed::SpliceIn { channel_id, amount_sat }).await
+}
+
+/// What `POST /api/v1/channels/{id}/splice-out` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Out {
+    amount_sat: u64,
+    address: String,
+}
+
+/// `POST /api/v1/channels/{id}/splice-out`.
+pub(super) async fn splice_out(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(channel_id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Out>, JsonRejection>,
+) -> Answer {
+    let Json(Out { amount_sat, address }) = body.map_err(bad_body)?;
+    carry_out(&op, &headers, Deed::SpliceOut { channel_id, address, amount_sat }).await
+}

@@ -1,0 +1,270 @@
+//! Coins and peers: what the library knows of them, and what it is asked to do with them.
+
+use std::str::FromStr;
+
+use ldk_node::bitcoin::address::NetworkUnchecked;
+use ldk_node::bitcoin::{Address, FeeRate as LibraryRate, Network};
+use ldk_node::config::ChannelConfig;
+use ldk_node::payment::{ConfirmationStatus, PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
+use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBalance};
+
+use super::LightningNode;
+use super::engine::{find_channel, public_key};
+use crate::chain::fee_rates;
+use crate::ports::{
+    BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
+    PeerView, Peers, SendFault, Splice, Sweep, Waits,
+};
+
+impl Coins for LightningNode {
+    fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
+        Box::pin(self.call(balances))
+    }
+
+    fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
+        Box::pin(self.call(|node| node.list_payments().iter().filter_map(transaction).collect()))
+    }
+
+    fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
+        Box::pin(
+            async move { fee_rates(self.sources.current(), self.config.network).await.map_err(NodeFault) },
+        )
+    }
+
+    fn check_address(&self, address: &str) -> Result<(), NodeFault> {
+        read_address(address, self.config.network).map(|_| ())
+    }
+
+    fn send_coins(
+        &self,
+        address: &str,
+        much: Much,
+        rate: FeeRate,
+    ) -> BoxFuture<'_, Result<String, SendFault>> {
+        let address = read_address(address, self.config.network).map_err(|fault| SendFault::Refused(fault.0));
+        Box::pin(async move {
+            let address = address?;
+            self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            let sent = self.call(move |node| send(node, &address, much, rate)).await;
+            sent.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
+    }
+
+    fn splice(&self, channel_id: &str, asked: Splice) -> BoxFuture<'_, Result<(), SendFault>> {
+        let (channel_id, network) = (channel_id.to_owned(), self.config.network);
+        Box::pin(async move {
+            self.engine().map_err(|fault| SendFault::Away(fault.0))?;
+            let spliced = self.call(move |node| splice(node, network, &channel_id, &asked)).await;
+            spliced.map_err(|fault| SendFault::Uncertain(fault.0))?
+        })
+    }
+}
+
+impl Peers for LightningNode {
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<PeerView>, NodeFault>> {
+        Box::pin(self.call(|node| {
+            let peers = node.list_peers().into_iter().map(|peer| PeerView {
+                peer: peer.node_id.to_string(),
+                address: peer.address.to_string(),
+                connected: peer.is_connected,
+                kept: peer.is_persisted,
+            });
+            peers.collect()
+        }))
+    }
+
+    fn forget(&self, peer: &str) -> BoxFuture<'_, Result<(), NodeFault>> {
+        let peer = peer.to_owned();
+        Box::pin(
+            async move { self.call(move |node| node.disconnect(public_key(&peer)?).map_err(said)).await? },
+        )
+    }
+
+    fn set_fees(&self, channel_id: &str, fees: ForwardingFees) -> BoxFuture<'_, Result<(), NodeFault>> {
+        let channel_id = channel_id.to_owned();
+        Box::pin(async move { self.call(move |node| set_fees(node, &channel_id, fees)).await? })
+    }
+}
+
+fn said(error: NodeError) -> NodeFault {
+    NodeFault(error.to_string())
+}
+
+fn read_address(text: &str, network: Network) -> Result<Address, NodeFault> {
+    let address: Address<NetworkUnchecked> =
+        Address::from_str(text).map_err(|_| NodeFault(format!("`{text}` is not a bitcoin address")))?;
+    address
+        .require_network(network)
+        .map_err(|_| NodeFault(format!("`{text}` is not an address on {network}")))
+}
+
+fn balances(node: &Node) -> CoinsView {
+    let balances = node.list_balances();
+    CoinsView {
+        height: node.status().current_best_block.height,
+        total_sat: balances.total_onchain_balance_sats,
+        spendable_sat: balances.spendable_onchain_balance_sats,
+        reserved_sat: balances.total_anchor_channels_reserve_sats,
+        lightning_sat: balances.total_lightning_balance_sats,
+        claims: balances.lightning_balances.iter().map(claim).collect(),
+        sweeps: balances.pending_balances_from_channel_closures.iter().map(sweep).collect(),
+    }
+}
+
+fn claim(balance: &LightningBalance) -> Claim {
+    use LightningBalance as B;
+    let (channel_id, peer, amount_sat, waits, until_height) = match balance {
+        B::ClaimableOnChannelClose { channel_id, counterparty_node_id, amount_satoshis, .. } => {
+            (channel_id, counterparty_node_id, amount_satoshis, Waits::Closing, None)
+        }
+        B::ClaimableAwaitingConfirmations {
+            channel_id,
+            counterparty_node_id,
+            amount_satoshis,
+            confirmation_height,
+            ..
+        } => {
+            let until = Some(*confirmation_height);
+            (channel_id, counterparty_node_id, amount_satoshis, Waits::Confirmations, until)
+        }
+        B::ContentiousClaimable {
+            channel_id, counterparty_node_id, amount_satoshis, timeout_height, ..
+        } => (channel_id, counterparty_node_id, amount_satoshis, Waits::Proof, Some(*timeout_height)),
+        B::MaybeTimeoutClaimableHTLC {
+            channel_id,
+            counterparty_node_id,
+            amount_satoshis,
+            claimable_height,
+            ..
+        } => (channel_id, counterparty_node_id, amount_satoshis, Waits::Timeout, Some(*claimable_height)),
+        B::MaybePreimageClaimableHTLC {
+            channel_id,
+            counterparty_node_id,
+            amount_satoshis,
+            expiry_height,
+            ..
+        } => (channel_id, counterparty_node_id, amount_satoshis, Waits::OthersProof, Some(*expiry_height)),
+        B::CounterpartyRevokedOutputClaimable { channel_id, counterparty_node_id, amount_satoshis } => {
+            (channel_id, counterparty_node_id, amount_satoshis, Waits::Penalty, None)
+        }
+    };
+    let (channel_id, peer) = (channel_id.to_string(), peer.to_string());
+    Claim { channel_id, peer, amount_sat: *amount_sat, waits, until_height }
+}
+
+fn sweep(balance: &PendingSweepBalance) -> Sweep {
+    use PendingSweepBalance as S;
+    let id = |id: &Option<ldk_node::lightning::ln::types::ChannelId>| id.map(|id| id.to_string());
+    match balance {
+        S::PendingBroadcast { channel_id, amount_satoshis } => Sweep {
+            channel_id: id(channel_id),
+            amount_sat: *amount_satoshis,
+            txid: None,
+            sent_height: None,
+            confirmed_height: None,
+        },
+        S::BroadcastAwaitingConfirmation {
+            channel_id,
+            latest_broadcast_height,
+            latest_spending_txid,
+            amount_satoshis,
+        } => Sweep {
+            channel_id: id(channel_id),
+            amount_sat: *amount_satoshis,
+            txid: Some(latest_spending_txid.to_string()),
+            sent_height: Some(*latest_broadcast_height),
+            confirmed_height: None,
+        },
+        S::AwaitingThresholdConfirmations {
+            channel_id,
+            latest_spending_txid,
+            confirmation_height,
+            amount_satoshis,
+            ..
+        } => Sweep {
+            channel_id: id(channel_id),
+            amount_sat: *amount_satoshis,
+            txid: Some(latest_spending_txid.to_string()),
+            sent_height: None,
+            confirmed_height: Some(*confirmation_height),
+        },
+    }
+}
+
+fn transaction(payment: &PaymentDetails) -> Option<ChainTx> {
+    let PaymentKind::Onchain { txid, status } = &payment.kind else { return None };
+    let outgoing = payment.direction == PaymentDirection::Outbound;
+    let (confirmed_height, at_secs) = match status {
+        ConfirmationStatus::Confirmed { height, timestamp, .. } => (Some(*height), *timestamp),
+        ConfirmationStatus::Unconfirmed => (None, payment.latest_update_timestamp),
+    };
+    let sat = |msat: u64| msat / 1_000;
+    Some(ChainTx {
+        txid: txid.to_string(),
+        outgoing,
+        amount_sat: sat(payment.amount_msat.unwrap_or(0)),
+        fee_sat: payment.fee_paid_msat.map(sat).filter(|_| outgoing),
+        confirmed_height,
+        settled: payment.status == PaymentStatus::Succeeded,
+        at_secs,
+    })
+}
+
+fn send(node: &Node, address: &Address, much: Much, rate: FeeRate) -> Result<String, SendFault> {
+    let (wallet, rate) = (node.onchain_payment(), Some(LibraryRate::from_sat_per_kwu(rate.sat_per_kwu())));
+    let sent = match much {
+        Much::Exactly(amount_sat) => wallet.send_to_address(address, amount_sat, rate),
+        Much::AllButReserve => wallet.send_all_to_address(address, true, rate),
+        Much::All => wallet.send_all_to_address(address, false, rate),
+    };
+    match sent {
+        Ok(txid) => Ok(txid.to_string()),
+        Err(error @ NodeError::NotRunning) => Err(SendFault::Away(error.to_string())),
+        // Every failure is before the broadcast, that of the wallet's own note too.
+        Err(error) => Err(SendFault::Refused(plain(error))),
+    }
+}
+
+fn splice(node: &Node, network: Network, channel_id: &str, asked: &Splice) -> Result<(), SendFault> {
+    let refused = |fault: NodeFault| SendFault::Refused(fault.0);
+    let channel = find_channel(node, channel_id).map_err(refused)?;
+    let (id, peer) = (&channel.user_channel_id, channel.counterparty_node_id);
+    let spliced = match asked {
+        Splice::In { amount_sat } => node.splice_in(id, peer, *amount_sat),
+        Splice::Out { amount_sat, address } => {
+            let address = read_address(address, network).map_err(refused)?;
+            node.splice_out(id, peer, &address, *amount_sat)
+        }
+    };
+    spliced.map_err(|error| SendFault::Refused(plain(error)))
+}
+
+fn set_fees(node: &Node, channel_id: &str, fees: ForwardingFees) -> Result<(), NodeFault> {
+    let channel: ChannelDetails = find_channel(node, channel_id)?;
+    let config = ChannelConfig {
+        forwarding_fee_base_msat: fees.base_msat,
+        forwarding_fee_proportional_millionths: fees.ppm,
+        ..channel.config
+    };
+    node.update_channel_config(&channel.user_channel_id, channel.counterparty_node_id, config).map_err(said)
+}
+
+/// The library's error in words that say what to do.
+fn plain(error: NodeError) -> String {
+    match error {
+        NodeError::InsufficientFunds => {
+            "there are not enough confirmed coins for the amount, its fee and what is kept back for channels"
+                .to_owned()
+        }
+        NodeError::OnchainTxCreationFailed => {
+            "no transaction could be made of the wallet's coins: too few, or the amount is too small"
+                .to_owned()
+        }
+        NodeError::ChannelSplicingFailed => {
+            "the channel cannot be spliced now: the peer must be connected and able to, another splice must \
+             not be under way, and the coins must be confirmed"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,303 @@
+//! Coins on the chain and channels as the operator moves them: what there is, and what may be asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BoxFuture, NodeFault, SendFault};
+
+/// What a transaction pays for its place in a block, in satoshi for 1,000 virtual bytes; 1,000 is "1 sat/vB".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FeeRate(u64);
+
+impl FeeRate {
+    /// The least that nodes of the network relay: 1 sat/vB.
+    pub const FLOOR: FeeRate = FeeRate(1_000);
+    /// More is taken for a slip of the keyboard: 2,000 sat/vB.
+    pub const CEILING: FeeRate = FeeRate(2_000_000);
+
+    /// So many satoshi for 1,000 virtual bytes; `None` outside of [`FeeRate::FLOOR`] to [`FeeRate::CEILING`].
+    pub fn of_sat_per_kvb(rate: u64) -> Option<FeeRate> {
+        (FeeRate::FLOOR.0..=FeeRate::CEILING.0).contains(&rate).then_some(FeeRate(rate))
+    }
+
+    /// The nearest one that is allowed.
+    pub fn nearest(sat_per_kvb: u64) -> FeeRate {
+        FeeRate(sat_per_kvb.clamp(FeeRate::FLOOR.0, FeeRate::CEILING.0))
+    }
+
+    /// Satoshi for 1,000 virtual bytes.
+    pub const fn sat_per_kvb(self) -> u64 {
+        self.0
+    }
+
+    /// Satoshi for 1,000 units of weight, rounded up.
+    pub const fn sat_per_kwu(self) -> u64 {
+        self.0.div_ceil(4)
+    }
+
+    /// What `vbytes` virtual bytes cost, satoshi, rounded up.
+    pub const fn fee_sat(self, vbytes: u64) -> u64 {
+        self.0.saturating_mul(vbytes).div_ceil(1_000)
+    }
+}
+
+impl std::fmt::Display for FeeRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0 / 1_000, self.0 % 1_000) {
+            (whole, 0) => write!(f, "{whole} sat/vB"),
+            (whole, rest) => write!(f, "{whole}.{} sat/vB", format!("{rest:03}").trim_end_matches('0')),
+        }
+    }
+}
+
+/// What the chain source believes a transaction must pay now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FeeRates {
+    /// For one of the next two blocks.
+    pub fast_sat_per_kvb: FeeRate,
+    /// Within an hour or so.
+    pub normal_sat_per_kvb: FeeRate,
+    /// Within a day.
+    pub slow_sat_per_kvb: FeeRate,
+    /// The chain source has an estimate; without one these are guesses of ours.
+    pub estimated: bool,
+}
+
+/// The coins of the node at one moment, satoshi.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CoinsView {
+    /// Height of the best block that the node knows.
+    pub height: u32,
+    /// Everything in the on-chain wallet, unconfirmed coins too.
+    pub total_sat: u64,
+    /// What may be sent.
+    pub spendable_sat: u64,
+    /// Kept back for closing anchor channels.
+    pub reserved_sat: u64,
+    /// What is ours in channels that are open or closing, less the fees of closing.
+    pub lightning_sat: u64,
+    /// What is ours in each channel's contract, as the chain would give it out.
+    pub claims: Vec<Claim>,
+    /// Coins of closed channels on their way to the wallet.
+    pub sweeps: Vec<Sweep>,
+}
+
+/// One part of a channel's contract that is ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// The channel's id, hexadecimal.
+    pub channel_id: String,
+    /// The other node's key, hexadecimal.
+    pub peer: String,
+    /// How much, satoshi.
+    pub amount_sat: u64,
+    /// What it waits for.
+    pub waits: Waits,
+    /// The height at which that is over, where it is known.
+    pub until_height: Option<u32>,
+}
+
+/// What a [`Claim`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waits {
+    /// The channel is open, or its closing transaction is in no block yet.
+    Closing,
+    /// The closing transaction's confirmations, or the delay of a forced one.
+    Confirmations,
+    /// A payment that was under way: our proof is on its way to the chain.
+    Proof,
+    /// A payment that was under way: it is ours when the other side gives no proof in time.
+    Timeout,
+    /// A payment that was under way: it is ours only if the proof still comes.
+    OthersProof,
+    /// The other side closed with an old state: everything is ours once the claim is confirmed.
+    Penalty,
+}
+
+/// Coins of a closed channel on their way to the wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sweep {
+    /// The channel's id, hexadecimal, where it is known.
+    pub channel_id: Option<String>,
+    /// How much, satoshi, before the transaction's fee.
+    pub amount_sat: u64,
+    /// The transaction that brings them, once it was sent.
+    pub txid: Option<String>,
+    /// The height at which it was sent for the last time.
+    pub sent_height: Option<u32>,
+    /// The height of its block.
+    pub confirmed_height: Option<u32>,
+}
+
+/// One transaction of the on-chain wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainTx {
+    /// Its id, hexadecimal.
+    pub txid: String,
+    /// It takes coins out of the wallet.
+    pub outgoing: bool,
+    /// How much came, or went without the fee, satoshi.
+    pub amount_sat: u64,
+    /// The fee, satoshi, where it was ours to pay.
+    pub fee_sat: Option<u64>,
+    /// The height of its block.
+    pub confirmed_height: Option<u32>,
+    /// Deep enough below the tip that it will stay.
+    pub settled: bool,
+    /// Unix seconds of the block, or of the last change that was seen.
+    pub at_secs: u64,
+}
+
+/// What is sent from the on-chain wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Much {
+    /// So many satoshi; what is kept back for channels stays.
+    Exactly(u64),
+    /// All that may be sent; what is kept back for channels stays.
+    AllButReserve,
+    /// All, also what is kept back for channels: a forced close may then lack coins for its fee.
+    All,
+}
+
+/// How a channel's size is changed while it stays open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Splice {
+    /// Coins of the on-chain wallet go into the channel.
+    In {
+        /// How much, satoshi.
+        amount_sat: u64,
+    },
+    /// Coins of the channel go to an address.
+    Out {
+        /// How much, satoshi.
+        amount_sat: u64,
+        /// Where to.
+        address: String,
+    },
+}
+
+/// Sees and moves coins.
+pub trait Coins: Send + Sync {
+    /// What there is.
+    fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>>;
+
+    /// The on-chain wallet's transactions, in no order. One that was just sent may be missing until the
+    /// next block.
+    fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>>;
+
+    /// What a transaction must pay now; asks the chain source.
+    fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>>;
+
+    /// Whether the node could pay to that address.
+    fn check_address(&self, address: &str) -> Result<(), NodeFault>;
+
+    /// Sends coins, and gives the transaction's id, hexadecimal. It has no memory: called twice, it sends
+    /// twice.
+    fn send_coins(
+        &self,
+        address: &str,
+        much: Much,
+        rate: FeeRate,
+    ) -> BoxFuture<'_, Result<String, SendFault>>;
+
+    /// Starts changing a channel's size; the result comes as events.
+    fn splice(&self, channel_id: &str, splice: Splice) -> BoxFuture<'_, Result<(), SendFault>>;
+}
+
+/// What forwarding a payment through a channel of ours costs others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardingFees {
+    /// For each payment, millisatoshi.
+    pub base_msat: u32,
+    /// Of what is forwarded, millionths.
+    pub ppm: u32,
+}
+
+/// One node that we know how to reach or are connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerView {
+    /// Its public key, hexadecimal.
+    pub peer: String,
+    /// Where it is, `host:port`.
+    pub address: String,
+    /// Connected now.
+    pub connected: bool,
+    /// Called again whenever the connection is lost.
+    pub kept: bool,
+}
+
+/// Other nodes, and the terms of our channels with them.
+pub trait Peers: Send + Sync {
+    /// The peers.
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<PeerView>, NodeFault>>;
+
+    /// Ends the connection and forgets the address.
+    fn forget(&self, peer: &str) -> BoxFuture<'_, Result<(), NodeFault>>;
+
+    /// Sets what forwarding through a channel costs.
+    fn set_fees(&self, channel_id: &str, fees: ForwardingFees) -> BoxFuture<'_, Result<(), NodeFault>>;
+}
+
+/// Why a channel is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// Agreed; we asked.
+    AgreedByUs,
+    /// Agreed; the other side asked.
+    AgreedByPeer,
+    /// Agreed.
+    Agreed,
+    /// By force, ours.
+    ForcedByUs,
+    /// By force, the other side's.
+    ForcedByPeer,
+    /// A closing transaction was seen on the chain: the other side's, or an older one of ours.
+    SeenOnChain,
+    /// Our channel state was older than the channel's own record, as after a kill: closed to be safe.
+    Restart,
+    /// It never came to be: no coins were committed, or they never confirmed.
+    NeverOpened,
+    /// A payment under way ran out of time, so that only the chain could settle it.
+    PaymentTimedOut,
+    /// The other side broke the protocol, or would not pay enough for a closing transaction.
+    Fault,
+    /// The library gave no reason.
+    Unknown,
+}
+
+impl CloseCause {
+    /// Stable word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            CloseCause::AgreedByUs => "agreed_by_us",
+            CloseCause::AgreedByPeer => "agreed_by_peer",
+            CloseCause::Agreed => "agreed",
+            CloseCause::ForcedByUs => "forced_by_us",
+            CloseCause::ForcedByPeer => "forced_by_peer",
+            CloseCause::SeenOnChain => "seen_on_chain",
+            CloseCause::Restart => "restart",
+            CloseCause::NeverOpened => "never_opened",
+            CloseCause::PaymentTimedOut => "payment_timed_out",
+            CloseCause::Fault => "fault",
+            CloseCause::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_told_as_people_tell_it_and_rounds_up() {
+        for (rate, text) in [(1_000, "1 sat/vB"), (1_250, "1.25 sat/vB"), (20_005, "20.005 sat/vB")] {
+            assert_eq!(FeeRate::of_sat_per_kvb(rate).unwrap().to_string(), text);
+        }
+        assert_eq!(FeeRate::of_sat_per_kvb(999), None);
+        assert_eq!(FeeRate::of_sat_per_kvb(2_000_001), None);
+        assert_eq!(FeeRate::nearest(0), FeeRate::FLOOR);
+        let rate = FeeRate::of_sat_per_kvb(1_001).unwrap();
+        assert_eq!((rate.sat_per_kwu(), rate.fee_sat(141)), (251, 142));
+    }
+}

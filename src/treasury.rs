@@ -1,0 +1,250 @@
+//! Calls that move coins: each is one recorded operation, whatever dies in between (MONEY rule 14).
+//!
+//! Invariants: the intent is on disk before the node is asked; a key names one operation for good; one deed
+//! is asked of the node at a time; what a crash left without an outcome is looked up and never repeated: it
+//! is `unclear` until the node tells, or the operator settles it.
+//!
+//! A new kind is a variant of [`Deed`], its call in `act` and its look-up in `fate`.
+
+mod act;
+mod deed;
+mod fate;
+mod mark;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::moment::Moment;
+use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
+use crate::store::{BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, StoreError};
+
+pub use deed::{Deed, FeeChoice};
+use mark::Mark;
+
+/// How often open operations are looked up.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What the treasury works with.
+#[derive(Clone)]
+pub struct TreasuryParts {
+    /// Where operations are recorded.
+    pub ledger: Ledger,
+    /// Tells the node's state.
+    pub node: Arc<dyn NodeWatch>,
+    /// Opens and closes channels.
+    pub control: Arc<dyn NodeControl>,
+    /// Sends coins and splices.
+    pub coins: Arc<dyn Coins>,
+    /// Where its tasks are counted.
+    pub tasks: TaskTracker,
+}
+
+/// Moves coins. Clones share everything.
+#[derive(Clone)]
+pub struct Treasury(Arc<Inner>);
+
+struct Inner {
+    parts: TreasuryParts,
+    /// One deed at a time: what the node looked like before it says what came of it.
+    turn: Semaphore,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Error)]
+pub enum TreasuryError {
+    /// The key is empty, too long, or not plain text.
+    #[error("a key is 1 to {LONGEST_OPERATION_KEY} visible ASCII characters")]
+    BadKey,
+    /// The key names an operation that asked for something else.
+    #[error("the key names operation {}, which asked for something else", .0.id)]
+    KeyTaken(Box<OperationRow>),
+    /// What is asked for makes no sense.
+    #[error("{text}")]
+    Senseless {
+        /// Stable word.
+        code: &'static str,
+        /// Why.
+        text: String,
+    },
+    /// The node could not be asked what it has.
+    #[error("the node cannot be asked now: {0}")]
+    Node(#[from] NodeFault),
+    /// There is no such operation.
+    #[error("there is no operation {0}")]
+    Unknown(i64),
+    /// Only one without an outcome can be settled.
+    #[error("operation {} is {}: only one that is unclear can be settled", .0.id, .0.state.word())]
+    NotUnclear(Box<OperationRow>),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The appliance is stopping.
+    #[error("the appliance is stopping")]
+    Stopping,
+}
+
+/// How an operation stands, as far as one look tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    state: OperationState,
+    /// Added to what is known of it already.
+    facts: Value,
+}
+
+impl Finding {
+    fn new(state: OperationState, facts: Value) -> Finding {
+        Finding { state, facts }
+    }
+
+    fn failed(why: impl Into<String>) -> Finding {
+        Finding::new(OperationState::Failed, json!({ "reason": why.into() }))
+    }
+}
+
+impl Treasury {
+    /// Nothing is looked up before [`Treasury::watch`].
+    pub fn new(parts: TreasuryParts) -> Treasury {
+        Treasury(Arc::new(Inner { parts, turn: Semaphore::new(1) }))
+    }
+
+    /// Does `deed` once, however often it is asked under `key`, and gives how the operation stands. It is
+    /// carried through even when the caller goes away.
+    ///
+    /// # Errors
+    /// When nothing was recorded and nothing done; an operation that failed is no error.
+    pub async fn run(&self, key: &str, deed: Deed) -> Result<OperationRow, TreasuryError> {
+        let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+        if key.is_empty() || key.len() > LONGEST_OPERATION_KEY || !visible {
+            return Err(TreasuryError::BadKey);
+        }
+        let (this, key) = (self.clone(), key.to_owned());
+        let work = self.0.parts.tasks.spawn(async move { this.carry_out(&key, &deed).await });
+        work.await.map_err(|_| TreasuryError::Stopping)?
+    }
+
+    async fn carry_out(&self, key: &str, deed: &Deed) -> Result<OperationRow, TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+        if let Some(known) = ledger.operation_of_key(key).await? {
+            return same(known, deed);
+        }
+        self.check(deed)?;
+        let rate = self.rate(deed).await?;
+        let mark = self.mark(deed).await?;
+        let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value()).await?;
+        let id = match begun {
+            BegunOperation::New(id) => id,
+            BegunOperation::Known(row) | BegunOperation::Another(row) => return same(row, deed),
+        };
+        Moment::Intended.reached();
+        let found = self.act(deed, rate).await;
+        Moment::Asked.reached();
+        self.note(id, &mark.value(), found).await
+    }
+
+    async fn note(&self, id: i64, known: &Value, found: Finding) -> Result<OperationRow, TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        Ok(ledger.note_operation(id, found.state, with(known, &found.facts)).await?)
+    }
+
+    /// Looks up what became of every operation without an end.
+    ///
+    /// # Errors
+    /// When the ledger fails, or the node cannot be asked.
+    pub async fn reconcile(&self) -> Result<(), TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        if ledger.open_operations().await?.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+        // Asked again inside the turn: none of these is being done now.
+        for row in ledger.open_operations().await? {
+            if let Some(found) = self.fate(&row).await? {
+                self.note(row.id, &row.outcome, found).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows open operations to their end until `stop`. Begin when the node runs.
+    pub async fn watch(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                if let Err(error) = self.reconcile().await {
+                    tracing::debug!(%error, "open operations could not be looked up yet");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = stop.run_until_cancelled(work).await;
+    }
+
+    /// The operator says what became of an operation that is unclear.
+    ///
+    /// # Errors
+    /// When there is no such operation, or it is not unclear.
+    pub async fn settle(&self, id: i64, done: Verdict) -> Result<OperationRow, TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+        let row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
+        if row.state != OperationState::Unclear {
+            return Err(TreasuryError::NotUnclear(Box::new(row)));
+        }
+        let state = match done {
+            Verdict::Done => OperationState::Done,
+            Verdict::Failed => OperationState::Failed,
+        };
+        self.note(id, &row.outcome, Finding::new(state, json!({ "settled_by": "operator" }))).await
+    }
+
+    /// The operations, newest first.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn operations(&self, before: i64, limit: u32) -> Result<Vec<OperationRow>, TreasuryError> {
+        Ok(self.0.parts.ledger.operations(before, limit).await?)
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// When the ledger fails, or there is none.
+    pub async fn operation(&self, id: i64) -> Result<OperationRow, TreasuryError> {
+        self.0.parts.ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))
+    }
+}
+
+/// What the operator found out about an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was done.
+    Done,
+    /// It was not done.
+    Failed,
+}
+
+fn same(known: OperationRow, deed: &Deed) -> Result<OperationRow, TreasuryError> {
+    if known.kind == deed.kind() && known.ask == deed.ask() {
+        Ok(known)
+    } else {
+        Err(TreasuryError::KeyTaken(Box::new(known)))
+    }
+}
+
+/// What is known, with what was found.
+fn with(known: &Value, facts: &Value) -> Value {
+    let mut all = known.as_object().cloned().unwrap_or_default();
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        all.insert(name.clone(), value.clone());
+    }
+    all.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Asking the node: each deed is one call.
+
+use serde_json::json;
+
+use super::{Deed, FeeChoice, Finding, Treasury, TreasuryError};
+use crate::ports::{CloseHow, FeeRate, Much, OpenAsk, SendFault, Splice};
+use crate::store::OperationState;
+use crate::types::Msat;
+
+/// Less is not relayed: the library's own limit.
+const DUST_SAT: u64 = 546;
+
+impl Treasury {
+    /// Refuses what makes no sense, before anything is recorded.
+    pub(super) fn check(&self, deed: &Deed) -> Result<(), TreasuryError> {
+        let bad_amount = |text: String| Err(TreasuryError::Senseless { code: "bad_amount", text });
+        match deed {
+            Deed::Send { address, amount_sat, .. } | Deed::SpliceOut { address, amount_sat, .. } => {
+                self.check_address(address)?;
+                if *amount_sat < DUST_SAT {
+                    return bad_amount(format!(
+                        "amount_sat must be at least {DUST_SAT}: less is not relayed"
+                    ));
+                }
+            }
+            Deed::SendAll { address, .. } => self.check_address(address)?,
+            Deed::OpenChannel { amount_sat, push_msat, .. } => {
+                let Ok(value) = Msat::from_sat(*amount_sat) else {
+                    return bad_amount("amount_sat is more than there is".to_owned());
+                };
+                if *push_msat >= value {
+                    return bad_amount("push_msat must be less than the channel's value".to_owned());
+                }
+            }
+            Deed::SpliceIn { amount_sat, .. } if *amount_sat == 0 => {
+                return bad_amount("amount_sat must be more than 0".to_owned());
+            }
+            Deed::SpliceIn { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn check_address(&self, address: &str) -> Result<(), TreasuryError> {
+        self.0
+            .parts
+            .coins
+            .check_address(address)
+            .map_err(|fault| TreasuryError::Senseless { code: "bad_address", text: fault.0 })
+    }
+
+    /// The fee rate that `deed` pays, where it has a choice.
+    pub(super) async fn rate(&self, deed: &Deed) -> Result<Option<FeeRate>, TreasuryError> {
+        let (Deed::Send { fee, .. } | Deed::SendAll { fee, .. }) = deed else { return Ok(None) };
+        if let FeeChoice::SatPerKvb(rate) = fee {
+            return match FeeRate::of_sat_per_kvb(rate.sat_per_kvb()) {
+                Some(rate) => Ok(Some(rate)),
+                None => Err(TreasuryError::Senseless {
+                    code: "bad_fee",
+                    text: format!("the fee rate must be {} to {}", FeeRate::FLOOR, FeeRate::CEILING),
+                }),
+            };
+        }
+        Ok(Some(fee.of(&self.0.parts.coins.fee_rates().await?)))
+    }
+
+    /// Asks the node, once.
+    pub(super) async fn act(&self, deed: &Deed, rate: Option<FeeRate>) -> Finding {
+        let (control, coins) = (&self.0.parts.control, &self.0.parts.coins);
+        let rate = rate.unwrap_or(FeeRate::FLOOR);
+        let sent = |facts| Finding::new(OperationState::Sent, facts);
+        let asked = match deed {
+            Deed::Send { address, amount_sat, .. } => coins
+                .send_coins(address, Much::Exactly(*amount_sat), rate)
+                .await
+                .map(|txid| json!({ "txid": txid, "fee_rate_sat_per_kvb": rate })),
+            Deed::SendAll { address, reserve_too, .. } => {
+                let much = if *reserve_too { Much::All } else { Much::AllButReserve };
+                let txid = coins.send_coins(address, much, rate).await;
+                txid.map(|txid| json!({ "txid": txid, "fee_rate_sat_per_kvb": rate }))
+            }
+            Deed::OpenChannel { peer, address, amount_sat, push_msat, announce } => control
+                .open_channel(OpenAsk {
+                    peer: peer.clone(),
+                    address: address.clone(),
+                    amount_sat: *amount_sat,
+                    push: *push_msat,
+                    announce: *announce,
+                })
+                .await
+                .map(|local_id| json!({ "local_id": local_id })),
+            Deed::CloseChannel { channel_id } => {
+                control.close_channel(channel_id, CloseHow::Cooperative).await.map(|()| json!({}))
+            }
+            Deed::ForceCloseChannel { channel_id } => {
+                control.close_channel(channel_id, CloseHow::Force).await.map(|()| json!({}))
+            }
+            Deed::SpliceIn { channel_id, amount_sat } => {
+                coins.splice(channel_id, Splice::In { amount_sat: *amount_sat }).await.map(|()| json!({}))
+            }
+            Deed::SpliceOut { channel_id, address, amount_sat } => {
+                let splice = Splice::Out { amount_sat: *amount_sat, address: address.clone() };
+                coins.splice(channel_id, splice).await.map(|()| json!({}))
+            }
+        };
+        match asked {
+            Ok(facts) => sent(facts),
+            Err(SendFault::Away(why) | SendFault::Refused(why)) => Finding::failed(why),
+            Err(SendFault::Uncertain(why)) => Finding::new(OperationState::Unclear, json!({ "reason": why })),
+        }
+    }
+}

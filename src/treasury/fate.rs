@@ -1,0 +1,161 @@
+//! What became of an operation: found in what the node knows now, never by asking for it again.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Deed, Finding, Mark, Treasury, TreasuryError};
+use crate::ports::{ChainTx, ChannelView, NodeFault, NodeView};
+use crate::store::{OperationRow, OperationState};
+
+impl Treasury {
+    /// What can be said of `row` now; `None` when that is nothing new.
+    pub(super) async fn fate(&self, row: &OperationRow) -> Result<Option<Finding>, TreasuryError> {
+        let Some(deed) = Deed::of_record(&row.kind, &row.ask) else { return Ok(None) };
+        let view = self.0.parts.node.view().await;
+        if !view.running {
+            return Err(NodeFault("it is not running".to_owned()).into());
+        }
+        let mark = Mark::of(&row.outcome);
+        let found = match &deed {
+            Deed::Send { amount_sat, .. } => self.sent(row, &mark, &view, Some(*amount_sat)).await?,
+            Deed::SendAll { .. } => self.sent(row, &mark, &view, None).await?,
+            Deed::OpenChannel { peer, amount_sat, .. } => {
+                self.opened(row, &mark, &view, (peer, *amount_sat)).await?
+            }
+            Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => closed(&mark, &view),
+            Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => spliced(&mark, &view),
+        };
+        Ok(found.or_else(|| {
+            // Begun in a run that is over, and nothing to be seen: nobody knows.
+            let hidden = row.state == OperationState::Intended;
+            let why = "the appliance ended before the node's answer was noted";
+            hidden.then(|| Finding::new(OperationState::Unclear, json!({ "reason": why })))
+        }))
+    }
+
+    /// A transaction of the wallet: its id is known, or exactly one fits that no other operation sent.
+    async fn sent(
+        &self,
+        row: &OperationRow,
+        mark: &Mark,
+        view: &NodeView,
+        amount_sat: Option<u64>,
+    ) -> Result<Option<Finding>, TreasuryError> {
+        let transactions = self.0.parts.coins.transactions().await?;
+        let known = row.outcome["txid"].as_str();
+        let mine = match known {
+            Some(txid) => transactions.iter().find(|tx| tx.txid == txid),
+            None => {
+                let taken = self.taken(row.id, view).await?;
+                let fits = |tx: &&ChainTx| {
+                    tx.outgoing
+                        && amount_sat.is_none_or(|amount| amount == tx.amount_sat)
+                        && tx.confirmed_height.is_none_or(|height| height > mark.height)
+                        && !mark.pending.contains(&tx.txid)
+                        && !taken.contains(&tx.txid)
+                };
+                let mut fitting = transactions.iter().filter(fits);
+                match (fitting.next(), fitting.next()) {
+                    (Some(one), None) => Some(one),
+                    _ => None,
+                }
+            }
+        };
+        Ok(mine.map(|tx| {
+            let state = if tx.settled { OperationState::Done } else { OperationState::Sent };
+            Finding::new(
+                state,
+                json!({
+                    "txid": tx.txid,
+                    "sent_sat": tx.amount_sat,
+                    "fee_sat": tx.fee_sat,
+                    "confirmed_height": tx.confirmed_height,
+                }),
+            )
+        }))
+    }
+
+    /// Transactions that are something else's: another operation's, or a channel's.
+    async fn taken(&self, own: i64, view: &NodeView) -> Result<BTreeSet<String>, TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        let rows = ledger.operations(i64::MAX, RECENT).await?;
+        let others = rows.iter().filter(|row| row.id != own);
+        let mut taken: BTreeSet<String> =
+            others.filter_map(|row| row.outcome["txid"].as_str().map(str::to_owned)).collect();
+        let fundings = view.channels.iter().filter_map(|channel| channel.funding.as_deref());
+        taken.extend(fundings.filter_map(|funding| funding.split(':').next().map(str::to_owned)));
+        Ok(taken)
+    }
+
+    /// A channel: its own id is known, or exactly one fits that was not there before.
+    async fn opened(
+        &self,
+        row: &OperationRow,
+        mark: &Mark,
+        view: &NodeView,
+        (peer, amount_sat): (&str, u64),
+    ) -> Result<Option<Finding>, TreasuryError> {
+        let known = row.outcome["local_id"].as_str();
+        let fits = |channel: &&ChannelView| match known {
+            Some(local_id) => channel.local_id == local_id,
+            None => {
+                channel.outbound
+                    && channel.peer == peer
+                    && channel.capacity_sat == amount_sat
+                    && !mark.channels.contains(&channel.local_id)
+            }
+        };
+        if let Some(channel) = view.channels.iter().find(fits) {
+            let state = if channel.ready { OperationState::Done } else { OperationState::Sent };
+            return Ok(Some(Finding::new(state, channel_facts(channel))));
+        }
+        // A contract with the peer that no open channel explains: coins may be on their way back from it.
+        let coins = self.0.parts.coins.coins().await?;
+        let explained: BTreeSet<&str> =
+            view.channels.iter().map(|channel| channel.channel_id.as_str()).collect();
+        let contract = coins
+            .claims
+            .iter()
+            .any(|claim| claim.peer == peer && !explained.contains(claim.channel_id.as_str()));
+        // The library keeps a contract on disk before it sends the funding transaction: without one, no coins
+        // were committed.
+        Ok((!contract).then(|| {
+            let why = "the channel did not come to be; no coins were committed";
+            Finding::failed(row.outcome["reason"].as_str().unwrap_or(why))
+        }))
+    }
+}
+
+/// Transactions of the newest so many operations are never taken for another's.
+const RECENT: u32 = 1_000;
+
+fn channel_facts(channel: &ChannelView) -> Value {
+    json!({
+        "local_id": channel.local_id,
+        "channel_id": channel.channel_id,
+        "funding": channel.funding,
+        "capacity_sat": channel.capacity_sat,
+    })
+}
+
+/// A channel that is no longer there.
+fn closed(mark: &Mark, view: &NodeView) -> Option<Finding> {
+    let gone = !view.channels.iter().any(|channel| Some(&channel.local_id) == mark.local_id.as_ref());
+    gone.then(|| Finding::new(OperationState::Done, json!({})))
+}
+
+/// A channel with another funding output than before.
+fn spliced(mark: &Mark, view: &NodeView) -> Option<Finding> {
+    let same = |channel: &&ChannelView| Some(&channel.local_id) == mark.local_id.as_ref();
+    match view.channels.iter().find(same) {
+        Some(channel) if channel.funding != mark.funding => {
+            Some(Finding::new(OperationState::Done, channel_facts(channel)))
+        }
+        Some(_) => None,
+        None => Some(Finding::new(
+            OperationState::Unclear,
+            json!({ "reason": "the channel was closed before its new size was seen" }),
+        )),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the node looked like before an operation: what a crash hid is found again by what differs from it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Deed, Treasury, TreasuryError};
+use crate::ports::{ChannelView, NodeFault};
+
+/// The node before an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// The height that it knew.
+    pub(super) height: u32,
+    /// Outgoing transactions that were in no block yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pending: Vec<String>,
+    /// Our own ids of the channels that there were, for an opening.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) channels: Vec<String>,
+    /// Our own id of the channel that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) local_id: Option<String>,
+    /// The funding output of that channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) funding: Option<String>,
+}
+
+impl Mark {
+    /// As it stands in an operation's outcome.
+    pub(super) fn value(&self) -> Value {
+        json!({ "before": self })
+    }
+
+    /// Read from an operation's outcome.
+    pub(super) fn of(outcome: &Value) -> Mark {
+        serde_json::from_value(outcome["before"].clone()).unwrap_or_default()
+    }
+}
+
+impl Treasury {
+    /// Looks at the node before `deed`.
+    pub(super) async fn mark(&self, deed: &Deed) -> Result<Mark, TreasuryError> {
+        let parts = &self.0.parts;
+        let view = parts.node.view().await;
+        if !view.running {
+            return Err(NodeFault("it is not running".to_owned()).into());
+        }
+        let mut mark = Mark { height: view.block_height, ..Mark::default() };
+        match deed {
+            Deed::Send { .. } | Deed::SendAll { .. } => {
+                let transactions = parts.coins.transactions().await?;
+                let pending =
+                    transactions.into_iter().filter(|tx| tx.outgoing && tx.confirmed_height.is_none());
+                mark.pending = pending.map(|tx| tx.txid).collect();
+            }
+            Deed::OpenChannel { .. } => {
+                mark.channels = view.channels.into_iter().map(|channel| channel.local_id).collect();
+            }
+            Deed::CloseChannel { channel_id }
+            | Deed::ForceCloseChannel { channel_id }
+            | Deed::SpliceIn { channel_id, .. }
+            | Deed::SpliceOut { channel_id, .. } => {
+                let channel = find(view.channels, channel_id)?;
+                (mark.local_id, mark.funding) = (Some(channel.local_id), channel.funding);
+            }
+        }
+        Ok(mark)
+    }
+}
+
+fn find(channels: Vec<ChannelView>, channel_id: &str) -> Result<ChannelView, TreasuryError> {
+    let mut fitting = channels.into_iter().filter(|channel| channel.channel_id == channel_id);
+    let unknown = || TreasuryError::Senseless {
+        code: "unknown_channel",
+        text: format!("there is no open channel `{channel_id}`"),
+    };
+    fitting.next().ok_or_else(unknown)
+}

@@ -1,0 +1,291 @@
+//! The treasury against a node that is made up: what is asked once, and what a crash hides.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use super::{Deed, FeeChoice, Treasury, TreasuryError, TreasuryParts, Verdict};
+use crate::clock::FixedClock;
+use crate::ports::{
+    BoxFuture, ChainTx, ChannelView, Claim, CloseHow, Coins, CoinsView, FeeRate, FeeRates, Much, NodeControl,
+    NodeFault, NodeView, NodeWatch, OpenAsk, SendFault, Splice, Waits,
+};
+use crate::store::{Ledger, OperationState};
+use crate::types::{Msat, Timestamp};
+
+/// A node that says what a test put there, and counts what it was asked.
+#[derive(Default)]
+struct MadeUp {
+    channels: Mutex<Vec<ChannelView>>,
+    claims: Mutex<Vec<Claim>>,
+    transactions: Mutex<Vec<ChainTx>>,
+    asked: Mutex<u32>,
+    fault: Mutex<Option<SendFault>>,
+}
+
+impl MadeUp {
+    fn ask(&self) -> Result<(), SendFault> {
+        *self.asked.lock().unwrap() += 1;
+        self.fault.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl NodeWatch for MadeUp {
+    fn view(&self) -> BoxFuture<'_, NodeView> {
+        let channels = self.channels.lock().unwrap().clone();
+        Box::pin(
+            async move { NodeView { running: true, block_height: 100, channels, ..NodeView::default() } },
+        )
+    }
+}
+
+impl NodeControl for MadeUp {
+    fn new_address(&self) -> BoxFuture<'_, Result<String, NodeFault>> {
+        Box::pin(async { Ok("bcrt1q".to_owned()) })
+    }
+
+    fn connect(&self, _peer: &str, _address: &str) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn open_channel(&self, _ask: OpenAsk) -> BoxFuture<'_, Result<String, SendFault>> {
+        let asked = self.ask();
+        Box::pin(async move { asked.map(|()| "7".to_owned()) })
+    }
+
+    fn close_channel(&self, _channel_id: &str, _how: CloseHow) -> BoxFuture<'_, Result<(), SendFault>> {
+        let asked = self.ask();
+        Box::pin(async move { asked })
+    }
+}
+
+impl Coins for MadeUp {
+    fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
+        let claims = self.claims.lock().unwrap().clone();
+        Box::pin(async move { Ok(CoinsView { claims, ..CoinsView::default() }) })
+    }
+
+    fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
+        let transactions = self.transactions.lock().unwrap().clone();
+        Box::pin(async move { Ok(transactions) })
+    }
+
+    fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
+        Box::pin(async { Err(NodeFault("the source is away".to_owned())) })
+    }
+
+    fn check_address(&self, address: &str) -> Result<(), NodeFault> {
+        if address == "nowhere" { Err(NodeFault("not an address".to_owned())) } else { Ok(()) }
+    }
+
+    fn send_coins(&self, _to: &str, _much: Much, _rate: FeeRate) -> BoxFuture<'_, Result<String, SendFault>> {
+        let asked = self.ask();
+        Box::pin(async move { asked.map(|()| "tx1".to_owned()) })
+    }
+
+    fn splice(&self, _channel_id: &str, _splice: Splice) -> BoxFuture<'_, Result<(), SendFault>> {
+        let asked = self.ask();
+        Box::pin(async move { asked })
+    }
+}
+
+struct World {
+    node: Arc<MadeUp>,
+    ledger: Ledger,
+    treasury: Treasury,
+    _dir: TempDir,
+}
+
+fn world() -> World {
+    let dir = TempDir::new().unwrap();
+    let clock = FixedClock::at(Timestamp::from_secs(1_000));
+    let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock).unwrap();
+    let node = Arc::new(MadeUp::default());
+    let treasury = Treasury::new(TreasuryParts {
+        ledger: ledger.clone(),
+        node: node.clone(),
+        control: node.clone(),
+        coins: node.clone(),
+        tasks: TaskTracker::new(),
+    });
+    World { node, ledger, treasury, _dir: dir }
+}
+
+impl World {
+    /// An operation whose process died before the node's answer was noted.
+    async fn interrupted(&self, key: &str, deed: &Deed) -> i64 {
+        let mark = self.treasury.mark(deed).await.unwrap();
+        self.ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value()).await.unwrap();
+        self.treasury.operations(i64::MAX, 1).await.unwrap()[0].id
+    }
+
+    async fn look(&self, id: i64) -> (OperationState, serde_json::Value) {
+        self.treasury.reconcile().await.unwrap();
+        let row = self.treasury.operation(id).await.unwrap();
+        (row.state, row.outcome)
+    }
+}
+
+fn send(amount_sat: u64) -> Deed {
+    let rate = FeeRate::of_sat_per_kvb(3_000).unwrap();
+    Deed::Send { address: "bcrt1q".to_owned(), amount_sat, fee: FeeChoice::SatPerKvb(rate) }
+}
+
+fn tx(txid: &str, amount_sat: u64, confirmed_height: Option<u32>) -> ChainTx {
+    ChainTx {
+        txid: txid.to_owned(),
+        outgoing: true,
+        amount_sat,
+        fee_sat: Some(200),
+        confirmed_height,
+        settled: confirmed_height.is_some_and(|height| height < 110),
+        at_secs: 0,
+    }
+}
+
+fn channel(local_id: &str, funding: &str) -> ChannelView {
+    ChannelView {
+        channel_id: format!("c{local_id}"),
+        local_id: local_id.to_owned(),
+        peer: "02aa".to_owned(),
+        funding: Some(format!("{funding}:0")),
+        capacity_sat: 50_000,
+        outbound: true,
+        ..ChannelView::default()
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_done_once_and_for_one_thing() {
+    let world = world();
+    let first = world.treasury.run("k", send(5_000)).await.unwrap();
+    assert_eq!((first.state, &first.outcome["txid"]), (OperationState::Sent, &json!("tx1")));
+    assert_eq!(world.treasury.run("k", send(5_000)).await.unwrap(), first);
+    assert_eq!(*world.node.asked.lock().unwrap(), 1, "the node was asked once");
+    let other = world.treasury.run("k", send(6_000)).await.unwrap_err();
+    assert!(matches!(other, TreasuryError::KeyTaken(row) if *row == first));
+    for key in ["", "a b", &"x".repeat(256)] {
+        assert!(matches!(world.treasury.run(key, send(5_000)).await, Err(TreasuryError::BadKey)));
+    }
+
+    let (state, _) = world.look(first.id).await;
+    assert_eq!(state, OperationState::Sent, "in no block yet");
+    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, Some(101)));
+    let (state, outcome) = world.look(first.id).await;
+    assert_eq!((state, &outcome["confirmed_height"]), (OperationState::Done, &json!(101)));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_or_cannot_be_known_leaves_no_record() {
+    let world = world();
+    let nowhere = Deed::Send { address: "nowhere".to_owned(), amount_sat: 5_000, fee: FeeChoice::Normal };
+    let dust = send(545);
+    let unpriced = Deed::SendAll { address: "bcrt1q".to_owned(), fee: FeeChoice::Fast, reserve_too: false };
+    let missing = Deed::CloseChannel { channel_id: "c9".to_owned() };
+    for deed in [nowhere, dust, unpriced, missing] {
+        assert!(world.treasury.run("k", deed).await.is_err());
+    }
+    assert!(world.treasury.operations(i64::MAX, 9).await.unwrap().is_empty());
+    assert_eq!(*world.node.asked.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_failure_and_a_doubt_is_none() {
+    let world = world();
+    for (key, fault, state) in [
+        ("a", SendFault::Away("down".to_owned()), OperationState::Failed),
+        ("b", SendFault::Refused("too few".to_owned()), OperationState::Failed),
+        ("c", SendFault::Uncertain("the disk".to_owned()), OperationState::Unclear),
+    ] {
+        *world.node.fault.lock().unwrap() = Some(fault);
+        assert_eq!(world.treasury.run(key, send(5_000)).await.unwrap().state, state, "{key}");
+    }
+    let unclear = world.treasury.run("c", send(5_000)).await.unwrap();
+    assert_eq!(*world.node.asked.lock().unwrap(), 3, "the doubtful one is not repeated");
+    let settled = world.treasury.settle(unclear.id, Verdict::Failed).await.unwrap();
+    assert_eq!((settled.state, &settled.outcome["settled_by"]), (OperationState::Failed, &json!("operator")));
+    let again = world.treasury.settle(unclear.id, Verdict::Done).await.unwrap_err();
+    assert!(matches!(again, TreasuryError::NotUnclear(_)));
+    assert!(matches!(world.treasury.settle(99, Verdict::Done).await, Err(TreasuryError::Unknown(99))));
+}
+
+#[tokio::test]
+async fn a_send_that_a_crash_hid_is_found_by_what_is_new_in_the_wallet() {
+    let world = world();
+    *world.node.transactions.lock().unwrap() = vec![tx("old", 5_000, None), tx("older", 5_000, Some(99))];
+    let id = world.interrupted("k", &send(5_000)).await;
+    let (state, _) = world.look(id).await;
+    assert_eq!(state, OperationState::Unclear, "what was there before is not it");
+    assert_eq!(world.treasury.run("k", send(5_000)).await.unwrap().state, OperationState::Unclear);
+    // Another operation's transaction of the same amount is not it either.
+    world.treasury.run("other", send(5_000)).await.unwrap();
+    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
+    assert_eq!(world.look(id).await.0, OperationState::Unclear);
+    world.node.transactions.lock().unwrap().push(tx("tx2", 5_000, Some(101)));
+    let (state, outcome) = world.look(id).await;
+    assert_eq!((state, &outcome["txid"]), (OperationState::Done, &json!("tx2")));
+    assert_eq!(*world.node.asked.lock().unwrap(), 1, "only the other one was asked for");
+}
+
+#[tokio::test]
+async fn two_that_fit_are_nobodys() {
+    let world = world();
+    let id = world.interrupted("k", &send(5_000)).await;
+    *world.node.transactions.lock().unwrap() = vec![tx("a", 5_000, None), tx("b", 5_000, None)];
+    assert_eq!(world.look(id).await.0, OperationState::Unclear);
+}
+
+#[tokio::test]
+async fn channels_are_followed_to_what_became_of_them() {
+    let world = world();
+    let open = Deed::OpenChannel {
+        peer: "02aa".to_owned(),
+        address: "host:1".to_owned(),
+        amount_sat: 50_000,
+        push_msat: Msat::ZERO,
+        announce: false,
+    };
+    let opened = world.treasury.run("open", open.clone()).await.unwrap();
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    assert_eq!(world.look(opened.id).await.0, OperationState::Sent);
+    world.node.channels.lock().unwrap()[0].ready = true;
+    let (state, outcome) = world.look(opened.id).await;
+    assert_eq!((state, &outcome["channel_id"]), (OperationState::Done, &json!("c7")));
+
+    // One that a crash hid, and whose channel is there; another, whose channel is not; a third whose
+    // contract has coins in it although no channel is open.
+    let hidden = world.interrupted("hidden", &open).await;
+    world.node.channels.lock().unwrap().push(channel("8", "f2"));
+    assert_eq!(world.look(hidden).await.0, OperationState::Sent);
+    let lost = world.interrupted("lost", &open).await;
+    assert_eq!(world.look(lost).await.0, OperationState::Failed);
+    let stuck = world.interrupted("stuck", &open).await;
+    world.node.claims.lock().unwrap().push(Claim {
+        channel_id: "c9".to_owned(),
+        peer: "02aa".to_owned(),
+        amount_sat: 50_000,
+        waits: Waits::Closing,
+        until_height: None,
+    });
+    assert_eq!(world.look(stuck).await.0, OperationState::Unclear);
+
+    let out =
+        Deed::SpliceOut { channel_id: "c7".to_owned(), address: "bcrt1q".to_owned(), amount_sat: 9_000 };
+    let spliced = world.treasury.run("splice", out).await.unwrap();
+    assert_eq!(world.look(spliced.id).await.0, OperationState::Sent);
+    world.node.channels.lock().unwrap()[0].funding = Some("f3:1".to_owned());
+    let (state, outcome) = world.look(spliced.id).await;
+    assert_eq!((state, &outcome["funding"]), (OperationState::Done, &json!("f3:1")));
+
+    let close =
+        world.treasury.run("close", Deed::CloseChannel { channel_id: "c7".to_owned() }).await.unwrap();
+    assert_eq!(world.look(close.id).await.0, OperationState::Sent);
+    world.node.channels.lock().unwrap().remove(0);
+    assert_eq!(world.look(close.id).await.0, OperationState::Done);
+}
