@@ -40,7 +40,6 @@ CREATE TABLE doubts (
     presented_at INTEGER,
     honoured_at  INTEGER,
     CHECK (presented_at IS NOT NULL OR honoured_at IS NOT NULL)
-) STRICT, WITHOUT ROWID; -- doubts
 ) STRICT, WITHOUT ROWID;
 
 -- What the operator told the appliance to keep up by itself, one row for each rule; what a file says wins.
