@@ -30,12 +30,16 @@ mod payouts;
 mod peers;
 mod price;
 mod rates;
+mod seed;
 mod send;
 mod services;
 mod status;
 mod tokens;
+mod unlock;
 mod vault;
 mod webhooks;
+
+pub use unlock::locked_router;
 
 /// The API's addresses.
 pub fn router() -> Router<Arc<Operator>> {
@@ -44,6 +48,12 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/health", get(health::read))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/api/v1/unlock", post(unlock::unlocked))
+        .route("/api/v1/seed", get(seed::status))
+        .route("/api/v1/seed/words", post(seed::words))
+        .route("/api/v1/seed/questions", post(seed::questions))
+        .route("/api/v1/seed/verify", post(seed::verify))
+        .route("/api/v1/seed/passphrase", post(seed::passphrase))
         .route("/api/v1/audit", get(books::audit))
         .route("/api/v1/revenue", get(books::revenue))
         .route("/api/v1/payments", get(payments::list))

@@ -9,6 +9,7 @@ mod exchange;
 mod ground;
 mod introduction;
 pub mod listener;
+mod locked;
 pub mod offline;
 mod outside;
 mod patience;
@@ -516,6 +517,7 @@ async fn admin_router(
         inbound: shop.inbound,
         snapshot: shop.snapshot,
         epochs: Arc::clone(&ground.epochs),
+        seed: Arc::clone(ground.secrets.custody()),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),

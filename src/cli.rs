@@ -5,11 +5,13 @@
 mod audit;
 mod backup;
 mod check;
+mod checklist;
 mod demo;
 mod doubts;
 mod epochs;
 mod fetch;
 mod ground;
+mod hardening;
 mod init;
 mod keys;
 mod logging;
@@ -21,10 +23,12 @@ mod price;
 mod rates;
 mod recover;
 mod run;
+mod seed;
 mod services;
 mod times;
 mod token;
 mod tokens;
+mod unlock;
 mod unlocking;
 mod vault;
 mod webhooks;
@@ -53,6 +57,10 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Run the appliance
     Run(Box<run::RunArgs>),
+    /// Make, bring back, prove and guard the seed
+    Seed(Box<seed::SeedArgs>),
+    /// Say the seed's passphrase to an appliance that started locked
+    Unlock(Box<unlock::UnlockArgs>),
     /// Prove the books from every row of the ledger
     Audit(Box<audit::AuditArgs>),
     /// Keep copies of the ledger, prove them, and put one back
@@ -87,6 +95,7 @@ enum Command {
 
 /// Runs the command that `args` spell, the program's own name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    hardening::keep_memory_private();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -100,6 +109,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(args) => init::run(&args, &env),
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
+        Command::Seed(args) => seed::run(&args, &env),
+        Command::Unlock(args) => unlock::run(&args, &env),
         Command::Audit(args) => audit::run(&args, &env),
         Command::Backup(args) => backup::run(&args, &env),
         Command::Migrate(args) => migrate::run(&args, &env),

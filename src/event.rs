@@ -384,6 +384,12 @@ pub enum Event {
         /// What is wrong, in plain words.
         mismatches: Vec<String>,
     },
+    /// The seed's words were shown, to be written down.
+    SeedWordsShown,
+    /// Somebody proved to have them.
+    SeedVerified,
+    /// Another passphrase opens the seed.
+    PassphraseChanged,
     /// The appliance came up.
     Started {
         /// Its version.

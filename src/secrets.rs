@@ -34,7 +34,7 @@ pub use opener::{LONGEST_PASSPHRASE, Opener, Passphrase, SHORTEST_PASSPHRASE, Un
 pub use seed::{ASKED_WORDS, KeyFiles, Seed, SeedFault, SeedStatus};
 pub use seed_file::OpensWith;
 use seed_file::{Closed, SeedFile};
-pub use unlocking::{SeedPlace, Unlock, Unlocked};
+pub use unlocking::{SeedMarks, SeedPlace, Unlock, Unlocked};
 
 const SEED_FILE: &str = "seed";
 const KEYS_FILE: &str = "keys";
@@ -171,6 +171,14 @@ impl Words {
             12 | 24 => Ok(Words(words)),
             _ => Err(SecretsError::NotWords),
         }
+    }
+
+    /// Reads them from a file, a pipe or a descriptor.
+    ///
+    /// # Errors
+    /// When it cannot be read, others may read it, or it holds something else.
+    pub fn from_file(path: &Path) -> Result<Words, SecretsError> {
+        Words::read(&opener::small_file(path)?)
     }
 
     fn seed(&self) -> Option<Zeroizing<[u8; 64]>> {

@@ -17,6 +17,9 @@ mod entry;
 mod figures;
 mod home;
 mod live;
+mod locked;
+
+pub use locked::locked_router;
 mod payment;
 mod payment_line;
 mod revenue;

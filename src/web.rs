@@ -25,7 +25,7 @@ use crate::payments::Outbox;
 use crate::ports::{ChainWatch, Coins, NodeControl, NodeWatch, Peers};
 use crate::rates::Rates;
 use crate::rescue::Standing;
-use crate::secrets::Epochs;
+use crate::secrets::{Epochs, Seed};
 use crate::store::Ledger;
 use crate::storefront::Storefront;
 use crate::treasury::Treasury;
@@ -35,20 +35,24 @@ use crate::watchman::Watchman;
 use crate::webhooks::Webhooks;
 
 mod armour;
+mod backoff;
 mod caller;
 pub mod claim;
 pub mod cookie;
 mod files;
 mod hosts;
 pub mod keys;
+pub mod locked;
 pub mod password;
 mod private_file;
 mod problem;
+mod seed_desk;
 pub mod session;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead};
 pub use problem::Problem;
+pub use seed_desk::{NoAnswer, SeedDesk};
 
 /// No request to the admin listener needs a larger body.
 const LARGEST_BODY_BYTES: usize = 64 * 1_024;
@@ -111,6 +115,8 @@ pub struct OperatorParts {
     pub epochs: Arc<Epochs>,
     /// Knows what is the matter.
     pub watchman: Arc<Watchman>,
+    /// The seed, opened.
+    pub seed: Arc<Seed>,
     /// Sends events to the operator's endpoints.
     pub webhooks: Arc<Webhooks>,
     /// The time.
@@ -133,6 +139,8 @@ pub struct Operator {
     pub sessions: session::Sessions,
     /// Checks passwords.
     pub passwords: password::Passwords,
+    /// Asks about the seed.
+    pub seed: SeedDesk,
     /// One permit for each open event stream.
     pub streams: Arc<Semaphore>,
     hosts: hosts::HostList,
@@ -145,6 +153,7 @@ impl Operator {
         Arc::new(Operator {
             sessions: session::Sessions::new(parts.clock.clone()),
             passwords: password::Passwords::new(parts.clock.clone(), parts.tracker.clone()),
+            seed: SeedDesk::new(parts.seed.clone(), parts.clock.clone(), parts.tracker.clone()),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             hosts: hosts::HostList::new(parts.config.listen, &parts.config.hosts),
             claim_file: Mutex::default(),

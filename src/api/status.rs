@@ -31,6 +31,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "network": node.network,
+        "locked": false,
         "time": now,
         "gateway": op.parts.config.gateway,
         "node": node,

@@ -60,13 +60,12 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// Takes the data directory and binds the listeners that the settings name; the directory first, so
-    /// that a second start of the same appliance hears of the first one and not of a port.
+    /// Binds the listeners that the settings name. The directory comes first, from [`take_dir`], so that a
+    /// second start of the same appliance hears of the first one and not of a port.
     ///
     /// # Errors
-    /// When the directory is taken, or an address cannot be bound; the text names the setting.
-    pub async fn of(settings: Settings) -> Result<Blueprint> {
-        let lock = take_dir(&settings.data_dir)?;
+    /// When an address cannot be bound; the text names the setting.
+    pub async fn of(settings: Settings, lock: DirLock) -> Result<Blueprint> {
         let gateway = bind("gateway.listen", settings.gateway.listen).await?;
         let admin = bind("admin.listen", settings.admin.listen).await?;
         let forward_auth = match settings.forward_auth {

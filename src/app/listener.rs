@@ -63,15 +63,16 @@ impl Front {
     }
 }
 
-/// Accepts until the drain begins; each connection is a task of `tracker`.
-pub async fn serve(front: Front, ending: Ending, tracker: TaskTracker) {
+/// Accepts until the drain begins; each connection is a task of `tracker`. Gives the socket back, on which
+/// whoever connects waits for the next who serves it.
+pub async fn serve(front: Front, ending: Ending, tracker: TaskTracker) -> TcpListener {
     let Front { tcp, router, connections, versions, waits, tls, introductions } = front;
     let acceptor = tls.map(TlsAcceptor::from);
     let room = Arc::new(Semaphore::new(connections));
     let turns = Arc::new(Semaphore::new(connections));
     loop {
         let accepted = tokio::select! {
-            () = ending.drain.cancelled() => return,
+            () = ending.drain.cancelled() => return tcp,
             accepted = accept(&tcp, &room) => accepted,
         };
         match accepted {

@@ -31,6 +31,7 @@ enum Offered {
     Regtest,
     Signet,
     Testnet,
+    Mainnet,
 }
 
 impl From<Offered> for Network {
@@ -39,6 +40,7 @@ impl From<Offered> for Network {
             Offered::Regtest => Network::Regtest,
             Offered::Signet => Network::Signet,
             Offered::Testnet => Network::Testnet,
+            Offered::Mainnet => Network::Bitcoin,
         }
     }
 }

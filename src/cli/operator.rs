@@ -148,6 +148,41 @@ impl Failure {
     }
 }
 
+/// Does `work` with the appliance's files, prints what comes of it, and gives the exit code.
+pub(super) fn ask_here(args: &OperatorArgs, work: impl FnOnce() -> Result<Shown, Failure>) -> ExitCode {
+    logging::start("warn");
+    match work() {
+        Ok(shown) => shown.print(args.json),
+        Err(failure) => fail(&failure, args.json),
+    }
+}
+
+/// Like [`ask`] for an appliance that may be locked: without its key, where that was not written yet.
+pub(super) fn ask_door(
+    args: &OperatorArgs,
+    env: &Environment,
+    work: impl AsyncFnOnce(&Admin) -> Result<Shown, Failure>,
+) -> ExitCode {
+    logging::start("warn");
+    let done = in_runtime(async {
+        let place = args.place(env).ok().flatten().filter(|_| args.admin.is_none() && !args.demo);
+        let keyless = place.filter(|place| !place.key_file.exists()).and_then(|place| place.url());
+        let found = match keyless.filter(|_| args.admin_key_file.is_none()) {
+            Some(url) => Admin::at(&url, String::new()),
+            None => Admin::find(args, env),
+        };
+        Ok(match found {
+            Ok(admin) => work(&admin).await,
+            Err(failure) => Err(failure),
+        })
+    });
+    let internal = |error| Failure { code: "internal".to_owned(), exit: 1, text: format!("{error:#}") };
+    match done.map_err(internal).and_then(std::convert::identity) {
+        Ok(shown) => shown.print(args.json),
+        Err(failure) => fail(&failure, args.json),
+    }
+}
+
 /// Finds the appliance, does `work` with it, prints what comes of it, and gives the exit code.
 pub(super) fn ask(
     args: &OperatorArgs,

@@ -2,18 +2,23 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{logging, tell, unlocking, warn};
-use crate::app::{Appliance, Blueprint};
+use super::{checklist, logging, tell, unlocking, warn};
+use crate::app::{Appliance, Blueprint, take_dir};
 use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
+use crate::secrets::Secrets;
+use crate::store::DirLock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     flags: Flags,
+    /// On mainnet: start although points of the list are open (never the seed and its words)
+    #[arg(long)]
+    i_know: bool,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -29,7 +34,9 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
     for doubtful in &settings.warnings {
         tracing::warn!("{doubtful}");
     }
-    match in_runtime(serve(settings, &args.flags, env)) {
+    match opened(&settings, args.i_know)
+        .and_then(|(lock, secrets)| in_runtime(serve(settings, lock, secrets, &args.flags, env)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             warn(format!("error: {error:#}"));
@@ -38,20 +45,48 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
     }
 }
 
+/// The right to the directory, then what it keeps secret, unless that stays locked. A prompt comes before
+/// anything runs that a signal would have to stop.
+fn opened(settings: &Settings, i_know: bool) -> Result<(DirLock, Option<Secrets>)> {
+    let lock = take_dir(&settings.data_dir)?;
+    checklist::check(settings, i_know)?;
+    let (unlock, dir) = (&settings.unlock, settings.network_dir());
+    Ok((lock, unlocking::open_now(unlock, &dir, settings.node.network)?))
+}
+
 /// Runs a command's work on a runtime of its own.
 pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("the runtime did not start")?.block_on(work)
 }
 
-async fn serve(settings: Settings, flags: &Flags, env: &Environment) -> Result<()> {
+async fn serve(
+    settings: Settings,
+    lock: DirLock,
+    secrets: Option<Secrets>,
+    flags: &Flags,
+    env: &Environment,
+) -> Result<()> {
     // Installed first: a signal during the start is not lost.
     let told = told_to_stop()?;
+    tokio::pin!(told);
     let mut reread = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-    let (dir, network, unlock) = (settings.network_dir(), settings.node.network, settings.unlock.clone());
-    let blueprint = Blueprint::of(settings).await?;
-    let Some(secrets) = unlocking::open(unlock, dir, network).await? else {
-        bail!("the seed is locked: nobody said its passphrase");
+    let blueprint = Blueprint::of(settings, lock).await?;
+    let (blueprint, secrets) = match secrets {
+        Some(secrets) => (blueprint, secrets),
+        None => {
+            tell(format!(
+                "locked    {}   say the seed's passphrase there, or to `tollhouse unlock`",
+                blueprint.admin_url()?
+            ));
+            match blueprint.unlocked(&mut told).await? {
+                Some(opened) => opened,
+                None => {
+                    tell("stopped");
+                    return Ok(());
+                }
+            }
+        }
     };
     let appliance = Appliance::start(blueprint, secrets).await?;
     let gateway = appliance.gateway_url();
@@ -67,7 +102,6 @@ async fn serve(settings: Settings, flags: &Flags, env: &Environment) -> Result<(
     }
     tell(format!("node      {}   starting; nothing is sold until it is up", appliance.node().node_id()));
     let mut state = appliance.node_state();
-    tokio::pin!(told);
     loop {
         tokio::select! {
             () = &mut told => break,

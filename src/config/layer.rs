@@ -24,7 +24,7 @@ pub struct Flags {
     /// Where keys, channels and the ledger live [env: TOLLHOUSE_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// regtest, signet or testnet [env: TOLLHOUSE_NETWORK]
+    /// regtest, signet, testnet or mainnet [env: TOLLHOUSE_NETWORK]
     #[arg(long)]
     pub network: Option<String>,
     /// What the log shows, such as info or debug [env: TOLLHOUSE_LOG]

@@ -88,6 +88,7 @@ fn chain(
     let (host, source) = or_default(layers.one(section, "host", value::host), || "127.0.0.1".to_owned());
     layers.show("chain.host", &host, source);
     let rpc_port = match network {
+        Some(Network::Bitcoin) => 8_332,
         Some(Network::Signet) => 38_332,
         Some(Network::Testnet) => 18_332,
         _ => 18_443,

@@ -19,6 +19,10 @@ pub struct AdminPlace {
     pub key_file: PathBuf,
     /// The file that says so, when there is one.
     pub file: Option<PathBuf>,
+    /// Where each network has a directory.
+    pub data_dir: PathBuf,
+    /// Which network it is.
+    pub network: bitcoin::Network,
     /// What opens its seed.
     pub unlock: Unlock,
 }
@@ -59,6 +63,8 @@ impl AdminPlace {
                 listen,
                 key_file: data_dir.join(network.to_string()).join("admin.key"),
                 file: origin.path.clone(),
+                data_dir,
+                network,
                 unlock,
             })),
             _ => Err(Problems(layers.problems)),

@@ -6,10 +6,12 @@ use bitcoin::Network;
 pub fn template(network: Network) -> String {
     let chain = match network {
         Network::Signet => ESPLORA.replace("{url}", "https://mempool.space/signet/api"),
+        Network::Bitcoin => ESPLORA.replace("{url}", "https://mempool.space/api"),
         Network::Testnet => ESPLORA.replace("{url}", "https://mempool.space/testnet/api"),
         _ => BITCOIND.to_owned(),
     };
-    TEXT.replace("{network}", &network.to_string()).replace("{chain}", &chain)
+    let name = if network == Network::Bitcoin { "mainnet".to_owned() } else { network.to_string() };
+    TEXT.replace("{network}", &name).replace("{chain}", &chain)
 }
 
 const ESPLORA: &str = r#"source = "esplora"
@@ -40,7 +42,7 @@ const TEXT: &str = r#"# Tollhouse. `tollhouse check` reads this file and says wh
 # --gateway-listen and TOLLHOUSE_GATEWAY_LISTEN. A flag wins over a variable, and a
 # variable wins over this file.
 
-# regtest, signet or testnet.
+# regtest, signet, testnet or mainnet (real money: `tollhouse run` goes through a list first).
 network = "{network}"
 
 # Keys, channels and the ledger. Default: ~/.local/share/tollhouse

@@ -15,11 +15,8 @@ pub(crate) fn network(text: &str) -> Result<Network, Bad> {
         "regtest" => Ok(Network::Regtest),
         "signet" => Ok(Network::Signet),
         "testnet" => Ok(Network::Testnet),
-        "mainnet" | "bitcoin" | "main" => Err(Bad::new(
-            "mainnet is refused until the seed is encrypted and backups exist",
-            "Use \"regtest\", \"signet\" or \"testnet\".",
-        )),
-        _ => Err(one_of(text, "a network", &["regtest", "signet", "testnet"])),
+        "mainnet" | "bitcoin" => Ok(Network::Bitcoin),
+        _ => Err(one_of(text, "a network", &["regtest", "signet", "testnet", "mainnet"])),
     }
 }
 

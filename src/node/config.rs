@@ -10,7 +10,7 @@ use crate::types::Msat;
 /// How to build a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
-    /// The chain; never [`Network::Bitcoin`] until the seed is encrypted and backups exist.
+    /// The chain.
     pub network: Network,
     /// Where blocks and fees come from.
     pub chain: ChainConfig,

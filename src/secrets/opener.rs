@@ -34,7 +34,7 @@ impl Passphrase {
     /// # Errors
     /// When it cannot be read, others may read it, or it is empty.
     pub fn read(path: &Path) -> Result<Passphrase, SecretsError> {
-        let text = read_private(path, !systemd_gave(path))?;
+        let text = small_file(path)?;
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() {
             return Err(SecretsError::Damaged { path: path.to_owned(), what: "no passphrase in it" });
@@ -106,7 +106,7 @@ impl UnlockKey {
     /// # Errors
     /// When it cannot be read, others may read it, or it holds something else.
     pub fn read(path: &Path) -> Result<UnlockKey, SecretsError> {
-        let text = read_private(path, !systemd_gave(path))?;
+        let text = small_file(path)?;
         let mut bytes = Zeroizing::new([0u8; 32]);
         let damaged = |_| SecretsError::Damaged { path: path.to_owned(), what: "not an unlock key" };
         hex::decode_to_slice(text.trim(), &mut *bytes).map_err(damaged)?;
@@ -154,6 +154,11 @@ pub enum Opener {
 /// systemd hands credentials over in a directory of its own, whose files have the modes that it likes.
 fn systemd_gave(path: &Path) -> bool {
     path.starts_with("/run/credentials")
+}
+
+/// The text of a small file with a secret, as the operator names it.
+pub(super) fn small_file(path: &Path) -> Result<Zeroizing<String>, SecretsError> {
+    read_private(path, !systemd_gave(path))
 }
 
 /// The text of a small file that only its owner can read; a pipe has no mode to speak of.

@@ -12,6 +12,7 @@ use super::opener::{Opener, Passphrase, UnlockKey};
 use super::seed_file::{OpensWith, SeedFile};
 use super::{KEY_FILE, SEED_FILE, Secrets, SecretsError, files};
 use crate::clock::Entropy;
+use crate::types::Timestamp;
 
 /// What the settings say about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,20 +34,46 @@ pub enum SeedPlace {
     Sealed(OpensWith),
 }
 
+/// What is noted of a seed's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeedMarks {
+    /// When they were first shown.
+    pub shown_at: Option<Timestamp>,
+    /// When somebody proved to have them.
+    pub verified_at: Option<Timestamp>,
+}
+
 impl SeedPlace {
+    /// What is noted of the encrypted seed in this network's directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`SeedPlace::look`].
+    pub fn marks(dir: &Path) -> Result<Option<SeedMarks>, SecretsError> {
+        Ok(SeedPlace::file(dir)?
+            .map(|file| SeedMarks { shown_at: file.shown_at, verified_at: file.verified_at }))
+    }
+
     /// What is in this network's directory.
     ///
     /// # Errors
     /// When the file cannot be read, others may read it, or it is damaged.
     pub fn look(dir: &Path) -> Result<SeedPlace, SecretsError> {
+        match SeedPlace::file(dir)? {
+            Some(file) => Ok(SeedPlace::Sealed(file.opens_with())),
+            None if files::read_private(&dir.join(SEED_FILE))?.is_some() => Ok(SeedPlace::Plain),
+            None => Ok(SeedPlace::Empty),
+        }
+    }
+
+    fn file(dir: &Path) -> Result<Option<SeedFile>, SecretsError> {
         let path = dir.join(SEED_FILE);
-        let Some(bytes) = files::read_private(&path)? else { return Ok(SeedPlace::Empty) };
+        let Some(bytes) = files::read_private(&path)? else { return Ok(None) };
         if !bytes.trim_ascii_start().starts_with(b"{") {
-            return Ok(SeedPlace::Plain);
+            return Ok(None);
         }
         let damaged = |what| SecretsError::Damaged { path: path.clone(), what };
         let text = std::str::from_utf8(&bytes).map_err(|_| damaged("not a seed's file"))?;
-        Ok(SeedPlace::Sealed(SeedFile::read(text).map_err(damaged)?.opens_with()))
+        SeedFile::read(text).map(Some).map_err(damaged)
     }
 }
 

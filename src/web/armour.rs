@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{Operator, Problem, hosts};
+use crate::clock::Entropy;
 
 /// The word that lets one page's own script run, new with every response.
 #[derive(Clone, Debug)]
@@ -24,11 +25,21 @@ impl fmt::Display for Nonce {
 
 /// Refuses foreign hosts (421) and cross-site changes (403), makes the nonce, and puts the security
 /// headers on whatever comes back, refusals included.
-pub(super) async fn guard(State(op): State<Arc<Operator>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(op): State<Arc<Operator>>, request: Request, next: Next) -> Response {
+    pass(&op.hosts, op.parts.entropy.as_ref(), request, next).await
+}
+
+/// The same for whoever answers to `hosts`.
+pub(super) async fn pass(
+    listed: &hosts::HostList,
+    entropy: &dyn Entropy,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let mut bytes = [0; 16];
-    op.parts.entropy.fill(&mut bytes);
+    entropy.fill(&mut bytes);
     let nonce = Nonce(BASE64_URL_SAFE_NO_PAD.encode(bytes));
-    let mut response = if !op.hosts.admits(request.headers()) {
+    let mut response = if !listed.admits(request.headers()) {
         Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown_host",

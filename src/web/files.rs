@@ -1,7 +1,5 @@
 //! The static files, built into the binary: the style sheet, the script, the mark, the typeface.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -9,14 +7,14 @@ use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rust_embed::RustEmbed;
 
-use super::{Operator, Problem};
+use super::Problem;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
 struct Files;
 
 /// Serves `/static/…`.
-pub(super) fn router() -> Router<Arc<Operator>> {
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/static/{*path}", get(read))
 }
 

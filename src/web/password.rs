@@ -5,8 +5,7 @@
 //! try is refused, unhashed, for a span that doubles. Sessions and API keys are not held up by it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -14,16 +13,13 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use super::backoff::Backoff;
 use crate::clock::{Clock, Entropy};
 
 /// A shorter password is refused.
 pub const SHORTEST: usize = 12;
 /// A longer one too: nobody types it, and hashing it is work.
 pub const LONGEST: usize = 1_024;
-/// Wrong passwords before the back-off begins.
-const FREE_TRIES: u32 = 3;
-/// The longest span of the back-off.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A password as it was typed. `Debug` does not show it.
 #[derive(Clone, serde::Deserialize)]
@@ -91,30 +87,22 @@ pub enum Denied {
     Broken,
 }
 
-#[derive(Default)]
-struct Failures {
-    in_a_row: u32,
-    closed_until: Duration,
-}
-
 /// Checks and hashes passwords.
 pub struct Passwords {
-    clock: Arc<dyn Clock>,
+    backoff: Backoff,
     tracker: TaskTracker,
     room: Arc<Semaphore>,
     turn: Arc<Semaphore>,
-    failures: Mutex<Failures>,
 }
 
 impl Passwords {
     /// With nobody waiting.
     pub fn new(clock: Arc<dyn Clock>, tracker: TaskTracker) -> Passwords {
         Passwords {
-            clock,
+            backoff: Backoff::new(clock),
             tracker,
             room: Arc::new(Semaphore::new(2)),
             turn: Arc::new(Semaphore::new(1)),
-            failures: Mutex::default(),
         }
     }
 
@@ -147,31 +135,15 @@ impl Passwords {
             })
             .await;
         match answer {
-            Ok(()) => *self.failures() = Failures::default(),
-            Err(Denied::Wrong) => self.count_failure(),
+            Ok(()) => self.backoff.right(),
+            Err(Denied::Wrong) => self.backoff.wrong("admin password"),
             Err(_) => {}
         }
         answer
     }
 
     fn not_closed(&self) -> Result<(), Denied> {
-        let left = self.failures().closed_until.saturating_sub(self.clock.steady());
-        if left.is_zero() { Ok(()) } else { Err(Denied::Wait { secs: left.as_secs().max(1) }) }
-    }
-
-    fn count_failure(&self) {
-        let mut failures = self.failures();
-        failures.in_a_row = failures.in_a_row.saturating_add(1);
-        let over = failures.in_a_row.saturating_sub(FREE_TRIES);
-        if let Some(doublings) = over.checked_sub(1) {
-            let span = Duration::from_secs(1 << doublings.min(6)).min(LONGEST_WAIT);
-            failures.closed_until = self.clock.steady().saturating_add(span);
-            tracing::warn!(
-                wrong_in_a_row = failures.in_a_row,
-                wait_s = span.as_secs(),
-                "wrong admin password"
-            );
-        }
+        self.backoff.open().map_err(|secs| Denied::Wait { secs })
     }
 
     /// Runs `work` on a blocking thread when it is its turn. The permits go with the work, not with
@@ -190,10 +162,6 @@ impl Passwords {
             result
         });
         task.await.map_err(broken)?
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -215,6 +183,8 @@ fn broken(error: impl fmt::Display) -> Denied {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::{CountingEntropy, FixedClock};
     use crate::types::Timestamp;

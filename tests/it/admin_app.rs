@@ -97,7 +97,8 @@ impl AdminApp {
             bitcoin::Network::Regtest,
             &*SystemEntropy::new(),
         );
-        let epochs = Arc::new(secrets.expect("secrets").epochs().expect("epochs"));
+        let secrets = secrets.expect("secrets");
+        let epochs = Arc::new(secrets.epochs().expect("epochs"));
         let recent = Arc::new(RecentChallenges::new(64));
         let checkout = Checkout::new(
             CheckoutParts {
@@ -202,6 +203,7 @@ impl AdminApp {
             ),
             rates,
             epochs,
+            seed: Arc::clone(secrets.custody()),
             webhooks: Arc::clone(&webhooks),
             clock: clock.clone(),
             entropy: SystemEntropy::new(),

@@ -130,6 +130,13 @@ pub(crate) struct Appliance {
 impl Appliance {
     /// Writes the file and starts; `services` is the end of the file.
     pub(crate) fn start(chain: &str, services: &str) -> Appliance {
+        let mut appliance = Appliance::written(chain, services);
+        appliance.start_again();
+        appliance
+    }
+
+    /// Writes the file alone.
+    pub(crate) fn written(chain: &str, services: &str) -> Appliance {
         let home = TempDir::new().expect("a folder");
         let [gateway, admin, peers] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
         let text = format!(
@@ -140,9 +147,7 @@ impl Appliance {
         );
         std::fs::write(home.path().join("tollhouse.toml"), text).expect("written");
         let (gateway, admin) = (format!("http://{gateway}"), format!("http://{admin}"));
-        let mut appliance = Appliance { home, gateway, admin, peers, process: None, http: client() };
-        appliance.start_again();
-        appliance
+        Appliance { home, gateway, admin, peers, process: None, http: client() }
     }
 
     pub(crate) fn start_again(&mut self) {
@@ -169,6 +174,14 @@ impl Appliance {
         command
     }
 
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.home.path().join("tollhouse.toml")
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
     }
@@ -177,11 +190,22 @@ impl Appliance {
         self.process.as_mut().expect("it runs")
     }
 
+    /// SIGKILL; gives what it had said.
+    pub(crate) async fn kill(&mut self) -> String {
+        self.process.take().expect("it runs").end("KILL").await.1
+    }
+
     /// SIGTERM; it must end in order.
     pub(crate) async fn stop(&mut self) {
+        self.stopped().await;
+    }
+
+    /// The same; gives all that it said.
+    pub(crate) async fn stopped(&mut self) -> String {
         let (status, said) = self.process.take().expect("it runs").end("TERM").await;
         assert_eq!(status.code(), Some(0), "{said}");
-        assert!(said.ends_with("stopped"), "{said}");
+        assert!(said.trim_end().lines().any(|line| line == "stopped"), "{said}");
+        said
     }
 
     pub(crate) fn key(&self) -> Option<String> {
@@ -211,6 +235,12 @@ impl Appliance {
         let answer = self.try_api(Method::POST, path, Some(&body)).await.expect("the admin API answers");
         assert!(answer.0.is_success(), "{path}: {} {}", answer.0, answer.1);
         answer.1
+    }
+
+    /// Tells the admin API what it must refuse: status and code.
+    pub(crate) async fn refused(&self, path: &str, body: Value) -> (u16, String) {
+        let answer = self.try_api(Method::POST, path, Some(&body)).await.expect("the admin API answers");
+        (answer.0.as_u16(), answer.1["code"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The node as the status shows it, once it is as wanted.

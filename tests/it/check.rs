@@ -74,12 +74,12 @@ fn check_warns_of_a_browser_that_is_let_in_by_a_payment() {
 fn check_ends_with_2_and_lists_everything_that_is_wrong() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("t.toml");
-    std::fs::write(&file, "network = \"mainnet\"\nlog = \"loud\"\n").expect("written");
+    std::fs::write(&file, "network = \"moon\"\nlog = \"loud\"\n").expect("written");
     let path = file.to_str().expect("UTF-8");
     let done = tollhouse(home.path(), &["check", "--config", path]);
     assert_eq!(done.status.code(), Some(2));
     let said = text(&done.stderr);
-    for wanted in ["t.toml:1: network: mainnet", "t.toml:2: log:", "chain.source: it is missing"] {
+    for wanted in ["t.toml:1: network:", "t.toml:2: log:", "chain.source: it is missing"] {
         assert!(said.contains(wanted), "{said}");
     }
     let done = tollhouse(home.path(), &["check", "--config", path, "--json"]);

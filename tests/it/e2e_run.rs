@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tollhouse::sandbox::buyer::Wanted;
 
-use crate::appliance::{Appliance, Process, TURN, bitcoind_section, buy, tollhouse, until};
+use crate::appliance::{Appliance, Process, TURN, bitcoind_section, buy, until};
 use crate::bitcoind::{Bitcoind, client, free_port};
 use crate::esplora::Esplora;
 
@@ -44,7 +44,7 @@ impl Upstream {
         self.hits.load(Ordering::SeqCst)
     }
 
-    fn service(&self) -> String {
+    pub(crate) fn service(&self) -> String {
         format!(
             "[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"http://{}\"\nprice = \"5 sat\"\n\
              [[service.route]]\npath = \"/v1/health\"\nprice = \"free\"\n",
@@ -224,16 +224,4 @@ async fn a_shop_whose_chain_source_is_down_answers_and_comes_up_with_it() {
     sells_nothing(&shop, &upstream).await;
     drop(bitcoind);
     shop.stop().await;
-}
-
-#[test]
-fn mainnet_is_refused() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("t.toml");
-    std::fs::write(&file, format!("network = \"mainnet\"\n[chain]\n{}\n", bitcoind_section(8_332))).unwrap();
-    let done = tollhouse(home.path(), &["run", "--config", &file.display().to_string()]).output().unwrap();
-    let said = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(done.status.code(), Some(2), "{said}");
-    assert!(said.contains("until the seed is encrypted and backups exist"), "{said}");
-    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing was made");
 }

@@ -202,6 +202,15 @@ pub(super) fn rows() -> Vec<Row> {
             ]),
         ),
         row(
+            "T17",
+            "secrets are encrypted at rest, and in no log",
+            Tests(&[
+                "src/secrets/tests.rs what_opens_a_seed_is_looked_for_in_order_and_nothing_weaker_is_tried",
+                "tests/it/canary.rs nothing_secret_is_on_disk_in_plain_or_in_any_log",
+                "tests/it/locked.rs a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone",
+            ]),
+        ),
+        row(
             "T19",
             "no amount beyond what there is, and no invoice below its quote",
             Tests(&[
@@ -209,6 +218,11 @@ pub(super) fn rows() -> Vec<Row> {
                 "src/pricing/formula/tests.rs what_gives_no_price_says_so_with_its_own_code",
                 "tests/it/gateway/headers.rs the_402_says_what_clients_look_for",
             ]),
+        ),
+        row(
+            "T22",
+            "nothing secret on a command line or in what the kernel shows of the process",
+            Tests(&["tests/it/canary.rs nothing_secret_is_on_disk_in_plain_or_in_any_log"]),
         ),
     ]
 }

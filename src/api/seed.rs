@@ -1,0 +1,157 @@
+//! `/api/v1/seed`: how the seed is kept, its words until somebody proved to have them, that proof, and the
+//! passphrase. What is sent and answered here is said nowhere else: not in the log, not in an event.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::unlock::unreadable;
+use crate::event::Event;
+use crate::secrets::{KeyFiles, Passphrase, Seed, SeedFault};
+use crate::web::{MayAdmin, MayRead, NoAnswer, Operator, Problem};
+
+/// `GET /api/v1/seed`.
+pub(super) async fn status(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
+    Json(told(op.seed.seed()))
+}
+
+/// What `POST /api/v1/seed/words` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Show {
+    again: bool,
+    passphrase: Option<Passphrase>,
+}
+
+/// `POST /api/v1/seed/words`: the words, once; `again` until they were verified, with the passphrase.
+pub(super) async fn words(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Show>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(Show { again, passphrase }) = body.map_err(unreadable)?;
+    let now = op.parts.clock.now();
+    let show = move |seed: &Seed| {
+        let again = again.then_some(passphrase.as_ref());
+        seed.show(again, now).map(|words| Zeroizing::new(words.to_string()))
+    };
+    let words = op.seed.ask(show).await.map_err(refused)?;
+    noted(&op, Event::SeedWordsShown).await;
+    Ok(Json(json!({ "words": words.split(' ').collect::<Vec<_>>() })))
+}
+
+/// `POST /api/v1/seed/questions`: which words to say, by their numbers from 1.
+pub(super) async fn questions(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Value> {
+    Json(json!({ "numbers": op.seed.seed().ask(op.parts.entropy.as_ref()) }))
+}
+
+/// What `POST /api/v1/seed/verify` takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    words: Vec<Word>,
+}
+
+/// A word that is wiped when it was looked at.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Word(Passphrase);
+
+impl AsRef<str> for Word {
+    fn as_ref(&self) -> &str {
+        self.0.text()
+    }
+}
+
+/// `POST /api/v1/seed/verify`: the words that were asked for, in their order.
+pub(super) async fn verify(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Answer>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(Answer { words }) = body.map_err(unreadable)?;
+    let now = op.parts.clock.now();
+    op.seed.ask(move |seed| seed.verify(&words, now)).await.map_err(refused)?;
+    noted(&op, Event::SeedVerified).await;
+    Ok(Json(told(op.seed.seed())))
+}
+
+/// What `POST /api/v1/seed/passphrase` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    current: Option<Passphrase>,
+    new: Passphrase,
+    #[serde(default)]
+    keep_key_file: bool,
+}
+
+/// `POST /api/v1/seed/passphrase`: what opens the seed from now on.
+pub(super) async fn passphrase(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Change>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(Change { current, new, keep_key_file }) = body.map_err(unreadable)?;
+    let entropy = Arc::clone(&op.parts.entropy);
+    let key_files = if keep_key_file { KeyFiles::Keep } else { KeyFiles::Forget };
+    let change = move |seed: &Seed| seed.set_passphrase(current.as_ref(), &new, key_files, entropy.as_ref());
+    op.seed.ask(change).await.map_err(refused)?;
+    noted(&op, Event::PassphraseChanged).await;
+    Ok(Json(told(op.seed.seed())))
+}
+
+fn told(seed: &Seed) -> Value {
+    let status = seed.status();
+    let ways = [("passphrase", status.opens_with.passphrase), ("key_file", status.opens_with.key_file)];
+    let ways: Vec<&str> = ways.into_iter().filter(|way| way.1).map(|way| way.0).collect();
+    json!({
+        "words": seed.word_count(),
+        "opens_with": ways,
+        "shown_at": status.shown_at,
+        "verified_at": status.verified_at,
+    })
+}
+
+fn refused(why: NoAnswer) -> Problem {
+    let problem = |status, code| Problem::new(status, code, sentence(&why.to_string()));
+    match &why {
+        NoAnswer::Wait { secs } => {
+            problem(StatusCode::TOO_MANY_REQUESTS, "too_many_tries").retry_after(*secs)
+        }
+        NoAnswer::Busy => problem(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(1),
+        NoAnswer::Broken => Problem::internal(),
+        NoAnswer::Fault(fault) => match fault {
+            SeedFault::Verified => problem(StatusCode::CONFLICT, "words_verified"),
+            SeedFault::Shown => problem(StatusCode::CONFLICT, "words_were_shown"),
+            SeedFault::WrongPassphrase => problem(StatusCode::FORBIDDEN, "wrong_passphrase"),
+            SeedFault::WrongWords => problem(StatusCode::FORBIDDEN, "wrong_words"),
+            SeedFault::NotAsked => problem(StatusCode::CONFLICT, "not_asked"),
+            SeedFault::Unfit(_) => problem(StatusCode::UNPROCESSABLE_ENTITY, "unfit_passphrase"),
+            SeedFault::File(error) => {
+                tracing::error!(%error, "the seed's file could not be changed");
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "seed_not_changed")
+            }
+        },
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let whole: String = first.chain(letters).collect();
+    if whole.ends_with('.') { whole } else { format!("{whole}.") }
+}
+
+/// Notes in the log what was done; that it was done does not depend on it.
+async fn noted(op: &Operator, event: Event) {
+    if let Err(error) = op.parts.ledger.log(event).await {
+        tracing::error!(%error, "what was done with the seed could not be noted");
+    }
+}

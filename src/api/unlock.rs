@@ -1,0 +1,77 @@
+//! What a locked appliance answers: that it lives, that it is locked, and to the right passphrase.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bad_body;
+use crate::secrets::Passphrase;
+use crate::web::Problem;
+use crate::web::locked::{Door, StillLocked};
+
+/// The addresses of a locked appliance.
+pub fn locked_router() -> Router<Arc<Door>> {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/unlock", post(unlock))
+}
+
+async fn status(State(door): State<Arc<Door>>) -> Json<Value> {
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "network": door.network().to_string(),
+        "locked": true,
+        "takes_passphrase": door.takes_passphrase(),
+    }))
+}
+
+/// What `POST /api/v1/unlock` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unlock {
+    passphrase: Passphrase,
+}
+
+/// `POST /api/v1/unlock`: the answer comes before the rest of the API is there, a moment later.
+async fn unlock(
+    State(door): State<Arc<Door>>,
+    body: Result<Json<Unlock>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(Unlock { passphrase }) = body.map_err(unreadable)?;
+    door.unlock(passphrase).await.map_err(refused)?;
+    Ok(Json(json!({ "locked": false })))
+}
+
+/// `POST /api/v1/unlock` of one that is not locked.
+pub(super) async fn unlocked() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "not_locked", "It is not locked: nothing was done.")
+}
+
+/// What was sent may hold the passphrase: nothing of it is said back.
+pub(super) fn unreadable(rejection: JsonRejection) -> Problem {
+    match rejection {
+        JsonRejection::JsonDataError(_) | JsonRejection::JsonSyntaxError(_) => {
+            Problem::bad_request("bad_body", "That is not the JSON object that this takes; see the README.")
+        }
+        other => bad_body(other),
+    }
+}
+
+fn refused(why: StillLocked) -> Problem {
+    let problem = |status, code| Problem::new(status, code, why.to_string());
+    match why {
+        StillLocked::Wrong => problem(StatusCode::FORBIDDEN, "wrong_passphrase"),
+        StillLocked::Wait { secs } => {
+            problem(StatusCode::TOO_MANY_REQUESTS, "too_many_tries").retry_after(secs)
+        }
+        StillLocked::Busy => problem(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(1),
+        StillLocked::Broken => problem(StatusCode::INTERNAL_SERVER_ERROR, "seed_unreadable"),
+    }
+}

@@ -1,0 +1,106 @@
+//! What has to be in order before `tollhouse run` handles real money.
+//!
+//! Invariant: an encrypted seed and verified words are never waived; a person may take the rest upon
+//! themselves (`--i-know`).
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use bitcoin::Network;
+
+use super::tell;
+use crate::config::{Settings, Source};
+use crate::secrets::SeedPlace;
+
+/// The files of a node that has run before.
+const CHANNELS_FILE: &str = "channels.db";
+
+/// One line of the list.
+struct Point {
+    what: &'static str,
+    done: bool,
+    may_be_waived: bool,
+    fix: &'static str,
+}
+
+/// Prints the list where real money is at stake.
+///
+/// # Errors
+/// When something on it is not in order that is not, or cannot be, waived.
+pub(super) fn check(settings: &Settings, i_know: bool) -> Result<()> {
+    if settings.node.network != Network::Bitcoin {
+        return Ok(());
+    }
+    let points = points(settings, &settings.network_dir())?;
+    let mut list = String::from("Before real money:");
+    for point in &points {
+        let mark = if point.done { 'x' } else { ' ' };
+        write!(list, "\n  [{mark}] {}", point.what)?;
+        if !point.done {
+            write!(list, ": {}", point.fix)?;
+        }
+    }
+    tell(list);
+    match open(&points, i_know) {
+        0 => Ok(()),
+        _ if points.iter().any(|point| !point.done && !point.may_be_waived) => {
+            bail!("mainnet waits for the list above; --i-know does not skip the seed and its words")
+        }
+        _ => bail!("mainnet waits for the list above; --i-know starts without what is open there"),
+    }
+}
+
+fn points(settings: &Settings, dir: &Path) -> Result<[Point; 4]> {
+    let encrypted = matches!(SeedPlace::look(dir)?, SeedPlace::Sealed(_));
+    let verified = encrypted && SeedPlace::marks(dir)?.is_some_and(|marks| marks.verified_at.is_some());
+    Ok([
+        Point {
+            what: "encrypted seed",
+            done: encrypted,
+            may_be_waived: false,
+            fix: "`tollhouse seed new` makes one, `tollhouse seed restore` brings yours",
+        },
+        Point {
+            what: "words verified",
+            done: verified,
+            may_be_waived: false,
+            fix: "`tollhouse seed verify` asks for three of them",
+        },
+        Point {
+            what: "backup destination",
+            done: said(settings, "backup.dir"),
+            may_be_waived: true,
+            fix: "say backup.dir: a directory on another disk",
+        },
+        Point {
+            what: "receivable, or a way to it",
+            done: dir.join(CHANNELS_FILE).exists() || said(settings, "liquidity.lsps"),
+            may_be_waived: true,
+            fix: "say liquidity.lsps2, or start with --i-know and open or buy a channel",
+        },
+    ])
+}
+
+/// Whether a setting that begins so was said, wherever.
+fn said(settings: &Settings, beginning: &str) -> bool {
+    settings.shown.iter().any(|shown| shown.setting.starts_with(beginning) && shown.source != Source::Default)
+}
+
+/// How many open points keep the appliance from starting.
+fn open(points: &[Point], i_know: bool) -> usize {
+    points.iter().filter(|point| !(point.done || (i_know && point.may_be_waived))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_waived_is() {
+        let point = |done, may_be_waived| Point { what: "", done, may_be_waived, fix: "" };
+        assert_eq!(open(&[point(true, false), point(false, true)], false), 1);
+        assert_eq!(open(&[point(true, false), point(false, true)], true), 0);
+        assert_eq!(open(&[point(false, false), point(true, true)], true), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Where the operator asks about the seed: one question at a time, and wrong answers cost time.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::backoff::Backoff;
+use crate::clock::Clock;
+use crate::secrets::{Seed, SeedFault};
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum NoAnswer {
+    /// Too many wrong ones lately.
+    #[error("Too many wrong answers. Wait {secs} s and try again.")]
+    Wait {
+        /// Seconds until the next one is looked at.
+        secs: u64,
+    },
+    /// Somebody else asks at this moment.
+    #[error("Somebody else asks at this moment. Try again in a second.")]
+    Busy,
+    /// The seed's file refused.
+    #[error(transparent)]
+    Fault(#[from] SeedFault),
+    /// It could not be asked.
+    #[error("It could not be done; the log says why.")]
+    Broken,
+}
+
+/// The desk.
+pub struct SeedDesk {
+    seed: Arc<Seed>,
+    backoff: Backoff,
+    turn: Arc<Semaphore>,
+    tracker: TaskTracker,
+}
+
+impl SeedDesk {
+    pub(super) fn new(seed: Arc<Seed>, clock: Arc<dyn Clock>, tracker: TaskTracker) -> SeedDesk {
+        SeedDesk { seed, backoff: Backoff::new(clock), turn: Arc::new(Semaphore::new(1)), tracker }
+    }
+
+    /// The seed, for what does not block.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Does `work`, which may block, and counts what was guessed wrong.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Seed) -> Result<T, SeedFault> + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.backoff.open().map_err(|secs| NoAnswer::Wait { secs })?;
+        let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| NoAnswer::Busy)?;
+        let seed = Arc::clone(&self.seed);
+        let asked = self.tracker.spawn_blocking(move || {
+            let answer = work(&seed);
+            drop(turn);
+            answer
+        });
+        match asked.await {
+            Ok(Ok(answer)) => {
+                self.backoff.right();
+                Ok(answer)
+            }
+            Ok(Err(fault)) => {
+                if matches!(fault, SeedFault::WrongPassphrase | SeedFault::WrongWords) {
+                    self.backoff.wrong("answer about the seed");
+                }
+                Err(fault.into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a question about the seed could not be answered");
+                Err(NoAnswer::Broken)
+            }
+        }
+    }
+}
