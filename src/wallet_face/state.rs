@@ -32,7 +32,7 @@ pub(super) async fn info(_: Wallet, State(op): State<Arc<Operator>>) -> Json<Val
         "block_height": view.block_height,
         "synced_to_chain": view.running && view.synced_at.is_some(),
         "synced_to_graph": view.running,
-        "chains": [{ "chain": "bitcoin", "network": view.network }],
+        "chains": [{ "chain": "bitcoin", "network": if view.network == "bitcoin" { "mainnet" } else { view.network.as_str() } }],
         "uris": [],
         "features": {},
     }))
