@@ -122,7 +122,8 @@ async fn nothing_secret_is_on_disk_in_plain_or_in_any_log() {
     let claim = shop.process().says("claim it").await;
     let link = claim.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
     let token = link.rsplit('=').next().expect("a token").to_owned();
-    let stays = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let stays =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let form = async |path: &str, fields: &[(&str, &str)]| {
         let request = stays.post(format!("{}{path}", shop.admin)).header("origin", &shop.admin);
         request.form(fields).send().await.expect("an answer")
