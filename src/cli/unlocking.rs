@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bitcoin::Network;
@@ -16,6 +16,12 @@ use crate::secrets::{Opener, Passphrase, Secrets, SecretsError, Unlock, Unlocked
 
 /// Wrong passphrases that are taken at the terminal.
 const TRIES: u32 = 3;
+
+/// The same as [`open_now`], where blocking is not allowed.
+pub(super) async fn open(unlock: Unlock, dir: PathBuf, network: Network) -> Result<Option<Secrets>> {
+    let opening = tokio::task::spawn_blocking(move || open_now(&unlock, &dir, network));
+    opening.await.context("the seed could not be opened")?
+}
 
 /// The secrets, opened in the order of the README; `None` when only a passphrase opens them and nobody is
 /// there to say it. Blocks.
