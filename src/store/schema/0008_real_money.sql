@@ -41,7 +41,6 @@ CREATE TABLE doubts (
     honoured_at  INTEGER,
     CHECK (presented_at IS NOT NULL OR honoured_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
-) STRICT, WITHOUT ROWID; -- doubts
 
 -- What the operator told the appliance to keep up by itself, one row for each rule; what a file says wins.
 CREATE TABLE rules (
