@@ -30,6 +30,7 @@ mod payouts;
 mod peers;
 mod price;
 mod rates;
+mod rules;
 mod seed;
 mod send;
 mod services;
@@ -61,6 +62,9 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/payments/sent/{payment_hash}", get(send::look))
         .route("/api/v1/payouts", get(payouts::list).post(payouts::pay))
         .route("/api/v1/payouts/{id}", get(payouts::look))
+        .route("/api/v1/rules", get(rules::list))
+        .route("/api/v1/rules/{name}", put(rules::put).delete(rules::remove))
+        .route("/api/v1/forecast", get(rules::forecast))
         .route("/api/v1/services", get(services::list))
         .route("/api/v1/services/apply", post(services::apply).layer(services::large_bodies()))
         .route(

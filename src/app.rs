@@ -14,6 +14,7 @@ pub mod offline;
 mod outside;
 mod patience;
 mod preface;
+mod splicer;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -169,12 +170,21 @@ impl Appliance {
         let (sources, clock) = (Arc::clone(node.sources()), Arc::clone(&ground.clock));
         let vault = Vault::open(ground.ledger.clone(), sources, network, clock).await?;
         let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
-        let upkeep =
-            upkeep::of(&ground, &node, &outbox, &outside, blueprint.payouts, &node_tasks, &stop_events);
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
         let alarms = blueprint.alarms;
         let watchman = Watchman::new(watched(&ground, &dir, &node, &outside, &storefront), alarms);
         let treasury = treasury(&ground, &node, &node_tasks);
+        let plan = upkeep::Plan {
+            node: Arc::clone(&node),
+            outbox: Arc::clone(&outbox),
+            catalog: Arc::clone(storefront.catalog()),
+            splicer: Arc::new(splicer::FromChannels::new(treasury.clone(), &node, &vault)),
+            reach: blueprint.payouts,
+            rules: blueprint.rules,
+            tracker: node_tasks.clone(),
+            stop: stop_events.clone(),
+        };
+        let upkeep = upkeep::of(&ground, &outside, plan);
         let shop = Shop {
             watchman: Arc::clone(&watchman),
             node: Arc::clone(&node),
@@ -256,6 +266,7 @@ impl Appliance {
         let stop = self.stop_events.clone();
         self.node_tasks.spawn(payments::consume(events, payer, self.ledger.clone(), recent, stop));
         let (outbox, upkeep, waiting) = (Arc::clone(&self.outbox), self.upkeep.clone(), node.clone());
+        let stop = self.stop_events.clone();
         self.node_tasks.spawn(async move {
             if waiting.ready().await.is_err() {
                 return;
@@ -263,9 +274,7 @@ impl Appliance {
             if let Err(error) = outbox.reconcile().await {
                 tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
             }
-            if let Err(error) = upkeep.payouts().resume().await {
-                tracing::warn!(%error, "payouts of an earlier run could not be looked up yet");
-            }
+            upkeep.run(stop).await;
         });
         let (treasury, waiting, stop) = (self.treasury.clone(), node.clone(), self.stop_events.clone());
         self.node_tasks.spawn(async move {

@@ -22,6 +22,7 @@ mod pay_out;
 mod price;
 mod rates;
 mod recover;
+mod rules;
 mod run;
 mod seed;
 mod services;
@@ -85,6 +86,10 @@ enum Command {
     PayOut(Box<pay_out::PayOutArgs>),
     /// Watch cold storage, and have fresh addresses of it
     Vault(Box<vault::VaultArgs>),
+    /// Show and set what the appliance keeps up by itself
+    Rules(Box<rules::RulesArgs>),
+    /// Say when receivable runs out at the rate of earning, and what cannot be sold first
+    Forecast(rules::ForecastArgs),
     /// See and change what is sold
     Services(Box<services::ServicesArgs>),
     /// Say what a request would cost, and why
@@ -123,6 +128,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Webhooks(args) => webhooks::run(&args, &env),
         Command::PayOut(args) => pay_out::run(&args, &env),
         Command::Vault(args) => vault::run(&args, &env),
+        Command::Rules(args) => rules::run(&args, &env),
+        Command::Forecast(args) => rules::forecast(&args, &env),
         Command::Services(args) => services::run(&args, &env),
         Command::Price(args) => price::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),

@@ -16,6 +16,7 @@ mod payouts;
 mod place;
 mod problem;
 mod rates;
+mod rules;
 mod service;
 mod template;
 mod tls;
@@ -41,6 +42,7 @@ use crate::node::config::NodeConfig;
 use crate::rates::RatesConfig;
 use crate::secrets::Unlock;
 use crate::storefront::{OwnedServices, Variables};
+use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
 use document::{Origin, Section};
 use layer::Layers;
@@ -75,6 +77,8 @@ pub struct Settings {
     pub payouts: Reach,
     /// From when on something is an alarm.
     pub alarms: AlarmLimits,
+    /// What it keeps up by itself.
+    pub rules: FileRules,
     /// What is sold, as it was compiled.
     pub services: Vec<Service>,
     /// The same as the files say it: this file's own, and those of `services_file`.
@@ -252,6 +256,7 @@ impl Settings {
         let rates = rates::read(&mut layers, &mut top);
         let payouts = payouts::read(&mut layers, &mut top);
         let alarms = alarms::read(&mut layers, &mut top);
+        let rules = rules::read(&mut layers, &mut top, payouts);
         let mut problems = std::mem::take(&mut layers.problems);
         let path = services_file.as_deref();
         let (service_files, services) = service::read_all(&mut top, &origin, path, env, &mut problems);
@@ -289,6 +294,7 @@ impl Settings {
                 rates,
                 payouts,
                 alarms,
+                rules,
                 services,
                 service_files,
                 shown,

@@ -56,6 +56,7 @@ pub(super) async fn pay(
         to,
         amount: amount("amount_sat", amount_sat)?,
         max_fee: amount("max_fee_sat", max_fee_sat)?,
+        why: None,
     };
     if dry_run {
         return Ok(Json(plan_shown(&op.parts.upkeep.payouts().plan(&ask).await.map_err(refused)?)));

@@ -28,6 +28,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
     let revenue = ledger.revenue(now).await.map_err(ledger_fault)?;
     let sums = ledger.totals().await.map_err(ledger_fault)?;
     let node = op.parts.node.view().await;
+    let forecast = op.parts.upkeep.forecast().await.map_err(ledger_fault)?;
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "network": node.network,
@@ -37,6 +38,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
         "node": node,
         "inbound": { "just_in_time": op.parts.inbound.openings.as_ref().map(|openings| openings.view()) },
         "snapshot": *op.parts.snapshot.borrow(),
+        "forecast": forecast,
         "revenue": {
             "today_msat": revenue.today,
             "week_msat": revenue.week,

@@ -17,6 +17,7 @@ use crate::rates::RatesConfig;
 use crate::secrets;
 use crate::store::DirLock;
 use crate::storefront::{OwnedServices, Variables};
+use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
 
 /// Everything that an appliance is told at its start.
@@ -51,6 +52,8 @@ pub struct Blueprint {
     pub payouts: Reach,
     /// From when on something is an alarm.
     pub alarms: AlarmLimits,
+    /// What files say is kept up.
+    pub rules: FileRules,
     /// What files say is sold.
     pub services: Vec<OwnedServices>,
     /// What is put on sale at every start and belongs to no file.
@@ -89,6 +92,7 @@ impl Blueprint {
             rates: settings.rates,
             payouts: settings.payouts,
             alarms: settings.alarms,
+            rules: settings.rules,
             services,
             stock: Vec::new(),
             variables,

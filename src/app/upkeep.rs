@@ -7,33 +7,48 @@ use tokio_util::task::TaskTracker;
 
 use super::ground::Ground;
 use super::outside::Outside;
+use crate::catalog::Catalog;
 use crate::egress::Reach;
 use crate::node::LightningNode;
 use crate::payments::Outbox;
 use crate::ports::{NodeWatch, OfferPayer};
-use crate::upkeep::{PayoutsParts, Upkeep};
+use crate::upkeep::{FileRules, PayoutsParts, Splicer, Upkeep, UpkeepParts};
 
-pub(super) fn of(
-    ground: &Ground,
-    node: &Arc<LightningNode>,
-    outbox: &Arc<Outbox>,
-    outside: &Outside,
-    reach: Reach,
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-) -> Upkeep {
-    let (offers, watch): (Arc<dyn OfferPayer>, Arc<dyn NodeWatch>) = (node.clone(), node.clone());
-    Upkeep::new(PayoutsParts {
+/// What the parts have to know.
+pub(super) struct Plan {
+    pub(super) node: Arc<LightningNode>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) splicer: Arc<dyn Splicer>,
+    pub(super) reach: Reach,
+    pub(super) rules: FileRules,
+    pub(super) tracker: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+pub(super) fn of(ground: &Ground, outside: &Outside, plan: Plan) -> Upkeep {
+    let (offers, node): (Arc<dyn OfferPayer>, Arc<dyn NodeWatch>) = (plan.node.clone(), plan.node.clone());
+    let payouts = PayoutsParts {
         ledger: ground.ledger.clone(),
-        outbox: Arc::clone(outbox),
+        outbox: plan.outbox,
         offers,
-        node: watch,
+        node: Arc::clone(&node),
         egress: Arc::clone(&outside.egress),
-        reach,
-        network: node.network(),
+        reach: plan.reach,
+        network: plan.node.network(),
         clock: Arc::clone(&ground.clock),
         entropy: ground.entropy.clone(),
-        tracker: tracker.clone(),
-        stop: stop.clone(),
-    })
+        tracker: plan.tracker,
+        stop: plan.stop,
+    };
+    let parts = UpkeepParts {
+        ledger: ground.ledger.clone(),
+        node,
+        catalog: plan.catalog,
+        exchange: outside.rates.clone(),
+        clock: Arc::clone(&ground.clock),
+        splicer: plan.splicer,
+        rules: plan.rules,
+    };
+    Upkeep::new(parts, payouts)
 }

@@ -165,6 +165,33 @@ pub struct Flags {
     /// From when on something is an alarm.
     #[command(flatten)]
     pub alarms: AlarmFlags,
+    /// Where earned sats are paid out to: an offer or a Lightning address [env: TOLLHOUSE_RULES_PAY_OUT_TO]
+    #[arg(long, value_name = "TO")]
+    pub rules_pay_out_to: Option<String>,
+    /// Pay out when less than this can be received [env: TOLLHOUSE_RULES_PAY_OUT_BELOW_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_pay_out_below_sat: Option<String>,
+    /// … until this can be received [env: TOLLHOUSE_RULES_PAY_OUT_UNTIL_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_pay_out_until_sat: Option<String>,
+    /// … and at most this on one day, fees included [env: TOLLHOUSE_RULES_PAY_OUT_PER_DAY_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_pay_out_per_day_sat: Option<String>,
+    /// The most that its routing may cost, in millionths; default 10000 [env: TOLLHOUSE_RULES_PAY_OUT_MAX_FEE_PPM]
+    #[arg(long, value_name = "PPM")]
+    pub rules_pay_out_max_fee_ppm: Option<String>,
+    /// Where coins of channels go: vault, or an address [env: TOLLHOUSE_RULES_SPLICE_OUT_TO]
+    #[arg(long, value_name = "TO")]
+    pub rules_splice_out_to: Option<String>,
+    /// Splice out when more than this is spendable [env: TOLLHOUSE_RULES_SPLICE_OUT_ABOVE_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_splice_out_above_sat: Option<String>,
+    /// … and leave this much [env: TOLLHOUSE_RULES_SPLICE_OUT_KEEP_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_splice_out_keep_sat: Option<String>,
+    /// … and take out at most this on one day [env: TOLLHOUSE_RULES_SPLICE_OUT_PER_DAY_SAT]
+    #[arg(long, value_name = "SATS")]
+    pub rules_splice_out_per_day_sat: Option<String>,
 }
 
 impl Flags {
@@ -218,6 +245,15 @@ impl Flags {
             "rates.refresh" => self.rates_refresh.as_slice(),
             "payouts.allow_private" => self.payouts_allow_private.as_slice(),
             name if name.starts_with("alarms.") => self.alarms.values(name),
+            "rules.pay_out.to" => self.rules_pay_out_to.as_slice(),
+            "rules.pay_out.below_sat" => self.rules_pay_out_below_sat.as_slice(),
+            "rules.pay_out.until_sat" => self.rules_pay_out_until_sat.as_slice(),
+            "rules.pay_out.per_day_sat" => self.rules_pay_out_per_day_sat.as_slice(),
+            "rules.pay_out.max_fee_ppm" => self.rules_pay_out_max_fee_ppm.as_slice(),
+            "rules.splice_out.to" => self.rules_splice_out_to.as_slice(),
+            "rules.splice_out.above_sat" => self.rules_splice_out_above_sat.as_slice(),
+            "rules.splice_out.keep_sat" => self.rules_splice_out_keep_sat.as_slice(),
+            "rules.splice_out.per_day_sat" => self.rules_splice_out_per_day_sat.as_slice(),
             _ => &[],
         }
     }

@@ -31,6 +31,7 @@ use crate::rates::RatesConfig;
 use crate::secrets::Secrets;
 use crate::store::{DirLock, WalletLimits};
 use crate::types::{Msat, Timestamp};
+use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
 use crate::web::keys;
 
@@ -431,6 +432,7 @@ fn blueprint(
         alarms: AlarmLimits::default(),
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         payouts: Reach::Private,
+        rules: FileRules::default(),
         services: Vec::new(),
         stock: Vec::new(),
         variables: Box::new(|_| None),

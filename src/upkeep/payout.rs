@@ -47,11 +47,18 @@ pub struct PayoutAsk {
     pub amount: Option<Msat>,
     /// The most that routing may cost; one percent when it is left out.
     pub max_fee: Option<Msat>,
+    /// Why, where a rule asks: it stands in the record from the start.
+    pub why: Option<String>,
 }
 
 impl PayoutAsk {
     fn as_json(&self) -> Value {
-        json!({ "to": self.to.trim(), "amount_msat": self.amount, "max_fee_msat": self.max_fee })
+        let mut ask =
+            json!({ "to": self.to.trim(), "amount_msat": self.amount, "max_fee_msat": self.max_fee });
+        if let Some(why) = &self.why {
+            ask["why"] = json!(why);
+        }
+        ask
     }
 }
 

@@ -244,7 +244,7 @@ impl Stage {
 }
 
 pub(super) fn to_offer(amount: u64) -> PayoutAsk {
-    PayoutAsk { to: "lno1any".to_owned(), amount: Some(sat(amount)), max_fee: Some(sat(10)) }
+    PayoutAsk { to: "lno1any".to_owned(), amount: Some(sat(amount)), max_fee: Some(sat(10)), why: None }
 }
 
 /// What a payee's server gives; every answer can be spoilt.

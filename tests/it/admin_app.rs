@@ -28,11 +28,11 @@ use tollhouse::ports::{
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::secrets::{Secrets, write_private};
-use tollhouse::store::Ledger;
+use tollhouse::store::{Ledger, OperationRow};
 use tollhouse::storefront::Storefront;
 use tollhouse::treasury::{Treasury, TreasuryParts};
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
-use tollhouse::upkeep::{PayoutsParts, Upkeep};
+use tollhouse::upkeep::{FileRules, PayoutsParts, Splicer, Unspliced, Upkeep, UpkeepParts};
 use tollhouse::vault::Vault;
 use tollhouse::watchman::{AlarmLimits, Watchman, WatchmanParts};
 use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
@@ -151,6 +151,30 @@ impl AdminApp {
         };
         // A disk that is nearly full on the machine of the test is no matter of the test.
         let limits = AlarmLimits { disk_free_bytes: 0, ..AlarmLimits::default() };
+        let upkeep = Upkeep::new(
+            UpkeepParts {
+                ledger: ledger.clone(),
+                node: node.clone(),
+                catalog: Arc::clone(&catalog),
+                exchange: Arc::new(NoExchange),
+                clock: clock.clone(),
+                splicer: node.clone(),
+                rules: FileRules::default(),
+            },
+            PayoutsParts {
+                ledger: ledger.clone(),
+                outbox: Arc::clone(&outbox),
+                offers: node.clone(),
+                node: node.clone(),
+                egress: Arc::clone(&egress),
+                reach: Reach::Private,
+                network: bitcoin::Network::Regtest,
+                clock: clock.clone(),
+                entropy: SystemEntropy::new(),
+                tracker: tracker.clone(),
+                stop: stop.clone(),
+            },
+        );
         let op = Operator::new(OperatorParts {
             watchman: Watchman::new(watched, limits),
             ledger: ledger.clone(),
@@ -170,19 +194,7 @@ impl AdminApp {
             checkout,
             custody: Custody::new(CustodyLimits::default(), clock.clone(), SystemEntropy::new()),
             outbox: Arc::clone(&outbox),
-            upkeep: Upkeep::new(PayoutsParts {
-                ledger: ledger.clone(),
-                outbox: Arc::clone(&outbox),
-                offers: node.clone(),
-                node: node.clone(),
-                egress: Arc::clone(&egress),
-                reach: Reach::Private,
-                network: bitcoin::Network::Regtest,
-                clock: clock.clone(),
-                entropy: SystemEntropy::new(),
-                tracker: tracker.clone(),
-                stop: stop.clone(),
-            }),
+            upkeep,
             storefront: storefront.clone(),
             inbound: tollhouse::inbound::Inbound::default(),
             snapshot: tokio::sync::watch::channel(tollhouse::rescue::Standing::default()).1,
@@ -459,6 +471,26 @@ impl OfferPayer for MadeUpNode {
 
     fn offer_payment(&self, _note: &str) -> BoxFuture<'_, OfferPayment> {
         Box::pin(async { OfferPayment::Pending })
+    }
+}
+
+impl Splicer for MadeUpNode {
+    fn check(&self, to: &str) -> Result<(), String> {
+        if to == "vault" { Ok(()) } else { Err("not an address".to_owned()) }
+    }
+
+    fn fee(&self) -> BoxFuture<'_, Option<Msat>> {
+        Box::pin(async { None })
+    }
+
+    fn splice_out(
+        &self,
+        _key: String,
+        _channel_id: String,
+        _to: String,
+        _amount: Msat,
+    ) -> BoxFuture<'_, Result<OperationRow, Unspliced>> {
+        Box::pin(async { Err(Unspliced { code: "no_channel", why: "made up".to_owned() }) })
     }
 }
 

@@ -242,6 +242,11 @@ pub fn drawn(row: &OperationRow) -> Msat {
     match row.state {
         OperationState::Failed => Msat::ZERO,
         OperationState::Done if row.outcome["amount_msat"].is_u64() => sum(&row.outcome, "fee_msat"),
+        // A splice: its transaction's fee is reckoned by who asks.
+        _ if row.ask["amount_sat"].is_u64() => {
+            let sat = row.ask["amount_sat"].as_u64();
+            sat.and_then(|sat| Msat::from_sat(sat).ok()).unwrap_or(Msat::MAX)
+        }
         _ => sum(&row.ask, "max_fee_msat"),
     }
 }

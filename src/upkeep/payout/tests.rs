@@ -63,7 +63,7 @@ async fn nothing_is_noted_of_what_cannot_be_paid() {
         ("nobody", Some(1), "bad_destination"),
         (bolt11.as_str(), Some(101), "wrong_amount"),
     ] {
-        let ask = PayoutAsk { to: to.to_owned(), amount: amount.map(sat), max_fee: None };
+        let ask = PayoutAsk { to: to.to_owned(), amount: amount.map(sat), max_fee: None, why: None };
         let refused = stage.payouts.pay("k", &ask, LONG).await;
         assert_eq!(refused.map(drop).map_err(|error| error.code()), Err(code), "{to}");
     }
@@ -76,7 +76,7 @@ async fn nothing_is_noted_of_what_cannot_be_paid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_goes_through_the_outbox() {
     let stage = Stage::new();
-    let ask = PayoutAsk { to: invoice(1, sat(100), None), amount: None, max_fee: None };
+    let ask = PayoutAsk { to: invoice(1, sat(100), None), amount: None, max_fee: None, why: None };
     let hash = preimage(1).payment_hash();
     let (paid, ()) = tokio::join!(stage.payouts.pay("k", &ask, LONG), async {
         stage.until(async || stage.ledger.outgoing(hash).await.unwrap()).await;
@@ -91,7 +91,7 @@ async fn an_invoice_goes_through_the_outbox() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lightning_address_is_paid_by_the_invoice_that_was_asked_for() {
     let (stage, server) = (Stage::new(), PayeeServer::start().await);
-    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None };
+    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None, why: None };
     let plan = stage.payouts.plan(&ask).await.unwrap();
     assert_eq!((plan.description.as_deref(), plan.max_fee), (Some("me"), sat(20)));
     let (paid, ()) = tokio::join!(stage.payouts.pay("k", &ask, LONG), async {
@@ -111,7 +111,7 @@ async fn a_lightning_address_is_paid_by_the_invoice_that_was_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payees_server_that_cheats_gets_nothing() {
     let (stage, server) = (Stage::new(), PayeeServer::start().await);
-    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None };
+    let ask = PayoutAsk { to: server.address(), amount: Some(sat(2_000)), max_fee: None, why: None };
     for (key, invoice) in [
         ("a", invoice(8, sat(2_001), Some(crate::upkeep::stage::METADATA))),
         ("b", invoice(8, sat(2_000), Some("[]"))),
