@@ -7,6 +7,7 @@ mod channels;
 mod connection;
 mod exchange;
 mod ground;
+mod inbound;
 mod introduction;
 pub mod listener;
 mod locked;
@@ -35,14 +36,11 @@ use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::custody::{Custody, CustodyLimits};
 use crate::event::Event;
 use crate::forward_auth::{self, ForwardAuth};
-use crate::inbound::{Inbound, Openings};
+use crate::inbound::Inbound;
 use crate::ledger::RecentChallenges;
-use crate::node::config::Liquidity;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{
-    ChainWatch, Coins, Minter, NodeControl, NodeEvents, NodeWatch, OpeningNode, Payer, Peers,
-};
+use crate::ports::{ChainWatch, Coins, Minter, NodeControl, NodeEvents, NodeWatch, Payer, Peers};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
@@ -125,12 +123,14 @@ impl Appliance {
         if let Some(why) = channels.barred {
             node.bar(why);
         }
-        let inbound = inbound(liquidity, &node, &ground);
         let payer: Arc<dyn Payer> = node.clone();
         let ending = Ending::default();
         let (serving, node_tasks) = (TaskTracker::new(), TaskTracker::new());
         let (ledger, clock) = (ground.ledger.clone(), Arc::clone(&ground.clock));
         let outbox = Arc::new(Outbox::new(ledger, payer, clock, network, node_tasks.clone()));
+        let treasury = treasury(&ground, &node, &node_tasks);
+        let coins = Arc::new(treasury.clone());
+        let inbound = inbound::of(liquidity, &ground, &node, &outbox, coins);
         let recent = Arc::new(RecentChallenges::new(RECENT_CHALLENGES));
         let certificate = blueprint.tls.map(Shown::new);
         let scheme = scheme(certificate.as_ref());
@@ -173,7 +173,6 @@ impl Appliance {
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
         let alarms = blueprint.alarms;
         let watchman = Watchman::new(watched(&ground, &dir, &node, &outside, &storefront), alarms);
-        let treasury = treasury(&ground, &node, &node_tasks);
         let plan = upkeep::Plan {
             node: Arc::clone(&node),
             outbox: Arc::clone(&outbox),
@@ -247,9 +246,7 @@ impl Appliance {
         appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
         let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
         appliance.node_tasks.spawn(log);
-        if let Some(openings) = inbound.openings {
-            appliance.node_tasks.spawn(openings.watch(appliance.stop_events.clone()));
-        }
+        inbound::start(inbound, &node, &appliance.node_tasks, &appliance.stop_events);
         if !ground.clean {
             appliance.node_tasks.spawn(ground::audit_after_crash(ground.ledger.clone()));
         }
@@ -453,13 +450,6 @@ fn backups(
         entropy: ground.entropy.clone(),
     };
     Backups::new(parts, config)
-}
-
-/// Who opens channels to us.
-fn inbound(liquidity: Liquidity, node: &Arc<LightningNode>, ground: &Ground) -> Inbound {
-    let opening: Arc<dyn OpeningNode> = node.clone();
-    let openings = liquidity.just_in_time.map(|p| Openings::new(opening, p, Arc::clone(&ground.clock)));
-    Inbound { openings }
 }
 
 fn treasury(ground: &Ground, node: &Arc<LightningNode>, tasks: &TaskTracker) -> Treasury {

@@ -12,6 +12,7 @@ mod epochs;
 mod fetch;
 mod ground;
 mod hardening;
+mod inbound;
 mod init;
 mod keys;
 mod logging;
@@ -72,6 +73,8 @@ enum Command {
     Recover(Box<recover::RecoverArgs>),
     /// Run a whole regtest world: a chain, a payer, an API to sell
     Demo(demo::DemoArgs),
+    /// See how others can pay the node: who opens channels to it, and buy one
+    Inbound(Box<inbound::InboundArgs>),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
@@ -121,6 +124,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Migrate(args) => migrate::run(&args, &env),
         Command::Recover(args) => recover::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
+        Command::Inbound(args) => inbound::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
         Command::Token(args) => token::run(&args),

@@ -287,6 +287,19 @@ pub enum Event {
         /// Its position in the list, from 0: the preferred one.
         position: usize,
     },
+    /// It is known how an ordered channel stands.
+    ChannelOrderChanged {
+        /// Its number.
+        order: i64,
+        /// The provider's public key.
+        lsp: String,
+        /// `quoted`, `paying`, `paid`, `opened`, `refunded`, `expired` or `failed`.
+        state: String,
+        /// What can be received over the channel, satoshi.
+        receivable_sat: u64,
+        /// Its funding, once published.
+        funding: Option<String>,
+    },
     /// A channel waits for confirmations.
     ChannelPending {
         /// Which.

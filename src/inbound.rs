@@ -2,14 +2,18 @@
 //! that no channel can carry, or because they were ordered.
 
 mod openings;
+mod orders;
 
 use std::sync::Arc;
 
 pub use openings::{Openings, OpeningsView};
+pub use orders::{OrderError, Orders, OrdersParts, OrdersView};
 
 /// Who opens channels to us, as far as it is set.
 #[derive(Clone, Debug, Default)]
 pub struct Inbound {
     /// Opens one for a payment that no channel can carry.
     pub openings: Option<Arc<Openings>>,
+    /// Sells them.
+    pub orders: Option<Arc<Orders>>,
 }

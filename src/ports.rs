@@ -15,8 +15,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use inbound::{
-    ChannelOrders, NotOpened, OPENING_EXPIRY, OpeningInvoice, OpeningNode, OpeningTerms, OrderAsk,
-    OrderLimits, OrderPaid, OrderPayment, OrderTold, UnpaidOpening,
+    ChannelOrders, CoinSender, CoinsNotSent, NotOpened, OPENING_EXPIRY, OpeningInvoice, OpeningNode,
+    OpeningTerms, OrderAsk, OrderLimits, OrderPaid, OrderPayment, OrderTold, UnpaidOpening,
 };
 
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};

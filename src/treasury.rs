@@ -10,6 +10,7 @@ mod act;
 mod deed;
 mod fate;
 mod mark;
+mod once;
 
 use std::sync::Arc;
 use std::time::Duration;

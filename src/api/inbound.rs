@@ -1,15 +1,146 @@
-//! `/api/v1/inbound`: who opens channels to us, on what terms, and what became of it.
+//! `/api/v1/inbound`: who opens channels to us, on what terms, and what was ordered.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::web::{MayRead, Operator};
+use super::{bad_body, ledger_fault};
+use crate::inbound::{OrderError, Orders};
+use crate::ports::OrderAsk;
+use crate::store::{OrderRow, OrderWay};
+use crate::web::{MayAdmin, MayRead, Operator, Problem};
+
+/// Orders that are shown.
+const SHOWN: u32 = 100;
+
+/// For how many blocks a channel is ordered when nothing is said: half a year.
+const USUAL_BLOCKS: u32 = 26_000;
 
 /// What is set, and how it stands.
 pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
-    let openings = op.parts.inbound.openings.as_ref().map(|openings| openings.view());
-    Json(json!({ "just_in_time": openings }))
+    let inbound = &op.parts.inbound;
+    Json(json!({
+        "just_in_time": inbound.openings.as_ref().map(|openings| openings.view()),
+        "orders": inbound.orders.as_ref().map(|orders| orders.view()),
+    }))
+}
+
+/// `GET /api/v1/inbound/limits`: what may be ordered.
+pub(super) async fn limits(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!(desk(&op)?.limits().await.map_err(refused)?)))
+}
+
+/// `GET /api/v1/inbound/orders`.
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    let rows = op.parts.ledger.orders(SHOWN).await.map_err(ledger_fault)?;
+    Ok(Json(json!({ "orders": rows.iter().map(shown).collect::<Vec<_>>() })))
+}
+
+/// `GET /api/v1/inbound/orders/{id}`: asks the provider when it is not over.
+pub(super) async fn look(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+    Path(order): Path<i64>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(shown(&desk(&op)?.look(order).await.map_err(refused)?)))
+}
+
+/// What `POST /api/v1/inbound/orders` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quote {
+    receivable_sat: u64,
+    blocks: Option<u32>,
+    #[serde(default)]
+    announce: bool,
+}
+
+/// Asks for a price. Nothing is paid.
+pub(super) async fn quote(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Quote>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Json(Quote { receivable_sat, blocks, announce }) = body.map_err(bad_body)?;
+    let ask = OrderAsk { receivable_sat, blocks: blocks.unwrap_or(USUAL_BLOCKS), announce };
+    let row = desk(&op)?.quote(ask).await.map_err(refused)?;
+    Ok((StatusCode::CREATED, Json(shown(&row))))
+}
+
+/// What `POST /api/v1/inbound/orders/{id}/pay` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pay {
+    way: Way,
+    /// The price that was seen.
+    max_total_sat: u64,
+}
+
+/// How an order is to be paid.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Way {
+    Lightning,
+    Onchain,
+}
+
+/// Pays an order, once however often it is asked: its number is the key of the operation.
+pub(super) async fn pay(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(order): Path<i64>,
+    body: Result<Json<Pay>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Json(Pay { way, max_total_sat }) = body.map_err(bad_body)?;
+    let way = match way {
+        Way::Lightning => OrderWay::Lightning,
+        Way::Onchain => OrderWay::Onchain,
+    };
+    let row = desk(&op)?.pay(order, way, max_total_sat).await.map_err(refused)?;
+    Ok((StatusCode::ACCEPTED, Json(shown(&row))))
+}
+
+fn desk(op: &Operator) -> Result<&Orders, Problem> {
+    let missing = || {
+        let detail = "No provider sells channels here: set liquidity.lsps1.node and address.";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_provider", detail)
+    };
+    op.parts.inbound.orders.as_deref().ok_or_else(missing)
+}
+
+fn shown(row: &OrderRow) -> Value {
+    json!({
+        "id": row.id,
+        "order_id": row.told.order_id,
+        "lsp": row.lsp,
+        "state": row.state,
+        "receivable_sat": row.ask.receivable_sat,
+        "blocks": row.ask.blocks,
+        "announce": row.ask.announce,
+        "lightning": row.told.lightning,
+        "onchain": row.told.onchain,
+        "way": row.way,
+        "funding": row.told.funding,
+        "placed_at": row.placed_at,
+        "changed_at": row.changed_at,
+    })
+}
+
+fn refused(error: OrderError) -> Problem {
+    match error {
+        OrderError::Store(error) => ledger_fault(error),
+        OrderError::Unknown(_) => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_order", "There is no such order.")
+        }
+        refusal => {
+            tracing::warn!(%refusal, "an order of a channel was refused");
+            let detail = format!("Nothing was paid: {refusal}.");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), detail)
+        }
+    }
 }

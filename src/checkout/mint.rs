@@ -56,11 +56,11 @@ impl CheckoutParts {
                     let OpeningInvoice { invoice, fee } = opening.map_err(CannotReceive::NotOpened)?;
                     return Ok(Minted { opening_fee: Some(fee), ..self.sell(ware, matched, host, invoice) });
                 }
-                // The larger ones may do.
-                Err(why @ NotOpened::TooSmall { .. }) => fault = Some(why),
-                Err(why) => {
+                // The larger ones may do; why they do not says more.
+                Err(why @ NotOpened::TooSmall { .. }) => {
                     fault.get_or_insert(why);
                 }
+                Err(why) => fault = Some(why),
             }
         }
         Err(fault.map_or(CannotReceive::NoUsableChannel, CannotReceive::NotOpened))

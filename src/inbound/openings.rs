@@ -128,11 +128,15 @@ impl Openings {
         };
         let fits = valid().filter(|line| (line.smallest_msat..=line.largest_msat).contains(&amount));
         let Some(fee) = fits.filter_map(|line| line.fee(amount)).min() else {
-            return Err(if amount > largest {
-                NotOpened::TooLarge { most: largest }
-            } else {
-                NotOpened::TooSmall { least: self.least(terms).map_or(smallest, |(least, _)| least) }
-            });
+            if amount > largest {
+                return Err(NotOpened::TooLarge { most: largest });
+            }
+            if let Some((least, _)) = self.least(terms) {
+                return Err(NotOpened::TooSmall { least });
+            }
+            // Nothing that the LSP offers is within our limits, at any price.
+            let fee = valid().filter_map(|line| line.fee(line.smallest_msat)).min();
+            return Err(NotOpened::TooDear { fee: fee.unwrap_or(Msat::MAX), most: self.most_fee(smallest) });
         };
         let most = self.most_fee(amount);
         if fee <= most && fee < amount {

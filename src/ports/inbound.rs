@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{BoxFuture, InvoiceAsk, MintedInvoice, NodeFault};
@@ -135,7 +135,7 @@ pub struct OrderLimits {
 }
 
 /// What is ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderAsk {
     /// What we can receive over it, satoshi.
     pub receivable_sat: u64,
@@ -146,7 +146,7 @@ pub struct OrderAsk {
 }
 
 /// One way to pay for an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPayment {
     /// An invoice or an on-chain address.
     pub to: String,
@@ -161,7 +161,7 @@ pub struct OrderPayment {
 }
 
 /// How one way of paying stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderPaid {
     /// Nothing came yet.
@@ -173,7 +173,7 @@ pub enum OrderPaid {
 }
 
 /// An order as the LSP tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTold {
     /// The LSP's name for it.
     pub order_id: String,
@@ -195,6 +195,28 @@ pub trait ChannelOrders: Send + Sync {
 
     /// How an order stands.
     fn order(&self, order_id: String) -> BoxFuture<'_, Result<OrderTold, NodeFault>>;
+}
+
+/// Sends coins of the wallet.
+pub trait CoinSender: Send + Sync {
+    /// Sends `amount_sat` to `address`, as one recorded operation however often it is asked under `key`.
+    fn send_once(
+        &self,
+        key: String,
+        address: String,
+        amount_sat: u64,
+    ) -> BoxFuture<'_, Result<(), CoinsNotSent>>;
+}
+
+/// Why coins were not sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CoinsNotSent {
+    /// They never will be under this key: nothing moved.
+    #[error("{0}")]
+    ForGood(String),
+    /// It may be asked again.
+    #[error("{0}")]
+    Yet(String),
 }
 
 /// Invoices whose payment opens a channel are payable for this long at most, whatever their route says:

@@ -40,6 +40,7 @@ struct Page {
     hash: String,
     payment: Option<PaymentLine>,
     quote: Option<String>,
+    kept: Option<String>,
     label: Option<String>,
     facts: Vec<Fact>,
     spends: Vec<Spend>,
@@ -68,9 +69,11 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
     let more = spends.len() > shown;
     spends.truncate(shown);
     let quote = payment.as_ref().and_then(|row| row.quote.clone());
+    let kept = payment.as_ref().map_or(0, |row| row.opening_fee.msat());
     Ok(Some(Page {
         hash: hash.to_hex(),
         quote: quote.or_else(|| grant.as_ref().and_then(|row| row.quote.clone())),
+        kept: (kept > 0).then(|| sats_exact(kept)),
         label: grant.as_ref().and_then(|row| row.label.clone()),
         facts: grant.as_ref().map(facts).unwrap_or_default(),
         spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),

@@ -32,6 +32,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("vault_address_given", "vault.address_given"),
     ("vault_moved", "vault.moved"),
     ("chain_source_changed", "chain.source_changed"),
+    ("channel_order_changed", "channel.order_changed"),
     ("channel_pending", "channel.pending"),
     ("channel_ready", "channel.ready"),
     ("channel_closed", "channel.closed"),

@@ -2,12 +2,13 @@
 //! LSP, which is an LDK node here, to a payer that has a channel to that LSP.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Amount;
 use ldk_node::bitcoin::Network;
 use ldk_node::lightning::ln::msgs::SocketAddress;
-use ldk_node::lightning_invoice::Bolt11Invoice;
+use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
 use ldk_node::liquidity::LSPS2ServiceConfig;
 use ldk_node::{Builder, Event, Node};
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ use tollhouse::types::{Preimage, Timestamp};
 use crate::appliance::{Appliance, TURN, bitcoind_section, until};
 use crate::bitcoind::{client, free_port};
 use crate::e2e_run::Upstream;
+use crate::order_desk::{OrderDesk, PRICE_SAT};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -142,20 +144,25 @@ impl Town {
         .await
     }
 
-    /// A shop that knows the LSP. `more` are further settings of `[liquidity.lsps2]`.
+    /// A shop that knows the LSP. `more` are further settings, of `[liquidity.lsps2]` first.
     fn shop(&self, offers: &str, more: &str, upstream: &Upstream) -> Appliance {
+        self.shop_of(&self.lsp_address, offers, more, upstream)
+    }
+
+    /// The same with the LSP at another address.
+    fn shop_of(&self, lsp_address: &str, offers: &str, more: &str, upstream: &Upstream) -> Appliance {
         let services = format!(
             "[liquidity.lsps2]\nnode = \"{}\"\naddress = \"{}\"\n{more}\n\
              [[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"http://{}\"\nprice = \"10 sat\"\n\
              offers = {offers}\n",
             self.lsp.node_id(),
-            self.lsp_address,
+            lsp_address,
             upstream.address
         );
         Appliance::start(&bitcoind_section(self.port), &services)
     }
 
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(&self) {
         self.payer.stop().expect("the payer stops");
         self.lsp.stop().expect("the LSP stops");
         self.stop.cancel();
@@ -253,5 +260,208 @@ async fn a_node_without_coins_or_channels_sells_its_first_request() {
     );
     assert_eq!(audit["surplus_msat"], 0, "{audit}");
     shop.stop().await;
+    town.end().await;
+}
+
+/// What a refused buyer is told.
+async fn refused(url: &str) -> String {
+    let (status, _, body) = ask(url, None).await;
+    assert_eq!((status, &body["code"]), (503, &json!("cannot_receive")), "{body}");
+    body["detail"].as_str().expect("a reason").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_channel_is_opened_for_is_not_sold() {
+    let _turn = TURN.lock().await;
+    let town = Town::start().await;
+    let upstream = Upstream::start().await;
+
+    // The price is below the least, and the route has nothing larger.
+    let mut shop = town.shop("[\"request\"]", "", &upstream);
+    let url = format!("{}/v1/x", shop.gateway);
+    terms(&shop).await;
+    let why = refused(&url).await;
+    assert!(why.contains("a payment of 10000 sat or more"), "{why}");
+    shop.stop().await;
+
+    // The provider wants more than the operator pays.
+    let mut shop = town.shop(PACK, "max_fee_sat = 1999", &upstream);
+    let url = format!("{}/v1/x", shop.gateway);
+    assert_eq!(terms(&shop).await["least_msat"], Value::Null);
+    let why = refused(&url).await;
+    assert!(why.contains("costs 2000 sat, and at most 1999 sat are paid"), "{why}");
+    shop.stop().await;
+
+    // The provider is away.
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let mut shop = town.shop_of(&nowhere, PACK, "", &upstream);
+    let url = format!("{}/v1/x", shop.gateway);
+    shop.up().await;
+    until("the provider to be found away", async || {
+        let view = shop.get("/api/v1/inbound").await["just_in_time"].clone();
+        view["problem"].as_str().is_some_and(|why| why.contains("does not answer")).then_some(())
+    })
+    .await;
+    let why = refused(&url).await;
+    assert!(!why.contains("127.0.0.1"), "nobody is told of whom channels are bought: {why}");
+    shop.stop().await;
+    assert_eq!(upstream.hits(), 0);
+    town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_unpaid_requests_opens_few_invoices_and_the_shop_still_sells() {
+    let _turn = TURN.lock().await;
+    let town = Town::start().await;
+    let upstream = Upstream::start().await;
+    let mut shop = town.shop(PACK, "max_per_hour = 6", &upstream);
+    // Customers come from where a proxy in front says.
+    shop.up().await;
+    shop.stop().await;
+    shop.start_as(shop.command(&["--gateway-trusted-proxies", "127.0.0.1"]));
+    let url = format!("{}/v1/x", shop.gateway);
+    terms(&shop).await;
+    let from = async |address: String| {
+        let answer = client().get(&url).header("X-Forwarded-For", address).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json::<Value>().await.expect("JSON"))
+    };
+    // One network gets a third of them.
+    let mut made = 0;
+    for _ in 0..40 {
+        let (status, body) = from("203.0.113.9".to_owned()).await;
+        made += u32::from(status == 402);
+        assert!(status == 402 || body["code"] == "cannot_receive", "{status} {body}");
+    }
+    assert_eq!(made, 2);
+    for network in 0..60 {
+        let (status, _) = from(format!("198.51.{network}.9")).await;
+        made += u32::from(status == 402);
+    }
+    assert_eq!(made, 6);
+    let view = shop.get("/api/v1/inbound").await;
+    assert_eq!(view["just_in_time"]["made_last_hour"], 6, "{view}");
+    // A restart is no new hour.
+    shop.stop().await;
+    shop.start_as(shop.command(&["--gateway-trusted-proxies", "127.0.0.1"]));
+    let view = terms(&shop).await;
+    assert_eq!(view["made_last_hour"], 6, "{view}");
+    let (status, body) = from("192.0.2.1".to_owned()).await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body["detail"].as_str().is_some_and(|why| why.contains("no more than 6")), "{body}");
+    books_are_right(&shop).await;
+    shop.stop().await;
+    town.end().await;
+}
+
+/// The orders as the CLI tells them.
+fn cli(shop: &Appliance, args: &[&str]) -> (bool, Value) {
+    let folder = shop.data_dir();
+    let mut command = crate::appliance::tollhouse(&folder, args);
+    command
+        .args(["--admin", &shop.admin, "--json", "--admin-key-file"])
+        .arg(folder.join("regtest/admin.key"));
+    let output = command.output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("no JSON: {text} {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.success(), told)
+}
+
+async fn order(shop: &Appliance, id: i64, state: &str) -> Value {
+    until(&format!("order {id} to be {state}"), async || {
+        let order = shop.get(&format!("/api/v1/inbound/orders/{id}")).await;
+        (order["state"] == state).then_some(order)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
+    let _turn = TURN.lock().await;
+    let town = Arc::new(Town::start().await);
+    let upstream = Upstream::start().await;
+    let till = Arc::clone(&town);
+    let desk = OrderDesk::open(Box::new(move |msat| {
+        let description = Description::new("a channel".to_owned()).expect("short");
+        let description = Bolt11InvoiceDescription::Direct(description);
+        let invoice = till.lsp.bolt11_payment().receive(msat, &description, 3_600).expect("an invoice");
+        (invoice.to_string(), till.lsp.onchain_payment().new_address().expect("an address").to_string())
+    }))
+    .await;
+    let orders = format!("[liquidity.lsps1]\nnode = \"{}\"\naddress = \"{}\"\n", desk.node, desk.address);
+    let mut shop = town.shop(PACK, &orders, &upstream);
+    terms(&shop).await;
+    let limits = shop.get("/api/v1/inbound/limits").await;
+    assert_eq!(limits["largest_receivable_sat"], 5_000_000, "{limits}");
+
+    // The first sale earns what the channel costs.
+    buy(&town, &format!("{}/v1/x", shop.gateway)).await;
+    let (_, quoted) = cli(&shop, &["inbound", "quote", "500000", "--blocks", "4320"]);
+    assert_eq!((&quoted["state"], &quoted["id"]), (&json!("quoted"), &json!(1)), "{quoted}");
+    assert_eq!(quoted["lightning"]["total_sat"], PRICE_SAT, "{quoted}");
+    let name = quoted["order_id"].as_str().expect("a name").to_owned();
+    let (done, refused) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning"]);
+    assert!(!done && refused["code"] == "not_confirmed", "{refused}");
+    let (done, paying) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning", "--yes"]);
+    assert!(done && paying["state"] == "paying", "{paying}");
+    let (done, other) = cli(&shop, &["inbound", "buy", "1", "--by", "onchain", "--yes"]);
+    assert!(!done && other["code"] == "other_way", "{other}");
+    let (done, again) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning", "--yes"]);
+    assert!(done && again["state"] == "paying", "{again}");
+    desk.paid(&name, "bolt11", "PAID");
+    order(&shop, 1, "paid").await;
+
+    // The channel comes while the shop is down.
+    shop.stop().await;
+    desk.funded(&name, "0000000000000000000000000000000000000000000000000000000000000001:0");
+    shop.start_again();
+    shop.up().await;
+    let opened = order(&shop, 1, "opened").await;
+    assert!(opened["funding"].as_str().is_some_and(|funding| funding.ends_with("01:0")), "{opened}");
+
+    // Refunded: the provider gives the money back.
+    let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
+    let name = quoted["order_id"].as_str().expect("a name").to_owned();
+    let (done, paying) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning", "--yes"]);
+    assert!(done, "{paying}");
+    desk.paid(&name, "bolt11", "REFUNDED");
+    order(&shop, 2, "refunded").await;
+
+    // Paid with coins, and refunded.
+    let address = shop.post("/api/v1/onchain/address", json!({})).await;
+    let address: bitcoin::Address<_> = address["address"].as_str().expect("one").parse().expect("an address");
+    let amount = Amount::from_sat(100_000);
+    town.chain.faucet_send(&address.assume_checked(), amount).expect("the faucet is full");
+    town.mine(1);
+    shop.node("the coins", |node| node["onchain_spendable_sat"].as_u64() > Some(50_000)).await;
+    let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
+    let name = quoted["order_id"].as_str().expect("a name").to_owned();
+    for _ in 0..2 {
+        let (done, paying) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain", "--yes"]);
+        assert!(done && paying["state"] == "paying", "{paying}");
+    }
+    until("the payment", async || (town.chain.mempool_txids().len() == 1).then_some(())).await;
+    let operations = shop.get("/api/v1/operations").await;
+    let sends = operations["operations"].as_array().expect("a list");
+    let sends: Vec<_> = sends.iter().filter(|row| row["key"] == "inbound-order-3").collect();
+    assert_eq!(sends.len(), 1, "{operations}");
+    desk.paid(&name, "onchain", "PAID");
+    order(&shop, 3, "paid").await;
+    desk.paid(&name, "onchain", "REFUNDED");
+    order(&shop, 3, "refunded").await;
+
+    // Nobody pays: it runs out.
+    desk.price_lasts(Duration::ZERO);
+    cli(&shop, &["inbound", "quote", "200000"]);
+    let (done, late) = cli(&shop, &["inbound", "buy", "4", "--by", "lightning", "--yes"]);
+    assert!(!done && late["code"] == "order_expired", "{late}");
+    let (done, outside) = cli(&shop, &["inbound", "quote", "99999"]);
+    assert!(!done && outside["code"] == "out_of_limits", "{outside}");
+    let (_, listed) = cli(&shop, &["inbound", "orders"]);
+    assert_eq!(listed["orders"].as_array().map(Vec::len), Some(4), "{listed}");
+    books_are_right(&shop).await;
+    shop.stop().await;
+    drop(desk);
     town.end().await;
 }

@@ -42,6 +42,7 @@ mod l402_world;
 mod layering;
 mod locked;
 mod operator_cli;
+mod order_desk;
 mod pages;
 mod payment_vectors;
 mod power_loss;

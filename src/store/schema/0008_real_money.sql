@@ -99,3 +99,20 @@ CREATE TABLE alarms (
     PRIMARY KEY (code, subject)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO mark VALUES ('watched', (SELECT COALESCE(MAX(id), 0) FROM events));
+
+-- Channels that were ordered from an LSP (bLIP-51), until they are there or the money is back. How one is paid is
+-- chosen before anything is paid, and never changes.
+CREATE TABLE channel_orders (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    lsp        TEXT NOT NULL,
+    order_id   TEXT NOT NULL,
+    ask        TEXT NOT NULL,
+    told       TEXT NOT NULL,
+    state      TEXT NOT NULL
+        CHECK (state IN ('quoted', 'paying', 'paid', 'opened', 'refunded', 'expired', 'failed')),
+    way        TEXT CHECK (way IN ('lightning', 'onchain')),
+    placed_at  INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    UNIQUE (lsp, order_id)
+) STRICT;
+CREATE INDEX channel_orders_open ON channel_orders (id) WHERE state IN ('quoted', 'paying', 'paid');

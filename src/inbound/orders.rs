@@ -1,0 +1,449 @@
+//! Channels that are ordered from an LSP and paid for (bLIP-51, LSPS1), followed to their end.
+//!
+//! Invariants: an order's price is known before it is paid, and no more than what the operator accepted
+//! is paid for it; an order is paid once: how is chosen on disk before anything is paid, the operation
+//! that pays has a key made of the order's number, and an invoice is paid once by its hash; whatever dies
+//! in between, the order is found again and asked about until it is open, refunded or over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightning_invoice::Bolt11Invoice;
+use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::node::config::Lsp;
+use crate::payments::{Outbox, PayAsk, PayError};
+use crate::ports::{
+    ChannelOrders, CoinSender, CoinsNotSent, NodeFault, OrderAsk, OrderLimits, OrderPaid, OrderPayment,
+    OrderTold,
+};
+use crate::store::{
+    BegunOperation, Ledger, OperationState, OrderRow, OrderState, OrderWay, OutgoingState, StoreError,
+};
+use crate::types::{Msat, PaymentHash, Timestamp};
+
+/// Orders that are being paid or opened are asked about this often.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// A payment's first news is waited for this long.
+const FIRST_NEWS: Duration = Duration::from_secs(3);
+
+/// What routing a payment for an order may cost: a hundredth of it, and at least this.
+const LEAST_ROUTING: Msat = match Msat::from_sat(50) {
+    Ok(fee) => fee,
+    Err(_) => Msat::ZERO,
+};
+
+/// An order that was to be paid and was not is over this long after its price ran out: a transaction may
+/// be late.
+const LATE: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// What an order is paid with in the record of operations, where that is a Lightning payment.
+const KIND: &str = "buy_inbound";
+
+/// What orders are made with.
+pub struct OrdersParts {
+    /// Who sells.
+    pub lsp: Lsp,
+    /// The way to it.
+    pub desk: Arc<dyn ChannelOrders>,
+    /// Where orders are noted.
+    pub ledger: Ledger,
+    /// Pays invoices.
+    pub outbox: Arc<Outbox>,
+    /// Sends coins.
+    pub coins: Arc<dyn CoinSender>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Orders channels, pays for them, and follows them.
+pub struct Orders {
+    parts: OrdersParts,
+    news: Notify,
+}
+
+/// Why an order was not placed or not paid. Nothing was paid by the call that gave it.
+#[derive(Debug, Error)]
+pub enum OrderError {
+    /// No such order.
+    #[error("there is no order {0}")]
+    Unknown(i64),
+    /// The LSP does not answer, or refuses.
+    #[error("the liquidity provider: {0}")]
+    Lsp(NodeFault),
+    /// What is asked for lies outside its limits.
+    #[error("{what} must be {least} to {most}")]
+    OutOfLimits {
+        /// Which number.
+        what: &'static str,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// The order cannot be paid this way.
+    #[error("the provider does not take {} for this order", .0.word())]
+    WayNotTaken(OrderWay),
+    /// It is being paid the other way.
+    #[error("this order is being paid by {}", .0.word())]
+    OtherWay(OrderWay),
+    /// Its price ran out.
+    #[error("the order has run out: ask for another price")]
+    Expired,
+    /// It is over.
+    #[error("the order is {} already", .0.word())]
+    Over(OrderState),
+    /// It costs more than was accepted.
+    #[error("the order costs {total_sat} sat, and at most {most_sat} sat were accepted")]
+    TooDear {
+        /// What it costs.
+        total_sat: u64,
+        /// What was accepted.
+        most_sat: u64,
+    },
+    /// Its invoice is not what the order says.
+    #[error("the order's invoice does not ask for what the order costs")]
+    BadInvoice,
+    /// It could not be paid.
+    #[error("it was not paid: {0}")]
+    NotPaid(String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OrderError {
+    /// Stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            OrderError::Unknown(_) => "unknown_order",
+            OrderError::Lsp(_) => "provider_refused",
+            OrderError::OutOfLimits { .. } => "out_of_limits",
+            OrderError::WayNotTaken(_) => "way_not_taken",
+            OrderError::OtherWay(_) => "other_way",
+            OrderError::Expired => "order_expired",
+            OrderError::Over(_) => "order_over",
+            OrderError::TooDear { .. } => "too_expensive",
+            OrderError::BadInvoice => "bad_invoice",
+            OrderError::NotPaid(_) => "not_paid",
+            OrderError::Store(_) => "ledger_unavailable",
+        }
+    }
+}
+
+/// Who sells channels, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrdersView {
+    /// The LSP's public key.
+    pub node: String,
+    /// Its address.
+    pub address: String,
+}
+
+impl Orders {
+    /// Over `parts`. Nothing is followed before [`Orders::watch`].
+    pub fn new(parts: OrdersParts) -> Arc<Orders> {
+        Arc::new(Orders { parts, news: Notify::new() })
+    }
+
+    /// Who sells.
+    pub fn view(&self) -> OrdersView {
+        OrdersView { node: self.parts.lsp.node.clone(), address: self.parts.lsp.address.clone() }
+    }
+
+    /// What may be ordered.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub async fn limits(&self) -> Result<OrderLimits, OrderError> {
+        self.parts.desk.order_limits().await.map_err(OrderError::Lsp)
+    }
+
+    /// Asks for a price: an order that binds nobody until it is paid.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn quote(&self, ask: OrderAsk) -> Result<OrderRow, OrderError> {
+        let limits = self.limits().await?;
+        let least = limits.smallest_receivable_sat.max(limits.smallest_channel_sat);
+        let most = limits.largest_receivable_sat.min(limits.largest_channel_sat);
+        if !(least..=most).contains(&ask.receivable_sat) {
+            return Err(OrderError::OutOfLimits { what: "receivable_sat", least, most });
+        }
+        if !(1..=limits.most_blocks).contains(&ask.blocks) {
+            let most = u64::from(limits.most_blocks);
+            return Err(OrderError::OutOfLimits { what: "blocks", least: 1, most });
+        }
+        let told = self.parts.desk.place_order(ask).await.map_err(OrderError::Lsp)?;
+        Ok(self.parts.ledger.note_order(self.parts.lsp.node.clone(), ask, told).await?)
+    }
+
+    /// The newest orders, newest first.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn list(&self, limit: u32) -> Result<Vec<OrderRow>, OrderError> {
+        Ok(self.parts.ledger.orders(limit).await?)
+    }
+
+    /// One order, asked about at the provider when it is not over.
+    ///
+    /// # Errors
+    /// When there is none, or the ledger fails.
+    pub async fn look(&self, order: i64) -> Result<OrderRow, OrderError> {
+        let row = self.known(order).await?;
+        if row.state.is_final() { Ok(row) } else { self.ask_about(row).await }
+    }
+
+    /// Pays an order once, however often it is asked, when it costs `most_sat` at most.
+    ///
+    /// # Errors
+    /// When it is not paid.
+    pub async fn pay(&self, order: i64, way: OrderWay, most_sat: u64) -> Result<OrderRow, OrderError> {
+        let row = self.known(order).await?;
+        if let Some(chosen) = row.way.filter(|chosen| *chosen != way) {
+            return Err(OrderError::OtherWay(chosen));
+        }
+        match row.state {
+            OrderState::Quoted | OrderState::Paying => {}
+            OrderState::Paid | OrderState::Opened => return Ok(row),
+            over => return Err(OrderError::Over(over)),
+        }
+        let payment = payment(&row.told, way).ok_or(OrderError::WayNotTaken(way))?.clone();
+        if payment.total_sat > most_sat {
+            return Err(OrderError::TooDear { total_sat: payment.total_sat, most_sat });
+        }
+        if row.state == OrderState::Quoted && self.parts.clock.now() >= payment.expires_at {
+            return Err(OrderError::Expired);
+        }
+        let total = Msat::from_sat(payment.total_sat).map_err(|_| OrderError::BadInvoice)?;
+        let invoice = match way {
+            OrderWay::Lightning => Some(read(&payment.to, total)?),
+            OrderWay::Onchain => None,
+        };
+        let (row, _) = self.parts.ledger.choose_order_way(order, way).await?;
+        match (row.way, row.state) {
+            (Some(chosen), _) if chosen != way => return Err(OrderError::OtherWay(chosen)),
+            (_, OrderState::Paying) => {}
+            _ => return Ok(row),
+        }
+        let paid = match invoice {
+            Some(hash) => self.pay_invoice(&row, &payment, hash, total).await,
+            None => self.pay_coins(&row, &payment).await,
+        };
+        self.news.notify_one();
+        match paid {
+            Ok(()) => self.known(order).await,
+            Err(NotPaid::ForGood(why)) => {
+                self.parts.ledger.change_order(order, OrderState::Failed, None).await?;
+                Err(OrderError::NotPaid(why))
+            }
+            Err(NotPaid::Yet(why)) => Err(OrderError::NotPaid(why)),
+        }
+    }
+
+    async fn pay_coins(&self, row: &OrderRow, payment: &OrderPayment) -> Result<(), NotPaid> {
+        let sent = self.parts.coins.send_once(key(row.id), payment.to.clone(), payment.total_sat);
+        sent.await.map_err(|fault| match fault {
+            CoinsNotSent::ForGood(why) => NotPaid::ForGood(why),
+            CoinsNotSent::Yet(why) => NotPaid::Yet(why),
+        })
+    }
+
+    async fn pay_invoice(
+        &self,
+        row: &OrderRow,
+        payment: &OrderPayment,
+        hash: PaymentHash,
+        total: Msat,
+    ) -> Result<(), NotPaid> {
+        let yet = |error: StoreError| NotPaid::Yet(error.to_string());
+        let ledger = &self.parts.ledger;
+        let ask = json!({ "order": row.id, "payment_hash": hash, "amount_sat": payment.total_sat });
+        let operation = match ledger.begin_operation(&key(row.id), KIND, ask).await.map_err(yet)? {
+            BegunOperation::New(id) => id,
+            BegunOperation::Known(known) | BegunOperation::Another(known) => known.id,
+        };
+        let share = Msat::new(total.msat() / 100).unwrap_or(Msat::ZERO);
+        let ask = PayAsk {
+            bolt11: payment.to.clone(),
+            max_amount: total,
+            max_fee: share.max(LEAST_ROUTING),
+            wallet: None,
+        };
+        match self.parts.outbox.pay(ask, FIRST_NEWS).await {
+            Ok(_) => self.settle_payment(row.id, hash).await.map_err(yet).and_then(|failed| match failed {
+                Some(why) => Err(NotPaid::ForGood(why)),
+                None => Ok(()),
+            }),
+            // A crash may hide what became of it: what the ledger cannot say is asked again.
+            Err(PayError::Store(error)) => Err(NotPaid::Yet(error.to_string())),
+            Err(refused) => {
+                let facts = json!({ "reason": refused.to_string() });
+                ledger.note_operation(operation, OperationState::Failed, facts).await.map_err(yet)?;
+                Err(NotPaid::ForGood(refused.to_string()))
+            }
+        }
+    }
+
+    /// Brings the operation of a Lightning payment to where the payment stands; gives why it failed, if so.
+    async fn settle_payment(&self, order: i64, hash: PaymentHash) -> Result<Option<String>, StoreError> {
+        let ledger = &self.parts.ledger;
+        let Some(operation) = ledger.operation_of_key(&key(order)).await? else { return Ok(None) };
+        let (state, facts, failed) = match ledger.outgoing(hash).await?.map(|row| row.state) {
+            None => return Ok(None),
+            Some(OutgoingState::Intended | OutgoingState::Sent) => {
+                (OperationState::Sent, json!({ "payment_hash": hash }), None)
+            }
+            Some(OutgoingState::Succeeded { fee, .. }) => {
+                (OperationState::Done, json!({ "payment_hash": hash, "fee_msat": fee }), None)
+            }
+            Some(OutgoingState::Failed { reason }) => {
+                (OperationState::Failed, json!({ "payment_hash": hash, "reason": reason }), Some(reason))
+            }
+        };
+        ledger.note_operation(operation.id, state, facts).await?;
+        Ok(failed)
+    }
+
+    /// Follows every order until `stop`. Begin when the node runs.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let work = async {
+            loop {
+                if let Err(error) = self.follow().await {
+                    tracing::warn!(%error, "orders of channels could not be followed");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = self.news.notified() => {}
+                }
+            }
+        };
+        let _ = stop.run_until_cancelled(work).await;
+    }
+
+    async fn follow(&self) -> Result<(), OrderError> {
+        let now = self.parts.clock.now();
+        for row in self.parts.ledger.open_orders().await? {
+            match row.state {
+                OrderState::Quoted => {
+                    if now >= last_price(&row.told) {
+                        self.parts.ledger.change_order(row.id, OrderState::Expired, None).await?;
+                    }
+                }
+                _ => {
+                    self.ask_about(row).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the provider how an order stands; as it was when that does not answer.
+    async fn ask_about(&self, row: OrderRow) -> Result<OrderRow, OrderError> {
+        let ledger = &self.parts.ledger;
+        let failed =
+            match payment(&row.told, OrderWay::Lightning).filter(|_| row.way == Some(OrderWay::Lightning)) {
+                Some(way) => match hash_of(&way.to) {
+                    Some(hash) => self.settle_payment(row.id, hash).await?,
+                    None => None,
+                },
+                None => None,
+            };
+        // Another provider may be set by now, who knows nothing of it.
+        let told = match row.lsp == self.parts.lsp.node {
+            true => self.parts.desk.order(row.told.order_id.clone()).await,
+            false => Err(NodeFault("it was placed with another provider".to_owned())),
+        };
+        match told {
+            Ok(told) => {
+                let state = self.state(&row, &told, failed.is_some()).await?;
+                Ok(ledger.change_order(row.id, state, Some(told)).await?)
+            }
+            Err(fault) => {
+                tracing::debug!(order = row.id, %fault, "an order could not be asked about");
+                Ok(row)
+            }
+        }
+    }
+
+    /// Where an order stands that was told like this.
+    async fn state(&self, row: &OrderRow, told: &OrderTold, failed: bool) -> Result<OrderState, StoreError> {
+        if told.funding.is_some() {
+            return Ok(OrderState::Opened);
+        }
+        let Some(way) = row.way else { return Ok(row.state) };
+        Ok(match payment(told, way).map(|payment| payment.state) {
+            Some(OrderPaid::Refunded) => OrderState::Refunded,
+            Some(OrderPaid::Paid) => OrderState::Paid,
+            Some(OrderPaid::Expected) | None if row.state == OrderState::Paid => OrderState::Paid,
+            Some(OrderPaid::Expected) | None if failed || self.send_failed(row).await? => OrderState::Failed,
+            Some(OrderPaid::Expected) | None => {
+                let over = self.parts.clock.now() >= last_price(told).plus(LATE);
+                if over { OrderState::Expired } else { OrderState::Paying }
+            }
+        })
+    }
+
+    /// Whether the operation that pays it has failed: nothing moved.
+    async fn send_failed(&self, row: &OrderRow) -> Result<bool, StoreError> {
+        let operation = self.parts.ledger.operation_of_key(&key(row.id)).await?;
+        Ok(operation.is_some_and(|operation| operation.state == OperationState::Failed))
+    }
+
+    async fn known(&self, order: i64) -> Result<OrderRow, OrderError> {
+        self.parts.ledger.order(order).await?.ok_or(OrderError::Unknown(order))
+    }
+}
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orders").field("lsp", &self.parts.lsp).finish_non_exhaustive()
+    }
+}
+
+/// Why a payment was not made.
+enum NotPaid {
+    /// It never will be: nothing moved.
+    ForGood(String),
+    /// It may be tried again.
+    Yet(String),
+}
+
+/// The key of the operation that pays an order: one for each.
+fn key(order: i64) -> String {
+    format!("inbound-order-{order}")
+}
+
+fn payment(told: &OrderTold, way: OrderWay) -> Option<&OrderPayment> {
+    match way {
+        OrderWay::Lightning => told.lightning.as_ref(),
+        OrderWay::Onchain => told.onchain.as_ref(),
+    }
+}
+
+/// When the last of its prices runs out.
+fn last_price(told: &OrderTold) -> Timestamp {
+    let ends = [&told.lightning, &told.onchain].into_iter().flatten().map(|payment| payment.expires_at);
+    ends.max().unwrap_or_default()
+}
+
+fn hash_of(bolt11: &str) -> Option<PaymentHash> {
+    let invoice: Bolt11Invoice = bolt11.parse().ok()?;
+    Some(PaymentHash::from_bytes(*invoice.payment_hash().as_ref()))
+}
+
+/// The hash of an order's invoice, which must ask for `total`.
+fn read(bolt11: &str, total: Msat) -> Result<PaymentHash, OrderError> {
+    let invoice: Bolt11Invoice = bolt11.parse().map_err(|_| OrderError::BadInvoice)?;
+    if invoice.amount_milli_satoshis() != Some(total.msat()) {
+        return Err(OrderError::BadInvoice);
+    }
+    Ok(PaymentHash::from_bytes(*invoice.payment_hash().as_ref()))
+}
