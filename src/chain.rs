@@ -7,6 +7,7 @@
 mod check;
 mod electrum;
 mod fee_rates;
+mod http;
 mod rpc;
 mod source;
 mod time;

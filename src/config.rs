@@ -6,6 +6,7 @@
 mod alarm_flags;
 mod alarms;
 mod backup;
+mod chain;
 mod document;
 mod gateway;
 mod layer;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::electrum;
+use super::http::{client, innermost};
 use super::rpc::{Bitcoind, RpcFault};
 use super::source::ChainSource;
 
@@ -95,15 +96,6 @@ fn same_genesis(at: &str, theirs: &str, network: Network) -> Result<(), SourceFa
     Err(SourceFault::WrongNetwork { at: at.to_owned(), theirs, ours: network.to_string() })
 }
 
-/// A client without a proxy.
-pub(super) fn client(patience: Duration) -> reqwest::Client {
-    reqwest::Client::builder()
-        .timeout(patience)
-        .no_proxy()
-        .build()
-        .expect("a client with a timeout and no other setting can be built")
-}
-
 /// The text that a request brings.
 pub(super) async fn fetch_text(request: reqwest::RequestBuilder) -> Result<String, String> {
     let answer = request.send().await.map_err(innermost)?;
@@ -115,13 +107,4 @@ pub(super) async fn fetch_text(request: reqwest::RequestBuilder) -> Result<Strin
         });
     }
     answer.text().await.map_err(innermost)
-}
-
-/// The deepest cause says most, such as "connection refused".
-pub(super) fn innermost(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -7,8 +7,9 @@ use bitcoin::Network;
 use electrum_client::ElectrumApi;
 use serde_json::{Number, Value, json};
 
-use super::check::{client, fetch_text};
+use super::check::fetch_text;
 use super::electrum;
+use super::http::client;
 use super::rpc::{Bitcoind, RpcFault};
 use super::source::ChainSource;
 use crate::ports::{FeeRate, FeeRates};

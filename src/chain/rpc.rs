@@ -46,7 +46,7 @@ impl Bitcoind {
             RpcAuth::CookieFile(path) => RpcFault::Away(format!("its cookie {}: {error}", path.display())),
             RpcAuth::Password { .. } => RpcFault::Away(error.to_string()),
         })?;
-        let http = super::check::client(patience);
+        let http = super::http::client(patience);
         Ok(Bitcoind { url: format!("http://{host}:{port}/"), user, password, http })
     }
 
@@ -61,7 +61,7 @@ impl Bitcoind {
     ) -> Result<T, RpcFault> {
         let ask = json!({"jsonrpc": "1.0", "id": "tollhouse", "method": method, "params": params});
         let request = self.http.post(&self.url).basic_auth(&self.user, Some(&self.password)).json(&ask);
-        let away = |error| RpcFault::Away(super::check::innermost(error));
+        let away = |error| RpcFault::Away(super::http::innermost(error));
         let answer = request.send().await.map_err(away)?;
         if matches!(answer.status().as_u16(), 401 | 403) {
             return Err(RpcFault::Away("it refused the user and password".to_owned()));

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::check::{PATIENCE, client, innermost};
+use super::check::PATIENCE;
 use super::electrum;
+use super::http::{client, innermost};
 use super::source::ChainSource;
 use crate::ports::SourceTime;
 use crate::types::Timestamp;

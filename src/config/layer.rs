@@ -117,7 +117,19 @@ pub struct Flags {
     /// Where a second copy of the recovery snapshot goes, best on another disk [env: TOLLHOUSE_SNAPSHOT_DIR]
     #[arg(long, value_name = "DIR")]
     pub snapshot_dir: Option<String>,
-    /// bitcoind or esplora [env: TOLLHOUSE_CHAIN_SOURCE]
+    /// A chain source, several in the order of preference, such as electrum+ssl://host:50002 [env: TOLLHOUSE_CHAIN_SOURCES]
+    #[arg(long, value_name = "URL")]
+    pub chain_sources: Vec<String>,
+    /// A source that does not answer for so long is left for the next one [env: TOLLHOUSE_CHAIN_GIVE_UP_AFTER]
+    #[arg(long, value_name = "TIME")]
+    pub chain_give_up_after: Option<String>,
+    /// A preferred source answers for so long before it is used again [env: TOLLHOUSE_CHAIN_RETURN_AFTER]
+    #[arg(long, value_name = "TIME")]
+    pub chain_return_after: Option<String>,
+    /// Without news of the chain for so long, nothing is sold [env: TOLLHOUSE_CHAIN_STALE_AFTER]
+    #[arg(long, value_name = "TIME")]
+    pub chain_stale_after: Option<String>,
+    /// bitcoind, esplora or electrum [env: TOLLHOUSE_CHAIN_SOURCE]
     #[arg(long, value_name = "SOURCE")]
     pub chain_source: Option<String>,
     /// bitcoind's host [env: TOLLHOUSE_CHAIN_HOST]
@@ -132,7 +144,7 @@ pub struct Flags {
     /// bitcoind's cookie file, in place of user and password [env: TOLLHOUSE_CHAIN_COOKIE_FILE]
     #[arg(long, value_name = "FILE")]
     pub chain_cookie_file: Option<String>,
-    /// The Esplora server [env: TOLLHOUSE_CHAIN_URL]
+    /// The Esplora or Electrum server [env: TOLLHOUSE_CHAIN_URL]
     #[arg(long, value_name = "URL")]
     pub chain_url: Option<String>,
     /// p2p or rapid_sync [env: TOLLHOUSE_GOSSIP_SOURCE]
@@ -229,6 +241,10 @@ impl Flags {
             "liquidity.lsps1.node" => self.liquidity_lsps1_node.as_slice(),
             "liquidity.lsps1.address" => self.liquidity_lsps1_address.as_slice(),
             "snapshot.dir" => self.snapshot_dir.as_slice(),
+            "chain.sources" => &self.chain_sources,
+            "chain.give_up_after" => self.chain_give_up_after.as_slice(),
+            "chain.return_after" => self.chain_return_after.as_slice(),
+            "chain.stale_after" => self.chain_stale_after.as_slice(),
             "chain.source" => self.chain_source.as_slice(),
             "chain.host" => self.chain_host.as_slice(),
             "chain.port" => self.chain_port.as_slice(),

@@ -34,7 +34,8 @@ cookie_file = "~/.bitcoin/regtest/.cookie"
 
 # Or an Esplora server:
 # source = "esplora"
-# url = "http://127.0.0.1:3002""#;
+# url = "http://127.0.0.1:3002"
+# Or an Electrum server: source = "electrum", url = "tcp://127.0.0.1:50001""#;
 
 const TEXT: &str = r#"# Tollhouse. `tollhouse check` reads this file and says what is wrong with it.
 #
@@ -111,6 +112,14 @@ listen = ["0.0.0.0:9735"]
 # Where blocks come from.
 [chain]
 {chain}
+
+# Or several in place of one, the preferred one first: when it does not answer for give_up_after the node is
+# built anew on the next one that does, and returns when the first has answered for return_after.
+# sources = ["bitcoind://127.0.0.1:8332?cookie_file=~/.bitcoin/.cookie", "electrum+ssl://electrum.example:50002", "esplora+https://esplora.example/api"]
+# give_up_after = "2m"
+# return_after = "15m"
+# Without news of the chain for so long, nothing is sold.
+# stale_after = "1h"
 
 # Where the map of channels comes from: p2p, or rapid_sync with a url.
 [gossip]

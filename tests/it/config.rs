@@ -116,7 +116,18 @@ fn every_mistake_in_the_settings_names_its_line() {
 
     let chain = |lines: &str| format!("network = \"regtest\"\n[chain]\n{lines}\n");
     wrong(&chain(""), 2, "chain.source", "it is missing");
-    wrong(&chain("source = \"electrum\""), 3, "chain.source", "Use one of \"bitcoind\", \"esplora\"");
+    let kinds = "Use one of \"bitcoind\", \"esplora\", \"electrum\"";
+    wrong(&chain("source = \"neutrino\""), 3, "chain.source", kinds);
+    wrong(&chain("source = \"electrum\""), 2, "chain.url", "where is the Electrum server?");
+    wrong(&chain("source = \"electrum\"\nurl = \"http://a:1\""), 4, "chain.url", "not an Electrum server");
+    wrong(&chain("sources = []"), 3, "chain.sources", "the list is empty");
+    wrong(&chain("sources = [\"ftp://a\"]"), 3, "chain.sources", "not the address of a source");
+    wrong(&chain("sources = [\"bitcoind://a\"]"), 3, "chain.sources", "no way to log in");
+    wrong(&chain("sources = [\"bitcoind://u@a\"]"), 3, "chain.sources", "no password");
+    let both = "source = \"esplora\"\nsources = [\"electrum+tcp://a:1\"]";
+    wrong(&chain(both), 4, "chain.sources", "chain.source stands beside it: only one");
+    let soon = "sources = [\"electrum+tcp://a:1\"]\ngive_up_after = \"1ms\"";
+    wrong(&chain(soon), 4, "chain.give_up_after", "not such a time");
     wrong(&chain("source = \"esplora\""), 2, "chain.url", "where is the Esplora server?");
     wrong(&chain("source = \"esplora\"\nurl = \"ftp://a\""), 4, "chain.url", "not an http or https URL");
     let bitcoind = |lines: &str| chain(&format!("source = \"bitcoind\"\n{lines}"));
@@ -127,6 +138,31 @@ fn every_mistake_in_the_settings_names_its_line() {
     wrong(&bitcoind("cookie_file = \"c\"\nport = 0"), 5, "chain.port", "1 to 65535");
     wrong(&bitcoind("cookie_file = \"c\"\nport = 70000"), 5, "chain.port", "70000 is not a port");
     wrong(&bitcoind("cookie_file = \"c\"\nhost = \"a:1\""), 5, "chain.host", "leave out the port");
+}
+
+#[test]
+fn several_sources_stand_in_their_order() {
+    let text = "network = \"regtest\"\n[chain]\nsources = [\"bitcoind://u:p%40ss@[::1]:1?x=y\", \
+                \"esplora+https://a.example/api/\", \"electrum+ssl://b.example:50002\", \
+                \"bitcoind://c.example?cookie_file=~/c\", \"bitcoind://v@d\"]\npassword = \"secr3t\"\n\
+                give_up_after = \"30s\"\n";
+    let settings = read(text).expect("in order");
+    let bitcoind = |host: &str, port, auth| ChainSource::Bitcoind { host: host.to_owned(), port, auth };
+    let password =
+        |user: &str, password: &str| RpcAuth::Password { user: user.into(), password: password.into() };
+    assert_eq!(
+        settings.node.chain.sources,
+        [
+            bitcoind("[::1]", 1, password("u", "p@ss")),
+            ChainSource::Esplora { url: "https://a.example/api".to_owned() },
+            ChainSource::Electrum { url: "ssl://b.example:50002".to_owned() },
+            bitcoind("c.example", 18_443, RpcAuth::CookieFile("/home/alice/c".into())),
+            bitcoind("d", 18_443, password("v", "secr3t")),
+        ]
+    );
+    assert_eq!(settings.node.chain.give_up_after.as_secs(), 30);
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("p@ss") && !shown.contains("p%40ss") && !shown.contains("secr3t"), "{shown}");
 }
 
 #[test]

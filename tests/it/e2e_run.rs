@@ -59,7 +59,7 @@ async fn ask(url: &str) -> (u16, Value) {
 }
 
 /// The gate cannot sell: it says so and asks for no payment; what is free flows.
-async fn sells_nothing(shop: &Appliance, upstream: &Upstream) {
+pub(crate) async fn sells_nothing(shop: &Appliance, upstream: &Upstream) {
     let before = upstream.hits();
     let (status, body) = ask(&format!("{}/v1/rates", shop.gateway)).await;
     assert_eq!((status, &body["code"]), (503, &json!("cannot_receive")), "{body}");
@@ -94,7 +94,7 @@ pub(crate) async fn open_channel(bitcoind: &Bitcoind, shop: &Appliance, payer: &
     can_trade(shop, payer).await;
 }
 
-async fn can_trade(shop: &Appliance, payer: &Appliance) {
+pub(crate) async fn can_trade(shop: &Appliance, payer: &Appliance) {
     for node in [payer, shop] {
         node.node("a usable channel", |node| node["channels"][0]["usable"] == true).await;
     }
@@ -103,7 +103,7 @@ async fn can_trade(shop: &Appliance, payer: &Appliance) {
 }
 
 /// Buys once, and the upstream saw exactly that.
-async fn buy_here(shop: &Appliance, payer: &Appliance, upstream: &Upstream) -> String {
+pub(crate) async fn buy_here(shop: &Appliance, payer: &Appliance, upstream: &Upstream) -> String {
     let before = upstream.hits();
     let (hash, body) = buy(&payer.customer(), &format!("{}/v1/rates?base=USD", shop.gateway)).await;
     assert_eq!(body, json!({ "hit": before + 1, "path": "/v1/rates" }));
@@ -112,7 +112,7 @@ async fn buy_here(shop: &Appliance, payer: &Appliance, upstream: &Upstream) -> S
 }
 
 /// What the shop's books say of the sales so far, which it gives for a comparison.
-async fn books(shop: &Appliance, sales: &[String]) -> [Value; 2] {
+pub(crate) async fn books(shop: &Appliance, sales: &[String]) -> [Value; 2] {
     // The event that a payment arrived comes from the node when it will: the data may be sold before.
     let page = until("the payments to be in the books", async || {
         let page = shop.get("/api/v1/payments").await;

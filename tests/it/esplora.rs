@@ -1,4 +1,5 @@
-//! An Esplora server over a real bitcoind, for tests: what LDK Node's Esplora chain source calls.
+//! An Esplora server over a real bitcoind, for tests: what LDK Node's Esplora chain source calls. Its index serves
+//! the Electrum server too.
 //!
 //! It scans bitcoind's blocks and mempool before each answer, so an answer is never behind. A path that it does not
 //! know is 501, not 404: the client would take a 404 for "there is no such transaction".
@@ -39,7 +40,7 @@ impl Esplora {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
         let stop = CancellationToken::new();
-        let face = Arc::new(Face { rpc: bitcoind.rpc(), index: Mutex::default() });
+        let face = Arc::new(Face::over(bitcoind));
         let served =
             axum::serve(listener, router(face)).with_graceful_shutdown(stop.clone().cancelled_owned());
         TaskTracker::new().spawn(served.into_future());
@@ -47,30 +48,31 @@ impl Esplora {
     }
 }
 
-struct Face {
-    rpc: Rpc,
+pub(crate) struct Face {
+    pub(crate) rpc: Rpc,
     index: Mutex<Index>,
 }
 
 /// What bitcoind holds, by what is asked for.
 #[derive(Default)]
-struct Index {
-    blocks: Vec<Block>,
+pub(crate) struct Index {
+    pub(crate) blocks: Vec<Block>,
     heights: HashMap<BlockHash, usize>,
-    txs: HashMap<Txid, Seen>,
+    pub(crate) txs: HashMap<Txid, Seen>,
     /// Transactions that touch a script, in the order of the chain, then the mempool's.
     histories: HashMap<sha256::Hash, Vec<Txid>>,
     spenders: HashMap<OutPoint, (Txid, usize)>,
     mempool: BTreeSet<Txid>,
 }
 
-struct Seen {
-    tx: Transaction,
-    height: Option<usize>,
+pub(crate) struct Seen {
+    pub(crate) tx: Transaction,
+    pub(crate) height: Option<usize>,
 }
 
 /// Why there is no answer: an HTTP status and a line.
-struct Failure(StatusCode, String);
+#[derive(Debug)]
+pub(crate) struct Failure(StatusCode, pub(crate) String);
 
 type Answer = Result<Response, Failure>;
 
@@ -210,13 +212,17 @@ async fn fee_estimates() -> axum::Json<Value> {
 }
 
 impl Face {
+    pub(crate) fn over(bitcoind: &Bitcoind) -> Face {
+        Face { rpc: bitcoind.rpc(), index: Mutex::default() }
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, Failure> {
         let answer = self.rpc.call(method, params).await?;
         serde_json::from_value(answer).map_err(|error| Failure(StatusCode::BAD_GATEWAY, error.to_string()))
     }
 
     /// The index, brought up to bitcoind's tip and mempool.
-    async fn fresh(&self) -> Result<tokio::sync::MutexGuard<'_, Index>, Failure> {
+    pub(crate) async fn fresh(&self) -> Result<tokio::sync::MutexGuard<'_, Index>, Failure> {
         let undecodable = |_| Failure(StatusCode::BAD_GATEWAY, "not what it should be".into());
         let mut index = self.index.lock().await;
         let tip: BlockHash = self.ask("getbestblockhash", json!([])).await?;
@@ -287,7 +293,7 @@ impl Index {
     }
 
     /// A script's confirmed transactions, newest first, and its waiting ones.
-    fn history(&self, script: &sha256::Hash) -> (Vec<Txid>, Vec<Txid>) {
+    pub(crate) fn history(&self, script: &sha256::Hash) -> (Vec<Txid>, Vec<Txid>) {
         let all = self.histories.get(script).into_iter().flatten().rev().copied();
         all.partition(|txid| self.txs[txid].height.is_some())
     }

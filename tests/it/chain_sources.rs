@@ -1,0 +1,80 @@
+//! Several chain sources: each kind carries a sale, and when the first one dies in the middle the shop moves to the
+//! next, sells on, and comes back.
+
+use serde_json::{Value, json};
+use tollhouse::sandbox::buyer::Wanted;
+
+use crate::appliance::{Appliance, TURN, asked_for, bitcoind_section, until};
+use crate::bitcoind::Bitcoind;
+use crate::e2e_run::{Upstream, books, buy_here, can_trade, fund, open_channel, sells_nothing};
+use crate::electrum::Electrum;
+
+async fn is_on(shop: &Appliance, kind: &str) -> Value {
+    until(&format!("the shop to be on {kind}"), async || {
+        let chain = shop.get("/api/v1/chain").await;
+        let on = chain["sources"]
+            .as_array()?
+            .iter()
+            .any(|source| source["kind"] == kind && source["in_use"] == true);
+        let running = shop.get("/api/v1/status").await["node"]["running"] == true;
+        (on && running).then_some(chain)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_back() {
+    let _turn = TURN.lock().await;
+    let (bitcoind, upstream) = (Bitcoind::start().await, Upstream::start().await);
+    bitcoind.mine(101).await;
+    let electrum = Electrum::new(&bitcoind).await;
+    let port = electrum.port;
+    let sources = format!(
+        "sources = [\"electrum+tcp://127.0.0.1:{port}\", \"bitcoind://{}:{}@127.0.0.1:{}\"]\n\
+         give_up_after = \"2s\"\nreturn_after = \"3s\"",
+        Bitcoind::USER,
+        Bitcoind::PASSWORD,
+        bitcoind.port()
+    );
+    let mut shop = Appliance::start(&sources, &upstream.service());
+    let mut payer = Appliance::start(&bitcoind_section(bitcoind.port()), "");
+    shop.up().await;
+    payer.up().await;
+    let chain = is_on(&shop, "electrum").await;
+    assert!(!chain.to_string().contains(&format!("{}@", Bitcoind::PASSWORD)), "{chain}");
+    sells_nothing(&shop, &upstream).await;
+    fund(&bitcoind, &shop, &payer).await;
+    open_channel(&bitcoind, &shop, &payer).await;
+    let mut sales = vec![buy_here(&shop, &payer, &upstream).await];
+
+    // In mid-flight: a customer has the invoice, and the first source dies.
+    let customer = payer.customer();
+    let wanted = Wanted { url: format!("{}/v1/rates?base=USD", shop.gateway), body: None };
+    let unpaid = customer.ask(&wanted, None).await.expect("an answer");
+    let hash = asked_for(&unpaid);
+    drop(electrum);
+    is_on(&shop, "bitcoind").await;
+    can_trade(&shop, &payer).await;
+    let credential = customer.pay(&unpaid.challenge().expect("a challenge")).await.expect("it is paid");
+    let paid = customer.ask(&wanted, Some(&credential)).await.expect("an answer");
+    assert_eq!(paid.status, 200, "{}", paid.body);
+    sales.push(hash.to_hex());
+    bitcoind.mine(1).await;
+    let height = bitcoind.height().await;
+    shop.node("the new block", |node| node["block_height"] == height).await;
+    sales.push(buy_here(&shop, &payer, &upstream).await);
+
+    // It comes back, and after a while it is used again.
+    let electrum = Electrum::on(&bitcoind, port).await;
+    is_on(&shop, "electrum").await;
+    can_trade(&shop, &payer).await;
+    sales.push(buy_here(&shop, &payer, &upstream).await);
+    bitcoind.mine(1).await;
+    let height = bitcoind.height().await;
+    shop.node("the new block", |node| node["block_height"] == height).await;
+    books(&shop, &sales).await;
+    assert_eq!(shop.get("/api/v1/audit").await["ok"], json!(true));
+    payer.stop().await;
+    shop.stop().await;
+    drop(electrum);
+}
