@@ -42,7 +42,6 @@ CREATE TABLE doubts (
     CHECK (presented_at IS NOT NULL OR honoured_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
-) STRICT, WITHOUT ROWID;
 -- What the operator told the appliance to keep up by itself, one row for each rule; what a file says wins.
 CREATE TABLE rules (
     name       TEXT PRIMARY KEY,
