@@ -118,6 +118,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/onchain/fees", get(coins::fees))
         .route("/api/v1/onchain/send", post(coins::send))
         .route("/api/v1/channels", get(channels::list).post(channels::open))
+        .route("/api/v1/channels/closed", get(channels::closed))
         .route("/api/v1/channels/{channel_id}", delete(channels::close))
         .route("/api/v1/channels/{channel_id}/fees", put(channels::set_fees))
         .route("/api/v1/channels/{channel_id}/splice-in", post(channels::splice_in))

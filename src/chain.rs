@@ -10,6 +10,7 @@ mod fee_rates;
 mod http;
 mod rpc;
 mod source;
+mod spender;
 mod time;
 
 pub use check::{SourceFault, check};
@@ -17,4 +18,5 @@ pub use electrum::connect as connect_electrum;
 pub use fee_rates::fee_rates;
 pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
+pub use spender::spender;
 pub use time::source_time;

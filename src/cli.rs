@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod channels;
 mod check;
 mod checklist;
 mod demo;
@@ -17,9 +18,12 @@ mod init;
 mod keys;
 mod logging;
 mod migrate;
+mod moving;
+mod operations;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
 mod pay_out;
+mod peers;
 mod price;
 mod rates;
 mod recover;
@@ -33,6 +37,7 @@ mod tokens;
 mod unlock;
 mod unlocking;
 mod vault;
+mod wallet;
 mod webhooks;
 
 use std::ffi::OsString;
@@ -75,6 +80,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// See how others can pay the node: who opens channels to it, and buy one
     Inbound(Box<inbound::InboundArgs>),
+    /// See, open, close and resize channels
+    Channels(Box<channels::ChannelsArgs>),
+    /// See, connect and forget other nodes
+    Peers(peers::PeersArgs),
+    /// The on-chain wallet: what is in it, receiving, sending, history
+    Wallet(Box<wallet::WalletArgs>),
+    /// Every move of coins that was asked for, and what became of it
+    Operations(operations::OperationsArgs),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
@@ -125,6 +138,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Recover(args) => recover::run(&args, &env),
         Command::Demo(args) => demo::run(&args, &env),
         Command::Inbound(args) => inbound::run(&args, &env),
+        Command::Channels(args) => channels::run(&args, &env),
+        Command::Peers(args) => peers::run(&args, &env),
+        Command::Wallet(args) => wallet::run(&args, &env),
+        Command::Operations(args) => operations::run(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
         Command::Token(args) => token::run(&args),

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::ledger::RecentChallenges;
 use crate::moment::Moment;
 use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
-use crate::store::{Credit, Ledger, OfferEnd, OutgoingState, StoreError};
+use crate::store::{ChannelEnd, Credit, Ledger, OfferEnd, OutgoingState, StoreError};
 
 pub use outbox::{Outbox, PayAsk, PayError};
 
@@ -102,7 +102,8 @@ async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -
         NodeEvent::ChannelPending { channel_id, peer, .. } => Event::ChannelPending { channel_id, peer },
         NodeEvent::ChannelReady { channel_id, peer, .. } => Event::ChannelReady { channel_id, peer },
         NodeEvent::ChannelClosed { channel_id, peer, reason, cause, local_id } => {
-            Event::ChannelClosed { channel_id, peer, reason, cause: cause.word().to_owned(), local_id }
+            let cause = cause.word().to_owned();
+            return ledger.end_channel(ChannelEnd { channel_id, peer, reason, cause, local_id }).await;
         }
         NodeEvent::SplicePending { channel_id, funding } => Event::SplicePending { channel_id, funding },
         NodeEvent::SpliceFailed { channel_id } => Event::SpliceFailed { channel_id },

@@ -7,12 +7,14 @@
 //! A new kind is a variant of [`Deed`], its call in `act` and its look-up in `fate`.
 
 mod act;
+mod chronicle;
 mod deed;
 mod fate;
 mod mark;
 mod once;
+mod preview;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -27,6 +29,7 @@ use crate::store::{BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, 
 
 pub use deed::{Deed, FeeChoice};
 use mark::Mark;
+pub use preview::Preview;
 
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);
@@ -54,6 +57,7 @@ struct Inner {
     parts: TreasuryParts,
     /// One deed at a time: what the node looked like before it says what came of it.
     turn: Semaphore,
+    noted: Mutex<chronicle::Noted>,
 }
 
 /// Why nothing was done.
@@ -111,7 +115,7 @@ impl Finding {
 impl Treasury {
     /// Nothing is looked up before [`Treasury::watch`].
     pub fn new(parts: TreasuryParts) -> Treasury {
-        Treasury(Arc::new(Inner { parts, turn: Semaphore::new(1) }))
+        Treasury(Arc::new(Inner { parts, turn: Semaphore::new(1), noted: Mutex::default() }))
     }
 
     /// Does `deed` once, however often it is asked under `key`, and gives how the operation stands. It is
@@ -173,12 +177,15 @@ impl Treasury {
         Ok(())
     }
 
-    /// Follows open operations to their end until `stop`. Begin when the node runs.
+    /// Follows open operations to their end, and channels to when their coins are back, until `stop`. Begin when the node runs.
     pub async fn watch(self, stop: CancellationToken) {
         let work = async {
             loop {
                 if let Err(error) = self.reconcile().await {
                     tracing::debug!(%error, "open operations could not be looked up yet");
+                }
+                if let Err(error) = self.note_channels().await {
+                    tracing::debug!(%error, "the channels could not be noted yet");
                 }
                 tokio::time::sleep(LOOK).await;
             }

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::operations::{Answer, carry_out, node_fault};
+use super::operations::{Answer, How, carry_out, node_fault, problem};
 use super::{bad_body, bad_query};
 use crate::ports::ForwardingFees;
 use crate::treasury::Deed;
@@ -19,6 +19,15 @@ use crate::web::{MayAdmin, MayRead, Operator, Problem};
 /// `GET /api/v1/channels`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
     Json(json!({ "channels": op.parts.node.view().await.channels }))
+}
+
+/// How many are listed at most.
+const MOST_CLOSED: u32 = 500;
+
+/// `GET /api/v1/channels/closed`: the records of closed channels, the last one first.
+pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+    let rows = op.parts.treasury.closed_channels(MOST_CLOSED).await.map_err(problem)?;
+    Ok(Json(json!({ "channels": rows })))
 }
 
 /// What `POST /api/v1/channels` takes.
@@ -38,11 +47,18 @@ pub(super) struct Open {
 pub(super) async fn open(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
+    how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Json<Open>, JsonRejection>,
 ) -> Answer {
     let Json(Open { peer, address, amount_sat, push_msat, announce }) = body.map_err(bad_body)?;
-    carry_out(&op, &headers, Deed::OpenChannel { peer, address, amount_sat, push_msat, announce }).await
+    carry_out(
+        &op,
+        how.map_err(bad_query)?.0,
+        &headers,
+        Deed::OpenChannel { peer, address, amount_sat, push_msat, announce },
+    )
+    .await
 }
 
 /// What `DELETE /api/v1/channels/{id}` takes in its query.
@@ -59,11 +75,12 @@ pub(super) async fn close(
     Path(channel_id): Path<String>,
     headers: HeaderMap,
     query: Result<Query<Close>, QueryRejection>,
+    how: Result<Query<How>, QueryRejection>,
 ) -> Answer {
     let Query(close) = query.map_err(bad_query)?;
     let deed =
         if close.force { Deed::ForceCloseChannel { channel_id } } else { Deed::CloseChannel { channel_id } };
-    carry_out(&op, &headers, deed).await
+    carry_out(&op, how.map_err(bad_query)?.0, &headers, deed).await
 }
 
 /// `PUT /api/v1/channels/{id}/fees`: what forwarding through it costs others.
@@ -90,11 +107,12 @@ pub(super) async fn splice_in(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
+    how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Json<In>, JsonRejection>,
 ) -> Answer {
     let Json(In { amount_sat }) = body.map_err(bad_body)?;
-    carry_out(&op, &headers, Deed::SpliceIn { channel_id, amount_sat }).await
+    carry_out(&op, how.map_err(bad_query)?.0, &headers, Deed::SpliceIn { channel_id, amount_sat }).await
 }
 
 /// What `POST /api/v1/channels/{id}/splice-out` takes.
@@ -110,9 +128,11 @@ pub(super) async fn splice_out(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
+    how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Json<Out>, JsonRejection>,
 ) -> Answer {
     let Json(Out { amount_sat, address }) = body.map_err(bad_body)?;
-    carry_out(&op, &headers, Deed::SpliceOut { channel_id, address, amount_sat }).await
+    carry_out(&op, how.map_err(bad_query)?.0, &headers, Deed::SpliceOut { channel_id, address, amount_sat })
+        .await
 }

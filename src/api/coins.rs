@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bad_body;
-use super::operations::{Answer, carry_out, node_fault};
+use super::operations::{Answer, How, carry_out, node_fault};
+use super::{bad_body, bad_query};
 use crate::ports::{CoinsView, FeeRates};
 use crate::treasury::{Deed, FeeChoice};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
@@ -62,6 +62,7 @@ pub(super) struct Send {
 pub(super) async fn send(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
+    how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Json<Send>, JsonRejection>,
 ) -> Answer {
@@ -74,5 +75,5 @@ pub(super) async fn send(
             return Err(Problem::bad_request("bad_amount", detail));
         }
     };
-    carry_out(&op, &headers, deed).await
+    carry_out(&op, how.map_err(bad_query)?.0, &headers, deed).await
 }

@@ -25,8 +25,21 @@ const MOST: u32 = 500;
 /// An answer to a call that moves coins.
 pub(super) type Answer = Result<(StatusCode, Json<Value>), Problem>;
 
-/// Has the treasury do `deed` under the request's key, or under a new one.
-pub(super) async fn carry_out(op: &Operator, headers: &HeaderMap, deed: Deed) -> Answer {
+/// How a call that moves coins is made, in its query.
+#[derive(Debug, Deserialize)]
+pub(super) struct How {
+    /// Only say what would happen.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Has the treasury do `deed` under the request's key, or under a new one; with `?dry_run=true` it only says
+/// what would happen.
+pub(super) async fn carry_out(op: &Operator, how: How, headers: &HeaderMap, deed: Deed) -> Answer {
+    if how.dry_run {
+        let preview = op.parts.treasury.preview(&deed).await.map_err(problem)?;
+        return Ok((StatusCode::OK, Json(json!(preview))));
+    }
     let key = match headers.get(KEY) {
         Some(value) => value.to_str().map_err(|_| problem(TreasuryError::BadKey))?.to_owned(),
         None => {
@@ -34,6 +47,17 @@ pub(super) async fn carry_out(op: &Operator, headers: &HeaderMap, deed: Deed) ->
             op.parts.entropy.fill(&mut bytes);
             hex::encode(bytes)
         }
+    };
+    let deed = match deed.address() {
+        // The same key gets the same address of the vault again.
+        Some(Deed::VAULT) => {
+            let refused = |error: crate::ports::NoColdAddress| {
+                Problem::new(StatusCode::CONFLICT, error.code(), format!("{error}."))
+            };
+            let to = op.parts.vault.next_address(&key).await.map_err(refused)?.address;
+            deed.to(to)
+        }
+        _ => deed,
     };
     let row = op.parts.treasury.run(&key, deed).await.map_err(problem)?;
     match row.state {

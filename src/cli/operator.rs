@@ -334,6 +334,11 @@ impl Admin {
         self.exchange(Method::POST, path, Some(body), Some(key)).await.map_err(|refused| refused.0)
     }
 
+    /// `DELETE` of what is done once for each `key`.
+    pub(super) async fn delete_keyed(&self, path: &str, key: &str) -> Result<Value, Failure> {
+        self.exchange(Method::DELETE, path, None, Some(key)).await.map_err(|refused| refused.0)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         self.exchange(method, path, body, None).await.map_err(|refused| refused.0)
     }

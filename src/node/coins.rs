@@ -3,14 +3,14 @@
 use std::str::FromStr;
 
 use ldk_node::bitcoin::address::NetworkUnchecked;
-use ldk_node::bitcoin::{Address, FeeRate as LibraryRate, Network};
+use ldk_node::bitcoin::{Address, FeeRate as LibraryRate, Network, OutPoint};
 use ldk_node::config::ChannelConfig;
 use ldk_node::payment::{ConfirmationStatus, PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBalance};
 
 use super::LightningNode;
 use super::engine::{find_channel, public_key};
-use crate::chain::fee_rates;
+use crate::chain::{fee_rates, spender};
 use crate::ports::{
     BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
     PeerView, Peers, SendFault, Splice, Sweep, Waits,
@@ -29,6 +29,15 @@ impl Coins for LightningNode {
         Box::pin(
             async move { fee_rates(self.sources.current(), self.config.network).await.map_err(NodeFault) },
         )
+    }
+
+    fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
+        let outpoint: Result<OutPoint, _> = outpoint.parse();
+        Box::pin(async move {
+            let outpoint = outpoint.map_err(|error| NodeFault(error.to_string()))?;
+            let spent = spender(self.sources.current(), outpoint, height).await;
+            spent.map(|txid| txid.map(|txid| txid.to_string())).map_err(NodeFault)
+        })
     }
 
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {

@@ -189,6 +189,10 @@ pub trait Coins: Send + Sync {
     /// What a transaction must pay now; asks the chain source.
     fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>>;
 
+    /// The transaction that spends an output, `txid:vout`, hexadecimal; looked for from the block at `height`
+    /// on. Asks the chain source.
+    fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>>;
+
     /// Whether the node could pay to that address.
     fn check_address(&self, address: &str) -> Result<(), NodeFault>;
 

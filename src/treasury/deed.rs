@@ -104,6 +104,31 @@ impl Deed {
         serde_json::from_value(ask).ok()
     }
 
+    /// The address that stands for a fresh one of the operator's vault; whoever asks the treasury puts the
+    /// real one in its place.
+    pub const VAULT: &str = "vault";
+
+    /// The address that coins go to.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Deed::Send { address, .. } | Deed::SendAll { address, .. } | Deed::SpliceOut { address, .. } => {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to another address.
+    #[must_use]
+    pub fn to(mut self, to: String) -> Deed {
+        if let Deed::Send { address, .. } | Deed::SendAll { address, .. } | Deed::SpliceOut { address, .. } =
+            &mut self
+        {
+            *address = to;
+        }
+        self
+    }
+
     /// The channel that it is about.
     pub fn channel(&self) -> Option<&str> {
         match self {

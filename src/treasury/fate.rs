@@ -118,11 +118,15 @@ impl Treasury {
             .claims
             .iter()
             .any(|claim| claim.peer == peer && !explained.contains(claim.channel_id.as_str()));
+        let told = match known {
+            Some(local_id) => self.0.parts.ledger.channel_record(local_id).await?.and_then(|row| row.reason),
+            None => None,
+        };
         // The library keeps a contract on disk before it sends the funding transaction: without one, no coins
         // were committed.
         Ok((!contract).then(|| {
             let why = "the channel did not come to be; no coins were committed";
-            Finding::failed(row.outcome["reason"].as_str().unwrap_or(why))
+            Finding::failed(told.as_deref().or(row.outcome["reason"].as_str()).unwrap_or(why))
         }))
     }
 }

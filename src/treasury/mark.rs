@@ -68,11 +68,16 @@ impl Treasury {
     }
 }
 
-fn find(channels: Vec<ChannelView>, channel_id: &str) -> Result<ChannelView, TreasuryError> {
+/// The channel with that id.
+pub(super) fn find(channels: Vec<ChannelView>, channel_id: &str) -> Result<ChannelView, TreasuryError> {
     let mut fitting = channels.into_iter().filter(|channel| channel.channel_id == channel_id);
-    let unknown = || TreasuryError::Senseless {
+    fitting.next().ok_or_else(|| unknown(channel_id))
+}
+
+/// There is no such channel.
+pub(super) fn unknown(channel_id: &str) -> TreasuryError {
+    TreasuryError::Senseless {
         code: "unknown_channel",
         text: format!("there is no open channel `{channel_id}`"),
-    };
-    fitting.next().ok_or_else(unknown)
+    }
 }

@@ -80,6 +80,10 @@ impl Coins for MadeUp {
         Box::pin(async { Err(NodeFault("the source is away".to_owned())) })
     }
 
+    fn spender(&self, _outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {
         if address == "nowhere" { Err(NodeFault("not an address".to_owned())) } else { Ok(()) }
     }

@@ -409,6 +409,10 @@ impl Coins for MadeUpNode {
         Box::pin(async move { Ok(rates) })
     }
 
+    fn spender(&self, _outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {
         let known = address.starts_with("bcrt1q");
         if known { Ok(()) } else { Err(NodeFault(format!("`{address}` is not a bitcoin address"))) }

@@ -43,6 +43,7 @@ mod l402_oracles;
 mod l402_world;
 mod layering;
 mod locked;
+mod moving_coins;
 mod operator_cli;
 mod order_desk;
 mod pages;

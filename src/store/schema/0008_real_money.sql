@@ -116,3 +116,35 @@ CREATE TABLE channel_orders (
     UNIQUE (lsp, order_id)
 ) STRICT;
 CREATE INDEX channel_orders_open ON channel_orders (id) WHERE state IN ('quoted', 'paying', 'paid');
+-- Every channel from when it was first seen to when all that it owed us is in the wallet: the node forgets one when it
+-- is closed. Heights are of blocks; `owed_sat` is what was ours in it when it closed, `claim_sat` what of that is
+-- still to come and `claim_height` when at the latest the contract gives it out.
+CREATE TABLE channels (
+    local_id        TEXT PRIMARY KEY,
+    channel_id      TEXT NOT NULL,
+    peer            TEXT NOT NULL,
+    funding         TEXT,
+    capacity_sat    INTEGER NOT NULL,
+    outbound        INTEGER NOT NULL,
+    announced       INTEGER NOT NULL,
+    seen_at         INTEGER NOT NULL,
+    opened_height   INTEGER,
+    closed_at       INTEGER,
+    closed_height   INTEGER,
+    cause           TEXT,
+    reason          TEXT,
+    closing_txid    TEXT,
+    owed_sat        INTEGER NOT NULL DEFAULT 0,
+    claim_sat       INTEGER NOT NULL DEFAULT 0,
+    claim_height    INTEGER,
+    returned_height INTEGER
+) STRICT;
+CREATE INDEX channels_closed ON channels (closed_at) WHERE closed_at IS NOT NULL;
+CREATE TABLE sweeps (
+    local_id         TEXT NOT NULL REFERENCES channels (local_id),
+    txid             TEXT NOT NULL,
+    amount_sat       INTEGER NOT NULL,
+    sent_height      INTEGER,
+    confirmed_height INTEGER,
+    PRIMARY KEY (local_id, txid)
+) STRICT;

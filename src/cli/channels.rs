@@ -1,0 +1,233 @@
+//! `tollhouse channels`: what there is, opening, closing, changing their size, and what became of closed ones.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::moving::{Consent, Move, carry_out};
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
+use super::peers::place;
+use crate::config::Environment;
+use crate::types::Msat;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ChannelsArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    command: Option<Channels>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Channels {
+    /// The open ones
+    List,
+    /// One of them
+    Show {
+        /// Its id, or how it begins
+        channel: String,
+    },
+    /// Open one with coins of the on-chain wallet
+    Open {
+        /// KEY@HOST:PORT
+        node: String,
+        /// Its value
+        #[arg(long, value_name = "SATS")]
+        amount_sat: u64,
+        /// What the other side gets of it: a gift
+        #[arg(long, value_name = "SATS", default_value_t = 0)]
+        push_sat: u64,
+        /// Tell the public network
+        #[arg(long)]
+        announce: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Close one: its coins return to the on-chain wallet
+    Close {
+        /// Its id, or how it begins
+        channel: String,
+        /// Without the other side's consent: the coins return after a delay
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Set what forwarding through one costs others
+    Fees {
+        /// Its id, or how it begins
+        channel: String,
+        /// For each payment, millisatoshi
+        #[arg(long)]
+        base_msat: u32,
+        /// Of what is forwarded, millionths
+        #[arg(long)]
+        ppm: u32,
+    },
+    /// Put coins of the on-chain wallet into one
+    SpliceIn {
+        /// Its id, or how it begins
+        channel: String,
+        /// How much
+        #[arg(long, value_name = "SATS")]
+        amount_sat: u64,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Send coins of one to an address
+    SpliceOut {
+        /// Its id, or how it begins
+        channel: String,
+        /// An address, or `vault`
+        to: String,
+        /// How much arrives
+        #[arg(long, value_name = "SATS")]
+        amount_sat: u64,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// The closed ones: why, and where their coins are
+    Closed,
+}
+
+pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| match &args.command {
+        None | Some(Channels::List) => {
+            let listed = admin.get("/api/v1/channels").await?;
+            let text = list_text(&listed);
+            Ok(Shown::new(listed, text))
+        }
+        Some(Channels::Show { channel }) => {
+            let found = find(admin, channel).await?;
+            let text = show_text(&found);
+            Ok(Shown::new(found, text))
+        }
+        Some(Channels::Open { node, amount_sat, push_sat, announce, consent }) => {
+            let (peer, address) = place(node)?;
+            let push = Msat::from_sat(*push_sat).map_err(|error| Failure::arguments(error.to_string()))?;
+            let body = json!({
+                "peer": peer, "address": address, "amount_sat": amount_sat, "push_msat": push, "announce": announce,
+            });
+            let path = "/api/v1/channels".to_owned();
+            carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
+        }
+        Some(Channels::Close { channel, force, consent }) => {
+            let path = path(admin, channel, "").await?;
+            let query = if *force { "force=true" } else { "" };
+            carry_out(admin, consent, Move { method: Method::DELETE, path, query, body: Value::Null }).await
+        }
+        Some(Channels::Fees { channel, base_msat, ppm }) => {
+            let path = path(admin, channel, "/fees").await?;
+            let set = admin.put(&path, &json!({ "base_msat": base_msat, "ppm": ppm })).await?;
+            Ok(Shown::new(set, format!("Forwarding costs {base_msat} msat and {ppm} ppm.")))
+        }
+        Some(Channels::SpliceIn { channel, amount_sat, consent }) => {
+            let path = path(admin, channel, "/splice-in").await?;
+            let body = json!({ "amount_sat": amount_sat });
+            carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
+        }
+        Some(Channels::SpliceOut { channel, to, amount_sat, consent }) => {
+            let path = path(admin, channel, "/splice-out").await?;
+            let body = json!({ "amount_sat": amount_sat, "address": to });
+            carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
+        }
+        Some(Channels::Closed) => {
+            let listed = admin.get("/api/v1/channels/closed").await?;
+            let text = closed_text(&listed);
+            Ok(Shown::new(listed, text))
+        }
+    })
+}
+
+async fn path(admin: &Admin, channel: &str, of: &str) -> Result<String, Failure> {
+    let found = find(admin, channel).await?;
+    Ok(format!("/api/v1/channels/{}{of}", word(&found["channel_id"])))
+}
+
+/// The open channel whose id begins so.
+async fn find(admin: &Admin, beginning: &str) -> Result<Value, Failure> {
+    let listed = admin.get("/api/v1/channels").await?;
+    let rows = listed["channels"].as_array().into_iter().flatten();
+    let mut fitting = rows.filter(|row| word(&row["channel_id"]).starts_with(beginning));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (None, _) => Err(Failure::arguments(format!("no open channel's id begins with {beginning}"))),
+        (Some(_), Some(_)) => {
+            Err(Failure::arguments(format!("several channels' ids begin with {beginning}")))
+        }
+    }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn sat(msat: &Value) -> String {
+    (msat.as_u64().unwrap_or_default() / 1_000).to_string()
+}
+
+fn number(value: &Value) -> String {
+    value.as_u64().map(|number| number.to_string()).unwrap_or_default()
+}
+
+fn state(channel: &Value) -> &'static str {
+    match (&channel["ready"], &channel["usable"]) {
+        (Value::Bool(true), Value::Bool(true)) => "usable",
+        (Value::Bool(true), _) => "peer away",
+        _ => "opening",
+    }
+}
+
+fn list_text(listed: &Value) -> String {
+    let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
+        [
+            word(&channel["channel_id"]).chars().take(16).collect(),
+            word(&channel["peer"]).chars().take(16).collect(),
+            state(channel).to_owned(),
+            number(&channel["capacity_sat"]),
+            sat(&channel["spendable_msat"]),
+            sat(&channel["receivable_msat"]),
+            number(&channel["reserved_sat"]),
+        ]
+    });
+    table(["CHANNEL", "PEER", "STATE", "CAPACITY", "SPENDABLE", "RECEIVABLE", "RESERVED"], rows)
+}
+
+fn show_text(channel: &Value) -> String {
+    let fees = &channel["fees"];
+    [
+        format!("channel     {}", word(&channel["channel_id"])),
+        format!("peer        {}", word(&channel["peer"])),
+        format!("funding     {}", word(&channel["funding"])),
+        format!("state       {}", state(channel)),
+        format!("capacity    {} sat", number(&channel["capacity_sat"])),
+        format!("spendable   {} sat", sat(&channel["spendable_msat"])),
+        format!("receivable  {} sat", sat(&channel["receivable_msat"])),
+        format!("reserved    {} sat", number(&channel["reserved_sat"])),
+        format!("forwarding  {} msat and {} ppm", number(&fees["base_msat"]), number(&fees["ppm"])),
+        format!("a forced close returns the coins after {} blocks", number(&channel["force_close_blocks"])),
+    ]
+    .join("\n")
+}
+
+fn closed_text(listed: &Value) -> String {
+    let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
+        let coins = match (channel["returned_height"].as_u64(), channel["claim_height"].as_u64()) {
+            (Some(height), _) => format!("in the wallet since block {height}"),
+            (None, Some(height)) => format!("due from block {height}"),
+            (None, None) => "waiting for the closing transaction".to_owned(),
+        };
+        [
+            word(&channel["channel_id"]).chars().take(16).collect(),
+            word(&channel["peer"]).chars().take(16).collect(),
+            super::times::moment(&channel["closed_at"]),
+            word(&channel["cause"]),
+            number(&channel["owed_sat"]),
+            coins,
+            word(&channel["closing_txid"]),
+        ]
+    });
+    table(["CHANNEL", "PEER", "CLOSED", "WHY", "OWED SAT", "COINS", "CLOSED BY"], rows)
+}

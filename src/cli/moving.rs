@@ -1,0 +1,106 @@
+//! Commands that move coins: each says first what will happen, asks, and is done once for its key.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use http::Method;
+use serde_json::Value;
+
+use super::operator::{Admin, Failure, Shown};
+use super::{tell, times};
+use crate::clock::{Entropy, SystemEntropy};
+
+/// Whether and how it is asked first.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Consent {
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+    /// Only say what would happen
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// A name for this move of coins: the same again is the same one. Without it each call is a new one
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// One call that moves coins.
+pub(super) struct Move<'a> {
+    /// `POST`, or `DELETE` without a body.
+    pub(super) method: Method,
+    /// Without a query.
+    pub(super) path: String,
+    /// `force=true`, and nothing for most.
+    pub(super) query: &'a str,
+    /// What is asked for.
+    pub(super) body: Value,
+}
+
+/// Says what will happen, asks, does it, and says how it stands.
+pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>) -> Result<Shown, Failure> {
+    let Move { method, path, query, body } = asked;
+    if !consent.yes {
+        let dry = format!("{path}?{query}{}dry_run=true", if query.is_empty() { "" } else { "&" });
+        let plan = match method {
+            Method::DELETE => admin.delete(&dry).await?,
+            _ => admin.post(&dry, &body).await?,
+        };
+        let text = plan_text(&plan);
+        if consent.dry_run {
+            return Ok(Shown::new(plan, text));
+        }
+        if !io::stdin().is_terminal() {
+            let text = format!("{text}\nNothing was done: say --yes to do it.");
+            return Err(Failure::refused("confirm", text));
+        }
+        tell(format!("{text}\nDo it? [y/N]"));
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(Failure::refused("confirm", "Nothing was done."));
+        }
+    }
+    let key = consent.key.clone().unwrap_or_else(fresh_key);
+    let whole = if query.is_empty() { path } else { format!("{path}?{query}") };
+    let row = match method {
+        Method::DELETE => admin.delete_keyed(&whole, &key).await?,
+        _ => admin.post_keyed(&whole, &key, &body).await?,
+    };
+    let text = row_text(&row);
+    Ok(Shown::new(row, text))
+}
+
+fn fresh_key() -> String {
+    let mut unique = [0; 16];
+    SystemEntropy::new().fill(&mut unique);
+    format!("cli-{}", hex::encode(unique))
+}
+
+fn plan_text(plan: &Value) -> String {
+    let mut lines: Vec<&str> =
+        plan["lines"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if plan["enough"] == false {
+        lines.push("There is not enough for it: it would be refused.");
+    }
+    lines.join("\n")
+}
+
+/// One operation in a line or two.
+pub(super) fn row_text(row: &Value) -> String {
+    let outcome = &row["outcome"];
+    let word = |name: &str| outcome[name].as_str().map(|text| format!(", {name} {text}")).unwrap_or_default();
+    let what = match row["state"].as_str().unwrap_or_default() {
+        "done" => "is done",
+        "failed" => "failed, and nothing moved",
+        "unclear" => "is unclear: look whether it was done, and say so with `tollhouse operations settle`",
+        _ => "is on its way",
+    };
+    format!(
+        "Operation {} ({}, {}) {what}{}{}{}.",
+        row["operation"],
+        row["kind"].as_str().unwrap_or_default(),
+        times::moment(&row["begun_at"]),
+        word("txid"),
+        word("channel_id"),
+        word("reason"),
+    )
+}

@@ -1,0 +1,175 @@
+//! `tollhouse wallet`: the on-chain wallet: what is in it, an address, sending, history, sweeps.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::moving::{Consent, Move, carry_out};
+use super::operator::{Failure, OperatorArgs, Shown, ask, table};
+use super::times::moment;
+use crate::config::Environment;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WalletArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(subcommand)]
+    command: Option<Wallet>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Wallet {
+    /// What there is
+    Balance,
+    /// A fresh address
+    Receive,
+    /// Send coins
+    Send {
+        /// An address, or `vault`
+        to: String,
+        /// How much arrives
+        #[arg(long, value_name = "SATS", required_unless_present = "all")]
+        amount_sat: Option<u64>,
+        /// All that may be sent; what is kept back for channels stays
+        #[arg(long, conflicts_with = "amount_sat")]
+        all: bool,
+        /// With --all: also what is kept back for closing channels by force
+        #[arg(long, requires = "all")]
+        reserve_too: bool,
+        /// fast, normal, slow, or a rate in sat/vB such as 2.5
+        #[arg(long, default_value = "normal")]
+        fee: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Its transactions
+    History,
+    /// Coins of closed channels on their way to it
+    Sweeps,
+}
+
+pub(super) fn run(args: &WalletArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| match &args.command {
+        None | Some(Wallet::Balance) => {
+            let coins = admin.get("/api/v1/onchain").await?;
+            let text = balance_text(&coins);
+            Ok(Shown::new(coins, text))
+        }
+        Some(Wallet::Receive) => {
+            let made = admin.post("/api/v1/onchain/address", &json!({})).await?;
+            let address = made["address"].as_str().unwrap_or_default().to_owned();
+            Ok(Shown::new(made, address))
+        }
+        Some(Wallet::Send { to, amount_sat, all, reserve_too, fee, consent }) => {
+            let fee = choice(fee)?;
+            let body = json!({
+                "address": to, "amount_sat": amount_sat, "all": all, "reserve_too": reserve_too, "fee": fee,
+            });
+            let path = "/api/v1/onchain/send".to_owned();
+            carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
+        }
+        Some(Wallet::History) => {
+            let listed = admin.get("/api/v1/onchain/transactions").await?;
+            let text = history_text(&listed);
+            Ok(Shown::new(listed, text))
+        }
+        Some(Wallet::Sweeps) => {
+            let coins = admin.get("/api/v1/onchain").await?;
+            let text = sweeps_text(&coins);
+            Ok(Shown::new(json!({ "claims": coins["claims"], "sweeps": coins["sweeps"] }), text))
+        }
+    })
+}
+
+/// A choice by name, or a rate in sat/vB with at most three decimals.
+fn choice(text: &str) -> Result<Value, Failure> {
+    if matches!(text, "fast" | "normal" | "slow") {
+        return Ok(text.into());
+    }
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let rate = format!("{whole}{part:0<3}").parse::<u64>().ok();
+    match rate.filter(|_| digits(whole) && digits(part) && part.len() <= 3 && !whole.is_empty()) {
+        Some(rate) => Ok(json!({ "sat_per_kvb": rate })),
+        None => {
+            Err(Failure::arguments(format!("--fee: `{text}` is not fast, normal, slow or a rate in sat/vB")))
+        }
+    }
+}
+
+fn number(value: &Value) -> String {
+    value.as_u64().map(|number| number.to_string()).unwrap_or_default()
+}
+
+fn balance_text(coins: &Value) -> String {
+    let sum = |name: &str| -> u64 {
+        let rows = coins[name].as_array().into_iter().flatten();
+        rows.filter_map(|row| row["amount_sat"].as_u64()).sum()
+    };
+    [
+        format!("spendable  {} sat", number(&coins["spendable_sat"])),
+        format!("reserved   {} sat, for closing channels by force", number(&coins["reserved_sat"])),
+        format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
+        format!("channels   {} sat in contracts, {} sat being swept", sum("claims"), sum("sweeps")),
+    ]
+    .join("\n")
+}
+
+fn history_text(listed: &Value) -> String {
+    let rows = listed["transactions"].as_array().into_iter().flatten().map(|tx| {
+        let at = tx["at_secs"].as_u64().map_or(Value::Null, |secs| secs.saturating_mul(1_000).into());
+        let height = tx["confirmed_height"].as_u64();
+        [
+            height.map_or_else(|| "waiting".to_owned(), |height| height.to_string()),
+            moment(&at),
+            if tx["outgoing"] == true { "out" } else { "in" }.to_owned(),
+            number(&tx["amount_sat"]),
+            number(&tx["fee_sat"]),
+            tx["txid"].as_str().unwrap_or_default().to_owned(),
+        ]
+    });
+    table(["BLOCK", "WHEN", "", "SAT", "FEE", "TRANSACTION"], rows)
+}
+
+fn sweeps_text(coins: &Value) -> String {
+    let short = |value: &Value| value.as_str().unwrap_or_default().chars().take(16).collect::<String>();
+    let claims = coins["claims"].as_array().into_iter().flatten().map(|claim| {
+        let until = claim["until_height"].as_u64();
+        [
+            short(&claim["channel_id"]),
+            number(&claim["amount_sat"]),
+            format!("in the contract: {}", claim["waits"].as_str().unwrap_or_default()),
+            until.map(|height| format!("until block {height}")).unwrap_or_default(),
+        ]
+    });
+    let sweeps = coins["sweeps"].as_array().into_iter().flatten().map(|sweep| {
+        let confirmed = sweep["confirmed_height"].as_u64();
+        [
+            short(&sweep["channel_id"]),
+            number(&sweep["amount_sat"]),
+            match confirmed {
+                Some(height) => format!("swept in block {height}"),
+                None => "being swept".to_owned(),
+            },
+            sweep["txid"].as_str().unwrap_or_default().to_owned(),
+        ]
+    });
+    table(["CHANNEL", "SAT", "WHERE", ""], claims.chain(sweeps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fee_is_a_word_or_a_rate() {
+        assert_eq!(choice("slow").unwrap(), "slow");
+        assert_eq!(choice("2").unwrap(), json!({ "sat_per_kvb": 2_000 }));
+        assert_eq!(choice("2.25").unwrap(), json!({ "sat_per_kvb": 2_250 }));
+        for bad in ["", "cheap", "-1", "1.2345", ".5", "1e3"] {
+            assert!(choice(bad).is_err(), "{bad}");
+        }
+    }
+}

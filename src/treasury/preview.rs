@@ -1,0 +1,308 @@
+//! What a move of coins would do, said before it is done: which sats go where, what it costs, what is left,
+//! what cannot be undone.
+//!
+//! Fees are about: which coins the wallet takes is known only when it makes the transaction.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Deed, FeeChoice, Treasury, TreasuryError};
+use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
+
+/// A transaction of two coins to an address, with change.
+const SEND_VBYTES: u64 = 209;
+/// The same to a channel's funding output.
+const FUNDING_VBYTES: u64 = 221;
+/// A splice, with the old funding output as an input.
+const SPLICE_VBYTES: u64 = 300;
+/// A closing transaction with two outputs.
+const CLOSE_VBYTES: u64 = 170;
+/// A closing transaction by force, with what bumps its fee, and the sweep after it.
+const FORCE_VBYTES: u64 = 600;
+/// What the node keeps back for closing one channel by force.
+const RESERVE_SAT: u64 = 25_000;
+
+/// What would happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Preview {
+    /// The deed's kind.
+    pub kind: &'static str,
+    /// There is enough for it, as far as can be told.
+    pub enough: bool,
+    /// It can be taken back, or undone at the cost of another transaction.
+    pub undoable: bool,
+    /// In plain words.
+    pub lines: Vec<String>,
+    /// The same in numbers.
+    pub figures: Value,
+}
+
+struct Sight {
+    coins: CoinsView,
+    rates: Option<FeeRates>,
+}
+
+impl Treasury {
+    /// Says what `deed` would do; nothing is recorded and nothing done.
+    ///
+    /// # Errors
+    /// When it makes no sense, or the node cannot be asked.
+    pub async fn preview(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
+        if deed.address() != Some(Deed::VAULT) {
+            self.check(deed)?;
+        }
+        let parts = &self.0.parts;
+        let sight = Sight { coins: parts.coins.coins().await?, rates: parts.coins.fee_rates().await.ok() };
+        let channel = match deed.channel() {
+            Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
+            None => None,
+        };
+        Ok(match (deed, channel) {
+            (Deed::Send { address, amount_sat, fee }, _) => sight.send(deed, address, *amount_sat, *fee),
+            (Deed::SendAll { address, fee, reserve_too }, _) => {
+                sight.send_all(deed, address, *fee, *reserve_too)
+            }
+            (Deed::OpenChannel { amount_sat, push_msat, announce, peer, .. }, _) => {
+                sight.open(deed, (peer, *amount_sat), push_msat.msat(), *announce)
+            }
+            (Deed::CloseChannel { .. }, Some(channel)) => sight.close(deed, &channel),
+            (Deed::ForceCloseChannel { .. }, Some(channel)) => sight.force(deed, &channel),
+            (Deed::SpliceIn { amount_sat, .. }, Some(channel)) => {
+                sight.splice_in(deed, &channel, *amount_sat)
+            }
+            (Deed::SpliceOut { amount_sat, address, .. }, Some(channel)) => {
+                sight.splice_out(deed, &channel, address, *amount_sat)
+            }
+            (_, None) => return Err(super::mark::unknown("")),
+        })
+    }
+}
+
+fn destination(address: &str) -> String {
+    if address == Deed::VAULT { "a fresh address of the vault".to_owned() } else { address.to_owned() }
+}
+
+impl Sight {
+    fn rate(&self, choice: FeeChoice) -> FeeRate {
+        match (choice, &self.rates) {
+            (FeeChoice::SatPerKvb(rate), _) => rate,
+            (choice, Some(rates)) => choice.of(rates),
+            (_, None) => FeeRate::FLOOR,
+        }
+    }
+
+    fn pays(&self, rate: FeeRate, fee: u64) -> String {
+        let guess = match &self.rates {
+            Some(rates) if rates.estimated => "",
+            _ => " (a guess: the chain source has no estimate now)",
+        };
+        format!("The transaction pays {rate}{guess}: about {fee} sat, more if it takes many small coins.")
+    }
+
+    fn kept_back(&self) -> String {
+        format!("{} sat stay back for closing channels by force.", self.coins.reserved_sat)
+    }
+
+    fn send(&self, deed: &Deed, address: &str, amount_sat: u64, choice: FeeChoice) -> Preview {
+        let rate = self.rate(choice);
+        let fee = rate.fee_sat(SEND_VBYTES);
+        let needed = amount_sat.saturating_add(fee);
+        let left = self.coins.spendable_sat.saturating_sub(needed);
+        Preview {
+            kind: deed.kind(),
+            enough: needed <= self.coins.spendable_sat,
+            undoable: false,
+            lines: vec![
+                format!("{amount_sat} sat go to {}.", destination(address)),
+                self.pays(rate, fee),
+                format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
+                self.kept_back(),
+                "A transaction that was sent cannot be taken back.".to_owned(),
+            ],
+            figures: json!({
+                "amount_sat": amount_sat, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
+                "left_sat_about": left, "reserved_sat": self.coins.reserved_sat,
+            }),
+        }
+    }
+
+    fn send_all(&self, deed: &Deed, address: &str, choice: FeeChoice, reserve_too: bool) -> Preview {
+        let rate = self.rate(choice);
+        let fee = rate.fee_sat(SEND_VBYTES);
+        let reserved = if reserve_too { 0 } else { self.coins.reserved_sat };
+        let available =
+            self.coins.spendable_sat.saturating_add(self.coins.reserved_sat).saturating_sub(reserved);
+        let amount = available.saturating_sub(fee);
+        let reserve = if reserve_too && self.coins.reserved_sat > 0 {
+            format!(
+                "Also the {} sat go that are kept back for closing channels by force: until coins arrive, a \
+                 forced close may lack the fee that gets it into a block in time.",
+                self.coins.reserved_sat
+            )
+        } else {
+            format!("{} Channels that are open need them.", self.kept_back())
+        };
+        Preview {
+            kind: deed.kind(),
+            enough: amount > 0,
+            undoable: false,
+            lines: vec![
+                format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
+                self.pays(rate, fee),
+                reserve,
+                "A transaction that was sent cannot be taken back.".to_owned(),
+            ],
+            figures: json!({
+                "amount_sat_about": amount, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
+                "reserved_sat": reserved,
+            }),
+        }
+    }
+
+    fn open(&self, deed: &Deed, (peer, amount_sat): (&str, u64), push_msat: u64, announce: bool) -> Preview {
+        let rate = self.rate(FeeChoice::Slow);
+        let fee = rate.fee_sat(FUNDING_VBYTES);
+        let needed = amount_sat.saturating_add(fee).saturating_add(RESERVE_SAT);
+        let push_sat = push_msat.div_ceil(1_000);
+        let own = amount_sat.saturating_sub(push_sat);
+        let mut lines = vec![
+            format!("{amount_sat} sat of the on-chain wallet go into a channel with {peer}."),
+            format!(
+                "About {fee} sat pay for its transaction, and {RESERVE_SAT} sat more stay back in the wallet \
+                 for closing it by force."
+            ),
+        ];
+        if push_sat > 0 {
+            lines.push(format!("{push_sat} sat of it are given to the other side: a gift."));
+        }
+        lines.push(format!(
+            "{own} sat are then yours to send, less about 1 % that a channel reserves. What you send becomes \
+             what you can receive; at first that is {push_sat} sat."
+        ));
+        if announce {
+            lines.push("The public network learns of the channel, and of this node.".to_owned());
+        }
+        lines.push("Closing it gives the coins back, at the cost of another transaction.".to_owned());
+        Preview {
+            kind: deed.kind(),
+            enough: needed <= self.coins.spendable_sat,
+            undoable: true,
+            lines,
+            figures: json!({
+                "amount_sat": amount_sat, "fee_sat_about": fee, "reserve_sat": RESERVE_SAT,
+                "push_msat": push_msat, "left_sat_about": self.coins.spendable_sat.saturating_sub(needed),
+            }),
+        }
+    }
+
+    /// What is ours in a channel, as the chain would give it out.
+    fn ours(&self, channel: &ChannelView) -> u64 {
+        let claims = self.coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
+        claims.map(|claim| claim.amount_sat).sum()
+    }
+
+    fn lost(&self, channel: &ChannelView) -> String {
+        format!("You can receive {} sat less.", channel.receivable_msat / 1_000)
+    }
+
+    fn close(&self, deed: &Deed, channel: &ChannelView) -> Preview {
+        let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Normal).fee_sat(CLOSE_VBYTES));
+        let payer = if channel.outbound { "you pay, for you opened it" } else { "the other side pays" };
+        Preview {
+            kind: deed.kind(),
+            enough: true,
+            undoable: false,
+            lines: vec![
+                format!("About {ours} sat go to the on-chain wallet; they are spendable after a few blocks."),
+                format!("The closing transaction costs about {fee} sat, which {payer}."),
+                self.lost(channel),
+                "The other side must be connected and agree; payments under way end first.".to_owned(),
+                "A closed channel cannot be opened again: a new one costs another transaction.".to_owned(),
+            ],
+            figures: json!({
+                "returned_sat_about": ours, "fee_sat_about": fee,
+                "receivable_lost_msat": channel.receivable_msat, "usable": channel.usable,
+            }),
+        }
+    }
+
+    fn force(&self, deed: &Deed, channel: &ChannelView) -> Preview {
+        let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Fast).fee_sat(FORCE_VBYTES));
+        let delay = channel.force_close_blocks.unwrap_or(144);
+        Preview {
+            kind: deed.kind(),
+            enough: self.coins.total_sat > 0,
+            undoable: false,
+            lines: vec![
+                format!(
+                    "About {ours} sat come back, {delay} blocks (about {} hours) after the closing transaction is \
+                     in a block; a sweep then brings them to the wallet.",
+                    u64::from(delay).div_ceil(6)
+                ),
+                format!("The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."),
+                self.lost(channel),
+                "Payments under way are settled on the chain, which may take longer.".to_owned(),
+                "It needs nobody's consent and cannot be undone. Try an agreed close first: it is cheaper and \
+                 quicker."
+                    .to_owned(),
+            ],
+            figures: json!({
+                "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
+                "receivable_lost_msat": channel.receivable_msat,
+            }),
+        }
+    }
+
+    fn splice_in(&self, deed: &Deed, channel: &ChannelView, amount_sat: u64) -> Preview {
+        let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
+        let needed = amount_sat.saturating_add(fee);
+        Preview {
+            kind: deed.kind(),
+            enough: needed <= self.coins.spendable_sat,
+            undoable: true,
+            lines: vec![
+                format!(
+                    "{amount_sat} sat of the on-chain wallet go into the channel, which stays open meanwhile."
+                ),
+                format!(
+                    "Its transaction costs about {fee} sat, paid from the wallet. Only confirmed coins are taken."
+                ),
+                format!(
+                    "You can send {amount_sat} sat more once it is confirmed. What you can receive stays {} sat.",
+                    channel.receivable_msat / 1_000
+                ),
+            ],
+            figures: json!({
+                "amount_sat": amount_sat, "fee_sat_about": fee,
+                "capacity_after_sat": channel.capacity_sat.saturating_add(amount_sat),
+            }),
+        }
+    }
+
+    fn splice_out(&self, deed: &Deed, channel: &ChannelView, address: &str, amount_sat: u64) -> Preview {
+        let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
+        let needed = amount_sat.saturating_add(fee).saturating_mul(1_000);
+        Preview {
+            kind: deed.kind(),
+            enough: needed <= channel.spendable_msat,
+            undoable: false,
+            lines: vec![
+                format!(
+                    "{amount_sat} sat of the channel go to {}; it stays open meanwhile.",
+                    destination(address)
+                ),
+                format!("Its transaction costs about {fee} sat, paid from your side of the channel."),
+                format!(
+                    "You can send that much less. What you can receive stays {} sat: only paying over Lightning \
+                     frees that.",
+                    channel.receivable_msat / 1_000
+                ),
+                "A transaction that was sent cannot be taken back.".to_owned(),
+            ],
+            figures: json!({
+                "amount_sat": amount_sat, "fee_sat_about": fee,
+                "capacity_after_sat_about": channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee)),
+            }),
+        }
+    }
+}
