@@ -8,6 +8,7 @@ mod connection;
 mod exchange;
 mod ground;
 mod inbound;
+mod informants;
 mod introduction;
 pub mod listener;
 mod locked;
@@ -49,6 +50,7 @@ use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger};
 use crate::storefront::{Run, Storefront};
 use crate::treasury::{Treasury, TreasuryParts};
+use crate::types::Msat;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::watchman::{Watchman, WatchmanParts};
@@ -56,6 +58,7 @@ use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
+use informants::{BackupInformant, SeedInformant};
 pub use introduction::Introductions;
 use listener::{Ending, Front, Versions};
 use outside::Outside;
@@ -184,6 +187,19 @@ impl Appliance {
             stop: stop_events.clone(),
         };
         let upkeep = upkeep::of(&ground, &outside, plan);
+        let treasury = treasury(&ground, &node, &node_tasks);
+        let opens_for = opens_for(&inbound);
+        let parts = watched(&ground, &dir, &node, &outside, &storefront, opens_for);
+        let watchman = Watchman::new(parts, alarms.clone());
+        let seed = Arc::clone(ground.secrets.custody());
+        watchman.hear(Arc::new(SeedInformant { seed, network }));
+        watchman.hear(Arc::new(BackupInformant {
+            backups: Arc::clone(&backups),
+            clock: Arc::clone(&ground.clock),
+            oldest: alarms.backup_age,
+            begun: ground.clock.now(),
+            network,
+        }));
         let shop = Shop {
             watchman: Arc::clone(&watchman),
             node: Arc::clone(&node),
@@ -464,6 +480,12 @@ fn custody(ground: &Ground) -> Arc<Custody> {
     Custody::new(CustodyLimits::default(), Arc::clone(&ground.clock), ground.entropy.clone())
 }
 
+/// Whether a channel would be opened for a payment.
+fn opens_for(inbound: &Inbound) -> Arc<dyn Fn(Msat) -> bool + Send + Sync> {
+    let openings = inbound.openings.clone();
+    Arc::new(move |amount| openings.as_ref().is_some_and(|openings| openings.fee(amount).is_ok()))
+}
+
 /// What the watchman looks at.
 fn watched(
     ground: &Ground,
@@ -471,8 +493,11 @@ fn watched(
     node: &Arc<LightningNode>,
     outside: &Outside,
     storefront: &Storefront,
+    opens_for: Arc<dyn Fn(Msat) -> bool + Send + Sync>,
 ) -> WatchmanParts {
     WatchmanParts {
+        chain: node.clone(),
+        opens_for,
         ledger: ground.ledger.clone(),
         node: node.clone(),
         pulse: node.clone(),

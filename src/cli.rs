@@ -8,6 +8,7 @@ mod channels;
 mod check;
 mod checklist;
 mod demo;
+mod doctor;
 mod doubts;
 mod epochs;
 mod fetch;
@@ -68,6 +69,8 @@ enum Command {
     Seed(Box<seed::SeedArgs>),
     /// Say the seed's passphrase to an appliance that started locked
     Unlock(Box<unlock::UnlockArgs>),
+    /// Look at everything, running or not, and say what to fix
+    Doctor(Box<doctor::DoctorArgs>),
     /// Prove the books from every row of the ledger
     Audit(Box<audit::AuditArgs>),
     /// Keep copies of the ledger, prove them, and put one back
@@ -132,6 +135,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args, &env),
         Command::Seed(args) => seed::run(&args, &env),
         Command::Unlock(args) => unlock::run(&args, &env),
+        Command::Doctor(args) => doctor::run(&args, &env),
         Command::Audit(args) => audit::run(&args, &env),
         Command::Backup(args) => backup::run(&args, &env),
         Command::Migrate(args) => migrate::run(&args, &env),

@@ -102,6 +102,7 @@ async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -
         NodeEvent::ChannelPending { channel_id, peer, .. } => Event::ChannelPending { channel_id, peer },
         NodeEvent::ChannelReady { channel_id, peer, .. } => Event::ChannelReady { channel_id, peer },
         NodeEvent::ChannelClosed { channel_id, peer, reason, cause, local_id } => {
+            tracing::warn!(%channel_id, %reason, "a channel is closed");
             let cause = cause.word().to_owned();
             return ledger.end_channel(ChannelEnd { channel_id, peer, reason, cause, local_id }).await;
         }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, INVOICE_EXPIRY};
 use crate::clock::Clock;
-use crate::ports::{Check, Informant, InvoiceAsk, Minter, NodeWatch, Pulse};
+use crate::ports::{ChainWatch, Check, Informant, InvoiceAsk, Minter, NodeWatch, Pulse};
 use crate::pricing::Exchange;
 use crate::store::{AlarmRow, Findings, Ledger, OperationState, StoreError};
 use crate::types::{Msat, Severity, Timestamp};
@@ -48,8 +48,12 @@ pub struct WatchmanParts {
     pub node: Arc<dyn NodeWatch>,
     /// The node's pulse.
     pub pulse: Arc<dyn Pulse>,
+    /// Which chain source the node uses, and whether it is heard of.
+    pub chain: Arc<dyn ChainWatch>,
     /// Tells whether a price can be received.
     pub minter: Arc<dyn Minter>,
+    /// Whether somebody would open a channel for a payment of this size.
+    pub opens_for: Arc<dyn Fn(Msat) -> bool + Send + Sync>,
     /// What is sold.
     pub catalog: Arc<Catalog>,
     /// The rates that prices are changed at.
@@ -180,7 +184,10 @@ impl Watchman {
     /// An invoice that nobody will see: making one stores nothing.
     fn can_receive(&self, amount: Msat) -> Result<(), String> {
         let ask = InvoiceAsk { amount, description: String::new(), expiry: INVOICE_EXPIRY };
-        self.parts.minter.mint(&ask).map(|_| ()).map_err(|why| why.to_string())
+        match self.parts.minter.mint(&ask) {
+            Err(why) if !(self.parts.opens_for)(amount) => Err(why.to_string()),
+            _ => Ok(()),
+        }
     }
 
     async fn vitals(&self, memory: &mut Memory) -> Result<Vitals, StoreError> {
@@ -208,6 +215,7 @@ impl Watchman {
             begun: self.begun,
             view,
             beat,
+            chain: self.parts.chain.chain(),
             since: memory.since.clone(),
             prices,
             unpayable,

@@ -65,12 +65,17 @@ impl OperatorArgs {
     /// The configured appliance's place, whether it runs or not; `None` when another one is meant, or none is
     /// configured.
     pub(super) fn place(&self, env: &Environment) -> Result<Option<AdminPlace>, Failure> {
-        let configured = self.config.is_some() || self.data_dir.is_some() || self.network.is_some();
-        let elsewhere = self.admin.is_some() || (!configured && env.get("TOLLHOUSE_ADMIN_URL").is_some());
-        if self.demo || elsewhere {
+        if self.is_elsewhere(env) {
             return Ok(None);
         }
         AdminPlace::find(&self.flags(), env).map_err(|problems| Failure::arguments(problems.to_string()))
+    }
+
+    /// Whether another one is meant than the configured one.
+    pub(super) fn is_elsewhere(&self, env: &Environment) -> bool {
+        let configured = self.config.is_some() || self.data_dir.is_some() || self.network.is_some();
+        let elsewhere = self.admin.is_some() || (!configured && env.get("TOLLHOUSE_ADMIN_URL").is_some());
+        self.demo || elsewhere
     }
 
     /// The data directory that was said.
@@ -236,7 +241,7 @@ pub(super) struct Admin {
 impl Admin {
     /// The appliance that `args` and the environment mean: an address, else a configuration, else the
     /// demo. A key goes only to the address that it belongs to.
-    fn find(args: &OperatorArgs, env: &Environment) -> Result<Admin, Failure> {
+    pub(super) fn find(args: &OperatorArgs, env: &Environment) -> Result<Admin, Failure> {
         let demo = || place_file(env).ok().and_then(|file| DemoPlace::read(&file).ok());
         if args.demo {
             let demo =

@@ -89,7 +89,9 @@ impl Looked<'_> {
 
     fn chain(&self) -> Check {
         let synced = self.vitals.view.synced_at.map(Timestamp::from_secs);
-        let age = self.age(synced);
+        // The node may believe that it is in step, while nobody answers it.
+        let unheard = Duration::from_secs(self.vitals.chain.unheard_s);
+        let age = self.age(synced).max(unheard);
         let check = Check::fine("chain", format!("at height {}", self.vitals.view.block_height));
         let alarm = graded(age, self.limits.chain_stale, STALE_TO_CRITICAL).map(|severity| {
             let text = format!(
@@ -100,7 +102,16 @@ impl Looked<'_> {
             let fix = "See that the chain source answers: tollhouse doctor. A second one in chain.sources takes over by itself.";
             Alarm::new("chain_stale", severity, text, fix)
         });
-        check.aged(Some(age)).with(alarm)
+        check.aged(Some(age)).with(alarm).with(self.fallback())
+    }
+
+    fn fallback(&self) -> Option<Alarm> {
+        let sources = &self.vitals.chain.sources;
+        let used = sources.iter().position(|source| source.in_use).filter(|position| *position > 0)?;
+        let (first, used) = (sources.first()?, sources.get(used)?);
+        let text = format!("The chain source {} is away: {} is used meanwhile.", first.name, used.name);
+        let fix = "Bring it back; the node returns to it by itself.";
+        Some(Alarm::new("chain_fallback", Info, text, fix))
     }
 
     fn fees(&self) -> Check {

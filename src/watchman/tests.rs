@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::ports::{Alarm, ComingHome, NodePulse, NodeStage, NodeView, SourceTime};
+use crate::ports::{Alarm, ChainView, ComingHome, NodePulse, NodeStage, NodeView, SourceTime, SourceView};
 use crate::types::Severity::{Critical, Info, Warning};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -35,6 +35,7 @@ fn well() -> Vitals {
             onchain_total_sat: 100_000,
             coming_home: Vec::new(),
         },
+        chain: ChainView { sources: vec![source("one", true)], unheard_s: 2, stale: false },
         since: Since::default(),
         prices: Prices {
             smallest: Some(Msat::from_sat(10).unwrap()),
@@ -44,6 +45,10 @@ fn well() -> Vitals {
         disk: Some(DiskSpace { free: 100 << 30, total: 200 << 30 }),
         unclear_operations: 0,
     }
+}
+
+fn source(name: &str, in_use: bool) -> SourceView {
+    SourceView { kind: "esplora", name: name.to_owned(), in_use, answers: Some(true) }
 }
 
 fn alarms_of(vitals: &Vitals, standing: &[&str]) -> Vec<Alarm> {
@@ -77,6 +82,10 @@ fn a_chain_that_stands_still() {
     // Never in step: counted from the start.
     assert_eq!(found(|v| (v.view.synced_at, v.begun) = (None, ago(599))), []);
     assert_eq!(found(|v| (v.view.synced_at, v.begun) = (None, ago(600))), one("chain_stale", Warning));
+    // It believes that it is in step, and nobody answers it.
+    assert_eq!(found(|v| v.chain.unheard_s = 600), one("chain_stale", Warning));
+    let fallback = found(|v| v.chain.sources = vec![source("one", false), source("two", true)]);
+    assert_eq!(fallback, one("chain_fallback", Info));
     assert_eq!(found(|v| v.beat.fee_rates_at = Some(ago(7_199))), []);
     assert_eq!(found(|v| v.beat.fee_rates_at = Some(ago(7_200))), one("fees_stale", Warning));
 }

@@ -1,6 +1,6 @@
 //! What the rules look at: one moment of the appliance, in figures.
 
-use crate::ports::{NodePulse, NodeView, SourceTime};
+use crate::ports::{ChainView, NodePulse, NodeView, SourceTime};
 use crate::types::Timestamp;
 
 use super::{DiskSpace, Prices};
@@ -16,6 +16,8 @@ pub struct Vitals {
     pub view: NodeView,
     /// Its pulse.
     pub beat: NodePulse,
+    /// The chain sources.
+    pub chain: ChainView,
     /// What is known from earlier looks.
     pub since: Since,
     /// The price list's ends.

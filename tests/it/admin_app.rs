@@ -143,6 +143,8 @@ impl AdminApp {
             ledger: ledger.clone(),
             node: node.clone(),
             pulse: node.clone(),
+            chain: node.clone(),
+            opens_for: Arc::new(|_| false),
             minter: minter.clone(),
             catalog: Arc::clone(&catalog),
             exchange: rates.clone(),

@@ -1,0 +1,322 @@
+//! `tollhouse doctor`: looks at everything, running or not, and prints what to fix.
+//!
+//! Of an appliance that runs it asks `GET /api/v1/health`; on its own it reads the settings, the directory, the
+//! disk and the chain sources. It changes nothing. Exit codes: 0 nothing to fix; 1 warnings; 2 bad arguments; 3
+//! something critical: nothing can be sold, or money is at risk.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::logging;
+use super::operator::{Admin, Failure, OperatorArgs, Shown, fail};
+use super::run::in_runtime;
+use crate::chain;
+use crate::config::{Environment, Settings, Source};
+use crate::secrets::SeedPlace;
+use crate::store::{DirLock, Locked};
+use crate::types::Severity::{self, Critical, Info, Warning};
+use crate::watchman::DiskSpace;
+
+/// What `doctor` is told.
+#[derive(clap::Args, Debug)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    appliance: OperatorArgs,
+}
+
+/// What was looked at, and what is to be fixed.
+#[derive(Debug, Default)]
+struct Report {
+    running: bool,
+    checks: Vec<(String, Option<Severity>, String)>,
+    findings: Vec<(Severity, String, String, String)>,
+}
+
+impl Report {
+    fn fine(&mut self, name: &str, detail: impl Into<String>) {
+        self.checks.push((name.to_owned(), None, detail.into()));
+    }
+
+    fn found(&mut self, name: &str, severity: Severity, code: &str, text: String, fix: &str) {
+        self.checks.push((name.to_owned(), Some(severity), text.clone()));
+        self.findings.push((severity, code.to_owned(), text, fix.to_owned()));
+    }
+
+    fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|(severity, ..)| *severity).max()
+    }
+}
+
+pub(super) fn run(args: &DoctorArgs, env: &Environment) -> ExitCode {
+    logging::start("error");
+    match in_runtime(async { Ok(look(&args.appliance, env).await) }) {
+        Ok(Ok(report)) => shown(report).print(args.appliance.json()),
+        Ok(Err(failure)) => fail(&failure, args.appliance.json()),
+        Err(error) => fail(&Failure::refused("internal", format!("{error:#}")), args.appliance.json()),
+    }
+}
+
+async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let health = match Admin::find(args, env) {
+        Ok(admin) => admin.get("/api/v1/health").await,
+        Err(failure) => Err(failure),
+    };
+    let settings =
+        if args.is_elsewhere(env) { None } else { Some(Settings::load(&args.settings_flags(), env)) };
+    match &settings {
+        // What is asked is a demo, or an appliance on another machine.
+        None => {}
+        Some(Ok(settings)) => {
+            let file = settings
+                .file
+                .as_ref()
+                .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+            report.fine("settings", format!("in order ({file})"));
+            for warning in &settings.warnings {
+                let text = warning.to_string();
+                report.found(
+                    "settings",
+                    Info,
+                    "settings_doubtful",
+                    text,
+                    "tollhouse check says where it stands.",
+                );
+            }
+            modes(settings, &mut report);
+        }
+        Some(Err(problems)) => {
+            let text = problems.to_string();
+            report.found("settings", Critical, "settings_wrong", text, "Correct them: tollhouse check.");
+        }
+    }
+    match (health, &settings) {
+        (Ok(health), _) => {
+            report.running = true;
+            told(&health, &mut report);
+        }
+        (Err(failure), _) if failure.code == "locked" => {
+            report.running = true;
+            let text =
+                "The appliance runs and is locked: nothing is sold until its seed is opened.".to_owned();
+            report.found("appliance", Critical, "locked", text, "tollhouse unlock.");
+        }
+        (Err(failure), Some(Ok(settings))) => at_rest(settings, &failure, &mut report).await,
+        (Err(_), Some(Err(_))) => {}
+        (Err(failure), None) => return Err(failure),
+    }
+    Ok(report)
+}
+
+/// What the appliance says of itself.
+fn told(health: &Value, report: &mut Report) {
+    let word = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let list = |name: &str| health[name].as_array().cloned().unwrap_or_default();
+    report.fine("appliance", "it runs");
+    for check in list("checks") {
+        let severity = word(&check, "status").parse().ok();
+        report.checks.push((word(&check, "name"), severity, word(&check, "detail")));
+    }
+    for alarm in list("alarms") {
+        let severity = word(&alarm, "severity").parse().unwrap_or(Warning);
+        report.findings.push((severity, word(&alarm, "code"), word(&alarm, "text"), word(&alarm, "fix")));
+    }
+}
+
+/// What can be seen of one that does not answer.
+async fn at_rest(settings: &Settings, failure: &Failure, report: &mut Report) {
+    let dir = settings.network_dir();
+    match settings.data_dir.is_dir().then(|| DirLock::take(&settings.data_dir)) {
+        None => report.found(
+            "appliance",
+            Info,
+            "never_started",
+            format!("{} is not there: it was never started.", settings.data_dir.display()),
+            "tollhouse run.",
+        ),
+        Some(Err(Locked::Taken(_))) => report.found(
+            "appliance",
+            Critical,
+            "no_answer",
+            format!("It runs, and its admin API does not answer: {}.", failure.text),
+            "See its log, and that admin.listen is the address it was started with.",
+        ),
+        Some(Err(error)) => report.found(
+            "appliance",
+            Critical,
+            "lock_unusable",
+            error.to_string(),
+            "Give the data directory to the user that runs it.",
+        ),
+        Some(Ok(_)) => report.found(
+            "appliance",
+            Warning,
+            "not_running",
+            "It does not run: nothing is sold.".to_owned(),
+            "tollhouse run.",
+        ),
+    }
+    if let Some(space) = DiskSpace::of(&settings.data_dir) {
+        let (free, limit) = (bytesize::ByteSize(space.free), settings.alarms.disk_free_bytes);
+        if space.free < limit {
+            let severity = if space.free < limit / 10 { Critical } else { Warning };
+            let text = format!("The disk has {free} left.");
+            report.found(
+                "disk",
+                severity,
+                "disk_low",
+                text,
+                "Make room, or move the data directory to a larger disk.",
+            );
+        } else {
+            report.fine("disk", format!("{free} free"));
+        }
+    }
+    match SeedPlace::look(&dir) {
+        Ok(SeedPlace::Sealed(_)) => report.fine("seed", "it is there, encrypted"),
+        Ok(SeedPlace::Empty) => {
+            report.found(
+                "seed",
+                Info,
+                "no_seed",
+                "There is no seed yet.".to_owned(),
+                "tollhouse seed new makes one; on a test network the first start does.",
+            );
+        }
+        Ok(SeedPlace::Plain) => report.found(
+            "seed",
+            Warning,
+            "seed_plain",
+            "The seed lies there in plain, from an older version.".to_owned(),
+            "Start it once: tollhouse run encrypts it.",
+        ),
+        Err(error) => report.found(
+            "seed",
+            Critical,
+            "seed_unusable",
+            error.to_string(),
+            "Correct what it says. Without the file, the words on paper bring it back: tollhouse seed restore.",
+        ),
+    }
+    for source in &settings.node.chain.sources {
+        match chain::check(source, settings.node.network).await {
+            Ok(()) => report.fine("chain", format!("{source} answers")),
+            Err(fault @ chain::SourceFault::WrongNetwork { .. }) => {
+                report.found(
+                    "chain",
+                    Critical,
+                    "chain_wrong_network",
+                    format!("{fault}."),
+                    "Correct network or chain.",
+                );
+            }
+            Err(fault) => {
+                let severity = if settings.node.chain.sources.len() > 1 { Warning } else { Critical };
+                let fix = "Bring it back, or name a second one in chain.sources.";
+                report.found("chain", severity, "chain_unreachable", format!("{fault}."), fix);
+            }
+        }
+    }
+}
+
+/// What others on this machine could read.
+fn modes(settings: &Settings, report: &mut Report) {
+    let mut open = Vec::new();
+    let mut look = |path: &Path| {
+        if let Ok(found) = path.symlink_metadata()
+            && found.permissions().mode() & 0o077 != 0
+            && !found.is_symlink()
+        {
+            open.push(format!("{} (mode {:o})", path.display(), found.permissions().mode() & 0o777));
+        }
+    };
+    let dir = settings.network_dir();
+    [settings.data_dir.as_path(), &dir].into_iter().for_each(&mut look);
+    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        look(&entry.path());
+    }
+    let secret = settings
+        .shown
+        .iter()
+        .any(|shown| shown.setting.contains("password") && matches!(shown.source, Source::File(_)));
+    if let Some(file) = settings.file.as_deref().filter(|_| secret) {
+        look(file);
+    }
+    if open.is_empty() {
+        return report.fine("files", "only their owner can read them");
+    }
+    let text = format!("Others on this machine can read {}.", open.join(", "));
+    report.found("files", Critical, "files_open", text, "chmod 700 the directories and 600 the files.");
+}
+
+fn shown(mut report: Report) -> Shown {
+    report.findings.sort_by_key(|(severity, ..)| std::cmp::Reverse(*severity));
+    let worst = report.worst();
+    let state = |severity: Option<Severity>| severity.map_or("ok", Severity::as_str);
+    let value = json!({
+        "status": state(worst),
+        "running": report.running,
+        "checks": report.checks.iter().map(|(name, severity, detail)| json!({
+            "name": name, "status": state(*severity), "detail": detail,
+        })).collect::<Vec<_>>(),
+        "findings": report.findings.iter().map(|(severity, code, text, fix)| json!({
+            "severity": severity, "code": code, "text": text, "fix": fix,
+        })).collect::<Vec<_>>(),
+    });
+    let text = text(&report);
+    Shown::new(value, text).exiting(match worst {
+        None | Some(Info) => 0,
+        Some(Warning) => 1,
+        Some(Critical) => 3,
+    })
+}
+
+fn text(report: &Report) -> String {
+    let mut lines: Vec<String> = report
+        .checks
+        .iter()
+        .filter(|(_, severity, _)| severity.is_none())
+        .map(|(name, _, detail)| format!("  ok        {name:<12} {detail}"))
+        .collect();
+    for (severity, code, text, fix) in &report.findings {
+        lines.push(format!("  {:<9} {code:<12} {text}", severity.as_str()));
+        lines.push(format!("            fix: {fix}"));
+    }
+    let count = report.findings.iter().filter(|(severity, ..)| *severity > Info).count();
+    lines.push(String::new());
+    lines.push(match count {
+        0 => "Nothing to fix.".to_owned(),
+        1 => "One thing to fix.".to_owned(),
+        more => format!("{more} things to fix."),
+    });
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_decides_the_exit() {
+        let mut report = Report::default();
+        report.fine("disk", "10 GiB free");
+        assert!(text(&report).ends_with("Nothing to fix."));
+        report.found("seed", Info, "no_seed", "There is no seed yet.".to_owned(), "Make one.");
+        report.found(
+            "chain",
+            Critical,
+            "chain_unreachable",
+            "It does not answer.".to_owned(),
+            "Bring it back.",
+        );
+        report.found("appliance", Warning, "not_running", "It does not run.".to_owned(), "tollhouse run.");
+        report.findings.sort_by_key(|(severity, ..)| std::cmp::Reverse(*severity));
+        let told = text(&report);
+        assert!(told.find("chain_unreachable") < told.find("not_running"), "{told}");
+        assert!(told.ends_with("2 things to fix."), "{told}");
+        assert_eq!(report.worst(), Some(Critical));
+    }
+}
