@@ -58,7 +58,7 @@ use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 pub use blueprint::{Blueprint, take_dir};
 use ground::Ground;
-use informants::{BackupInformant, SeedInformant};
+use informants::{BackupInformant, SeedInformant, SnapshotInformant};
 pub use introduction::Introductions;
 use listener::{Ending, Front, Versions};
 use outside::Outside;
@@ -175,7 +175,6 @@ impl Appliance {
         let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
         let alarms = blueprint.alarms;
-        let watchman = Watchman::new(watched(&ground, &dir, &node, &outside, &storefront), alarms);
         let plan = upkeep::Plan {
             node: Arc::clone(&node),
             outbox: Arc::clone(&outbox),
@@ -187,12 +186,16 @@ impl Appliance {
             stop: stop_events.clone(),
         };
         let upkeep = upkeep::of(&ground, &outside, plan);
-        let treasury = treasury(&ground, &node, &node_tasks);
         let opens_for = opens_for(&inbound);
         let parts = watched(&ground, &dir, &node, &outside, &storefront, opens_for);
         let watchman = Watchman::new(parts, alarms.clone());
         let seed = Arc::clone(ground.secrets.custody());
         watchman.hear(Arc::new(SeedInformant { seed, network }));
+        watchman.hear(Arc::new(SnapshotInformant {
+            standing: channels.keeper.standing(),
+            clock: Arc::clone(&ground.clock),
+            oldest: alarms.snapshot_age,
+        }));
         watchman.hear(Arc::new(BackupInformant {
             backups: Arc::clone(&backups),
             clock: Arc::clone(&ground.clock),

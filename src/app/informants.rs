@@ -1,15 +1,17 @@
-//! The parts that know best how they fare, in the watchman's words: the seed, the backups.
+//! The parts that know best how they fare, in the watchman's words: the seed, the backups, the channels' snapshot.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
+use tokio::sync::watch;
 
 use crate::backup::Backups;
 use crate::clock::{Clock, in_words};
 use crate::ports::{Alarm, BoxFuture, Check, Informant};
+use crate::rescue::Standing;
 use crate::secrets::Seed;
-use crate::types::Severity::{Info, Warning};
+use crate::types::Severity::{Critical, Info, Warning};
 use crate::types::Timestamp;
 
 /// Whether the words are on paper.
@@ -75,5 +77,49 @@ impl Informant for BackupInformant {
             };
             vec![Check::fine("backup", detail).aged(then.map(|_| age)).with(alarm)]
         })
+    }
+}
+
+/// Whether the channels' coins could be brought home from a snapshot, and whether their state is the newest.
+pub(super) struct SnapshotInformant {
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// A snapshot that is behind for longer is an alarm.
+    pub(super) oldest: Duration,
+}
+
+impl Informant for SnapshotInformant {
+    fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
+        let (standing, now) = (self.standing.borrow().clone(), self.clock.now());
+        let since = |then: Timestamp| Duration::from_millis(now.millis().saturating_sub(then.millis()));
+        let barred = standing.barred.map(|why| {
+            let fix = "tollhouse recover. Never start an old copy elsewhere: peers could take the coins.";
+            Alarm::new(
+                "possible_stale_restore",
+                Critical,
+                format!("The node stays away from its peers: {why}."),
+                fix,
+            )
+        });
+        let failed = standing.copies.iter().filter_map(|copy| {
+            let why = copy.error.as_ref()?;
+            let text = format!("The recovery snapshot {} could not be written: {why}.", copy.file.display());
+            let fix = "Make its directory writable, or name another one: snapshot.dir.";
+            Some(Alarm::new("snapshot_failed", Warning, text, fix).about(copy.file.display().to_string()))
+        });
+        let behind = standing.behind_since.map(since).filter(|behind| *behind >= self.oldest).map(|behind| {
+            let minutes = in_words(Duration::from_secs(behind.as_secs() / 60 * 60));
+            let text = format!("The recovery snapshot is behind the channels for {minutes}.");
+            Alarm::new(
+                "snapshot_old",
+                Warning,
+                text,
+                "See the log; until then channels.db alone has the newest.",
+            )
+        });
+        let age = standing.copies.iter().filter_map(|copy| copy.written_at).max().map(since);
+        let detail = format!("of {} channels", standing.channels);
+        let check = Check::fine("snapshot", detail).aged(age).with(barred).with(failed).with(behind);
+        Box::pin(async move { vec![check] })
     }
 }

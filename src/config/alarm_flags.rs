@@ -29,7 +29,7 @@ pub struct AlarmFlags {
     /// The newest backup is older than this [env: TOLLHOUSE_ALARMS_BACKUP_AGE]
     #[arg(long, value_name = "TIME")]
     alarms_backup_age: Option<String>,
-    /// The recovery snapshot is older than this [env: TOLLHOUSE_ALARMS_SNAPSHOT_AGE]
+    /// The recovery snapshot is behind the channels for so long [env: TOLLHOUSE_ALARMS_SNAPSHOT_AGE]
     #[arg(long, value_name = "TIME")]
     alarms_snapshot_age: Option<String>,
 }

@@ -155,7 +155,7 @@ source = "p2p"
 # clock_skew = "2m"
 # monitor_size = "8 MiB"
 # backup_age = "2 days"
-# snapshot_age = "1 day"
+# snapshot_age = "10m"
 
 # Paying out asks the servers of Lightning addresses for invoices: on this machine and in private networks
 # only when you say so.

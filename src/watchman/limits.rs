@@ -21,7 +21,7 @@ pub struct AlarmLimits {
     pub monitor_bytes: u64,
     /// The newest backup of the ledger is older than this.
     pub backup_age: Duration,
-    /// The recovery snapshot of the channels is older than this, when there are channels.
+    /// The recovery snapshot is behind the channels for this long.
     pub snapshot_age: Duration,
 }
 
@@ -37,7 +37,7 @@ impl Default for AlarmLimits {
             clock_skew: minutes(2),
             monitor_bytes: 8 << 20,
             backup_age: minutes(2 * 24 * 60),
-            snapshot_age: minutes(24 * 60),
+            snapshot_age: minutes(10),
         }
     }
 }

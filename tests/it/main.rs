@@ -18,6 +18,7 @@ mod check;
 mod chromium;
 mod clients;
 mod config;
+mod doctor;
 mod e2e_caddy;
 mod e2e_demo;
 mod e2e_run;
