@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Query, State};
-use axum::routing::get;
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -260,11 +258,22 @@ impl Server {
     pub(super) async fn start() -> Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server { origin: listener.local_addr().unwrap().to_string(), ..Server::default() };
-        let router = axum::Router::new()
-            .route("/.well-known/lnurlp/me", get(Server::terms))
-            .route("/pay", get(Server::pay))
-            .with_state(server.clone());
-        TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
+        let serving = server.clone();
+        TaskTracker::new().spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let body = serving.answer(head.split(' ').nth(1).unwrap()).to_string();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
         server
     }
 
@@ -277,25 +286,23 @@ impl Server {
         self.spoilt.lock().unwrap().insert(field, value);
     }
 
-    fn spoilt(&self, mut answer: Value) -> Json<Value> {
+    fn answer(&self, target: &str) -> Value {
+        let mut answer = match target.split_once("amount=") {
+            None => json!({
+                "tag": "payRequest", "callback": format!("http://{}/pay?x=1", self.origin),
+                "minSendable": 1_000_000, "maxSendable": 50_000_000, "metadata": METADATA,
+            }),
+            Some((_, amount)) => {
+                let amount: u64 = amount.parse().unwrap();
+                self.asked.lock().unwrap().push(amount);
+                json!({ "pr": invoice(7, Msat::new(amount).unwrap(), Some(METADATA)), "routes": [] })
+            }
+        };
         for (field, value) in self.spoilt.lock().unwrap().iter() {
             if !answer[*field].is_null() {
                 answer[*field] = value.clone();
             }
         }
-        Json(answer)
-    }
-
-    async fn terms(State(server): State<Server>) -> Json<Value> {
-        server.spoilt(json!({
-            "tag": "payRequest", "callback": format!("http://{}/pay?x=1", server.origin),
-            "minSendable": 1_000_000, "maxSendable": 50_000_000, "metadata": METADATA,
-        }))
-    }
-
-    async fn pay(State(server): State<Server>, Query(asked): Query<HashMap<String, String>>) -> Json<Value> {
-        let amount: u64 = asked["amount"].parse().unwrap();
-        server.asked.lock().unwrap().push(amount);
-        server.spoilt(json!({ "pr": invoice(7, Msat::new(amount).unwrap(), Some(METADATA)), "routes": [] }))
+        answer
     }
 }

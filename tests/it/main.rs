@@ -49,6 +49,7 @@ mod operator_cli;
 mod order_desk;
 mod pages;
 mod payment_vectors;
+mod payouts;
 mod power_loss;
 mod rates;
 mod rescue;
