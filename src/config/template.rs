@@ -127,7 +127,7 @@ source = "p2p"
 
 # Copies of the ledger and of the tokens' keys, sealed: the seed words alone open them. Best on another disk,
 # or one that is carried away. Without a directory none are made.
-# [backup]
+[backup]
 # dir = "/mnt/backup/tollhouse"
 # every = "1d"
 # keep = 14

@@ -37,7 +37,7 @@ fn every_mistake_in_the_settings_names_its_line() {
     let top = |line: &str| format!("{line}\n{HEAD}");
     wrong(&top("netwok = 1"), 1, "netwok", "Did you mean `network`?");
     wrong(&top("sevrice = 1"), 1, "sevrice", "Did you mean `service`?");
-    wrong(&top("zebra = 1"), 1, "zebra", "Known here: admin, chain");
+    wrong(&top("zebra = 1"), 1, "zebra", "Known here: admin, alarms, backup, chain");
     wrong(&top("log = \"loud\""), 1, "log", "not a log filter");
     wrong(&top("log = 5"), 1, "log", "not a log filter");
     wrong(&top("log = true"), 1, "log", "expected a string, found a boolean");
