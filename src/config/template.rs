@@ -159,22 +159,14 @@ source = "p2p"
 
 # Paying out asks the servers of Lightning addresses for invoices: on this machine and in private networks
 # only when you say so.
-# [payouts]
+[payouts]
 # allow_private = false
 
 # What the appliance keeps up by itself; off by default. Paying out over Lightning is what makes room to
 # receive; splicing out takes earned coins on-chain and leaves receivable as it was.
-# [rules.pay_out]
-# to = "me@example.com"
-# below_sat = 200000
-# until_sat = 1000000
-# per_day_sat = 2000000
-# max_fee_ppm = 10000
-# [rules.splice_out]
-# to = "vault"
-# above_sat = 5000000
-# keep_sat = 1000000
-# per_day_sat = 10000000
+[rules]
+# pay_out = { to = "me@example.com", below_sat = 200000, until_sat = 1000000, per_day_sat = 2000000, max_fee_ppm = 10000 }
+# splice_out = { to = "vault", above_sat = 5000000, keep_sat = 1000000, per_day_sat = 10000000 }
 
 # One API behind the gate. Repeat the block for each.
 [[service]]

@@ -25,7 +25,9 @@ use tollhouse::clock::SystemClock;
 use tollhouse::sandbox::chain::Chain;
 use tollhouse::sandbox::rpc::{self, Access};
 use tollhouse::types::Timestamp;
+use tollhouse::web::keys::Scope;
 
+use crate::admin_app::{AdminApp, ok, problem, usable_channel};
 use crate::appliance::{Appliance, TURN, bitcoind_section, until};
 use crate::bitcoind::{client, free_port};
 
@@ -228,4 +230,46 @@ async fn sats_are_paid_out_to_an_offer_and_an_address_and_by_a_rule_that_is_kill
     town.stop.cancel();
     town.tasks.close();
     assert!(tokio::time::timeout(Duration::from_secs(20), town.tasks.wait()).await.is_ok());
+}
+
+/// The faces over a node that is made up: keys, dry runs, scopes, rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn payouts_and_rules_have_faces_that_refuse_what_they_must() {
+    let app = AdminApp::start().await;
+    let (admin, reader) = (app.key(&[Scope::Admin]).await, app.key(&[Scope::Read]).await);
+    app.node.channels.lock().expect("not poisoned").push(usable_channel(50_000, 1_000));
+    let ask = json!({ "to": "lno1any", "amount_sat": 10_000 });
+    let plan = ok(app.change("/api/v1/payouts?dry_run=true", &admin, ask.clone()).await).await;
+    assert_eq!((&plan["by"], &plan["max_fee_msat"]), (&json!("bolt12"), &json!(100_000)));
+    assert_eq!(plan["spendable_after_msat"], 39_900_000);
+    let no_key = app.change("/api/v1/payouts", &admin, ask.clone()).await;
+    assert_eq!(problem(no_key).await, (StatusCode::BAD_REQUEST, "bad_idempotency_key".to_owned()));
+    let may_not = app.change("/api/v1/payouts?dry_run=true", &reader, ask).await;
+    assert_eq!(problem(may_not).await, (StatusCode::FORBIDDEN, "missing_scope".to_owned()));
+    assert!(app.node.offers.lock().expect("not poisoned").is_empty());
+
+    let put = async |name: &str, terms: Value| {
+        let request = app.client.put(format!("{}/api/v1/rules/{name}", app.origin)).bearer_auth(&admin);
+        request.json(&terms).send().await.expect("an answer")
+    };
+    let terms = json!({ "to": "lno1any", "below_sat": 2_000, "until_sat": 9_000, "per_day_sat": 20_000,
+                        "max_fee_ppm": 10_000 });
+    let set = ok(put("pay_out", terms.clone()).await).await;
+    assert_eq!((&set["on"], &set["terms"], &set["now"]["code"]), (&json!(true), &terms, &json!("runs")));
+    let bad = put(
+        "pay_out",
+        json!({ "to": "lno1any", "below_sat": 9, "until_sat": 9, "per_day_sat": 1,
+                                     "max_fee_ppm": 1 }),
+    )
+    .await;
+    assert_eq!(problem(bad).await, (StatusCode::UNPROCESSABLE_ENTITY, "bad_rule".to_owned()));
+    assert_eq!(problem(put("sell_all", json!({})).await).await.1, "unknown_rule");
+    app.op.parts.upkeep.keeper().look().await.expect("the ledger answers");
+    let rows = ok(app.read("/api/v1/payouts", &reader).await).await;
+    let key = rows["payouts"][0]["key"].as_str().expect("a key");
+    assert!(key.starts_with("rule/pay_out/"), "{rows}");
+    let off = ok(app.delete("/api/v1/rules/pay_out", &admin).await).await;
+    assert_eq!(off["on"], false);
+    let told = ok(app.read("/api/v1/forecast", &reader).await).await;
+    assert_eq!((&told["outlook"], &told["receivable_msat"]), (&json!("lasts"), &json!(1_000_000)));
 }
