@@ -136,3 +136,28 @@ fn frame(row: &LoggedEvent) -> Frame {
     let data = serde_json::to_string(row).expect("an event is plain strings and numbers");
     Frame::default().id(format!("{}.{}", row.generation, row.id)).data(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Timestamp;
+
+    #[test]
+    fn a_reader_goes_on_where_a_restored_log_begins_anew() {
+        let life = |generation, first_event| Generation {
+            generation,
+            first_event,
+            begun_at: Timestamp::default(),
+            why: "restored".to_owned(),
+            doubtful_below_epoch: 0,
+            payouts_parked: false,
+        };
+        let lives = [life(1, 1), life(2, 101), life(4, 151)];
+        let from = |text: &str| seen(text).map(|seen| after(seen, &lives));
+        // It saw 180 of the first life, of which the copy has 100.
+        assert_eq!((from("180"), from("1.180"), from("1.90")), (Some(100), Some(100), Some(90)));
+        assert_eq!((from("2.120"), from("2.170"), from("3.900")), (Some(120), Some(150), Some(150)));
+        assert_eq!((from("4.170"), from("9.5")), (Some(170), Some(5)));
+        assert_eq!((from("x"), from("1.x"), from("1.2.3"), from("")), (None, None, None, None));
+    }
+}

@@ -1,0 +1,213 @@
+//! Copies of the ledger and what follows a restore, through the admin API and through the program itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use axum::Router;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tollhouse::web::keys::Scope;
+
+use crate::admin_app::{AdminApp, ok, problem};
+use crate::appliance::{Appliance, TURN, bitcoind_section, tollhouse};
+use crate::bitcoind::{client, free_port};
+
+const BACKUPS: &str = "/api/v1/backups";
+
+#[tokio::test]
+async fn the_api_makes_lists_proves_and_hands_out_backups() {
+    let app = AdminApp::start().await;
+    let (admin, reader) = (app.key(&[Scope::Admin]).await, app.key(&[Scope::Read]).await);
+    let listed = ok(app.read(BACKUPS, &reader).await).await;
+    assert_eq!((&listed["backups"], &listed["keep"]), (&json!([]), &json!(14)));
+    let refused = app.change(BACKUPS, &reader, json!({})).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN, "who may read makes none");
+
+    let made = app.change(BACKUPS, &admin, json!({})).await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let made: Value = made.json().await.expect("JSON");
+    let file = made["file"].as_str().expect("a name");
+    assert_eq!(ok(app.read(BACKUPS, &reader).await).await["backups"], json!([made]));
+    let verified = ok(app.change(&format!("{BACKUPS}/{file}/verify"), &admin, json!({})).await).await;
+    assert_eq!((&verified["audit"]["ok"], &verified["manifest"]["generation"]), (&json!(true), &json!(1)));
+
+    let fetched = app.read(&format!("{BACKUPS}/{file}"), &admin).await;
+    assert_eq!(fetched.headers()["content-type"], "application/octet-stream");
+    let bytes = fetched.bytes().await.expect("the file");
+    assert_eq!(bytes.len(), usize::try_from(made["bytes"].as_u64().expect("a number")).expect("it fits"));
+    assert!(bytes.starts_with(b"TOLLSEA1"), "it is sealed");
+    let refused = app.read(&format!("{BACKUPS}/{file}"), &reader).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    for stranger in ["ledger.db", "..%2Fledger.db", "tollhouse-regtest-020202020202-x.backup"] {
+        let missing = app.read(&format!("{BACKUPS}/{stranger}"), &admin).await;
+        assert_eq!(problem(missing).await, (StatusCode::NOT_FOUND, "unknown_backup".to_owned()));
+    }
+    let status = ok(app.read("/api/v1/status", &reader).await).await;
+    assert_eq!(status["backups"]["newest"], made);
+    assert_eq!(status["generation"]["why"], "first");
+}
+
+#[tokio::test]
+async fn nothing_is_in_doubt_before_a_restore() {
+    let app = AdminApp::start().await;
+    let admin = app.key(&[Scope::Admin]).await;
+    let doubtful = ok(app.read("/api/v1/tokens/doubtful", &admin).await).await;
+    assert_eq!((&doubtful["below_epoch"], &doubtful["tokens"]), (&json!(0), &json!([])));
+    let honour = "/api/v1/tokens/honour";
+    assert_eq!(ok(app.change(honour, &admin, json!({ "all": true })).await).await["honoured"], false);
+    for bad in
+        [json!({}), json!({ "payment_hash": "ab".repeat(32), "all": true }), json!({ "payment_hash": "x" })]
+    {
+        assert_eq!(problem(app.change(honour, &admin, bad).await).await.1, "bad_body");
+    }
+    let released = app.change("/api/v1/payouts/release", &admin, json!({})).await;
+    assert_eq!(ok(released).await["released"], false);
+    let lives = ok(app.read("/api/v1/generations", &admin).await).await;
+    assert_eq!(lives["current"]["generation"], 1);
+}
+
+/// An API that says yes.
+async fn upstream() -> (String, DropGuard) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    let stop = CancellationToken::new();
+    let router = Router::new().fallback(async || "yes");
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    TaskTracker::new().spawn(served.into_future());
+    (format!("http://{address}"), stop.drop_guard())
+}
+
+/// A shop without a chain: what was given away is used all the same.
+struct Shop {
+    appliance: Appliance,
+    backups: PathBuf,
+    _upstream: DropGuard,
+}
+
+impl Shop {
+    async fn start(backups: &Path) -> Shop {
+        let (url, guard) = upstream().await;
+        let more = format!(
+            "[backup]\ndir = \"{}\"\nevery = \"30d\"\n[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"{url}\"\n\
+             price = \"5 sat\"\n",
+            backups.display()
+        );
+        let mut appliance = Appliance::start(&bitcoind_section(free_port()), &more);
+        appliance.process().says("node      ").await;
+        Shop { appliance, backups: backups.to_owned(), _upstream: guard }
+    }
+
+    fn cli(&self, args: &[&str]) -> Output {
+        let home = self.appliance.data_dir().parent().expect("a home").to_owned();
+        let config = home.join("tollhouse.toml").display().to_string();
+        let args = [args, &["--config", &config, "--json"]].concat();
+        tollhouse(&home, &args).output().expect("it runs")
+    }
+
+    /// What a command prints that succeeds.
+    fn done(&self, args: &[&str]) -> Value {
+        let output = self.cli(args);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{err}");
+        serde_json::from_str(&out).expect("JSON")
+    }
+
+    /// The code of a refusal.
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        said["code"].as_str().expect("a code").to_owned()
+    }
+
+    async fn give(&self) -> (String, String) {
+        let ask = json!({ "service": "rates", "budget": "10 sat", "label": "test" });
+        let given = self.appliance.post("/api/v1/tokens/grant", ask).await;
+        let text = |name: &str| given[name].as_str().expect("text").to_owned();
+        (text("authorization"), text("payment_hash"))
+    }
+
+    async fn use_once(&self, token: &str) -> u16 {
+        let url = format!("{}/v1/x", self.appliance.gateway);
+        let answer = client().get(url).header("authorization", token).send().await.expect("the gate answers");
+        answer.status().as_u16()
+    }
+
+    /// What the gateway says of a token.
+    async fn code(&self, token: &str) -> String {
+        let url = format!("{}/.well-known/l402/token", self.appliance.gateway);
+        let answer = client().get(url).header("authorization", token).send().await.expect("the gate answers");
+        let said: Value = answer.json().await.expect("JSON");
+        said["code"].as_str().expect("a code").to_owned()
+    }
+
+    async fn restart(&mut self) {
+        self.appliance.start_again();
+        self.appliance.process().says("node      ").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shop = Shop::start(&folder.path().join("backups")).await;
+    let other = Shop::start(&folder.path().join("others")).await;
+    // Two uses each: one of the first before the copy, and all of the second.
+    let ((first, hash), (second, _)) = (shop.give().await, shop.give().await);
+    assert_eq!(shop.use_once(&first).await, 200);
+    assert_eq!((shop.use_once(&second).await, shop.use_once(&second).await), (200, 200));
+    // The first start made one already: it was due.
+    let made = shop.done(&["backup", "now"]);
+    let name = made["file"].as_str().expect("a name").to_owned();
+    let file = shop.backups.join(&name).display().to_string();
+    assert_eq!(shop.done(&["backup", "list"])["backups"][0], made);
+    assert_eq!(shop.done(&["backup", "verify", &name])["audit"]["ok"], true);
+    assert_eq!(shop.done(&["backup", "verify", &file])["manifest"]["file"], Value::Null);
+    assert_eq!(other.refused(&["backup", "verify", &file]), "bad_backup", "another seed opens it not");
+    let (after, _) = shop.give().await;
+    assert_eq!((shop.use_once(&first).await, shop.use_once(&after).await), (200, 200));
+
+    assert_eq!(shop.refused(&["backup", "restore", &file, "--yes"]), "running");
+    shop.appliance.stop().await;
+    assert_eq!(shop.refused(&["backup", "restore", &file]), "not_confirmed", "nobody is there to ask");
+    let restored = shop.done(&["backup", "restore", &file, "--yes"]);
+    let aside = PathBuf::from(restored["set_aside"].as_str().expect("the old ledger"));
+    assert!(aside.exists());
+    assert_eq!(restored["keys"], "kept");
+    shop.restart().await;
+
+    let lives = shop.done(&["backup", "generations"]);
+    assert_eq!((&lives["current"]["generation"], &lives["current"]["why"]), (&json!(2), &json!("restored")));
+    assert_eq!(shop.code(&first).await, "restored_ledger");
+    assert_ne!(shop.use_once(&first).await, 200);
+    assert_ne!(shop.code(&second).await, "restored_ledger", "the copy knows that it is used up");
+    assert_eq!(shop.code(&after).await, "not_granted", "given after the copy");
+    let doubtful = shop.done(&["tokens", "doubtful"]);
+    assert_eq!(doubtful["tokens"][0]["payment_hash"], hash.as_str());
+    assert_eq!(doubtful["tokens"].as_array().map(Vec::len), Some(1));
+    // What is given now is of the new epoch, and good.
+    let (new, _) = shop.give().await;
+    assert_eq!(shop.use_once(&new).await, 200);
+    assert_eq!(shop.done(&["tokens", "honour", &hash])["honoured"], true);
+    assert_eq!(shop.use_once(&first).await, 200, "the operator said so");
+    assert_eq!(shop.code(&first).await, "balance_too_small");
+    assert_eq!(shop.done(&["backup", "release-payouts"])["released"], true);
+    assert_eq!(shop.done(&["audit"])["ok"], true);
+
+    // An older file in its place is found out without a word.
+    shop.appliance.stop().await;
+    let ledger = shop.appliance.data_dir().join("regtest/ledger.db");
+    std::fs::copy(&aside, &ledger).expect("copied");
+    shop.restart().await;
+    let life = shop.done(&["backup", "generations"])["current"].clone();
+    assert_eq!(
+        (&life["generation"], &life["why"], &life["payouts_parked"]),
+        (&json!(3), &json!("old_copy"), &json!(true))
+    );
+    assert_eq!(shop.code(&new).await, "not_granted");
+    shop.appliance.stop().await;
+}
