@@ -21,6 +21,7 @@ mod holds;
 mod hours;
 mod incoming;
 mod job;
+mod lives;
 mod lock;
 mod offers;
 mod operations;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use rusqlite::{Connection, Row, params};
 
-use super::generations::Lives;
+use super::lives::Lives;
 use super::page::Page;
 use super::rows::{Stored, column};
 use super::webhooks::disable;

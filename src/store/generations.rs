@@ -264,23 +264,6 @@ pub(super) fn may_send(page: &Page<'_>) -> Result<(), StoreError> {
     if query.query_row([], |row| row.get(0))? { Err(StoreError::Parked) } else { Ok(()) }
 }
 
-/// In which life each event was written: (generation, number of its first event), rising.
-pub(super) struct Lives(Vec<(u64, i64)>);
-
-impl Lives {
-    pub(super) fn read(connection: &Connection) -> Result<Lives, StoreError> {
-        let mut query = connection
-            .prepare_cached("SELECT generation, first_event FROM generations ORDER BY generation")?;
-        let lives = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Lives(lives.collect::<Result<_, _>>()?))
-    }
-
-    /// The life of event number `id`.
-    pub(super) fn of(&self, id: i64) -> u64 {
-        self.0.iter().rev().find(|(_, first)| *first <= id).map_or(1, |(generation, _)| *generation)
-    }
-}
-
 pub(super) fn marks(connection: &Connection) -> Result<Marks, StoreError> {
     let sql = "SELECT (SELECT MAX(generation) FROM generations), (SELECT steps FROM totals)";
     Ok(connection

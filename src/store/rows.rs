@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
-use super::generations::Lives;
+use super::lives::Lives;
 use super::plan::asked;
 use super::{StoreError, optional};
 use crate::event::{Event, LoggedEvent};

@@ -36,6 +36,8 @@ const TOPICS: &[(&str, &str)] = &[
     ("channel_pending", "channel.pending"),
     ("channel_ready", "channel.ready"),
     ("channel_closed", "channel.closed"),
+    ("splice_pending", "channel.splice_pending"),
+    ("splice_failed", "channel.splice_failed"),
     ("operation_begun", "operation.begun"),
     ("operation_changed", "operation.changed"),
     ("alarm_raised", "alarm.raised"),
