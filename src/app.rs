@@ -1,10 +1,12 @@
 //! The composition root: takes a [`Blueprint`], builds every part, starts what runs, and ends it in
 //! order. The only place that knows all of them.
 
+mod addresses;
 mod blueprint;
 mod bounds;
 mod channels;
 mod connection;
+mod desk;
 mod exchange;
 mod ground;
 mod inbound;
@@ -12,6 +14,7 @@ mod informants;
 mod introduction;
 pub mod listener;
 mod locked;
+mod lookout;
 pub mod offline;
 mod outside;
 mod patience;
@@ -29,36 +32,32 @@ use http::HeaderValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use crate::backup::{self, BackupConfig, Backups, BackupsParts, Owner, Witness};
-use crate::catalog::{Catalog, RouteTable, Service, Terms};
+use crate::catalog::{Catalog, RouteTable};
 use crate::checkout::{Checkout, CheckoutConfig, CheckoutParts};
 use crate::custody::{Custody, CustodyLimits};
 use crate::event::Event;
 use crate::forward_auth::{self, ForwardAuth};
-use crate::inbound::Inbound;
 use crate::ledger::RecentChallenges;
 use crate::node::{LightningNode, NodeSeed, NodeState};
 use crate::payments::{self, Outbox};
-use crate::ports::{ChainWatch, Coins, Minter, NodeControl, NodeEvents, NodeWatch, Payer, Peers};
+use crate::ports::{Coins, Minter, NodeControl, NodeEvents, NodeWatch, Payer};
 use crate::pricing::Exchange;
 use crate::proxy::{self, Certificate, ProxyConfig, ProxyState, Shown};
 use crate::request::Proxies;
-use crate::rescue::{Keeper, Standing};
+use crate::rescue::Keeper;
 use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger};
 use crate::storefront::{Run, Storefront};
 use crate::treasury::{Treasury, TreasuryParts};
-use crate::types::Msat;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
-use crate::watchman::{Watchman, WatchmanParts};
-use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
-use crate::{api, ui, wallet_face};
+use crate::web::WebConfig;
+use addresses::{reachable, sample_path, scheme, trimmed};
 pub use blueprint::{Blueprint, take_dir};
+use desk::Shop;
 use ground::Ground;
-use informants::{BackupInformant, SeedInformant, SnapshotInformant};
 pub use introduction::Introductions;
 use listener::{Ending, Front, Versions};
 use outside::Outside;
@@ -174,7 +173,6 @@ impl Appliance {
         let vault = Vault::open(ground.ledger.clone(), sources, network, clock).await?;
         let (stop_node, stop_events) = (CancellationToken::new(), CancellationToken::new());
         let backups = backups(&ground, &dir, network, &node, blueprint.backup);
-        let alarms = blueprint.alarms;
         let plan = upkeep::Plan {
             node: Arc::clone(&node),
             outbox: Arc::clone(&outbox),
@@ -186,23 +184,18 @@ impl Appliance {
             stop: stop_events.clone(),
         };
         let upkeep = upkeep::of(&ground, &outside, plan);
-        let opens_for = opens_for(&inbound);
-        let parts = watched(&ground, &dir, &node, &outside, &storefront, opens_for);
-        let watchman = Watchman::new(parts, alarms.clone());
-        let seed = Arc::clone(ground.secrets.custody());
-        watchman.hear(Arc::new(SeedInformant { seed, network }));
-        watchman.hear(Arc::new(SnapshotInformant {
-            standing: channels.keeper.standing(),
-            clock: Arc::clone(&ground.clock),
-            oldest: alarms.snapshot_age,
-        }));
-        watchman.hear(Arc::new(BackupInformant {
-            backups: Arc::clone(&backups),
-            clock: Arc::clone(&ground.clock),
-            oldest: alarms.backup_age,
-            begun: ground.clock.now(),
+        let lookout = lookout::Lookout {
+            ground: &ground,
+            dir: &dir,
             network,
-        }));
+            node: &node,
+            outside: &outside,
+            catalog: storefront.catalog(),
+            inbound: &inbound,
+            snapshot: channels.keeper.standing(),
+            backups: &backups,
+        };
+        let watchman = lookout.watchman(blueprint.alarms);
         let shop = Shop {
             watchman: Arc::clone(&watchman),
             node: Arc::clone(&node),
@@ -218,7 +211,7 @@ impl Appliance {
             inbound: inbound.clone(),
             snapshot: channels.keeper.standing(),
         };
-        let (desk, claim) = admin_router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
+        let (desk, claim) = desk::router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
             node: Arc::clone(&node),
@@ -430,23 +423,6 @@ fn gateway_router(
     Ok(proxy::router(ProxyState::new(checkout, config, tracker.clone())?))
 }
 
-/// What the operator's side has of the business.
-struct Shop {
-    watchman: Arc<Watchman>,
-    node: Arc<LightningNode>,
-    upkeep: Upkeep,
-    vault: Arc<Vault>,
-    treasury: Treasury,
-    outbox: Arc<Outbox>,
-    checkout: Checkout,
-    outside: Outside,
-    custody: Arc<Custody>,
-    storefront: Arc<Storefront>,
-    backups: Arc<Backups>,
-    inbound: Inbound,
-    snapshot: watch::Receiver<Standing>,
-}
-
 /// Copies of the ledger.
 fn backups(
     ground: &Ground,
@@ -481,108 +457,4 @@ fn treasury(ground: &Ground, node: &Arc<LightningNode>, tasks: &TaskTracker) -> 
 /// Where applications' holds wait for their end.
 fn custody(ground: &Ground) -> Arc<Custody> {
     Custody::new(CustodyLimits::default(), Arc::clone(&ground.clock), ground.entropy.clone())
-}
-
-/// Whether a channel would be opened for a payment.
-fn opens_for(inbound: &Inbound) -> Arc<dyn Fn(Msat) -> bool + Send + Sync> {
-    let openings = inbound.openings.clone();
-    Arc::new(move |amount| openings.as_ref().is_some_and(|openings| openings.fee(amount).is_ok()))
-}
-
-/// What the watchman looks at.
-fn watched(
-    ground: &Ground,
-    dir: &Path,
-    node: &Arc<LightningNode>,
-    outside: &Outside,
-    storefront: &Storefront,
-    opens_for: Arc<dyn Fn(Msat) -> bool + Send + Sync>,
-) -> WatchmanParts {
-    WatchmanParts {
-        chain: node.clone(),
-        opens_for,
-        ledger: ground.ledger.clone(),
-        node: node.clone(),
-        pulse: node.clone(),
-        minter: node.clone(),
-        catalog: Arc::clone(storefront.catalog()),
-        exchange: outside.rates.clone(),
-        clock: Arc::clone(&ground.clock),
-        dir: dir.to_owned(),
-    }
-}
-
-async fn admin_router(
-    web: WebConfig,
-    dir: &Path,
-    ground: &Ground,
-    shop: Shop,
-    stop: &CancellationToken,
-    tracker: &TaskTracker,
-) -> Result<(axum::Router, Option<String>)> {
-    let chain: Arc<dyn ChainWatch> = shop.node.clone();
-    let (watch, control): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>) = (shop.node.clone(), shop.node.clone());
-    let (coins, peers): (Arc<dyn Coins>, Arc<dyn Peers>) = (shop.node.clone(), shop.node);
-    let operator = Operator::new(OperatorParts {
-        ledger: ground.ledger.clone(),
-        node: watch,
-        control,
-        chain,
-        vault: shop.vault,
-        coins,
-        peers,
-        treasury: shop.treasury,
-        checkout: shop.checkout,
-        custody: shop.custody,
-        outbox: shop.outbox,
-        upkeep: shop.upkeep,
-        rates: shop.outside.rates,
-        webhooks: shop.outside.webhooks,
-        watchman: shop.watchman,
-        storefront: shop.storefront,
-        backups: shop.backups,
-        inbound: shop.inbound,
-        snapshot: shop.snapshot,
-        epochs: Arc::clone(&ground.epochs),
-        seed: Arc::clone(ground.secrets.custody()),
-        clock: Arc::clone(&ground.clock),
-        entropy: ground.entropy.clone(),
-        tracker: tracker.clone(),
-        stop: stop.clone(),
-        config: web,
-    });
-    keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
-    let link = claim::ensure(&operator, dir).await?;
-    let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), operator);
-    Ok((router, link.map(|link| link.url().to_owned())))
-}
-
-/// A path that costs something, for the curl line of an empty page.
-fn sample_path(services: &[Arc<Service>]) -> Option<String> {
-    let priced = |terms: &Terms| !terms.rule.is_free();
-    services.iter().find_map(|service| {
-        let route = service
-            .routes
-            .iter()
-            .find(|route| priced(&route.terms))
-            .map(|route| route.path.front().to_owned());
-        route.or_else(|| priced(&service.terms).then(|| service.path.clone()))
-    })
-}
-
-/// An address as this machine reaches it: a wildcard is the loopback.
-fn reachable(scheme: &str, address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("{scheme}://127.0.0.1:{}", address.port())
-    } else {
-        format!("{scheme}://{address}")
-    }
-}
-
-fn scheme(certificate: Option<&Shown>) -> &'static str {
-    certificate.map_or("http", |_| "https")
-}
-
-fn trimmed(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
 }
