@@ -86,6 +86,12 @@ async fn answer(face: &Face, method: &str, params: &Value) -> Result<Value, Stri
             json!({ "height": tip, "hex": header(tip) })
         }
         "blockchain.block.header" => json!(height(&params[0]).and_then(header).ok_or_else(absent)?),
+        "blockchain.block.headers" => {
+            let start = height(&params[0]).ok_or_else(absent)?;
+            let headers: Vec<String> =
+                (start..).map_while(header).take(height(&params[1]).unwrap_or(0)).collect();
+            json!({ "count": headers.len(), "hex": headers.concat(), "max": 2_016 })
+        }
         "blockchain.scripthash.subscribe" => Value::Null,
         "blockchain.scripthash.get_history" => history(&index, &params[0]).ok_or_else(absent)?,
         "blockchain.scripthash.listunspent" => json!([]),

@@ -203,10 +203,19 @@ async fn a_block_that_is_taken_back_takes_its_deposit_back() {
     bitcoind.mine(2).await;
     watch.sees("the deposit", |view| view.balance.confirmed_sat == 70_000).await;
     bitcoind.expect("invalidateblock", json!([block])).await;
-    watch.sees("that it waits again", |view| view.balance.pending_sat == 70_000).await;
-    bitcoind.mine(4).await;
+    // The other chain is longer, and has the deposit not yet.
+    let miner = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    for _ in 0..4 {
+        bitcoind.expect("generateblock", json!([miner, []])).await;
+    }
     let height = u32::try_from(bitcoind.height().await).expect("a height");
-    watch.sees("the other chain", |view| view.balance.confirmed_sat == 70_000 && view.height == height).await;
+    let seen = watch.sees("the other chain", |view| view.height == height).await;
+    assert_eq!(seen.balance.confirmed_sat, 0, "{seen:?}");
+    watch.sees("that it waits again", |view| view.balance.pending_sat == 70_000).await;
+    bitcoind.mine(1).await;
+    watch
+        .sees("its new block", |view| view.balance.confirmed_sat == 70_000 && view.height == height + 1)
+        .await;
     watch.end().await;
 }
 
