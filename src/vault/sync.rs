@@ -112,8 +112,17 @@ async fn apply(vault: &Look<'_>, update: Update) -> Result<(), SyncFault> {
 
 /// Takes in the blocks since the last look.
 async fn walk(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(), SyncFault> {
+    let shorter = || SyncFault::Away("the chain became shorter: its next blocks are waited for".to_owned());
     let (tip, _) = bitcoind.tip().await?;
-    let mut base = fork(vault, bitcoind).await?;
+    let (mut base, taken_back) = fork(vault, bitcoind).await?;
+    // The block that stands where the lowest one that was taken back stood.
+    let instead = match taken_back {
+        Some(height) => {
+            let hash = bitcoind.hash_at(height).await?.filter(|_| height <= tip).ok_or_else(shorter)?;
+            Some(BlockId { height, hash })
+        }
+        None => None,
+    };
     let birthday = vault.with(|open| open.row.vault.birthday)?;
     let start = match (base.height, birthday) {
         // Nothing is known yet.
@@ -124,11 +133,10 @@ async fn walk(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(), SyncFault> {
         }
         (height, _) => height.saturating_add(1),
     };
-    let mut before = None;
+    let start = instead.map_or(start, |instead| start.min(instead.height));
+    let mut before = (start.checked_sub(1) == Some(base.height)).then_some(base.hash);
     for height in start..=tip {
-        let Some(hash) = bitcoind.hash_at(height).await? else {
-            return Err(SyncFault::Away("the chain became shorter while it was read".to_owned()));
-        };
+        let hash = bitcoind.hash_at(height).await?.ok_or_else(shorter)?;
         let block = bitcoind.block(hash).await?;
         if before.is_some_and(|before| block.header.prev_blockhash != before) {
             return Err(SyncFault::Away("the chain changed while it was read".to_owned()));
@@ -136,8 +144,10 @@ async fn walk(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(), SyncFault> {
         before = Some(hash);
         vault.passes(height, tip);
         let concerns = vault.with(|open| block.txdata.iter().any(|tx| open.watched.concerns(tx)))?;
-        if concerns || height == tip || height % MARK_EVERY == 0 {
-            take_in(vault, block, height, base, height == tip).await?;
+        let replaces = instead.is_some_and(|instead| instead.height == height);
+        if concerns || replaces || height == tip || height % MARK_EVERY == 0 {
+            let above = instead.filter(|instead| instead.height > height);
+            take_in(vault, block, base, BlockId { height, hash }, above, height == tip).await?;
             base = BlockId { height, hash };
         }
     }
@@ -150,29 +160,31 @@ async fn walk(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(), SyncFault> {
 async fn take_in(
     vault: &Look<'_>,
     block: Block,
-    height: u32,
     base: BlockId,
+    at: BlockId,
+    above: Option<BlockId>,
     last: bool,
 ) -> Result<(), SyncFault> {
     vault
         .learn(last, move |open| {
-            open.watched
-                .0
-                .apply_block_connected_to(&block, height, base)
-                .map_err(|_| VaultFault::Chain("a block does not connect to what is known".to_owned()))
+            let connected = open.watched.connect(&block, base, at, above);
+            connected.map_err(|()| VaultFault::Chain("a block does not connect to what is known".to_owned()))
         })
         .await?;
     Ok(())
 }
 
-/// The highest block that both the vault and bitcoind's best chain have.
-async fn fork(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<BlockId, SyncFault> {
+/// The highest block that both the vault and bitcoind's best chain have, and the height of the lowest one above
+/// it that only the vault has.
+async fn fork(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(BlockId, Option<u32>), SyncFault> {
     let known: Vec<BlockId> =
         vault.with(|open| open.watched.0.checkpoints().map(|point| point.block_id()).collect())?;
+    let mut taken_back = None;
     for block in known {
         if block.height == 0 || bitcoind.hash_at(block.height).await? == Some(block.hash) {
-            return Ok(block);
+            return Ok((block, taken_back));
         }
+        taken_back = Some(block.height);
     }
     Err(SyncFault::Away("the vault knows no block, not even the first one".to_owned()))
 }

@@ -1,8 +1,10 @@
 //! The wallet library behind one vault: it knows public keys only, so it can look and never spend.
 
-use bdk_wallet::chain::Merge;
-use bdk_wallet::{ChangeSet, KeychainKind, Wallet};
-use bitcoin::{Network, OutPoint, ScriptBuf, Transaction};
+use std::sync::Arc;
+
+use bdk_wallet::chain::{BlockId, CheckPoint, ConfirmationBlockTime, Merge, TxUpdate};
+use bdk_wallet::{ChangeSet, KeychainKind, Update, Wallet};
+use bitcoin::{Block, Network, OutPoint, ScriptBuf, Transaction};
 use serde::Serialize;
 
 use crate::event::Event;
@@ -169,6 +171,31 @@ impl Watched {
         let ours = |outpoint: &OutPoint| index.txout(*outpoint).is_some();
         tx.input.iter().any(|input| ours(&input.previous_output))
             || tx.output.iter().any(|output| index.index_of_spk(output.script_pubkey.clone()).is_some())
+    }
+
+    /// Takes in the block `at`, above `base`, which is known. `above` is a higher block of the same chain, for the
+    /// library lets go of a block that was taken back only for another one at its height.
+    pub(super) fn connect(
+        &mut self,
+        block: &Block,
+        base: BlockId,
+        at: BlockId,
+        above: Option<BlockId>,
+    ) -> Result<(), ()> {
+        let chain = CheckPoint::from_block_ids([base, at].into_iter().chain(above)).map_err(|_| ())?;
+        self.0.apply_update(Update { chain: Some(chain), ..Update::default() }).map_err(|_| ())?;
+        let confirmation_time = block.header.time.into();
+        // One by one: a later one may spend what an earlier one paid.
+        for tx in &block.txdata {
+            if self.concerns(tx) {
+                let anchor = ConfirmationBlockTime { block_id: at, confirmation_time };
+                let mut tx_update = TxUpdate::default();
+                tx_update.anchors.insert((anchor, tx.compute_txid()));
+                tx_update.txs.push(Arc::new(tx.clone()));
+                self.0.apply_update(Update { tx_update, ..Update::default() }).map_err(|_| ())?;
+            }
+        }
+        Ok(())
     }
 
     /// What to tell of the entries that `before` did not have, or had without a block.

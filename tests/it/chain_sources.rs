@@ -22,6 +22,13 @@ async fn is_on(shop: &Appliance, kind: &str) -> Value {
     .await
 }
 
+/// The payer calls at once: by itself it does so once a minute.
+async fn meet(shop: &Appliance, payer: &Appliance) {
+    let peer = shop.up().await["node_id"].clone();
+    payer.post("/api/v1/peers", json!({ "peer": peer, "address": shop.peers })).await;
+    can_trade(shop, payer).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_back() {
     let _turn = TURN.lock().await;
@@ -31,7 +38,7 @@ async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_b
     let port = electrum.port;
     let sources = format!(
         "sources = [\"electrum+tcp://127.0.0.1:{port}\", \"bitcoind://{}:{}@127.0.0.1:{}\"]\n\
-         give_up_after = \"2s\"\nreturn_after = \"3s\"",
+         give_up_after = \"2s\"\nreturn_after = \"1s\"",
         Bitcoind::USER,
         Bitcoind::PASSWORD,
         bitcoind.port()
@@ -54,7 +61,7 @@ async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_b
     let hash = asked_for(&unpaid);
     drop(electrum);
     is_on(&shop, "bitcoind").await;
-    can_trade(&shop, &payer).await;
+    meet(&shop, &payer).await;
     let credential = customer.pay(&unpaid.challenge().expect("a challenge")).await.expect("it is paid");
     let paid = customer.ask(&wanted, Some(&credential)).await.expect("an answer");
     assert_eq!(paid.status, 200, "{}", paid.body);
@@ -67,9 +74,9 @@ async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_b
     // It comes back, and after a while it is used again.
     let electrum = Electrum::on(&bitcoind, port).await;
     is_on(&shop, "electrum").await;
-    can_trade(&shop, &payer).await;
-    sales.push(buy_here(&shop, &payer, &upstream).await);
     bitcoind.mine(1).await;
+    meet(&shop, &payer).await;
+    sales.push(buy_here(&shop, &payer, &upstream).await);
     let height = bitcoind.height().await;
     shop.node("the new block", |node| node["block_height"] == height).await;
     books(&shop, &sales).await;

@@ -199,22 +199,30 @@ async fn a_block_that_is_taken_back_takes_its_deposit_back() {
     watch.vault.set(ask(Some(0), 20)).await.expect("it is taken");
     watch.sees("the chain", |view| view.scanned_at.is_some()).await;
     bitcoind.send(&watch.address("one").await, Amount::from_sat(70_000)).await;
-    let block = bitcoind.mine(1).await[0];
+    let other = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let empty = async |miner: &str| bitcoind.expect("generateblock", json!([miner, []])).await;
+    let first = empty(other).await["hash"].clone();
     bitcoind.mine(2).await;
-    watch.sees("the deposit", |view| view.balance.confirmed_sat == 70_000).await;
-    bitcoind.expect("invalidateblock", json!([block])).await;
-    // The other chain is longer, and has the deposit not yet.
-    let miner = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
-    for _ in 0..4 {
-        bitcoind.expect("generateblock", json!([miner, []])).await;
+    watch.sees("the deposit", |view| view.balance.confirmed_sat == 70_000 && view.height == 113).await;
+    // While the other chain is shorter, nothing is forgotten, and nothing called known.
+    bitcoind.expect("invalidateblock", json!([first])).await;
+    let seen = watch.sees("that blocks are away", |view| view.trouble.is_some()).await;
+    assert_eq!((seen.height, seen.balance.confirmed_sat), (113, 70_000), "{seen:?}");
+    // Then it is longer. It has the deposit not yet, but pays the vault below where the deposit was.
+    empty(&watch.address("two").await.to_string()).await;
+    for _ in 0..3 {
+        empty(other).await;
     }
     let height = u32::try_from(bitcoind.height().await).expect("a height");
     let seen = watch.sees("the other chain", |view| view.height == height).await;
-    assert_eq!(seen.balance.confirmed_sat, 0, "{seen:?}");
+    let mined = 50 * 100_000_000;
+    assert_eq!(seen.balance.confirmed_sat, mined, "{seen:?}");
     watch.sees("that it waits again", |view| view.balance.pending_sat == 70_000).await;
     bitcoind.mine(1).await;
     watch
-        .sees("its new block", |view| view.balance.confirmed_sat == 70_000 && view.height == height + 1)
+        .sees("its new block", |view| {
+            view.balance.confirmed_sat == mined + 70_000 && view.height == height + 1
+        })
         .await;
     watch.end().await;
 }
