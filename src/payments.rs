@@ -106,8 +106,13 @@ async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -
             let cause = cause.word().to_owned();
             return ledger.end_channel(ChannelEnd { channel_id, peer, reason, cause, local_id }).await;
         }
-        NodeEvent::SplicePending { channel_id, funding } => Event::SplicePending { channel_id, funding },
-        NodeEvent::SpliceFailed { channel_id } => Event::SpliceFailed { channel_id },
+        NodeEvent::SplicePending { channel_id, funding } => {
+            return ledger.splice_agreed(channel_id, funding).await;
+        }
+        NodeEvent::SpliceFailed { channel_id } => {
+            tracing::warn!(%channel_id, "a splice is given up; the channel stays as it was");
+            return ledger.splice_given_up(channel_id).await;
+        }
         NodeEvent::Other(what) => {
             tracing::debug!(what, "a node event without a row");
             return Ok(());

@@ -41,6 +41,7 @@ mod search;
 mod services;
 mod shadow;
 mod spends;
+mod splices;
 mod standing;
 mod sweep;
 mod totals;

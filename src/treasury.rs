@@ -83,8 +83,12 @@ pub enum TreasuryError {
     /// There is no such operation.
     #[error("there is no operation {0}")]
     Unknown(i64),
-    /// Only one without an outcome can be settled.
-    #[error("operation {} is {}: only one that is unclear can be settled", .0.id, .0.state.word())]
+    /// Only one whose end nobody else will tell can be settled.
+    #[error(
+        "operation {} is {}: only one that is unclear, or that waits for another node without a transaction, \
+         can be settled",
+        .0.id, .0.state.word()
+    )]
     NotUnclear(Box<OperationRow>),
     /// The ledger failed.
     #[error(transparent)]
@@ -150,12 +154,17 @@ impl Treasury {
         Moment::Intended.reached();
         let found = self.act(deed, rate).await;
         Moment::Asked.reached();
-        self.note(id, &mark.value(), found).await
+        self.note(id, OperationState::Intended, found).await
     }
 
-    async fn note(&self, id: i64, known: &Value, found: Finding) -> Result<OperationRow, TreasuryError> {
-        let ledger = &self.0.parts.ledger;
-        Ok(ledger.note_operation(id, found.state, with(known, &found.facts)).await?)
+    /// Notes what was found of an operation that stood as `was`; what the node told meanwhile goes before it.
+    async fn note(
+        &self,
+        id: i64,
+        was: OperationState,
+        found: Finding,
+    ) -> Result<OperationRow, TreasuryError> {
+        Ok(self.0.parts.ledger.note_facts(id, was, found.state, found.facts).await?)
     }
 
     /// Looks up what became of every operation without an end.
@@ -171,7 +180,7 @@ impl Treasury {
         // Asked again inside the turn: none of these is being done now.
         for row in ledger.open_operations().await? {
             if let Some(found) = self.fate(&row).await? {
-                self.note(row.id, &row.outcome, found).await?;
+                self.note(row.id, row.state, found).await?;
             }
         }
         Ok(())
@@ -193,22 +202,23 @@ impl Treasury {
         let _ = stop.run_until_cancelled(work).await;
     }
 
-    /// The operator says what became of an operation that is unclear.
+    /// The operator says what became of an operation that is unclear, or that waits for another node's answer
+    /// which may never come. One that has a transaction cannot be settled: the chain tells its end.
     ///
     /// # Errors
-    /// When there is no such operation, or it is not unclear.
+    /// When there is no such operation, or it has an end, or will have one by itself.
     pub async fn settle(&self, id: i64, done: Verdict) -> Result<OperationRow, TreasuryError> {
         let ledger = &self.0.parts.ledger;
         let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         let row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
-        if row.state != OperationState::Unclear {
+        if !may_settle(&row) {
             return Err(TreasuryError::NotUnclear(Box::new(row)));
         }
         let state = match done {
             Verdict::Done => OperationState::Done,
             Verdict::Failed => OperationState::Failed,
         };
-        self.note(id, &row.outcome, Finding::new(state, json!({ "settled_by": "operator" }))).await
+        self.note(id, row.state, Finding::new(state, json!({ "settled_by": "operator" }))).await
     }
 
     /// The operations, newest first.
@@ -237,21 +247,23 @@ pub enum Verdict {
     Failed,
 }
 
+/// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another
+/// node's answer. Coins that are on their way in a transaction are the chain's to tell.
+fn may_settle(row: &OperationRow) -> bool {
+    let hangs = matches!(row.kind.as_str(), "close_channel" | "splice_in" | "splice_out");
+    match row.state {
+        OperationState::Unclear => true,
+        OperationState::Sent => hangs && row.outcome["txid"].is_null(),
+        OperationState::Intended | OperationState::Done | OperationState::Failed => false,
+    }
+}
+
 fn same(known: OperationRow, deed: &Deed) -> Result<OperationRow, TreasuryError> {
     if known.kind == deed.kind() && known.ask == deed.ask() {
         Ok(known)
     } else {
         Err(TreasuryError::KeyTaken(Box::new(known)))
     }
-}
-
-/// What is known, with what was found.
-fn with(known: &Value, facts: &Value) -> Value {
-    let mut all = known.as_object().cloned().unwrap_or_default();
-    for (name, value) in facts.as_object().into_iter().flatten() {
-        all.insert(name.clone(), value.clone());
-    }
-    all.into()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Splicer for FromChannels {
         if to == VAULT {
             return Ok(());
         }
-        self.coins.check_address(to).map_err(|fault| fault.0)
+        self.coins.check_splice_address(to).map_err(|fault| fault.0)
     }
 
     fn fee(&self) -> BoxFuture<'_, Option<Msat>> {

@@ -44,6 +44,10 @@ impl Coins for LightningNode {
         read_address(address, self.config.network).map(|_| ())
     }
 
+    fn check_splice_address(&self, address: &str) -> Result<(), NodeFault> {
+        read_splice_address(address, self.config.network).map(|_| ())
+    }
+
     fn send_coins(
         &self,
         address: &str,
@@ -105,6 +109,26 @@ fn read_address(text: &str, network: Network) -> Result<Address, NodeFault> {
     address
         .require_network(network)
         .map_err(|_| NodeFault(format!("`{text}` is not an address on {network}")))
+}
+
+/// An address that a splice may pay to. The library takes any, but every node refuses to build the
+/// transaction with an output that is not segwit (BOLT 2, `tx_add_output`).
+fn read_splice_address(text: &str, network: Network) -> Result<Address, NodeFault> {
+    let address = read_address(text, network)?;
+    if address.script_pubkey().is_witness_program() {
+        return Ok(address);
+    }
+    Err(NodeFault(format!(
+        "`{text}` is not a segwit address, and a channel can pay out to no other: give one that begins with \
+         {}1, or send there from the wallet",
+        if network == Network::Bitcoin {
+            "bc"
+        } else if network == Network::Regtest {
+            "bcrt"
+        } else {
+            "tb"
+        }
+    )))
 }
 
 fn balances(node: &Node) -> CoinsView {
@@ -241,7 +265,7 @@ fn splice(node: &Node, network: Network, channel_id: &str, asked: &Splice) -> Re
     let spliced = match asked {
         Splice::In { amount_sat } => node.splice_in(id, peer, *amount_sat),
         Splice::Out { amount_sat, address } => {
-            let address = read_address(address, network).map_err(refused)?;
+            let address = read_splice_address(address, network).map_err(refused)?;
             node.splice_out(id, peer, &address, *amount_sat)
         }
     };
@@ -275,5 +299,26 @@ fn plain(error: NodeError) -> String {
                 .to_owned()
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_splice_pays_out_to_segwit_alone() {
+        let network = Network::Regtest;
+        for segwit in [
+            "bcrt1qh88u5ypdv6rd68y96parpm74wu68xt304uhlhf",
+            "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6",
+        ] {
+            assert!(read_splice_address(segwit, network).is_ok(), "{segwit}");
+        }
+        for other in ["msddZ9fmjN4cRCS7QUzmGcU1UsJxGVkDd1", "2N3oefVeg6stiTb5Kh3ozCSkaqmx91FDbsm"] {
+            assert!(read_address(other, network).is_ok(), "{other}");
+            let NodeFault(why) = read_splice_address(other, network).expect_err("not segwit");
+            assert!(why.contains("bcrt1"), "{why}");
+        }
     }
 }

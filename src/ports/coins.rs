@@ -196,6 +196,9 @@ pub trait Coins: Send + Sync {
     /// Whether the node could pay to that address.
     fn check_address(&self, address: &str) -> Result<(), NodeFault>;
 
+    /// Whether a channel could be spliced out to that address: the other side takes segwit outputs alone.
+    fn check_splice_address(&self, address: &str) -> Result<(), NodeFault>;
+
     /// Sends coins, and gives the transaction's id, hexadecimal. It has no memory: called twice, it sends
     /// twice.
     fn send_coins(

@@ -117,6 +117,9 @@ pub struct ChannelRow {
     pub reason: Option<String>,
     /// The transaction that closed it.
     pub closing_txid: Option<String>,
+    /// `txid:vout` of the funding output of its last splice, from when the splice was agreed.
+    #[serde(skip)]
+    pub spliced_to: Option<String>,
     /// What was ours in it when it closed, satoshi.
     pub owed_sat: u64,
     /// What of that its contract has not given out yet, satoshi.
@@ -327,6 +330,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         cause: row.get("cause")?,
         reason: row.get("reason")?,
         closing_txid: row.get("closing_txid")?,
+        spliced_to: row.get("spliced_to")?,
         owed_sat: sat(row, "owed_sat")?,
         claim_sat: sat(row, "claim_sat")?,
         claim_height: row.get("claim_height")?,

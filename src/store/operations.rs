@@ -145,6 +145,29 @@ impl Ledger {
         self.0.writer.call(move |page| note_on(page, operation, state, outcome)).await
     }
 
+    /// Adds to what is known of an operation that still stands as `was`; one that moved on meanwhile stays as
+    /// it is. Gives how it stands now.
+    ///
+    /// # Errors
+    /// When the disk fails, or there is no such operation.
+    pub async fn note_facts(
+        &self,
+        operation: i64,
+        was: OperationState,
+        state: OperationState,
+        facts: Value,
+    ) -> Result<OperationRow, StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let missing = StoreError::Corrupt("an operation that was begun is missing");
+            let now = by_id(page.connection, operation)?.ok_or(missing)?;
+            if now.state != was {
+                return Ok(now);
+            }
+            note_on(page, operation, state, with(&now.outcome, &facts))
+        };
+        self.0.writer.call(work).await
+    }
+
     /// One operation.
     ///
     /// # Errors
@@ -197,9 +220,25 @@ impl Ledger {
     /// # Errors
     /// When the disk fails.
     pub async fn open_operations(&self) -> Result<Vec<OperationRow>, StoreError> {
-        let sql = "SELECT * FROM operations WHERE ended_at IS NULL ORDER BY id";
-        self.0.readers.read(move |connection| many(connection, sql, params![])).await
+        self.0.readers.read(open_on).await
     }
+}
+
+pub(super) fn open_on(connection: &Connection) -> Result<Vec<OperationRow>, StoreError> {
+    many(connection, "SELECT * FROM operations WHERE ended_at IS NULL ORDER BY id", params![])
+}
+
+/// What is known, with what was found; a fact that is null is dropped.
+pub(super) fn with(known: &Value, facts: &Value) -> Value {
+    let mut all = known.as_object().cloned().unwrap_or_default();
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        if value.is_null() {
+            all.remove(name);
+        } else {
+            all.insert(name.clone(), value.clone());
+        }
+    }
+    all.into()
 }
 
 pub(super) fn note_on(

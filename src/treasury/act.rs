@@ -16,14 +16,14 @@ impl Treasury {
         let bad_amount = |text: String| Err(TreasuryError::Senseless { code: "bad_amount", text });
         match deed {
             Deed::Send { address, amount_sat, .. } | Deed::SpliceOut { address, amount_sat, .. } => {
-                self.check_address(address)?;
+                self.check_address(deed, address)?;
                 if *amount_sat < DUST_SAT {
                     return bad_amount(format!(
                         "amount_sat must be at least {DUST_SAT}: less is not relayed"
                     ));
                 }
             }
-            Deed::SendAll { address, .. } => self.check_address(address)?,
+            Deed::SendAll { address, .. } => self.check_address(deed, address)?,
             Deed::OpenChannel { amount_sat, push_msat, .. } => {
                 let Ok(value) = Msat::from_sat(*amount_sat) else {
                     return bad_amount("amount_sat is more than there is".to_owned());
@@ -40,12 +40,13 @@ impl Treasury {
         Ok(())
     }
 
-    fn check_address(&self, address: &str) -> Result<(), TreasuryError> {
-        self.0
-            .parts
-            .coins
-            .check_address(address)
-            .map_err(|fault| TreasuryError::Senseless { code: "bad_address", text: fault.0 })
+    fn check_address(&self, deed: &Deed, address: &str) -> Result<(), TreasuryError> {
+        let coins = &self.0.parts.coins;
+        let checked = match deed {
+            Deed::SpliceOut { .. } => coins.check_splice_address(address),
+            _ => coins.check_address(address),
+        };
+        checked.map_err(|fault| TreasuryError::Senseless { code: "bad_address", text: fault.0 })
     }
 
     /// The fee rate that `deed` pays, where it has a choice.

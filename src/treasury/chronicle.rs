@@ -1,7 +1,7 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
 use super::{Treasury, TreasuryError};
-use crate::ports::{CoinsView, NodeView};
+use crate::ports::{CoinsView, NodeFault, NodeView};
 use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
 
 /// Closed channels whose closing transaction is looked for, the newest.
@@ -45,7 +45,7 @@ impl Treasury {
         Ok(())
     }
 
-    fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
+    pub(super) fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
         self.0.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -56,15 +56,30 @@ impl Treasury {
             |row: &ChannelRow| row.closing_txid.is_none() && row.cause.as_deref() != Some("never_opened");
         let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
         for row in rows.into_iter().filter(unknown) {
-            let (Some(funding), Some(closed)) = (&row.funding, row.closed_height) else { continue };
+            let Some(closed) = row.closed_height else { continue };
             // It may have been in a block for a while before the node heard of it.
-            match parts.coins.spender(funding, closed.saturating_sub(6)).await {
+            match self.closing_of(&row, closed.saturating_sub(6)).await {
                 Ok(Some(txid)) => parts.ledger.note_closing(&row.local_id, txid).await?,
                 Ok(None) => {}
                 Err(fault) => tracing::debug!(%fault, "a closing transaction could not be looked for"),
             }
         }
         Ok(())
+    }
+
+    /// The transaction that closed a channel. Its last splice may have come too late to be seen as the
+    /// channel's funding, or be in no block: what spends the funding before it may then be the splice.
+    async fn closing_of(&self, row: &ChannelRow, height: u32) -> Result<Option<String>, NodeFault> {
+        let coins = &self.0.parts.coins;
+        if let Some(spliced_to) = &row.spliced_to
+            && let Some(txid) = coins.spender(spliced_to, height).await?
+        {
+            return Ok(Some(txid));
+        }
+        let Some(funding) = &row.funding else { return Ok(None) };
+        let spender = coins.spender(funding, height).await?;
+        let splice = row.spliced_to.as_ref().and_then(|output| output.split(':').next());
+        Ok(spender.filter(|txid| Some(txid.as_str()) != splice))
     }
 
     /// The closed channels, the last one first.

@@ -24,7 +24,7 @@ impl Treasury {
                 self.opened(row, &mark, &view, (peer, *amount_sat)).await?
             }
             Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => closed(&mark, &view),
-            Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => spliced(&mark, &view),
+            Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => spliced(row, &deed, &mark, &view),
         };
         Ok(found.or_else(|| {
             // Begun in a run that is over, and nothing to be seen: nobody knows.
@@ -149,17 +149,35 @@ fn closed(mark: &Mark, view: &NodeView) -> Option<Finding> {
     gone.then(|| Finding::new(OperationState::Done, json!({})))
 }
 
-/// A channel with another funding output than before.
-fn spliced(mark: &Mark, view: &NodeView) -> Option<Finding> {
+/// A channel with another funding output than before, and of the size that was asked for. That a splice is
+/// agreed or given up is told as an event; see `store::splices`.
+fn spliced(row: &OperationRow, deed: &Deed, mark: &Mark, view: &NodeView) -> Option<Finding> {
     let same = |channel: &&ChannelView| Some(&channel.local_id) == mark.local_id.as_ref();
-    match view.channels.iter().find(same) {
-        Some(channel) if channel.funding != mark.funding => {
-            Some(Finding::new(OperationState::Done, channel_facts(channel)))
+    let unclear = |reason: &str| Some(Finding::new(OperationState::Unclear, json!({ "reason": reason })));
+    let Some(channel) = view.channels.iter().find(same) else {
+        return unclear("the channel was closed before its new size was seen");
+    };
+    if channel.funding == mark.funding {
+        return None;
+    }
+    let told = row.outcome["spliced_to"].as_str();
+    if told.is_some_and(|told| channel.funding.as_deref() != Some(told)) || !resized(deed, mark, channel) {
+        return unclear("the channel has another size now, and it is not the one that was asked for");
+    }
+    Some(Finding::new(OperationState::Done, channel_facts(channel)))
+}
+
+/// Whether the channel grew by what was asked for, or shrank by it and the fee. The other side may splice
+/// the same channel.
+fn resized(deed: &Deed, mark: &Mark, channel: &ChannelView) -> bool {
+    let Some(before) = mark.capacity_sat else { return true };
+    match deed {
+        Deed::SpliceIn { amount_sat, .. } => {
+            before.checked_add(*amount_sat).is_some_and(|least| channel.capacity_sat >= least)
         }
-        Some(_) => None,
-        None => Some(Finding::new(
-            OperationState::Unclear,
-            json!({ "reason": "the channel was closed before its new size was seen" }),
-        )),
+        Deed::SpliceOut { amount_sat, .. } => {
+            before.checked_sub(*amount_sat).is_some_and(|most| channel.capacity_sat < most)
+        }
+        _ => true,
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct Mark {
     /// The funding output of that channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funding: Option<String>,
+    /// The value of that channel, satoshi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) capacity_sat: Option<u64>,
 }
 
 impl Mark {
@@ -62,6 +65,7 @@ impl Treasury {
             | Deed::SpliceOut { channel_id, .. } => {
                 let channel = find(view.channels, channel_id)?;
                 (mark.local_id, mark.funding) = (Some(channel.local_id), channel.funding);
+                mark.capacity_sat = Some(channel.capacity_sat);
             }
         }
         Ok(mark)

@@ -6,13 +6,14 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
+use super::chronicle::Noted;
 use super::{Deed, FeeChoice, Treasury, TreasuryError, TreasuryParts, Verdict};
 use crate::clock::FixedClock;
 use crate::ports::{
     BoxFuture, ChainTx, ChannelView, Claim, CloseHow, Coins, CoinsView, FeeRate, FeeRates, Much, NodeControl,
     NodeFault, NodeView, NodeWatch, OpenAsk, SendFault, Splice, Waits,
 };
-use crate::store::{Ledger, OperationState};
+use crate::store::{ChannelEnd, Ledger, OperationState};
 use crate::types::{Msat, Timestamp};
 
 /// A node that says what a test put there, and counts what it was asked.
@@ -23,6 +24,8 @@ struct MadeUp {
     transactions: Mutex<Vec<ChainTx>>,
     asked: Mutex<u32>,
     fault: Mutex<Option<SendFault>>,
+    /// Outputs, and what spends them.
+    spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl MadeUp {
@@ -80,12 +83,18 @@ impl Coins for MadeUp {
         Box::pin(async { Err(NodeFault("the source is away".to_owned())) })
     }
 
-    fn spender(&self, _outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
-        Box::pin(async { Ok(None) })
+    fn spender(&self, outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
+        let spent = self.spent.lock().unwrap();
+        let by = spent.iter().find(|(output, _)| *output == outpoint).map(|(_, by)| (*by).to_owned());
+        Box::pin(async move { Ok(by) })
     }
 
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {
         if address == "nowhere" { Err(NodeFault("not an address".to_owned())) } else { Ok(()) }
+    }
+
+    fn check_splice_address(&self, address: &str) -> Result<(), NodeFault> {
+        if address == "2Legacy" { Err(NodeFault("not segwit".to_owned())) } else { Ok(()) }
     }
 
     fn send_coins(&self, _to: &str, _much: Much, _rate: FeeRate) -> BoxFuture<'_, Result<String, SendFault>> {
@@ -192,7 +201,10 @@ async fn what_makes_no_sense_or_cannot_be_known_leaves_no_record() {
     let dust = send(545);
     let unpriced = Deed::SendAll { address: "bcrt1q".to_owned(), fee: FeeChoice::Fast, reserve_too: false };
     let missing = Deed::CloseChannel { channel_id: "c9".to_owned() };
-    for deed in [nowhere, dust, unpriced, missing] {
+    let legacy =
+        Deed::SpliceOut { channel_id: "c7".to_owned(), address: "2Legacy".to_owned(), amount_sat: 9_000 };
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    for deed in [nowhere, dust, unpriced, missing, legacy] {
         assert!(world.treasury.run("k", deed).await.is_err());
     }
     assert!(world.treasury.operations(i64::MAX, 9).await.unwrap().is_empty());
@@ -283,7 +295,15 @@ async fn channels_are_followed_to_what_became_of_them() {
         Deed::SpliceOut { channel_id: "c7".to_owned(), address: "bcrt1q".to_owned(), amount_sat: 9_000 };
     let spliced = world.treasury.run("splice", out).await.unwrap();
     assert_eq!(world.look(spliced.id).await.0, OperationState::Sent);
-    world.node.channels.lock().unwrap()[0].funding = Some("f3:1".to_owned());
+    world.ledger.splice_agreed("c7".to_owned(), "f3:1".to_owned()).await.unwrap();
+    let (state, outcome) = world.look(spliced.id).await;
+    assert_eq!((state, &outcome["txid"]), (OperationState::Sent, &json!("f3")));
+    let refused = world.treasury.settle(spliced.id, Verdict::Failed).await.unwrap_err();
+    assert!(matches!(refused, TreasuryError::NotUnclear(_)), "the chain tells its end");
+    {
+        let mut channels = world.node.channels.lock().unwrap();
+        (channels[0].funding, channels[0].capacity_sat) = (Some("f3:1".to_owned()), 40_800);
+    }
     let (state, outcome) = world.look(spliced.id).await;
     assert_eq!((state, &outcome["funding"]), (OperationState::Done, &json!("f3:1")));
 
@@ -292,4 +312,71 @@ async fn channels_are_followed_to_what_became_of_them() {
     assert_eq!(world.look(close.id).await.0, OperationState::Sent);
     world.node.channels.lock().unwrap().remove(0);
     assert_eq!(world.look(close.id).await.0, OperationState::Done);
+}
+
+#[tokio::test]
+async fn a_splice_ends_as_the_node_tells_or_as_the_operator_says() {
+    let world = world();
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    let grow = |key: &'static str| {
+        let deed = Deed::SpliceIn { channel_id: "c7".to_owned(), amount_sat: 10_000 };
+        async { world.treasury.run(key, deed).await.unwrap() }
+    };
+    let refused = grow("refused").await;
+    assert_eq!(refused.state, OperationState::Sent);
+    world.ledger.splice_given_up("c7".to_owned()).await.unwrap();
+    let (state, outcome) = world.look(refused.id).await;
+    assert_eq!(state, OperationState::Failed);
+    assert!(outcome["reason"].as_str().unwrap().contains("no coins moved"), "{outcome}");
+
+    // The other side never answers, and nothing was signed: the operator need not wait for ever.
+    let waits = grow("waits").await;
+    let settled = world.treasury.settle(waits.id, Verdict::Failed).await.unwrap();
+    assert_eq!((settled.state, &settled.outcome["settled_by"]), (OperationState::Failed, &json!("operator")));
+
+    // The other side splices the same channel meanwhile.
+    let ours = grow("ours").await;
+    {
+        let mut channels = world.node.channels.lock().unwrap();
+        (channels[0].funding, channels[0].capacity_sat) = (Some("f2:0".to_owned()), 50_500);
+    }
+    let (state, outcome) = world.look(ours.id).await;
+    assert_eq!(state, OperationState::Unclear, "{outcome}");
+}
+
+#[tokio::test]
+async fn coins_under_way_are_the_chains_to_tell() {
+    let world = world();
+    let sent = world.treasury.run("k", send(5_000)).await.unwrap();
+    for verdict in [Verdict::Done, Verdict::Failed] {
+        let refused = world.treasury.settle(sent.id, verdict).await.unwrap_err();
+        assert!(matches!(refused, TreasuryError::NotUnclear(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_splice_is_not_taken_for_the_close_of_its_channel() {
+    let world = world();
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    world.treasury.note_channels().await.unwrap();
+    // Agreed and closed between two looks.
+    world.ledger.splice_agreed("c7".to_owned(), "f2:1".to_owned()).await.unwrap();
+    *world.node.spent.lock().unwrap() = vec![("f1:0", "f2")];
+    world.node.channels.lock().unwrap().clear();
+    let end = ChannelEnd {
+        local_id: "7".to_owned(),
+        channel_id: "c7".to_owned(),
+        peer: "02aa".to_owned(),
+        reason: "because".to_owned(),
+        cause: "agreed".to_owned(),
+    };
+    world.ledger.end_channel(end).await.unwrap();
+    let closing = async || {
+        *world.treasury.noted() = Noted::default();
+        world.treasury.note_channels().await.unwrap();
+        world.ledger.channel_record("7").await.unwrap().unwrap().closing_txid
+    };
+    assert_eq!(closing().await, None);
+    world.node.spent.lock().unwrap().push(("f2:1", "closing"));
+    assert_eq!(closing().await.as_deref(), Some("closing"));
 }

@@ -415,6 +415,10 @@ impl Coins for MadeUpNode {
         Box::pin(async { Ok(None) })
     }
 
+    fn check_splice_address(&self, address: &str) -> Result<(), NodeFault> {
+        self.check_address(address)
+    }
+
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {
         let known = address.starts_with("bcrt1q");
         if known { Ok(()) } else { Err(NodeFault(format!("`{address}` is not a bitcoin address"))) }

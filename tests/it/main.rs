@@ -18,6 +18,7 @@ mod charge_client;
 mod check;
 mod chromium;
 mod clients;
+mod coins_travel;
 mod config;
 mod doctor;
 mod e2e_caddy;

@@ -134,6 +134,7 @@ CREATE TABLE channels (
     cause           TEXT,
     reason          TEXT,
     closing_txid    TEXT,
+    spliced_to      TEXT,
     owed_sat        INTEGER NOT NULL DEFAULT 0,
     claim_sat       INTEGER NOT NULL DEFAULT 0,
     claim_height    INTEGER,

@@ -1,0 +1,209 @@
+//! Coins through their whole life on a real bitcoind, moved with the commands that an operator types: in, out,
+//! into channels and back, by agreement, by force, and by the other side's force, until they are spendable.
+
+use bitcoin::Address;
+use serde_json::{Value, json};
+
+use crate::appliance::{Appliance, TURN, bitcoind_section, until};
+use crate::bitcoind::Bitcoind;
+use crate::e2e_run::fund;
+
+/// LDK's delay of a forced close.
+const DELAY: u32 = 144;
+
+/// Runs a command that must succeed, and gives its JSON.
+async fn does(node: &Appliance, command: &str, args: &[&str]) -> Value {
+    let mut program = node.tool(command, args);
+    program.arg("--json");
+    let done = tokio::task::spawn_blocking(move || program.output()).await.expect("no panic");
+    let done = done.expect("the program runs");
+    let out = String::from_utf8(done.stdout).expect("UTF-8");
+    assert_eq!(done.status.code(), Some(0), "{command} {args:?}: {out}");
+    serde_json::from_str(&out).expect("one JSON object")
+}
+
+/// Waits until the operation has ended, and it is done.
+async fn done(node: &Appliance, moved: &Value) -> Value {
+    let path = format!("/api/v1/operations/{}", moved["operation"]);
+    let ended = until("the operation's end", async || {
+        let row = node.get(&path).await;
+        (!row["ended_at"].is_null()).then_some(row)
+    });
+    let ended = ended.await;
+    assert_eq!(ended["state"], "done", "{ended}");
+    ended
+}
+
+/// Waits until something waits for a block, then mines some.
+async fn confirm(bitcoind: &Bitcoind, blocks: u32) {
+    until("a transaction", async || {
+        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
+        waiting.as_array().filter(|waiting| !waiting.is_empty()).map(|_| ())
+    })
+    .await;
+    bitcoind.mine(blocks).await;
+}
+
+async fn open(bitcoind: &Bitcoind, from: &Appliance, to: &Appliance) -> String {
+    let place = format!("{}@{}", to.up().await["node_id"].as_str().expect("a key"), to.peers);
+    let moved =
+        does(from, "channels", &["open", &place, "--amount-sat", "300000", "--push-sat", "100000", "--yes"])
+            .await;
+    confirm(bitcoind, 6).await;
+    let opened = done(from, &moved).await;
+    let id = opened["outcome"]["channel_id"].as_str().expect("an id").to_owned();
+    for node in [from, to] {
+        node.node("a usable channel", |node| {
+            let mut channels = node["channels"].as_array().into_iter().flatten();
+            channels.any(|channel| channel["channel_id"] == id.as_str() && channel["usable"] == true)
+        })
+        .await;
+    }
+    id
+}
+
+/// The record of a closed channel, once it is as wanted; mines while it is not.
+async fn record(bitcoind: &Bitcoind, node: &Appliance, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    until("the channel's record", async || {
+        let closed = node.get("/api/v1/channels/closed").await;
+        let mut rows = closed["channels"].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["channel_id"] == id).filter(|row| wanted(row)).cloned();
+        if row.is_none() {
+            bitcoind.mine(1).await;
+            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        }
+        row
+    })
+    .await
+}
+
+fn returned(row: &Value) -> bool {
+    row["returned_height"].is_u64() && row["closing_txid"].is_string()
+}
+
+async fn spendable(node: &Appliance) -> u64 {
+    node.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a number")
+}
+
+/// An address of somebody else: of one kind or the other.
+async fn away(bitcoind: &Bitcoind, kind: &str) -> String {
+    let address: Address<_> =
+        serde_json::from_value(bitcoind.expect("getnewaddress", json!(["", kind])).await)
+            .expect("an address");
+    address.assume_checked().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coins_travel_and_come_back() {
+    let _turn = TURN.lock().await;
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(101).await;
+    let chain = bitcoind_section(bitcoind.port());
+    let (shop, peer) = (Appliance::start(&chain, ""), Appliance::start(&chain, ""));
+    shop.up().await;
+    peer.up().await;
+    fund(&bitcoind, &shop, &peer).await;
+    assert_eq!(spendable(&shop).await, 1_000_000);
+
+    // Out, at a rate that was chosen.
+    let to = away(&bitcoind, "bech32").await;
+    let sent = does(
+        &shop,
+        "wallet",
+        &["send", &to, "--amount-sat", "50000", "--fee", "3.5", "--key", "rent", "--yes"],
+    )
+    .await;
+    let again = does(
+        &shop,
+        "wallet",
+        &["send", &to, "--amount-sat", "50000", "--fee", "3.5", "--key", "rent", "--yes"],
+    )
+    .await;
+    assert_eq!(again["operation"], sent["operation"]);
+    confirm(&bitcoind, 6).await;
+    let sent = done(&shop, &sent).await;
+    assert_eq!(sent["outcome"]["sent_sat"], 50_000);
+    let fee = sent["outcome"]["fee_sat"].as_u64().expect("a fee");
+    assert!((400..700).contains(&fee), "3.5 sat/vB of 141 vB or more: {fee}");
+    assert_eq!(spendable(&shop).await, 950_000 - fee);
+    assert_eq!(
+        bitcoind.expect("getreceivedbyaddress", json!([to, 1])).await.as_number().map(ToString::to_string),
+        Some("0.0005".to_owned())
+    );
+
+    // Into a channel, more of it, some of it out again, and the rest by agreement.
+    let id = open(&bitcoind, &shop, &peer).await;
+    let short = &id[..12];
+    let spliced = does(&shop, "channels", &["splice-in", short, "--amount-sat", "100000", "--yes"]).await;
+    confirm(&bitcoind, 6).await;
+    let spliced = done(&shop, &spliced).await;
+    assert_eq!(spliced["outcome"]["capacity_sat"], 400_000);
+    shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
+    let legacy = away(&bitcoind, "legacy").await;
+    let path = format!("/api/v1/channels/{id}/splice-out?dry_run=true");
+    let refused = shop.refused(&path, json!({ "address": legacy, "amount_sat": 60_000 })).await;
+    assert_eq!(refused, (400, "bad_address".to_owned()));
+    let to = away(&bitcoind, "bech32").await;
+    let spliced =
+        does(&shop, "channels", &["splice-out", short, &to, "--amount-sat", "60000", "--yes"]).await;
+    confirm(&bitcoind, 6).await;
+    let spliced = done(&shop, &spliced).await;
+    let capacity = spliced["outcome"]["capacity_sat"].as_u64().expect("a capacity");
+    assert!((335_000..340_000).contains(&capacity), "{capacity}");
+    shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
+    let before = spendable(&shop).await;
+    let closed = does(&shop, "channels", &["close", short, "--yes"]).await;
+    confirm(&bitcoind, 6).await;
+    done(&shop, &closed).await;
+    let row = record(&bitcoind, &shop, &id, returned).await;
+    assert_eq!((&row["cause"], row["sweeps"].as_array().map(Vec::len)), (&json!("agreed_by_us"), Some(0)));
+    assert_eq!(row["capacity_sat"], capacity);
+    assert!(row["opened_height"].as_u64() < row["closed_height"].as_u64(), "{row}");
+    let theirs = record(&bitcoind, &peer, &id, returned).await;
+    assert_eq!((&theirs["cause"], &theirs["closing_txid"]), (&json!("agreed_by_peer"), &row["closing_txid"]));
+    let owed = row["owed_sat"].as_u64().expect("a sum");
+    until("the coins", async || (spendable(&shop).await >= before + owed).then_some(())).await;
+
+    // By our force: the coins wait for the delay, and a sweep brings them.
+    let id = open(&bitcoind, &shop, &peer).await;
+    let closed = does(&shop, "channels", &["close", &id, "--force", "--yes"]).await;
+    confirm(&bitcoind, 1).await;
+    done(&shop, &closed).await;
+    let row = record(&bitcoind, &shop, &id, |row| row["claim_height"].is_u64()).await;
+    assert_eq!((&row["cause"], &row["returned_height"]), (&json!("forced_by_us"), &Value::Null));
+    let due = row["claim_height"].as_u64().expect("a height");
+    // At that height the sweep may be sent, for the block after it.
+    assert!(due + 1 >= row["closed_height"].as_u64().expect("a height") + u64::from(DELAY), "{row}");
+    bitcoind.mine(DELAY).await;
+    let row = record(&bitcoind, &shop, &id, returned).await;
+    let sweep = &row["sweeps"][0];
+    assert!(sweep["confirmed_height"].as_u64() >= Some(due), "{row}");
+    assert_eq!(
+        (sweep["confirmed_height"].as_u64(), row["sweeps"].as_array().map(Vec::len)),
+        (row["returned_height"].as_u64(), Some(1))
+    );
+
+    // By the peer's force: ours are not delayed.
+    let id = open(&bitcoind, &shop, &peer).await;
+    does(&peer, "channels", &["close", &id, "--force", "--yes"]).await;
+    confirm(&bitcoind, 1).await;
+    let row = record(&bitcoind, &shop, &id, returned).await;
+    assert!(
+        ["forced_by_peer", "seen_on_chain"].contains(&row["cause"].as_str().unwrap_or_default()),
+        "{row}"
+    );
+
+    // All of it: no channel is left, so nothing is kept back.
+    let coins = does(&shop, "wallet", &["balance"]).await;
+    assert_eq!(coins["reserved_sat"], 0, "{coins}");
+    let to = away(&bitcoind, "bech32").await;
+    let sent = does(&shop, "wallet", &["send", &to, "--all", "--fee", "slow", "--yes"]).await;
+    confirm(&bitcoind, 6).await;
+    let sent = done(&shop, &sent).await;
+    let (all, fee) = (sent["outcome"]["sent_sat"].as_u64(), sent["outcome"]["fee_sat"].as_u64());
+    assert_eq!(all.zip(fee).map(|(all, fee)| all + fee), coins["spendable_sat"].as_u64(), "{sent}");
+    until("an empty wallet", async || (spendable(&shop).await == 0).then_some(())).await;
+    for node in [&shop, &peer] {
+        assert_eq!(node.get("/api/v1/audit").await["ok"], true);
+    }
+}
