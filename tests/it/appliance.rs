@@ -237,6 +237,11 @@ impl Appliance {
         answer.1
     }
 
+    /// Tells the admin API what it may refuse just now.
+    pub(crate) async fn tell(&self, path: &str, body: Value) {
+        self.try_api(Method::POST, path, Some(&body)).await.expect("the admin API answers");
+    }
+
     /// Tells the admin API what it must refuse: status and code.
     pub(crate) async fn refused(&self, path: &str, body: Value) -> (u16, String) {
         let answer = self.try_api(Method::POST, path, Some(&body)).await.expect("the admin API answers");

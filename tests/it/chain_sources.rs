@@ -22,10 +22,19 @@ async fn is_on(shop: &Appliance, kind: &str) -> Value {
     .await
 }
 
-/// The payer calls at once: by itself it does so once a minute.
+/// The payer calls until it is through: by itself it does so once a minute, and at first it may not have noticed
+/// that the shop was away.
 async fn meet(shop: &Appliance, payer: &Appliance) {
     let peer = shop.up().await["node_id"].clone();
-    payer.post("/api/v1/peers", json!({ "peer": peer, "address": shop.peers })).await;
+    until("the two to meet", async || {
+        let status = shop.get("/api/v1/status").await;
+        if status["node"]["channels"][0]["usable"] == true {
+            return Some(());
+        }
+        payer.tell("/api/v1/peers", json!({ "peer": peer, "address": shop.peers })).await;
+        None
+    })
+    .await;
     can_trade(shop, payer).await;
 }
 

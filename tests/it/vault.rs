@@ -190,12 +190,13 @@ async fn deposits_are_seen_on_electrum() {
     deposits_are_seen(&bitcoind, ChainSource::Electrum { url: electrum.url() }).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_is_taken_back_takes_its_deposit_back() {
-    let bitcoind = Bitcoind::start().await;
-    bitcoind.mine(110).await;
-    let watch = Watch::start(bitcoind_source(&bitcoind)).await;
-    assert!(matches!(watch.vault.set(ask(None, 20)).await, Err(VaultFault::BirthdayNeeded)));
+/// A deposit confirms, its block is taken back, and a longer chain has it later.
+async fn taken_back(bitcoind: &Bitcoind, source: ChainSource) {
+    let walks = matches!(source, ChainSource::Bitcoind { .. });
+    let watch = Watch::start(source).await;
+    if walks {
+        assert!(matches!(watch.vault.set(ask(None, 20)).await, Err(VaultFault::BirthdayNeeded)));
+    }
     watch.vault.set(ask(Some(0), 20)).await.expect("it is taken");
     watch.sees("the chain", |view| view.scanned_at.is_some()).await;
     bitcoind.send(&watch.address("one").await, Amount::from_sat(70_000)).await;
@@ -204,19 +205,20 @@ async fn a_block_that_is_taken_back_takes_its_deposit_back() {
     let first = empty(other).await["hash"].clone();
     bitcoind.mine(2).await;
     watch.sees("the deposit", |view| view.balance.confirmed_sat == 70_000 && view.height == 113).await;
-    // While the other chain is shorter, nothing is forgotten, and nothing called known.
     bitcoind.expect("invalidateblock", json!([first])).await;
-    let seen = watch.sees("that blocks are away", |view| view.trouble.is_some()).await;
-    assert_eq!((seen.height, seen.balance.confirmed_sat), (113, 70_000), "{seen:?}");
+    if walks {
+        // While the other chain is shorter, nothing is forgotten, and nothing called known.
+        let seen = watch.sees("that blocks are away", |view| view.trouble.is_some()).await;
+        assert_eq!((seen.height, seen.balance.confirmed_sat), (113, 70_000), "{seen:?}");
+    }
     // Then it is longer. It has the deposit not yet, but pays the vault below where the deposit was.
     empty(&watch.address("two").await.to_string()).await;
     for _ in 0..3 {
         empty(other).await;
     }
     let height = u32::try_from(bitcoind.height().await).expect("a height");
-    let seen = watch.sees("the other chain", |view| view.height == height).await;
     let mined = 50 * 100_000_000;
-    assert_eq!(seen.balance.confirmed_sat, mined, "{seen:?}");
+    watch.sees("the other chain", |view| view.height == height && view.balance.confirmed_sat == mined).await;
     watch.sees("that it waits again", |view| view.balance.pending_sat == 70_000).await;
     bitcoind.mine(1).await;
     watch
@@ -225,6 +227,29 @@ async fn a_block_that_is_taken_back_takes_its_deposit_back() {
         })
         .await;
     watch.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_taken_back_takes_its_deposit_back_on_bitcoind() {
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(110).await;
+    taken_back(&bitcoind, bitcoind_source(&bitcoind)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_taken_back_takes_its_deposit_back_on_esplora() {
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(110).await;
+    let esplora = Esplora::new(&bitcoind).await;
+    taken_back(&bitcoind, ChainSource::Esplora { url: esplora.url.clone() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_taken_back_takes_its_deposit_back_on_electrum() {
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(110).await;
+    let electrum = Electrum::new(&bitcoind).await;
+    taken_back(&bitcoind, ChainSource::Electrum { url: electrum.url() }).await;
 }
 
 async fn problem(answer: reqwest::Response, status: StatusCode, code: &str) -> Value {
