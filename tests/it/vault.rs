@@ -140,7 +140,8 @@ async fn deposits_are_seen(bitcoind: &Bitcoind, source: ChainSource) {
     let seen = watch.sees("its block", |view| view.balance.confirmed_sat == 250_000).await;
     assert_eq!((seen.balance.pending_sat, seen.next_index, seen.unpaid), (0, 6, 0));
     let tip = u32::try_from(bitcoind.height().await).expect("a height");
-    assert_eq!(watch.told().await, [None, Some(tip)]);
+    // It is shown a moment before it is on disk.
+    until("the events", async || (watch.told().await == [None, Some(tip)]).then_some(())).await;
     let history = watch.vault.history().expect("a vault");
     assert_eq!(history.len(), 3);
     assert_eq!((history[0].received_sat, history[0].height, &history[0].pays), (50_000, Some(tip), &vec![5]));
