@@ -144,7 +144,7 @@ impl Agent {
         if ask.headers.contains_key(AUTHORIZATION) {
             return Err(Fault::AuthorizationTaken);
         }
-        if let Some(record) = self.use_kept(ask, &offer, shop, &desk).await? {
+        if let Some(record) = self.use_kept(ask, &offer, limits, shop, &desk).await? {
             return Ok(Fetched::Bought(desk.bought(record)?));
         }
         affordable(offer.price, limits)?;
@@ -166,6 +166,7 @@ impl Agent {
         &self,
         ask: &Ask,
         offer: &Offer,
+        limits: &Limits,
         shop: &Shop,
         desk: &Desk,
     ) -> Result<Option<Record>, Fault> {
@@ -180,8 +181,13 @@ impl Agent {
             desk.save(&record)?;
             match self.redeem(ask, shop, desk, &mut record).await? {
                 Redeemed::Complete => return Ok(Some(record)),
+                // The seller may yet honour it: what is left of it is not paid for again unasked.
+                Redeemed::Refused { code } if code == RESTORED && !limits.pay_again => {
+                    desk.clear()?;
+                    return Err(refused(code, &record));
+                }
                 Redeemed::Refused { code } => {
-                    tracing::info!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
+                    tracing::warn!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
                 }
             }
         }
@@ -244,6 +250,9 @@ impl Agent {
         }
     }
 }
+
+/// A seller whose ledger was put back from a copy says so of every older token until it honours it.
+const RESTORED: &str = "restored_ledger";
 
 /// Pays for nothing else than what was asked for by name.
 async fn as_asked(ask: &Ask, response: &mut reqwest::Response) -> Result<(), Fault> {

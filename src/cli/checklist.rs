@@ -11,10 +11,15 @@ use bitcoin::Network;
 
 use super::tell;
 use crate::config::{Settings, Source};
+use crate::ports::KeyValue;
 use crate::secrets::SeedPlace;
+use crate::store::NodeStore;
 
-/// The files of a node that has run before.
+/// The file of a node that has run before.
 const CHANNELS_FILE: &str = "channels.db";
+
+/// Where the node keeps what it knows of each channel.
+const MONITORS: &str = "monitors";
 
 /// One line of the list.
 struct Point {
@@ -75,11 +80,17 @@ fn points(settings: &Settings, dir: &Path) -> Result<[Point; 4]> {
         },
         Point {
             what: "receivable, or a way to it",
-            done: dir.join(CHANNELS_FILE).exists() || said(settings, "liquidity.lsps"),
+            done: had_a_channel(dir)? || said(settings, "liquidity.lsps"),
             may_be_waived: true,
             fix: "say liquidity.lsps2, or start with --i-know and open or buy a channel",
         },
     ])
+}
+
+/// Whether the node has, or had, a channel: it keeps a monitor of each. The directory is ours.
+fn had_a_channel(dir: &Path) -> Result<bool> {
+    let path = dir.join(CHANNELS_FILE);
+    Ok(path.exists() && !NodeStore::open(&path)?.list(MONITORS, "")?.is_empty())
 }
 
 /// Whether a setting that begins so was said, wherever.

@@ -124,6 +124,19 @@ fn told(health: &Value, report: &mut Report) {
         let severity = word(&alarm, "severity").parse().unwrap_or(Warning);
         report.findings.push((severity, word(&alarm, "code"), word(&alarm, "text"), word(&alarm, "fix")));
     }
+    // Alarms wait a little before they are raised; that nothing can be sold is so at once.
+    if let Some(code) = health["not_ready"].as_str()
+        && report.worst() < Some(Critical)
+    {
+        let details = list("checks").into_iter().filter(|check| check["name"] == "node");
+        let why = details.map(|check| format!(" The node: {}.", word(&check, "detail"))).collect::<String>();
+        let text = format!("Nothing can be sold now ({code}).{why}");
+        let fix = match code {
+            "cannot_receive" => "Open or buy a channel, or pay out: tollhouse inbound, tollhouse pay-out.",
+            _ => "It may be starting; else see the log and the chain source in the settings.",
+        };
+        report.findings.push((Critical, code.to_owned(), text, fix.to_owned()));
+    }
 }
 
 /// What can be seen of one that does not answer.

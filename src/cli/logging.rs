@@ -20,7 +20,11 @@ pub(super) fn start(wanted: &str) {
     if let Ok(off) = format!("{SECRET_LOG_TARGET}=off").parse() {
         filter = filter.add_directive(off);
     }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A reader of stderr that has gone is no reason to panic, which complaining about it there would be.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A file or a journal wants no colours; on a terminal NO_COLOR decides.
     let started =
         if std::io::stderr().is_terminal() { log.try_init() } else { log.with_ansi(false).try_init() };

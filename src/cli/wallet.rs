@@ -140,7 +140,10 @@ fn sweeps_text(coins: &Value) -> String {
         [
             short(&claim["channel_id"]),
             number(&claim["amount_sat"]),
-            format!("in the contract: {}", claim["waits"].as_str().unwrap_or_default()),
+            match claim["waits"].as_str().unwrap_or_default() {
+                "closing" => "in a channel that is open, or closes in no block yet".to_owned(),
+                waits => format!("in the contract: {waits}"),
+            },
             until.map(|height| format!("until block {height}")).unwrap_or_default(),
         ]
     });
