@@ -96,9 +96,13 @@ pub(super) async fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::bad_request("bad_query", format!("limit must be 1 to {MOST}.")));
     }
-    let rows = op.parts.treasury.operations(before.unwrap_or(i64::MAX), limit).await.map_err(problem)?;
-    let full = u32::try_from(rows.len()) == Ok(limit);
-    let next_before = full.then(|| rows.last().map(|row| row.id)).flatten();
+    // One more than asked for tells whether there is a next page.
+    let before = before.unwrap_or(i64::MAX);
+    let mut rows = op.parts.treasury.operations(before, limit + 1).await.map_err(problem)?;
+    let shown_at_once = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > shown_at_once;
+    rows.truncate(shown_at_once);
+    let next_before = more.then(|| rows.last().map(|row| row.id)).flatten();
     let operations: Vec<Value> = rows.iter().map(shown).collect();
     Ok(Json(json!({ "operations": operations, "next_before": next_before })))
 }

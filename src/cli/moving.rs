@@ -23,6 +23,44 @@ pub(super) struct Consent {
     key: Option<String>,
 }
 
+impl Consent {
+    /// Whether it is to be done without asking.
+    pub(super) fn is_given(&self) -> bool {
+        self.yes
+    }
+
+    /// Asks whether what `text` says, which is `plan` for programs, shall be done; where that was only to be
+    /// said, gives it.
+    ///
+    /// # Errors
+    /// When the answer is no, or there is nobody to ask.
+    pub(super) fn ask(&self, plan: Value, text: String) -> Result<Option<Shown>, Failure> {
+        if self.dry_run {
+            return Ok(Some(Shown::new(plan, text)));
+        }
+        if !io::stdin().is_terminal() {
+            let text = format!("{text}\nNothing was done: say --yes to do it.");
+            return Err(Failure::refused("confirm", text));
+        }
+        tell(format!("{text}\nDo it? [y/N]"));
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(Failure::refused("confirm", "Nothing was done."));
+        }
+        Ok(None)
+    }
+
+    /// The key that names this move for good.
+    pub(super) fn key(&self) -> String {
+        self.key.clone().unwrap_or_else(|| {
+            let mut unique = [0; 16];
+            SystemEntropy::new().fill(&mut unique);
+            format!("cli-{}", hex::encode(unique))
+        })
+    }
+}
+
 /// One call that moves coins.
 pub(super) struct Move<'a> {
     /// `POST`, or `DELETE` without a body.
@@ -45,34 +83,19 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
             _ => admin.post(&dry, &body).await?,
         };
         let text = plan_text(&plan);
-        if consent.dry_run {
-            return Ok(Shown::new(plan, text));
-        }
-        if !io::stdin().is_terminal() {
-            let text = format!("{text}\nNothing was done: say --yes to do it.");
-            return Err(Failure::refused("confirm", text));
-        }
-        tell(format!("{text}\nDo it? [y/N]"));
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::refused("confirm", "Nothing was done."));
+        if let Some(only_said) = consent.ask(plan, text)? {
+            return Ok(only_said);
         }
     }
-    let key = consent.key.clone().unwrap_or_else(fresh_key);
+    let key = consent.key();
     let whole = if query.is_empty() { path } else { format!("{path}?{query}") };
     let row = match method {
         Method::DELETE => admin.delete_keyed(&whole, &key).await?,
         _ => admin.post_keyed(&whole, &key, &body).await?,
     };
     let text = row_text(&row);
-    Ok(Shown::new(row, text))
-}
-
-fn fresh_key() -> String {
-    let mut unique = [0; 16];
-    SystemEntropy::new().fill(&mut unique);
-    format!("cli-{}", hex::encode(unique))
+    let exit = u8::from(row["state"] == "failed");
+    Ok(Shown::new(row, text).exiting(exit))
 }
 
 fn plan_text(plan: &Value) -> String {

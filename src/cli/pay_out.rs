@@ -1,13 +1,12 @@
 //! `tollhouse pay-out`: earned sats over Lightning to the operator's own wallet, which makes room for new ones.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::moving::Consent;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask};
-use super::{tell, times};
-use crate::clock::{Entropy, SystemEntropy};
+use super::times;
 use crate::config::Environment;
 use crate::types::Msat;
 
@@ -21,15 +20,8 @@ pub(super) struct PayOutArgs {
     /// The most that routing may cost; default one percent, and never less than 10
     #[arg(long, value_name = "SATS")]
     max_fee_sat: Option<u64>,
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
-    /// Only say what would happen
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// A name for this payout: the same again is the same one. Without it each call is a new one
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     appliance: OperatorArgs,
 }
@@ -40,34 +32,18 @@ pub(super) fn run(args: &PayOutArgs, env: &Environment) -> ExitCode {
 
 async fn pay_out(args: &PayOutArgs, admin: &Admin) -> Result<Shown, Failure> {
     let body = json!({ "to": args.to, "amount_sat": args.amount_sat, "max_fee_sat": args.max_fee_sat });
-    if !args.yes {
+    if !args.consent.is_given() {
         let plan = admin.post("/api/v1/payouts?dry_run=true", &body).await?;
         let text = plan_text(&plan);
-        if args.dry_run {
-            return Ok(Shown::new(plan, text));
-        }
-        if !io::stdin().is_terminal() {
-            let text = format!("{text}\nNothing was paid: say --yes to do it.");
-            return Err(Failure::refused("confirm", text));
-        }
-        tell(format!("{text}\nPay it? [y/N]"));
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::refused("confirm", "Nothing was paid."));
+        if let Some(only_said) = args.consent.ask(plan, text)? {
+            return Ok(only_said);
         }
     }
-    let key = args.key.clone().unwrap_or_else(fresh_key);
+    let key = args.consent.key();
     let row = admin.post_keyed("/api/v1/payouts", &key, &body).await?;
     let text = row_text(&row);
     let exit = if row["state"] == "failed" { 1 } else { 0 };
     Ok(Shown::new(row, text).exiting(exit))
-}
-
-fn fresh_key() -> String {
-    let mut unique = [0u8; 16];
-    SystemEntropy::new().fill(&mut unique);
-    format!("cli-{}", hex::encode(unique))
 }
 
 fn plan_text(plan: &Value) -> String {
