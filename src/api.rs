@@ -9,10 +9,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::routing::{delete, get, post, put};
-use http::StatusCode;
 
-use crate::store::StoreError;
-use crate::web::{Operator, Problem};
+use crate::web::{Operator, Problem, ledger_fault};
 
 mod backups;
 mod books;
@@ -128,15 +126,6 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/operations", get(operations::list))
         .route("/api/v1/operations/{id}", get(operations::look))
         .route("/api/v1/operations/{id}/settle", post(operations::settle))
-}
-
-/// The ledger failed: the cause goes to the log, the caller learns that it was not their doing.
-fn ledger_fault(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Parked) {
-        return Problem::new(StatusCode::CONFLICT, "payouts_parked", format!("Nothing was sent: {error}."));
-    }
-    tracing::error!(%error, "the ledger could not answer the admin API");
-    Problem::internal()
 }
 
 fn bad_body(rejection: JsonRejection) -> Problem {

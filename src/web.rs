@@ -39,6 +39,7 @@ mod backoff;
 mod caller;
 pub mod claim;
 pub mod cookie;
+mod errands;
 mod files;
 mod hosts;
 pub mod keys;
@@ -50,7 +51,8 @@ mod seed_desk;
 pub mod session;
 
 pub use armour::Nonce;
-pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead};
+pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead, MaySpend};
+pub use errands::{ledger_fault, node_fault, treasury_problem};
 pub use problem::Problem;
 pub use seed_desk::{NoAnswer, SeedDesk};
 

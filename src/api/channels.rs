@@ -9,12 +9,12 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::operations::{Answer, How, carry_out, node_fault, problem};
+use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
 use crate::ports::ForwardingFees;
 use crate::treasury::Deed;
 use crate::types::Msat;
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
 /// `GET /api/v1/channels`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
@@ -26,7 +26,7 @@ const MOST_CLOSED: u32 = 500;
 
 /// `GET /api/v1/channels/closed`: the records of closed channels, the last one first.
 pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
-    let rows = op.parts.treasury.closed_channels(MOST_CLOSED).await.map_err(problem)?;
+    let rows = op.parts.treasury.closed_channels(MOST_CLOSED).await.map_err(treasury_problem)?;
     Ok(Json(json!({ "channels": rows })))
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Open {
 
 /// `POST /api/v1/channels`.
 pub(super) async fn open(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
@@ -70,7 +70,7 @@ pub(super) struct Close {
 
 /// `DELETE /api/v1/channels/{id}`, `?force=true` without the peer's consent.
 pub(super) async fn close(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
     headers: HeaderMap,
@@ -104,7 +104,7 @@ pub(super) struct In {
 
 /// `POST /api/v1/channels/{id}/splice-in`.
 pub(super) async fn splice_in(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
     how: Result<Query<How>, QueryRejection>,
@@ -125,7 +125,7 @@ pub(super) struct Out {
 
 /// `POST /api/v1/channels/{id}/splice-out`.
 pub(super) async fn splice_out(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
     how: Result<Query<How>, QueryRejection>,

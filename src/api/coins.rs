@@ -9,11 +9,11 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::operations::{Answer, How, carry_out, node_fault};
+use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
 use crate::ports::{CoinsView, FeeRates};
 use crate::treasury::{Deed, FeeChoice};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault};
 
 /// `GET /api/v1/onchain`: balances, what closed channels still owe, and sweeps.
 pub(super) async fn look(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<CoinsView>, Problem> {
@@ -60,7 +60,7 @@ pub(super) struct Send {
 
 /// `POST /api/v1/onchain/send`.
 pub(super) async fn send(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,

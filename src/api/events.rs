@@ -98,7 +98,7 @@ async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>
             }
         };
         let ended = match &reader.caller {
-            Caller::Session(ended) => ended.clone(),
+            Caller::Session(visit) => visit.ended.clone(),
             Caller::Key(_) => reader.op.parts.stop.clone(),
         };
         tokio::select! {

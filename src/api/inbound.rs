@@ -13,7 +13,7 @@ use super::{bad_body, ledger_fault};
 use crate::inbound::{OrderError, Orders};
 use crate::ports::OrderAsk;
 use crate::store::{OrderRow, OrderWay};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
 /// Orders that are shown.
 const SHOWN: u32 = 100;
@@ -91,7 +91,7 @@ enum Way {
 
 /// Pays an order, once however often it is asked: its number is the key of the operation.
 pub(super) async fn pay(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
     body: Result<Json<Pay>, JsonRejection>,

@@ -16,7 +16,7 @@ use super::{bad_body, label, ledger_fault};
 use crate::store::{ApiKeyRow, WalletLimits, WalletRow};
 use crate::types::Msat;
 use crate::web::keys::{self, Scope};
-use crate::web::{MayAdmin, Operator, Problem};
+use crate::web::{MayAdmin, MaySpend, Operator, Problem};
 
 /// What `POST /api/v1/keys` takes.
 #[derive(Debug, Deserialize)]
@@ -53,7 +53,7 @@ impl Add {
 
 /// `POST /api/v1/keys`.
 pub(super) async fn add(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Add>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {

@@ -12,11 +12,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{bad_body, bad_query, ledger_fault};
-use crate::ports::NodeFault;
+use super::{bad_body, bad_query};
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Deed, TreasuryError, Verdict};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, Operator, Problem, treasury_problem};
 
 const KEY: &str = "idempotency-key";
 /// The most rows of one page.
@@ -37,29 +36,14 @@ pub(super) struct How {
 /// what would happen.
 pub(super) async fn carry_out(op: &Operator, how: How, headers: &HeaderMap, deed: Deed) -> Answer {
     if how.dry_run {
-        let preview = op.parts.treasury.preview(&deed).await.map_err(problem)?;
+        let preview = op.preview(&deed).await?;
         return Ok((StatusCode::OK, Json(json!(preview))));
     }
     let key = match headers.get(KEY) {
-        Some(value) => value.to_str().map_err(|_| problem(TreasuryError::BadKey))?.to_owned(),
-        None => {
-            let mut bytes = [0; 16];
-            op.parts.entropy.fill(&mut bytes);
-            hex::encode(bytes)
-        }
+        Some(value) => value.to_str().map_err(|_| treasury_problem(TreasuryError::BadKey))?.to_owned(),
+        None => op.fresh_key(),
     };
-    let deed = match deed.address() {
-        // The same key gets the same address of the vault again.
-        Some(Deed::VAULT) => {
-            let refused = |error: crate::ports::NoColdAddress| {
-                Problem::new(StatusCode::CONFLICT, error.code(), format!("{error}."))
-            };
-            let to = op.parts.vault.next_address(&key).await.map_err(refused)?.address;
-            deed.to(to)
-        }
-        _ => deed,
-    };
-    let row = op.parts.treasury.run(&key, deed).await.map_err(problem)?;
+    let row = op.carry_out(&key, deed).await?;
     match row.state {
         OperationState::Failed => {
             let why = row.outcome["reason"].as_str().unwrap_or("it did not say why");
@@ -98,7 +82,7 @@ pub(super) async fn list(
     }
     // One more than asked for tells whether there is a next page.
     let before = before.unwrap_or(i64::MAX);
-    let mut rows = op.parts.treasury.operations(before, limit + 1).await.map_err(problem)?;
+    let mut rows = op.parts.treasury.operations(before, limit + 1).await.map_err(treasury_problem)?;
     let shown_at_once = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > shown_at_once;
     rows.truncate(shown_at_once);
@@ -113,7 +97,7 @@ pub(super) async fn look(
     State(op): State<Arc<Operator>>,
     Path(id): Path<i64>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&op.parts.treasury.operation(id).await.map_err(problem)?)))
+    Ok(Json(shown(&op.parts.treasury.operation(id).await.map_err(treasury_problem)?)))
 }
 
 /// What `POST /api/v1/operations/{id}/settle` takes.
@@ -142,7 +126,7 @@ pub(super) async fn settle(
         Outcome::Done => Verdict::Done,
         Outcome::Failed => Verdict::Failed,
     };
-    Ok(Json(shown(&op.parts.treasury.settle(id, verdict).await.map_err(problem)?)))
+    Ok(Json(shown(&op.parts.treasury.settle(id, verdict).await.map_err(treasury_problem)?)))
 }
 
 /// An operation for programs. What the treasury noted to find it again stays in the ledger.
@@ -161,30 +145,4 @@ pub(super) fn shown(row: &OperationRow) -> Value {
         "begun_at": row.begun_at,
         "ended_at": row.ended_at,
     })
-}
-
-/// Why the treasury did nothing.
-pub(super) fn problem(error: TreasuryError) -> Problem {
-    let sentence = format!("{error}.");
-    match error {
-        TreasuryError::BadKey => Problem::bad_request("bad_idempotency_key", sentence),
-        TreasuryError::KeyTaken(_) => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", sentence)
-        }
-        TreasuryError::Senseless { code, .. } => Problem::bad_request(code, sentence),
-        TreasuryError::Node(fault) => node_fault(fault),
-        TreasuryError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_operation", sentence),
-        TreasuryError::NotUnclear(_) => Problem::new(StatusCode::CONFLICT, "not_unclear", sentence),
-        TreasuryError::Store(error) => ledger_fault(error),
-        TreasuryError::Stopping => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Tollhouse is stopping.")
-                .retry_after(10)
-        }
-    }
-}
-
-/// The node said no. Its words are for the operator, who is the one that asks here.
-pub(super) fn node_fault(fault: NodeFault) -> Problem {
-    tracing::warn!(%fault, "the node refused what the admin API asked");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "node_refused", format!("The node refused: {fault}."))
 }

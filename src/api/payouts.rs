@@ -14,7 +14,7 @@ use super::{bad_body, bad_query, ledger_fault};
 use crate::store::{LONGEST_OPERATION_KEY, OperationRow};
 use crate::types::Msat;
 use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan, RULE_KEYS};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayRead, MaySpend, Operator, Problem};
 
 /// How long the answer waits for the end when the caller does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(super) struct How {
 
 /// `POST /api/v1/payouts`; with `?dry_run=true` it only says what would happen.
 pub(super) async fn pay(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     how: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{bad_body, ledger_fault, payouts};
 use crate::upkeep::{PAY_OUT_RULE, Rule, RuleRefused, RuleView, SPLICE_OUT_RULE};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayRead, MaySpend, Operator, Problem};
 
 /// `GET /api/v1/rules`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
@@ -21,7 +21,7 @@ pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 
 /// `PUT /api/v1/rules/{name}`: sets the rule, which is in force at once.
 pub(super) async fn put(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
     body: Result<Json<Value>, JsonRejection>,
@@ -36,7 +36,7 @@ pub(super) async fn put(
 
 /// `DELETE /api/v1/rules/{name}`: switches it off. What is on its way is finished.
 pub(super) async fn remove(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {

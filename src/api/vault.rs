@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::bad_body;
 use crate::ports::{ChainView, NoColdAddress};
 use crate::vault::{USUAL_GAP, VaultAsk, VaultFault};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
 /// Addresses in one list.
 const MOST_ADDRESSES: u32 = 1_000;
@@ -49,7 +49,7 @@ pub(super) async fn show(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<V
 
 /// `PUT /api/v1/vault`.
 pub(super) async fn set(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Set>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
@@ -85,7 +85,7 @@ async fn best_height(op: &Operator) -> Result<u32, Problem> {
 }
 
 /// `DELETE /api/v1/vault`.
-pub(super) async fn remove(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn remove(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
     let removed = op.parts.vault.remove().await.map_err(refused)?;
     Ok(Json(json!({ "removed": removed })))
 }

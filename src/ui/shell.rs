@@ -6,13 +6,23 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 
-use crate::web::{LoggedIn, Nonce, Operator};
+use crate::web::session::{SessionId, Visit};
+use crate::web::{LoggedIn, Nonce, Operator, cookie};
 
 /// A page that the navigation names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "the pages land one by one")]
 pub(super) enum Section {
     Home,
     Revenue,
+    Services,
+    Tokens,
+    Lightning,
+    Coins,
+    Activity,
+    Integrations,
+    Backup,
+    System,
 }
 
 /// One entry of the navigation.
@@ -42,6 +52,62 @@ const ENTRIES: &[Entry] = &[
         name: "Revenue",
         drawn: "M4 20h16M7 16v-4M12 16V5M17 16V9",
         first: true,
+    },
+    Entry {
+        section: Section::Services,
+        path: "/services",
+        name: "Services",
+        drawn: "M5 5h14v6H5zM5 15h14v4H5z",
+        first: true,
+    },
+    Entry {
+        section: Section::Lightning,
+        path: "/lightning",
+        name: "Lightning",
+        drawn: "M13 3 5 14h6l-1 7 8-11h-6z",
+        first: true,
+    },
+    Entry {
+        section: Section::Tokens,
+        path: "/tokens",
+        name: "Tokens",
+        drawn: "M4 7h16v4a1.5 1.5 0 0 0 0 3v3H4v-3a1.5 1.5 0 0 0 0-3zM14 7v10",
+        first: false,
+    },
+    Entry {
+        section: Section::Coins,
+        path: "/coins",
+        name: "On-chain & vault",
+        drawn: "M5 8h14v11H5zM8 8V6a4 4 0 0 1 8 0v2M12 12v3",
+        first: false,
+    },
+    Entry {
+        section: Section::Activity,
+        path: "/activity",
+        name: "Activity",
+        drawn: "M4 12h4l3-7 3 14 3-7h3",
+        first: false,
+    },
+    Entry {
+        section: Section::Integrations,
+        path: "/integrations",
+        name: "Integrations",
+        drawn: "M9 4v5M15 4v5M6 9h12v3a6 6 0 0 1-12 0zM12 18v3",
+        first: false,
+    },
+    Entry {
+        section: Section::Backup,
+        path: "/backup",
+        name: "Backup & recovery",
+        drawn: "M12 3l7 3v6c0 4-3 7-7 9-4-2-7-5-7-9V6z",
+        first: false,
+    },
+    Entry {
+        section: Section::System,
+        path: "/system",
+        name: "System",
+        drawn: "M4 5h16v11H4zM9 20h6M12 16v4",
+        first: false,
     },
 ];
 
@@ -75,9 +141,26 @@ pub(super) struct Desk {
     /// The admin side.
     pub(super) op: Arc<Operator>,
     nonce: Nonce,
+    #[allow(dead_code, reason = "the first page that moves coins lands next")]
+    visit: Visit,
+    #[allow(dead_code, reason = "the first page that moves coins lands next")]
+    session: Option<SessionId>,
 }
 
+#[allow(dead_code, reason = "the first page that moves coins lands next")]
 impl Desk {
+    /// Whether the password was said lately enough to move coins and make keys.
+    pub(super) fn proven(&self) -> bool {
+        self.visit.proven
+    }
+
+    /// The password was said just now.
+    pub(super) fn say_proven(&self) {
+        if let Some(session) = &self.session {
+            self.op.sessions.prove(session);
+        }
+    }
+
     /// The frame for a page of `here`.
     pub(super) async fn shell(&self, here: Section) -> Shell {
         Shell {
@@ -94,8 +177,9 @@ impl FromRequestParts<Arc<Operator>> for Desk {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Desk, Response> {
-        LoggedIn::from_request_parts(parts, op).await?;
+        let LoggedIn(visit) = LoggedIn::from_request_parts(parts, op).await?;
+        let session = cookie::presented(&op.parts.config, &parts.headers);
         let nonce = parts.extensions.get::<Nonce>().cloned().ok_or_else(super::entry::failure)?;
-        Ok(Desk { op: Arc::clone(op), nonce })
+        Ok(Desk { op: Arc::clone(op), nonce, visit, session })
     }
 }

@@ -8,16 +8,16 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use tokio_util::sync::CancellationToken;
 
 use super::keys::{self, Scope};
+use super::session::Visit;
 use super::{Operator, Problem, cookie};
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// The operator's browser; the token tells when the session ends.
-    Session(CancellationToken),
+    /// The operator's browser.
+    Session(Visit),
     /// A program, by the hash of its key.
     Key([u8; 32]),
 }
@@ -48,7 +48,7 @@ impl Caller {
     /// As for a fresh request.
     pub async fn still_may(&self, op: &Operator, scope: Scope) -> Result<(), Problem> {
         let hash = match self {
-            Caller::Session(ended) if ended.is_cancelled() => {
+            Caller::Session(visit) if visit.ended.is_cancelled() => {
                 return Err(unauthenticated("The session ended."));
             }
             Caller::Session(_) => return Ok(()),
@@ -75,7 +75,7 @@ fn unauthenticated(detail: &str) -> Problem {
 }
 
 /// The live session that the request's cookie names.
-fn session(op: &Operator, headers: &HeaderMap) -> Option<CancellationToken> {
+fn session(op: &Operator, headers: &HeaderMap) -> Option<Visit> {
     cookie::presented(&op.parts.config, headers).and_then(|id| op.sessions.touch(&id))
 }
 
@@ -99,16 +99,37 @@ may!(MayPay, Scope::Pay, "Proof that the caller may pay.");
 may!(MayAdmin, Scope::Admin, "Proof that the caller may move coins and channels.");
 may!(MayIntegrate, Scope::Integrate, "Proof that the caller may sell and settle for an application.");
 
+/// Proof that the caller may move coins or make keys: a key with the scope `admin`, or a person who said the
+/// password within [`super::session::STEP_UP`].
+#[derive(Clone, Debug)]
+pub struct MaySpend(pub Caller);
+
+impl FromRequestParts<Arc<Operator>> for MaySpend {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Self, Problem> {
+        match Caller::admit(op, &parts.headers, Scope::Admin).await? {
+            Caller::Session(visit) if !visit.proven => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "password_needed",
+                "The password was last said more than five minutes ago, so nothing was done. Say it again on the \
+                 page that asks for this, or send an API key in Authorization: Bearer.",
+            )),
+            caller => Ok(MaySpend(caller)),
+        }
+    }
+}
+
 /// Proof that a person is logged in; who is not is sent to the login page.
-#[derive(Clone, Copy, Debug)]
-pub struct LoggedIn;
+#[derive(Clone, Debug)]
+pub struct LoggedIn(pub Visit);
 
 impl FromRequestParts<Arc<Operator>> for LoggedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<LoggedIn, Response> {
         match session(op, &parts.headers) {
-            Some(_) => Ok(LoggedIn),
+            Some(visit) => Ok(LoggedIn(visit)),
             None => Err(Redirect::to("/login").into_response()),
         }
     }

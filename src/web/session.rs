@@ -18,6 +18,8 @@ use crate::clock::{Clock, Entropy};
 pub const ABSOLUTE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// A session ends when it was not used for this long.
 pub const IDLE_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// How long after the password was said the session may move coins and make keys.
+pub const STEP_UP: Duration = Duration::from_secs(5 * 60);
 /// More sessions than this at once end the one that was unused longest.
 pub const MOST_SESSIONS: usize = 64;
 
@@ -60,7 +62,18 @@ type Key = [u8; 32];
 struct Session {
     opened: Duration,
     used: Duration,
+    /// When the password was last said.
+    proven: Duration,
     ended: CancellationToken,
+}
+
+/// A session that lives.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Tells when the session ends.
+    pub ended: CancellationToken,
+    /// The password was said within [`STEP_UP`].
+    pub proven: bool,
 }
 
 /// The table of sessions.
@@ -89,12 +102,15 @@ impl Sessions {
             let Some(oldest) = table.iter().min_by_key(|(_, s)| s.used).map(|(key, _)| *key) else { break };
             table.remove(&oldest);
         }
-        table.insert(id.hash(), Session { opened: now, used: now, ended: CancellationToken::new() });
+        table.insert(
+            id.hash(),
+            Session { opened: now, used: now, proven: now, ended: CancellationToken::new() },
+        );
         id
     }
 
-    /// Whether the session lives; if so it is used now, and the token tells when it ends.
-    pub fn touch(&self, id: &SessionId) -> Option<CancellationToken> {
+    /// The session, if it lives; it is used now.
+    pub fn touch(&self, id: &SessionId) -> Option<Visit> {
         let now = self.clock.steady();
         let key = id.hash();
         let mut table = self.table();
@@ -104,7 +120,15 @@ impl Sessions {
         }
         let session = table.get_mut(&key)?;
         session.used = now;
-        Some(session.ended.clone())
+        Some(Visit { ended: session.ended.clone(), proven: now.saturating_sub(session.proven) < STEP_UP })
+    }
+
+    /// The password was said again.
+    pub fn prove(&self, id: &SessionId) {
+        let now = self.clock.steady();
+        if let Some(session) = self.table().get_mut(&id.hash()) {
+            session.proven = now;
+        }
     }
 
     /// Ends the session and the streams that it opened.
@@ -158,11 +182,25 @@ mod tests {
         }
         clock.advance(IDLE_LIFE);
         assert!(sessions.touch(&busy).is_none());
-        assert!(ended.is_cancelled(), "an open stream learns that its session is over");
+        assert!(ended.ended.is_cancelled(), "an open stream learns that its session is over");
 
         let left = sessions.open(&entropy, None);
         sessions.end(&left);
         assert!(sessions.touch(&left).is_none());
+    }
+
+    #[test]
+    fn a_password_is_fresh_for_five_minutes() {
+        let clock = FixedClock::at(Timestamp::from_secs(1_000));
+        let sessions = Sessions::new(clock.clone());
+        let id = sessions.open(&CountingEntropy::default(), None);
+        let proven = || sessions.touch(&id).expect("it lives").proven;
+        clock.advance(STEP_UP - Duration::from_secs(1));
+        assert!(proven());
+        clock.advance(Duration::from_secs(1));
+        assert!(!proven(), "being used is no proof");
+        sessions.prove(&id);
+        assert!(proven());
     }
 
     #[test]

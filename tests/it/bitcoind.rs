@@ -7,6 +7,7 @@ use std::env;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bitcoin::consensus::encode::serialize_hex;
@@ -232,8 +233,15 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client without settings can be built")
 }
 
-/// A port that was free a moment ago.
+/// A port that is free now, and stays so until it is listened on: it lies below those that the system takes for
+/// outgoing connections, and is given to one caller only. Where a process begins is a matter of its number, so that
+/// two runs at once seldom meet.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("a bound listener has an address").port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(977);
+    let next = || begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT + FIRST;
+    let mut ports = std::iter::repeat_with(|| u16::try_from(next()).expect("below 32,000")).take(1_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of 1,000 ports is free")
 }

@@ -5,13 +5,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+use crate::clients::installed;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -239,6 +241,18 @@ impl Tab<'_> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screens");
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(folder.join(format!("{name}.png")), png).expect("a file");
+    }
+
+    /// What axe-core finds that keeps somebody from using the page: serious and critical findings.
+    pub(crate) async fn accessible(&self) -> Value {
+        static AXE: LazyLock<String> = LazyLock::new(|| {
+            let file = installed().join("node_modules/axe-core/axe.min.js");
+            std::fs::read_to_string(file).expect("scripts/clients brings axe-core")
+        });
+        self.value(&format!("{{ {}; 0 }}", *AXE)).await;
+        let found = "axe.run().then((told) => told.violations.filter((it) => ['serious', 'critical'].includes(it.impact))
+            .map((it) => it.id + ': ' + it.nodes.map((node) => node.html.slice(0, 120)).join(' | ')))";
+        self.value(found).await
     }
 
     fn told(&self, method: &str) -> Vec<Value> {

@@ -26,7 +26,7 @@ use crate::bitcoind::client;
 const PRICE_MSAT: u64 = 5_000;
 
 /// The folder that scripts/clients fills; it does nothing when that was done.
-fn installed() -> &'static Path {
+pub(crate) fn installed() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/clients");

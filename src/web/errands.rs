@@ -1,0 +1,79 @@
+//! Moves of coins that the operator asks for, on a page or through the API: said first, then done once.
+
+use http::StatusCode;
+
+use super::{Operator, Problem};
+use crate::ports::NodeFault;
+use crate::store::{OperationRow, StoreError};
+use crate::treasury::{Deed, Preview, TreasuryError};
+
+impl Operator {
+    /// What `deed` would do; nothing is recorded and nothing done.
+    ///
+    /// # Errors
+    /// When it makes no sense, or the node cannot be asked.
+    pub async fn preview(&self, deed: &Deed) -> Result<Preview, Problem> {
+        self.parts.treasury.preview(deed).await.map_err(treasury_problem)
+    }
+
+    /// A key for one move: asked again under it, the move is done once.
+    pub fn fresh_key(&self) -> String {
+        let mut bytes = [0; 16];
+        self.parts.entropy.fill(&mut bytes);
+        hex::encode(bytes)
+    }
+
+    /// Has the treasury do `deed` under `key`, and gives the operation, which may have failed or still run.
+    ///
+    /// # Errors
+    /// When it makes no sense, the key was another deed's, or the vault has no address; nothing was done then.
+    pub async fn carry_out(&self, key: &str, deed: Deed) -> Result<OperationRow, Problem> {
+        let deed = match deed.address() {
+            // The same key gets the same address of the vault again.
+            Some(Deed::VAULT) => {
+                let refused = |error: crate::ports::NoColdAddress| {
+                    Problem::new(StatusCode::CONFLICT, error.code(), format!("{error}."))
+                };
+                let to = self.parts.vault.next_address(key).await.map_err(refused)?.address;
+                deed.to(to)
+            }
+            _ => deed,
+        };
+        self.parts.treasury.run(key, deed).await.map_err(treasury_problem)
+    }
+}
+
+/// Why the treasury did nothing.
+pub fn treasury_problem(error: TreasuryError) -> Problem {
+    let sentence = format!("{error}.");
+    match error {
+        TreasuryError::BadKey => Problem::bad_request("bad_idempotency_key", sentence),
+        TreasuryError::KeyTaken(_) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", sentence)
+        }
+        TreasuryError::Senseless { code, .. } => Problem::bad_request(code, sentence),
+        TreasuryError::Node(fault) => node_fault(fault),
+        TreasuryError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_operation", sentence),
+        TreasuryError::NotUnclear(_) => Problem::new(StatusCode::CONFLICT, "not_unclear", sentence),
+        TreasuryError::Store(error) => ledger_fault(error),
+        TreasuryError::Stopping => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Tollhouse is stopping.")
+                .retry_after(10)
+        }
+    }
+}
+
+/// The node said no. Its words are for the operator, who is the one that asks here.
+pub fn node_fault(fault: NodeFault) -> Problem {
+    tracing::warn!(%fault, "the node refused what the operator asked");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "node_refused", format!("The node refused: {fault}."))
+}
+
+/// The ledger failed: the cause goes to the log, the caller learns that it was not their doing.
+pub fn ledger_fault(error: StoreError) -> Problem {
+    if matches!(error, StoreError::Parked) {
+        return Problem::new(StatusCode::CONFLICT, "payouts_parked", format!("Nothing was sent: {error}."));
+    }
+    tracing::error!(%error, "the ledger could not answer the operator");
+    Problem::internal()
+}
