@@ -267,6 +267,12 @@ impl Tab<'_> {
         requests.iter().filter_map(|event| event["request"]["url"].as_str().map(str::to_owned)).collect()
     }
 
+    /// What came over the wire so far, heads included, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let finished = self.told("Network.loadingFinished");
+        finished.iter().map(|event| event["encodedDataLength"].as_u64().expect("whole bytes")).sum()
+    }
+
     /// What the browser complains of: scripts that fail, and what the page's policy forbids. That an
     /// answer was a 402 is no complaint.
     pub(crate) fn complaints(&self) -> Vec<String> {

@@ -13,6 +13,9 @@ use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// A first visit to any page, with its style, its typeface and its scripts, stays below this many bytes.
+const LARGEST_PAGE: u64 = 100_000;
+
 /// One sale: paid, and so many of its requests delivered.
 async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u64, used: u64) {
     let hash = PaymentHash::from_bytes([n; 32]);
@@ -104,6 +107,7 @@ async fn look_at(app: &AdminApp, session: &str, pages: &[(&str, &str)]) {
                 let tab = logged_in(app, &browser, session).await;
                 tab.looks(width, height, scheme).await;
                 tab.open(&format!("{}{path}", app.origin)).await;
+                assert!((2_000..LARGEST_PAGE).contains(&tab.weight()), "{name}: {} bytes", tab.weight());
                 tab.picture(&format!("{name}-{width}-{scheme}")).await;
                 assert_eq!(tab.value(LEGIBLE).await, json!([]), "{name} {width} {scheme}");
                 if scheme == "light" {
