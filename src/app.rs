@@ -210,6 +210,7 @@ impl Appliance {
             backups: Arc::clone(&backups),
             inbound: inbound.clone(),
             snapshot: channels.keeper.standing(),
+            customer: blueprint.customer,
         };
         let (desk, claim) = desk::router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 
@@ -297,6 +298,11 @@ impl Appliance {
     /// Moves coins.
     pub fn treasury(&self) -> &Treasury {
         &self.treasury
+    }
+
+    /// Pays.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
     }
 
     /// The node.

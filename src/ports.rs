@@ -4,6 +4,7 @@
 mod chain;
 mod coins;
 mod cold_storage;
+mod customer;
 mod inbound;
 mod offers;
 
@@ -30,6 +31,7 @@ pub use coins::{
     Splice, Sweep, Waits,
 };
 pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
+pub use customer::{Customer, NotPaid};
 pub use health::{Alarm, Check, Informant};
 pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
 pub use pulse::{ComingHome, NodePulse, NodeStage, Pulse, SourceTime};

@@ -5,6 +5,7 @@
 
 pub mod buyer;
 pub mod chain;
+mod customer;
 mod miner;
 pub mod once;
 pub mod place;

@@ -20,9 +20,10 @@ use crate::backup::Backups;
 use crate::checkout::Checkout;
 use crate::clock::{Clock, Entropy};
 use crate::custody::Custody;
+use crate::egress::Egress;
 use crate::inbound::Inbound;
 use crate::payments::Outbox;
-use crate::ports::{ChainWatch, Coins, NodeControl, NodeWatch, Peers};
+use crate::ports::{ChainWatch, Coins, Customer, NodeControl, NodeWatch, Peers};
 use crate::rates::Rates;
 use crate::rescue::Standing;
 use crate::secrets::{Epochs, Seed};
@@ -49,12 +50,14 @@ mod private_file;
 mod problem;
 mod seed_desk;
 pub mod session;
+mod trial;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead, MaySpend};
 pub use errands::{ledger_fault, node_fault, treasury_problem};
 pub use problem::Problem;
 pub use seed_desk::{NoAnswer, SeedDesk};
+pub use trial::{Answered, TrialAsk};
 
 /// No request to the admin listener needs a larger body.
 const LARGEST_BODY_BYTES: usize = 64 * 1_024;
@@ -121,6 +124,10 @@ pub struct OperatorParts {
     pub seed: Arc<Seed>,
     /// Sends events to the operator's endpoints.
     pub webhooks: Arc<Webhooks>,
+    /// Asks the gateway as a customer would.
+    pub egress: Arc<Egress>,
+    /// A wallet that pays for whoever tries the shop out: in the sandbox only.
+    pub customer: Option<Arc<dyn Customer>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

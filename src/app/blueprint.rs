@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use crate::catalog::spec::Spec;
 use crate::config::{Entrance, Settings};
 use crate::egress::Reach;
 use crate::node::config::NodeConfig;
+use crate::ports::Customer;
 use crate::proxy::Certificate;
 use crate::rates::RatesConfig;
 use crate::secrets;
@@ -60,6 +62,8 @@ pub struct Blueprint {
     pub stock: Vec<Spec>,
     /// Gives the variables that services name.
     pub variables: Variables,
+    /// A wallet that pays for whoever tries the shop out: in the sandbox only.
+    pub customer: Option<Arc<dyn Customer>>,
 }
 
 impl Blueprint {
@@ -96,6 +100,7 @@ impl Blueprint {
             services,
             stock: Vec::new(),
             variables,
+            customer: None,
         })
     }
 }

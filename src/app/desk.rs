@@ -16,7 +16,7 @@ use crate::custody::Custody;
 use crate::inbound::Inbound;
 use crate::node::LightningNode;
 use crate::payments::Outbox;
-use crate::ports::{ChainWatch, Coins, NodeControl, NodeWatch, Peers};
+use crate::ports::{ChainWatch, Coins, Customer, NodeControl, NodeWatch, Peers};
 use crate::rescue::Standing;
 use crate::storefront::Storefront;
 use crate::treasury::Treasury;
@@ -41,6 +41,7 @@ pub(super) struct Shop {
     pub(super) backups: Arc<Backups>,
     pub(super) inbound: Inbound,
     pub(super) snapshot: watch::Receiver<Standing>,
+    pub(super) customer: Option<Arc<dyn Customer>>,
 }
 
 /// The admin listener's router, and the one-time link while nobody has set a password.
@@ -70,6 +71,8 @@ pub(super) async fn router(
         upkeep: shop.upkeep,
         rates: shop.outside.rates,
         webhooks: shop.outside.webhooks,
+        egress: shop.outside.egress,
+        customer: shop.customer,
         watchman: shop.watchman,
         storefront: shop.storefront,
         backups: shop.backups,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::chain::Chain;
+use super::customer::Purse;
 use super::{miner, rpc, sample_api};
 use crate::app::{Appliance, Blueprint, take_dir};
 use crate::backup::BackupConfig;
@@ -121,8 +122,10 @@ impl World {
         let woken = ask.dir.join("payer").exists();
         let shop_port = kept_port(&ask.dir.join("shop.port"))?;
         let payer_port = free_port()?;
+        let purse = Arc::new(Purse::default());
         let shop_plan = Blueprint {
             stock: vec![sample_service(upstream)?],
+            customer: Some(purse.clone()),
             ..blueprint(
                 ask.dir.join("shop"),
                 chain_source.clone(),
@@ -147,6 +150,7 @@ impl World {
             up.context("the shop took too long")??;
         }
         let payer = start(payer_plan).await.context("the payer did not start")?;
+        purse.open(Arc::clone(payer.outbox()));
         let wallet_macaroon = open_wallet(&payer).await.context("the payer has no wallet to lend")?;
         let world = World { chain, shop, payer, chain_source, wallet_macaroon, stop, tasks, _lock: lock };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;
@@ -436,6 +440,7 @@ fn blueprint(
         services: Vec::new(),
         stock: Vec::new(),
         variables: Box::new(|_| None),
+        customer: None,
     })
 }
 

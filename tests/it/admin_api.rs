@@ -88,7 +88,7 @@ async fn status_and_payments_tell_what_arrived() {
     }
     let status = ok(app.read("/api/v1/status", &key).await).await;
     assert_eq!(status["network"], "regtest");
-    assert_eq!(status["gateway"], "http://127.0.0.1:8402");
+    assert_eq!(status["gateway"], app.gateway.as_str());
     assert_eq!(status["node"]["receivable_msat"], 700_000_000);
     assert_eq!(status["revenue"]["received_msat"], 15_000);
     assert_eq!(status["revenue"]["total_msat"], 0, "paid is not yet earned");

@@ -41,6 +41,8 @@ use tollhouse::{api, ui, wallet_face};
 
 use crate::gateway::FakeMinter;
 
+mod shop;
+
 /// What the tests set as the operator's password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// When the tests' clock starts.
@@ -49,6 +51,7 @@ pub(crate) const START: Timestamp = Timestamp::from_secs(1_760_000_000);
 /// A running admin listener.
 pub(crate) struct AdminApp {
     pub(crate) origin: String,
+    pub(crate) gateway: String,
     pub(crate) ledger: Ledger,
     pub(crate) op: Arc<Operator>,
     pub(crate) node: Arc<MadeUpNode>,
@@ -114,6 +117,7 @@ impl AdminApp {
             },
             CheckoutConfig::default(),
         );
+        let gateway = shop::open(checkout.clone(), &tracker, &stop).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let listen = listener.local_addr().expect("bound");
         let origin = format!("http://{listen}");
@@ -219,6 +223,8 @@ impl AdminApp {
             epochs,
             seed: Arc::clone(secrets.custody()),
             webhooks: Arc::clone(&webhooks),
+            egress,
+            customer: Some(Arc::new(shop::Purse(Arc::clone(&minter)))),
             clock: clock.clone(),
             entropy: SystemEntropy::new(),
             tracker: tracker.clone(),
@@ -227,7 +233,7 @@ impl AdminApp {
                 listen,
                 origin: origin.clone(),
                 hosts: vec!["tollhouse.example".to_owned()],
-                gateway: "http://127.0.0.1:8402".to_owned(),
+                gateway: gateway.clone(),
                 sample_url: None,
             },
         });
@@ -235,7 +241,7 @@ impl AdminApp {
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        AdminApp { origin, ledger, op, node, minter, recent, clock, client, dir, stop }
+        AdminApp { origin, gateway, ledger, op, node, minter, recent, clock, client, dir, stop }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

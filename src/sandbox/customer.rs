@@ -1,0 +1,50 @@
+//! The payer's purse, for the shop's operator who tries a price out: pays through the payer's own books.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::payments::{Outbox, PayAsk};
+use crate::ports::{BoxFuture, Customer, NotPaid};
+use crate::store::OutgoingState;
+use crate::types::{Msat, Preimage};
+
+/// One payment costs at most this much, fee not counted.
+const LARGEST_SAT: u64 = 100_000;
+/// What routing may cost: there is one channel, and it is direct.
+const LARGEST_FEE_SAT: u64 = 50;
+/// A payment in a box takes less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pays once the payer is up; the shop is there before it.
+#[derive(Debug, Default)]
+pub(super) struct Purse(OnceLock<Arc<Outbox>>);
+
+impl Purse {
+    /// The payer is there.
+    pub(super) fn open(&self, outbox: Arc<Outbox>) {
+        // The first payer stays: a world has one.
+        let _ = self.0.set(outbox);
+    }
+
+    async fn paid(&self, bolt11: &str) -> Result<Preimage, NotPaid> {
+        let outbox = self.0.get().ok_or_else(|| NotPaid::Refused("the payer is not up yet".to_owned()))?;
+        let refused = |error: &dyn std::fmt::Display| NotPaid::Refused(error.to_string());
+        let ask = PayAsk {
+            bolt11: bolt11.to_owned(),
+            max_amount: Msat::from_sat(LARGEST_SAT).map_err(|error| refused(&error))?,
+            max_fee: Msat::from_sat(LARGEST_FEE_SAT).map_err(|error| refused(&error))?,
+            wallet: None,
+        };
+        match outbox.pay(ask, PATIENCE).await.map_err(|error| refused(&error))?.state {
+            OutgoingState::Succeeded { preimage, .. } => Ok(preimage),
+            OutgoingState::Failed { reason } => Err(NotPaid::Failed(reason)),
+            OutgoingState::Intended | OutgoingState::Sent => Err(NotPaid::Pending),
+        }
+    }
+}
+
+impl Customer for Purse {
+    fn pay<'a>(&'a self, bolt11: &'a str) -> BoxFuture<'a, Result<Preimage, NotPaid>> {
+        Box::pin(self.paid(bolt11))
+    }
+}
