@@ -3,13 +3,14 @@
 //! The log is the truth; whoever shows or forwards events reads it by number and loses nothing.
 //! An event never holds a secret: no preimage, no macaroon, no key.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::types::{Kind, Msat, Name, PaymentHash, Severity, Timestamp};
 
 /// One row of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LoggedEvent {
     /// Position in the log: rises, never reused.
     pub id: i64,
@@ -27,7 +28,7 @@ fn is_zero(amount: &Msat) -> bool {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     /// A payment arrived, credited once per hash.

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -253,7 +254,7 @@ pub trait Payer: Send + Sync {
 }
 
 /// One channel as the operator sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelView {
     /// The channel's id, hexadecimal; it changes once while the channel is negotiated.
     pub channel_id: String,
@@ -290,7 +291,7 @@ pub struct ChannelView {
 }
 
 /// The node at one moment, as the operator sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NodeView {
     /// The node's public key, hexadecimal.
     pub node_id: String,

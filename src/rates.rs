@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -301,7 +302,7 @@ fn tell(currency: Currency, verdict: Verdict, sold_at: bool) {
 }
 
 /// The rates as the operator sees them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RatesView {
     /// How old a rate may be that is sold at.
     pub max_age_ms: u64,
@@ -316,7 +317,7 @@ pub struct RatesView {
 }
 
 /// One currency as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CurrencyView {
     /// Its code.
     pub currency: String,
@@ -331,7 +332,7 @@ pub struct CurrencyView {
 }
 
 /// Whether a currency's rate may be sold at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RateState {
     /// It is fixed by the configuration.
@@ -345,7 +346,7 @@ pub enum RateState {
 }
 
 /// One source as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SourceView {
     /// What the operator calls it.
     pub name: String,

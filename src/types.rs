@@ -8,6 +8,7 @@ mod kind;
 mod limit;
 pub mod path;
 mod presented;
+mod schema;
 mod severity;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -25,7 +27,7 @@ pub use limit::{Bound, Limit, TokenCopy};
 pub use severity::{NoSuchSeverity, Severity};
 
 /// An amount of money in millisatoshi, at most 21 million bitcoin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema, Default)]
 #[serde(transparent)]
 pub struct Msat(u64);
 
@@ -278,7 +280,9 @@ bytes32!(CounterId);
 shown_as_hex!(CounterId);
 
 /// Milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Network;
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -88,7 +89,7 @@ pub struct VaultAsk {
 }
 
 /// The vault at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VaultView {
     /// The descriptor of deposits.
     pub external: String,

@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use ring::digest::{Context, SHA256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -46,7 +47,7 @@ impl From<io::Error> for FormatFault {
 }
 
 /// What a backup says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// The form of the file.
     pub form: u32,

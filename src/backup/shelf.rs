@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::format_description::FormatItem;
 use time::macros::format_description;
@@ -18,7 +19,7 @@ const ENDING: &str = ".backup";
 const NODE: usize = 12;
 
 /// A backup that lies there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Shelved {
     /// Its name.
     pub file: String,

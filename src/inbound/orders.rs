@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightning_invoice::Bolt11Invoice;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
@@ -138,7 +139,7 @@ impl OrderError {
 }
 
 /// Who sells channels, for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrdersView {
     /// The LSP's public key.
     pub node: String,

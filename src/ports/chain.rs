@@ -1,9 +1,10 @@
 //! What the node knows of its chain sources.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One chain source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SourceView {
     /// `bitcoind`, `esplora` or `electrum`.
     pub kind: &'static str,
@@ -16,7 +17,7 @@ pub struct SourceView {
 }
 
 /// The chain sources, and how long ago the chain was heard of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChainView {
     /// The sources, the preferred one first.
     pub sources: Vec<SourceView>,

@@ -1,11 +1,12 @@
 //! Coins on the chain and channels as the operator moves them: what there is, and what may be asked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BoxFuture, NodeFault, SendFault};
 
 /// What a transaction pays for its place in a block, in satoshi for 1,000 virtual bytes; 1,000 is "1 sat/vB".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct FeeRate(u64);
 
@@ -51,7 +52,7 @@ impl std::fmt::Display for FeeRate {
 }
 
 /// What the chain source believes a transaction must pay now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FeeRates {
     /// For one of the next two blocks.
     pub fast_sat_per_kvb: FeeRate,
@@ -64,7 +65,7 @@ pub struct FeeRates {
 }
 
 /// The coins of the node at one moment, satoshi.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CoinsView {
     /// Height of the best block that the node knows.
     pub height: u32,
@@ -83,7 +84,7 @@ pub struct CoinsView {
 }
 
 /// One part of a channel's contract that is ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Claim {
     /// The channel's id, hexadecimal.
     pub channel_id: String,
@@ -98,7 +99,7 @@ pub struct Claim {
 }
 
 /// What a [`Claim`] waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Waits {
     /// The channel is open, or its closing transaction is in no block yet.
@@ -116,7 +117,7 @@ pub enum Waits {
 }
 
 /// Coins of a closed channel on their way to the wallet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Sweep {
     /// The channel's id, hexadecimal, where it is known.
     pub channel_id: Option<String>,
@@ -131,7 +132,7 @@ pub struct Sweep {
 }
 
 /// One transaction of the on-chain wallet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChainTx {
     /// Its id, hexadecimal.
     pub txid: String,
@@ -213,7 +214,7 @@ pub trait Coins: Send + Sync {
 }
 
 /// What forwarding a payment through a channel of ours costs others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardingFees {
     /// For each payment, millisatoshi.
     pub base_msat: u32,
@@ -222,7 +223,7 @@ pub struct ForwardingFees {
 }
 
 /// One node that we know how to reach or are connected to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PeerView {
     /// Its public key, hexadecimal.
     pub peer: String,

@@ -1,12 +1,13 @@
 //! The operator's cold storage: where coins go that are not needed here.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::BoxFuture;
 
 /// An address of the cold storage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ColdAddress {
     /// The address.
     pub address: String,

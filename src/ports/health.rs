@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::BoxFuture;
 use crate::types::Severity;
 
 /// Something that a person should know of, or do something about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Alarm {
     /// Stable word, such as `chain_stale`.
     pub code: String,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use super::{BoxFuture, InvoiceAsk, MintedInvoice, NodeFault};
 use crate::types::{Msat, PaymentHash, Timestamp};
 
 /// One line of an LSP's list of fees for opening a channel (bLIP-52, `opening_fee_params_menu`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OpeningTerms {
     /// The least that an opening costs, millisatoshi.
     pub min_fee_msat: Msat,
@@ -118,7 +119,7 @@ pub struct UnpaidOpening {
 }
 
 /// What an LSP's channels may look like (bLIP-51, `lsps1.get_info`). Amounts in satoshi.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrderLimits {
     /// The smallest channel.
     pub smallest_channel_sat: u64,
@@ -135,7 +136,7 @@ pub struct OrderLimits {
 }
 
 /// What is ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderAsk {
     /// What we can receive over it, satoshi.
     pub receivable_sat: u64,
@@ -146,7 +147,7 @@ pub struct OrderAsk {
 }
 
 /// One way to pay for an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderPayment {
     /// An invoice or an on-chain address.
     pub to: String,
@@ -161,7 +162,7 @@ pub struct OrderPayment {
 }
 
 /// How one way of paying stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderPaid {
     /// Nothing came yet.
@@ -173,7 +174,7 @@ pub enum OrderPaid {
 }
 
 /// An order as the LSP tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderTold {
     /// The LSP's name for it.
     pub order_id: String,

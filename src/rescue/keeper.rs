@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ use crate::types::Timestamp;
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A snapshot that is in place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SnapshotCopy {
     /// The file.
     pub file: PathBuf,
@@ -37,7 +38,7 @@ pub struct SnapshotCopy {
 }
 
 /// How the way back stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
     /// Why the node does not start on its channel state, if so.
     pub barred: Option<String>,

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::grants::GrantRow;
@@ -18,7 +19,7 @@ use crate::types::{Kind, PaymentHash, Timestamp};
 const NAMED: usize = 3;
 
 /// What the audit found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AuditReport {
     /// Whether the books are right.
     pub ok: bool,

@@ -4,6 +4,7 @@
 //! one whose coins are all in the wallet does not change any more.
 
 use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
@@ -45,7 +46,7 @@ pub struct ClaimSeen {
 }
 
 /// A transaction that brings a closed channel's coins to the wallet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SweepRow {
     /// The channel's id, hexadecimal.
     #[serde(skip)]
@@ -87,7 +88,7 @@ pub struct ChannelEnd {
 }
 
 /// A channel's record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelRow {
     /// Its id, hexadecimal.
     pub channel_id: String,

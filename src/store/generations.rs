@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
@@ -52,7 +53,7 @@ pub struct NewGeneration {
 }
 
 /// One life of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Generation {
     /// Its number.
     pub generation: u64,
@@ -69,7 +70,7 @@ pub struct Generation {
 }
 
 /// A token whose use the restored copy cannot prove.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Doubt {
     /// Its payment.
     pub payment_hash: PaymentHash,

@@ -5,6 +5,7 @@
 //! ended never changes; nothing here asks the LSP.
 
 use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
@@ -15,7 +16,7 @@ use crate::ports::{OrderAsk, OrderTold};
 use crate::types::Timestamp;
 
 /// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
     /// It has a price; nothing was paid, and it binds nobody.
@@ -65,7 +66,7 @@ impl OrderState {
 }
 
 /// How an order is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderWay {
     /// By its invoice.
@@ -85,7 +86,7 @@ impl OrderWay {
 }
 
 /// One order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrderRow {
     /// Its number with us: rises, never reused.
     pub id: i64,

@@ -8,12 +8,13 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeStore, StoreError, pool, schema};
 
 /// Which history of writes a file belongs to, and how far it got in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reach {
     /// The history's name, made by chance with its first file.
     pub lineage: String,

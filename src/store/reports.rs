@@ -1,6 +1,7 @@
 //! Sums for the operator, from the sums by hour and day and the running sums: no report walks the spends.
 
 use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::hours::{HOURS_A_DAY, SECS_AN_HOUR, hour_of};
@@ -49,7 +50,7 @@ pub struct Revenue {
 }
 
 /// Sums over some hours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HourSums {
     /// Requests that were paid for.
     pub calls: u64,
@@ -66,7 +67,7 @@ pub struct HourSums {
 }
 
 /// One step of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenuePoint {
     /// Its beginning.
     pub at: Timestamp,
@@ -76,7 +77,7 @@ pub struct RevenuePoint {
 }
 
 /// One route's part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RouteRevenue {
     /// The service.
     pub service: Name,

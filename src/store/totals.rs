@@ -4,6 +4,7 @@
 //! once a transaction. The audit computes them anew from the rows and compares.
 
 use rusqlite::{Connection, Row, ToSql};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::StoreError;
@@ -14,7 +15,7 @@ use crate::types::{Kind, Msat, Timestamp};
 macro_rules! totals {
     ($($(#[$doc:meta])* $name:ident: $of_grant:expr,)*) => {
         /// Sums over the whole ledger.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
         pub struct Totals { $($(#[$doc])* pub $name: i64,)* }
 
         impl Totals {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -9,14 +10,14 @@ use super::Stocked;
 use crate::types::Name;
 
 /// What a change comes to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Plan {
     /// The services that differ, by name.
     pub changes: Vec<Change>,
 }
 
 /// What becomes of one service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
     /// Which.
     pub service: Name,
@@ -31,7 +32,7 @@ pub struct Change {
 }
 
 /// One setting that differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Which, such as `route[0].price`.
     pub field: String,

@@ -1,5 +1,6 @@
 //! What can be asked of the treasury.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::ports::{FeeRate, FeeRates};
 use crate::types::Msat;
 
 /// One move of coins. Its name and its fields are what the record of an operation holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Deed {
     /// Coins to an address.
@@ -142,7 +143,7 @@ impl Deed {
 }
 
 /// What a transaction pays: `fast`, `normal`, `slow`, or an exact rate in sat/kvB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeeChoice {
     /// For one of the next two blocks.

@@ -3,6 +3,7 @@
 //!
 //! Fees are about: which coins the wallet takes is known only when it makes the transaction.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ const FORCE_VBYTES: u64 = 600;
 const RESERVE_SAT: u64 = 25_000;
 
 /// What would happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Preview {
     /// The deed's kind.
     pub kind: &'static str,

@@ -1,11 +1,12 @@
 //! Limits that a holder of a token puts on whoever gets it next.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{CounterId, Msat, PaymentHash};
 
 /// How much of a token may be used, all uses of it by whoever has the limited copy taken together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// So many requests that were charged.
@@ -32,7 +33,7 @@ impl Bound {
 }
 
 /// One limit of a token, and the counter that it has in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Limit {
     /// Names the counter.
     pub counter: CounterId,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::{Offering, Service, Terms};
@@ -22,7 +23,7 @@ const MS_AN_HOUR: u64 = 3_600_000;
 const FAR: Duration = Duration::from_secs(3 * 365 * 24 * 3_600);
 
 /// How it looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {
     /// Something cannot be received now.
@@ -36,7 +37,7 @@ pub enum Outlook {
 }
 
 /// What a route needs to be sold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RouteNeeds {
     /// The service.
     pub service: Name,
@@ -53,7 +54,7 @@ pub struct RouteNeeds {
 }
 
 /// The forecast.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Forecast {
     /// How it looks.
     pub outlook: Outlook,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Msat, Timestamp};
@@ -27,7 +28,7 @@ const HALVINGS: u32 = 6;
 
 /// "When receivable falls below X, pay out to my wallet until it is Y, at most N a day, for a fee of at
 /// most F."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PayOutRule {
     /// An offer or a Lightning address: it can be paid more than once.
@@ -43,7 +44,7 @@ pub struct PayOutRule {
 }
 
 /// "When spendable exceeds X, take what is above Y out to my vault."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpliceOutRule {
     /// `vault`, or an address on the chain.

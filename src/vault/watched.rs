@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bdk_wallet::chain::{BlockId, CheckPoint, ConfirmationBlockTime, Merge, TxUpdate};
 use bdk_wallet::{ChangeSet, KeychainKind, Update, Wallet};
 use bitcoin::{Block, Network, OutPoint, ScriptBuf, Transaction};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::Event;
@@ -14,7 +15,7 @@ const DEPOSITS: KeychainKind = KeychainKind::External;
 const CHANGE: KeychainKind = KeychainKind::Internal;
 
 /// What the vault holds, satoshi.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VaultBalance {
     /// Confirmed.
     pub confirmed_sat: u64,
@@ -23,7 +24,7 @@ pub struct VaultBalance {
 }
 
 /// One transaction of the vault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VaultEntry {
     /// Its id.
     pub txid: String,
