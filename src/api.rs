@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::routing::{delete, get, post, put};
 
-use crate::web::{Operator, Problem, ledger_fault};
+use crate::web::{Operator, Problem, label, ledger_fault};
 
 mod backups;
 mod books;
@@ -34,6 +34,7 @@ mod send;
 mod services;
 mod status;
 mod tokens;
+mod trials;
 mod unlock;
 mod vault;
 mod webhooks;
@@ -70,6 +71,7 @@ pub fn router() -> Router<Arc<Operator>> {
             get(services::show).put(services::put).delete(services::remove).layer(services::large_bodies()),
         )
         .route("/api/v1/price", post(price::ask))
+        .route("/api/v1/trials", post(trials::make))
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/chain", get(vault::chain))
         .route("/api/v1/vault", get(vault::show).put(vault::set).delete(vault::remove))
@@ -134,18 +136,4 @@ fn bad_body(rejection: JsonRejection) -> Problem {
 
 fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::bad_request("bad_query", rejection.body_text())
-}
-
-/// The longest label of a key or a token, in bytes.
-const LONGEST_LABEL: usize = 100;
-
-/// What the operator calls something: one line of text.
-fn label(text: &str) -> Result<&str, Problem> {
-    let text = text.trim();
-    if (1..=LONGEST_LABEL).contains(&text.len()) && !text.chars().any(char::is_control) {
-        Ok(text)
-    } else {
-        let detail = format!("A label is one line of 1 to {LONGEST_LABEL} bytes.");
-        Err(Problem::bad_request("bad_label", detail))
-    }
 }

@@ -1,21 +1,18 @@
 //! What a request would cost, and why: which route it is for, and why no other. Nothing is sold by asking.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use http::{HeaderMap, Method, Request, Uri, header};
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bad_body;
 use crate::catalog::{Candidate, Fate};
-use crate::checkout::BodySeen;
-use crate::request::{CanonicalRequest, admit, may_be_json, plain_json};
-use crate::web::{MayRead, Operator, Problem};
+use crate::web::{MayRead, Operator, PriceAsk, PriceTold, Problem};
 
 /// What `POST /api/v1/price` takes: a request as a customer would send it.
 #[derive(Debug, Deserialize)]
@@ -39,57 +36,25 @@ pub(super) async fn ask(
     State(op): State<Arc<Operator>>,
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(asked) = asked.map_err(bad_body)?;
-    let (request, headers) = request(&asked, &op.parts.config.gateway)?;
-    let table = op.parts.storefront.catalog().current();
-    let explained = table.explain(request.method(), request.host(), request.path());
-    let text = asked.body.as_ref().map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
-    let text = text.unwrap_or_default();
-    let json = if may_be_json(&headers) { plain_json(text.as_bytes()) } else { None };
-    let seen = BodySeen { size_bytes: u64::try_from(text.len()).ok(), json };
-    let mut answer = match op.parts.checkout.price(&request, &headers, seen) {
+    let Json(Asked { method, url, headers, body }) = asked.map_err(bad_body)?;
+    let method: Method = method
+        .as_deref()
+        .unwrap_or("GET")
+        .parse()
+        .map_err(|_| Problem::bad_request("bad_method", "method: there is no such method."))?;
+    let text = body.map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+    let ask =
+        PriceAsk { method, url, headers: headers.into_iter().collect(), body: text.unwrap_or_default() };
+    let PriceTold { request, tag, candidates } = op.price_of(&ask)?;
+    let mut answer = match tag {
         Some(tag) => tag.json(),
         None => json!({ "service": null, "why": ["nothing is sold there: 404"] }),
     };
     answer["method"] = json!(request.method().as_str());
     answer["host"] = json!(request.host());
     answer["path"] = json!(request.path());
-    answer["candidates"] = explained.candidates.iter().map(candidate).collect();
+    answer["candidates"] = candidates.iter().map(candidate).collect();
     Ok(Json(answer))
-}
-
-/// The request as the gateway would let it in.
-fn request(asked: &Asked, gateway: &str) -> Result<(CanonicalRequest, HeaderMap), Problem> {
-    let bad = |code: &'static str, detail: String| Problem::bad_request(code, detail);
-    let whole =
-        if asked.url.starts_with('/') { format!("{gateway}{}", asked.url) } else { asked.url.clone() };
-    let uri: Uri = whole.parse().map_err(|error| bad("bad_url", format!("url: {error}.")))?;
-    let Some(authority) = uri.authority().filter(|_| uri.scheme().is_some()).cloned() else {
-        return Err(bad(
-            "bad_url",
-            "url: write it whole, such as https://api.example.com/v1/rates.".to_owned(),
-        ));
-    };
-    let method: Method = asked
-        .method
-        .as_deref()
-        .unwrap_or("GET")
-        .parse()
-        .map_err(|_| bad("bad_method", "method: there is no such method.".to_owned()))?;
-    let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let mut request = Request::builder().method(method).uri(target);
-    for (name, value) in &asked.headers {
-        if !name.eq_ignore_ascii_case(header::HOST.as_str()) {
-            request = request.header(name, value);
-        }
-    }
-    let request = request.header(header::HOST, authority.as_str()).body(());
-    let (parts, ()) = request.map_err(|error| bad("bad_request", format!("headers: {error}.")))?.into_parts();
-    let admitted = admit(&parts, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(|refused| {
-        let detail = format!("The gateway would refuse it: {}.", refused.detail);
-        Problem::new(refused.status, refused.code, detail)
-    })?;
-    Ok((admitted, parts.headers))
 }
 
 fn candidate(candidate: &Candidate) -> Value {

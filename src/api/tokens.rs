@@ -3,7 +3,6 @@
 //! The credential of a token that is given away stands in the answer that gives it and nowhere else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -12,31 +11,16 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{bad_body, bad_query, label, ledger_fault};
-use crate::catalog::spec::words;
-use crate::checkout::{GiftAsk, NotGiven};
+use super::{bad_body, bad_query, ledger_fault};
 use crate::ledger::Counter;
 use crate::store::{CounterRow, GrantFilter, GrantRow, GrantState, SpendRow};
-use crate::types::{Bound, Kind, Msat, Name, PaymentHash};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::types::{Bound, Kind, Name, PaymentHash};
+use crate::web::{GiftWords, MayAdmin, MayRead, MaySpend, Operator, Problem};
 
 /// The most rows of one page.
 const MOST: u32 = 500;
 /// The longest search that is looked for, in bytes.
 const LONGEST_SEARCH: usize = 100;
-/// How long a token is good when nobody says.
-const USUAL_LIFE: &str = "365 days";
-/// The longest life of a token, and the longest period of a budget.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
-/// The shortest of both.
-const SHORTEST: Duration = Duration::from_secs(60);
-
-/// The largest budget: one bitcoin.
-const LARGEST_BUDGET: Msat = match Msat::from_sat(100_000_000) {
-    Ok(bitcoin) => bitcoin,
-    Err(_) => Msat::ZERO,
-};
-
 /// What `POST /api/v1/tokens/grant` takes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,28 +37,21 @@ pub(super) struct Give {
 
 /// `POST /api/v1/tokens/grant`.
 pub(super) async fn give(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Give>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Json(give) = body.map_err(bad_body)?;
-    let span = |text: &str, field, code| {
-        words::span(text, SHORTEST, LONGEST).map_err(|wrong| misspelt(field, code, wrong))
-    };
-    let ask = GiftAsk {
+    let words = GiftWords {
         service: give.service,
-        budget: budget(&give.budget).map_err(|wrong| misspelt("budget", "bad_budget", wrong))?,
-        per: give.per.as_deref().map(|per| span(per, "per", "bad_per")).transpose()?,
-        lasts: span(give.expires.as_deref().unwrap_or(USUAL_LIFE), "expires", "bad_expires")?,
-        label: label(&give.label)?.to_owned(),
+        budget: &give.budget,
+        per: give.per.as_deref(),
+        expires: give.expires.as_deref(),
+        label: &give.label,
     };
+    let ask = words.read()?;
     let told = ask.clone();
-    let gift = op.parts.checkout.give(ask).await.map_err(|error| match error {
-        NotGiven::UnknownService(_) => {
-            Problem::new(StatusCode::NOT_FOUND, "unknown_service", format!("Nothing was given: {error}."))
-        }
-        NotGiven::Ledger(error) => ledger_fault(error),
-    })?;
+    let gift = op.give(ask).await?;
     let shown = json!({
         "payment_hash": gift.payment_hash,
         "service": told.service,
@@ -87,23 +64,6 @@ pub(super) async fn give(
         "authorization": gift.authorization(),
     });
     Ok((StatusCode::CREATED, Json(shown)))
-}
-
-/// An amount that may be given away, each period anew, for longer than anybody lives: the books' sums
-/// never come near their end by it.
-fn budget(text: &str) -> Result<Msat, words::Wrong> {
-    let budget = words::msat(text)?;
-    if budget > LARGEST_BUDGET {
-        return Err(words::Wrong::new(
-            format!("\"{text}\" is more than a token may have"),
-            "Give at most 100000000 sat.",
-        ));
-    }
-    Ok(budget)
-}
-
-fn misspelt(field: &str, code: &'static str, wrong: words::Wrong) -> Problem {
-    Problem::bad_request(code, format!("{field}: {}. {}", wrong.what, wrong.help))
 }
 
 /// Which tokens, and which page of them.

@@ -1,0 +1,83 @@
+//! `POST /api/v1/trials`: asks the gateway as a customer would, and in the sandbox pays what it asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bad_body;
+use crate::web::{Answered, MayAdmin, Operator, Problem, TrialAsk};
+
+/// What `POST /api/v1/trials` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trial {
+    /// GET by default.
+    method: Option<String>,
+    /// Path and query, from the gateway's root.
+    target: String,
+    /// The `Host`, where it is not the gateway's own.
+    host: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    /// The offer that is wanted, by its name.
+    offer: Option<String>,
+    /// Pay what a 402 asks, with the wallet at hand, and ask again.
+    #[serde(default)]
+    pay: bool,
+}
+
+/// `POST /api/v1/trials`.
+pub(super) async fn make(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<Trial>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(trial) = body.map_err(bad_body)?;
+    let pay = trial.pay;
+    let ask = read(trial)?;
+    let first = op.try_out(&ask, None).await?;
+    let mut told = json!({ "answer": shown(&first), "paid": null });
+    if let (true, Some(challenge)) = (pay, &first.challenge) {
+        let credential = op.pay_challenge(&challenge.macaroon_b64, &challenge.invoice).await?;
+        told["paid"] = shown(&op.try_out(&ask, Some(&credential)).await?);
+    }
+    Ok(Json(told))
+}
+
+fn read(trial: Trial) -> Result<TrialAsk, Problem> {
+    let bad = |what: &str| Problem::bad_request("bad_header", format!("headers: {what} cannot be sent."));
+    let mut headers = HeaderMap::new();
+    for (name, value) in &trial.headers {
+        let name: HeaderName = name.parse().map_err(|_| bad(name))?;
+        headers.append(&name, HeaderValue::from_str(value).map_err(|_| bad(name.as_str()))?);
+    }
+    let method: Method = trial
+        .method
+        .as_deref()
+        .unwrap_or("GET")
+        .parse()
+        .map_err(|_| Problem::bad_request("bad_method", "method: there is no such method."))?;
+    let Trial { target, host, body, offer, .. } = trial;
+    Ok(TrialAsk { method, target, host, headers, body, offer })
+}
+
+fn shown(answer: &Answered) -> Value {
+    let headers = answer.headers.iter().map(|(name, value)| json!([name.as_str(), value]));
+    json!({
+        "status": answer.status.as_u16(),
+        "headers": headers.collect::<Vec<_>>(),
+        "body": answer.body,
+        "bytes": answer.bytes,
+        "payment_hash": answer.payment_hash(),
+        "invoice": answer.challenge.as_ref().map(|challenge| &challenge.invoice),
+        "price_msat": answer.sold().map(|sold| sold.sold),
+    })
+}
