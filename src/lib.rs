@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`types`] | amounts, hashes, preimages, names, instants |
 //! | 0 | [`clock`] | time and randomness |
+//! | 0 | [`qr`] | a text as a QR code |
 //! | 0 | [`moment`] | the moments at which a crash would matter, for the tests that crash there |
 //! | 1 | [`l402`] | the L402 protocol: keys, tokens, credentials, challenges |
 //! | 1 | [`payment_auth`] | the `Payment` scheme: challenges, credentials, receipts, problem types |
@@ -75,6 +76,7 @@ pub mod payments;
 pub mod ports;
 pub mod pricing;
 pub mod proxy;
+pub mod qr;
 pub mod rates;
 pub mod request;
 pub mod rescue;

@@ -211,7 +211,7 @@ impl Treasury {
         let ledger = &self.0.parts.ledger;
         let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         let row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
-        if !may_settle(&row) {
+        if !Treasury::may_settle(&row) {
             return Err(TreasuryError::NotUnclear(Box::new(row)));
         }
         let state = match done {
@@ -219,6 +219,17 @@ impl Treasury {
             Verdict::Failed => OperationState::Failed,
         };
         self.note(id, row.state, Finding::new(state, json!({ "settled_by": "operator" }))).await
+    }
+
+    /// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another
+    /// node's answer. Coins that are on their way in a transaction are the chain's to tell.
+    pub fn may_settle(row: &OperationRow) -> bool {
+        let hangs = matches!(row.kind.as_str(), "close_channel" | "splice_in" | "splice_out");
+        match row.state {
+            OperationState::Unclear => true,
+            OperationState::Sent => hangs && row.outcome["txid"].is_null(),
+            OperationState::Intended | OperationState::Done | OperationState::Failed => false,
+        }
     }
 
     /// The operations, newest first.
@@ -245,17 +256,6 @@ pub enum Verdict {
     Done,
     /// It was not done.
     Failed,
-}
-
-/// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another
-/// node's answer. Coins that are on their way in a transaction are the chain's to tell.
-fn may_settle(row: &OperationRow) -> bool {
-    let hangs = matches!(row.kind.as_str(), "close_channel" | "splice_in" | "splice_out");
-    match row.state {
-        OperationState::Unclear => true,
-        OperationState::Sent => hangs && row.outcome["txid"].is_null(),
-        OperationState::Intended | OperationState::Done | OperationState::Failed => false,
-    }
 }
 
 fn same(known: OperationRow, deed: &Deed) -> Result<OperationRow, TreasuryError> {

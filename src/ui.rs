@@ -13,18 +13,19 @@ use http::StatusCode;
 use crate::web::{Operator, Problem};
 
 mod chart;
+mod coins;
 mod entry;
 mod figures;
-#[allow(dead_code, reason = "the first page with a form lands next")]
 mod form;
 mod home;
 mod live;
 mod locked;
 
 pub use locked::locked_router;
+mod operation;
+mod operation_line;
 mod payment;
 mod payment_line;
-#[allow(dead_code, reason = "the first page that moves coins lands next")]
 mod question;
 mod revenue;
 mod shell;
@@ -36,6 +37,11 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/live", get(home::part))
         .route("/revenue", get(revenue::page))
         .route("/payments/{payment_hash}", get(payment::page))
+        .route("/coins", get(coins::page))
+        .route("/coins/receive", get(coins::receive::page).post(coins::receive::another))
+        .route("/coins/send", get(coins::send::page).post(coins::send::send))
+        .route("/operations/{id}", get(operation::page))
+        .route("/operations/{id}/settle", post(operation::settle))
         .route("/login", get(entry::login_page).post(entry::login))
         .route("/logout", post(entry::logout))
         .route("/claim", get(entry::claim_page).post(entry::claim))

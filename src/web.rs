@@ -40,6 +40,7 @@ mod backoff;
 mod caller;
 pub mod claim;
 pub mod cookie;
+mod deposits;
 mod errands;
 mod files;
 mod gifts;
@@ -56,6 +57,7 @@ mod trial;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead, MaySpend};
+pub use deposits::Deposits;
 pub use errands::{ledger_fault, node_fault, treasury_problem};
 pub use gifts::{GiftWords, USUAL_LIFE, label};
 pub use price_question::{PriceAsk, PriceTold};
@@ -154,6 +156,8 @@ pub struct Operator {
     pub passwords: password::Passwords,
     /// Asks about the seed.
     pub seed: SeedDesk,
+    /// Which address is shown for deposits.
+    pub deposits: Deposits,
     /// One permit for each open event stream.
     pub streams: Arc<Semaphore>,
     hosts: hosts::HostList,
@@ -167,6 +171,7 @@ impl Operator {
             sessions: session::Sessions::new(parts.clock.clone()),
             passwords: password::Passwords::new(parts.clock.clone(), parts.tracker.clone()),
             seed: SeedDesk::new(parts.seed.clone(), parts.clock.clone(), parts.tracker.clone()),
+            deposits: Deposits::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             hosts: hosts::HostList::new(parts.config.listen, &parts.config.hosts),
             claim_file: Mutex::default(),

@@ -10,6 +10,7 @@ use super::moving::{Consent, Move, carry_out};
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
+use crate::ports::FeeRate;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WalletArgs {
@@ -88,14 +89,11 @@ fn choice(text: &str) -> Result<Value, Failure> {
     if matches!(text, "fast" | "normal" | "slow") {
         return Ok(text.into());
     }
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let rate = format!("{whole}{part:0<3}").parse::<u64>().ok();
-    match rate.filter(|_| digits(whole) && digits(part) && part.len() <= 3 && !whole.is_empty()) {
+    match FeeRate::of_sat_per_vbyte(text) {
         Some(rate) => Ok(json!({ "sat_per_kvb": rate })),
-        None => {
-            Err(Failure::arguments(format!("--fee: `{text}` is not fast, normal, slow or a rate in sat/vB")))
-        }
+        None => Err(Failure::arguments(format!(
+            "--fee: `{text}` is not fast, normal, slow or a rate in sat/vB from 1 to 2000"
+        ))),
     }
 }
 

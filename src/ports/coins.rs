@@ -21,6 +21,15 @@ impl FeeRate {
         (FeeRate::FLOOR.0..=FeeRate::CEILING.0).contains(&rate).then_some(FeeRate(rate))
     }
 
+    /// A rate as people write it, in sat/vB with at most three decimals: `2.5`. `None` when it is no number,
+    /// or outside of the limits.
+    pub fn of_sat_per_vbyte(text: &str) -> Option<FeeRate> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let fits = digits(whole) && digits(part) && part.len() <= 3 && !whole.is_empty();
+        fits.then(|| format!("{whole}{part:0<3}").parse().ok()).flatten().and_then(FeeRate::of_sat_per_kvb)
+    }
+
     /// The nearest one that is allowed.
     pub fn nearest(sat_per_kvb: u64) -> FeeRate {
         FeeRate(sat_per_kvb.clamp(FeeRate::FLOOR.0, FeeRate::CEILING.0))
@@ -301,6 +310,10 @@ mod tests {
     fn a_rate_is_told_as_people_tell_it_and_rounds_up() {
         for (rate, text) in [(1_000, "1 sat/vB"), (1_250, "1.25 sat/vB"), (20_005, "20.005 sat/vB")] {
             assert_eq!(FeeRate::of_sat_per_kvb(rate).unwrap().to_string(), text);
+        }
+        assert_eq!(FeeRate::of_sat_per_vbyte("2.25"), FeeRate::of_sat_per_kvb(2_250));
+        for bad in ["", "cheap", "-1", "1.2345", ".5", "1e3", "0.9", "2001"] {
+            assert_eq!(FeeRate::of_sat_per_vbyte(bad), None, "{bad}");
         }
         assert_eq!(FeeRate::of_sat_per_kvb(999), None);
         assert_eq!(FeeRate::of_sat_per_kvb(2_000_001), None);

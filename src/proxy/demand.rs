@@ -4,7 +4,6 @@
 //! body does, and what guards a page.
 
 mod page;
-mod qr;
 mod reader;
 
 use axum::response::Response;

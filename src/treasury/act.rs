@@ -19,7 +19,7 @@ impl Treasury {
                 self.check_address(deed, address)?;
                 if *amount_sat < DUST_SAT {
                     return bad_amount(format!(
-                        "amount_sat must be at least {DUST_SAT}: less is not relayed"
+                        "the amount must be at least {DUST_SAT} sat: less is not relayed"
                     ));
                 }
             }

@@ -19,6 +19,18 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// A sentence with its amounts in groups: every number that `sat` follows.
+pub(super) fn grouped_in(sentence: &str) -> String {
+    let words: Vec<&str> = sentence.split(' ').collect();
+    let says_sat =
+        |word: Option<&&str>| word.is_some_and(|word| word.trim_end_matches(['.', ',', ';', ':']) == "sat");
+    let told = words.iter().enumerate().map(|(place, word)| match word.parse::<u64>() {
+        Ok(number) if says_sat(words.get(place + 1)) => grouped(number),
+        _ => (*word).to_owned(),
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
 /// Millisatoshi as satoshi, exact: `1500` is `1.5`.
 pub(super) fn sats_exact(msat: u64) -> String {
     let whole = grouped(msat / 1_000);
@@ -111,6 +123,10 @@ mod tests {
             ["0", "0.25", "1.5", "15", "1,234,567.001"]
         );
         assert_eq!(sats_whole(1_999), "1");
+        assert_eq!(
+            grouped_in("Of 98214 sat in 1000 blocks, 20000 sat. 5 sat/vB 70000 sats"),
+            "Of 98,214 sat in 1000 blocks, 20,000 sat. 5 sat/vB 70000 sats"
+        );
         assert_eq!([0, 1, 2_000].map(|n| counted(n, "call")), ["0 calls", "1 call", "2,000 calls"]);
         assert_eq!(shortened("0123456789abcdef0123"), "01234567…ef0123");
         assert_eq!(shortened("short"), "short");

@@ -8,6 +8,7 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
+use super::figures::grouped_in;
 use super::form::Fields;
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
@@ -149,7 +150,10 @@ impl Errand {
         let preview = desk.op.preview(&self.deed).await;
         // Under a key it may have been done already, and then it can no longer be said beforehand.
         let (lines, enough, undoable) = match (preview, fields.optional("key")) {
-            (Ok(preview), _) => (preview.lines, preview.enough, preview.undoable),
+            (Ok(preview), _) => {
+                let lines = preview.lines.iter().map(|line| grouped_in(line)).collect();
+                (lines, preview.enough, preview.undoable)
+            }
             (Err(_), Some(_)) => (Vec::new(), true, false),
             (Err(problem), None) => return Err(problem),
         };

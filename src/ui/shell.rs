@@ -141,13 +141,10 @@ pub(super) struct Desk {
     /// The admin side.
     pub(super) op: Arc<Operator>,
     nonce: Nonce,
-    #[allow(dead_code, reason = "the first page that moves coins lands next")]
     visit: Visit,
-    #[allow(dead_code, reason = "the first page that moves coins lands next")]
     session: Option<SessionId>,
 }
 
-#[allow(dead_code, reason = "the first page that moves coins lands next")]
 impl Desk {
     /// Whether the password was said lately enough to move coins and make keys.
     pub(super) fn proven(&self) -> bool {

@@ -21,9 +21,9 @@ use tollhouse::egress::{Egress, Reach, SystemResolver};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChainTx, ChainView, ChainWatch, ChannelView, CloseHow, Coins, CoinsView, FeeRate, FeeRates,
-    ForwardingFees, Much, NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment,
-    OfferTerms, OpenAsk, Outgoing, Payer, PeerView, Peers, SendFault, Splice,
+    BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, Coins, FeeRate, ForwardingFees, Much,
+    NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk,
+    Outgoing, Payer, PeerView, Peers, SendFault,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
@@ -42,6 +42,7 @@ use tollhouse::{api, ui, wallet_face};
 use crate::gateway::FakeMinter;
 
 mod shop;
+pub(crate) mod wallet;
 
 /// What the tests set as the operator's password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -340,6 +341,7 @@ pub(crate) struct MadeUpNode {
     /// What it waits for, when it is not up.
     pub(crate) down: Mutex<Option<String>>,
     pub(crate) sent: Mutex<Vec<(String, Much, FeeRate)>>,
+    pub(crate) wallet: Mutex<wallet::MadeUpWallet>,
 }
 
 impl ChainWatch for MadeUpNode {
@@ -391,59 +393,6 @@ impl NodeControl for MadeUpNode {
 
     fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
         Box::pin(async { Ok(()) })
-    }
-}
-
-impl Coins for MadeUpNode {
-    fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
-        let coins = CoinsView {
-            height: 231,
-            total_sat: 123_214,
-            spendable_sat: 98_214,
-            reserved_sat: 25_000,
-            ..CoinsView::default()
-        };
-        Box::pin(async move { Ok(coins) })
-    }
-
-    fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
-        let [fast, normal, slow] = [9_000, 4_000, 1_000].map(FeeRate::nearest);
-        let (fast_sat_per_kvb, normal_sat_per_kvb, slow_sat_per_kvb) = (fast, normal, slow);
-        let rates = FeeRates { fast_sat_per_kvb, normal_sat_per_kvb, slow_sat_per_kvb, estimated: true };
-        Box::pin(async move { Ok(rates) })
-    }
-
-    fn spender(&self, _outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn check_splice_address(&self, address: &str) -> Result<(), NodeFault> {
-        self.check_address(address)
-    }
-
-    fn check_address(&self, address: &str) -> Result<(), NodeFault> {
-        let known = address.starts_with("bcrt1q");
-        if known { Ok(()) } else { Err(NodeFault(format!("`{address}` is not a bitcoin address"))) }
-    }
-
-    fn send_coins(
-        &self,
-        address: &str,
-        much: Much,
-        rate: FeeRate,
-    ) -> BoxFuture<'_, Result<String, SendFault>> {
-        let mut sent = self.sent.lock().expect("not poisoned");
-        sent.push((address.to_owned(), much, rate));
-        let txid = format!("{:064x}", sent.len());
-        Box::pin(async move { Ok(txid) })
-    }
-
-    fn splice(&self, _channel_id: &str, _splice: Splice) -> BoxFuture<'_, Result<(), SendFault>> {
-        Box::pin(async { Err(SendFault::Refused("the peer cannot splice".to_owned())) })
     }
 }
 

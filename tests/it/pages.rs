@@ -11,6 +11,8 @@ use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 use crate::admin_app::AdminApp;
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
+mod coins;
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A first visit to any page, with its style, its typeface and its scripts, stays below this many bytes.

@@ -19,9 +19,9 @@ use http::{HeaderValue, Method, StatusCode};
 use ring::digest;
 
 use super::super::unlock;
-use super::qr::{self, Drawn};
 use crate::checkout::{Offered, Ware};
 use crate::l402::Quoted;
+use crate::qr::{self, Drawn};
 use crate::types::Msat;
 
 const STYLE: &str = include_str!("../../../templates/pay/style.css");
@@ -159,7 +159,7 @@ fn of(offered: &Offered) -> Page<'_> {
         choices: choices(ware, offered.wares()),
         code: offered.code(),
         notice: (offered.code() != "payment_required").then(|| sentence(offered.detail())),
-        qr: qr::drawn(&bolt11),
+        qr: qr::in_capitals("lightning", &bolt11),
         macaroon: challenge.token.base64(),
         hash: challenge.payment_hash.to_hex(),
         kind: ware.kind.as_str(),

@@ -1,4 +1,4 @@
-//! An invoice as a QR code, drawn as one path of an SVG.
+//! A text as a QR code, drawn as one path of an SVG.
 
 use std::fmt::Write;
 
@@ -7,19 +7,27 @@ use qrcode::{EcLevel, QrCode};
 
 /// A code: its side in modules, and the dark ones as SVG path data, one unit each.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Drawn {
-    pub(super) side: usize,
-    pub(super) path: String,
+pub struct Drawn {
+    /// Modules on a side, with the quiet zone.
+    pub side: usize,
+    /// The dark modules: the `d` of an SVG path.
+    pub path: String,
 }
 
 /// The quiet zone that a camera needs around a code (ISO/IEC 18004), in modules.
-pub(super) const QUIET: usize = 4;
+const QUIET: usize = 4;
 
-/// Draws `bolt11` as wallets read it; `None` when it is longer than the largest code.
+/// Draws a link that a wallet opens, such as an invoice or an address; `None` when it is longer than the
+/// largest code.
 ///
-/// Capitals: they take 5.5 bits each where small letters take 8, and BOLT 11 is the same in both.
-pub(super) fn drawn(bolt11: &str) -> Option<Drawn> {
-    let text = format!("LIGHTNING:{}", bolt11.to_ascii_uppercase());
+/// In capitals: they take 5.5 bits each where small letters take 8. For texts that are the same in both, as
+/// BOLT 11 and bech32 are.
+pub fn in_capitals(scheme: &str, text: &str) -> Option<Drawn> {
+    drawn(&format!("{scheme}:{text}").to_ascii_uppercase())
+}
+
+/// Draws `text` as it stands; `None` when it is longer than the largest code.
+pub fn drawn(text: &str) -> Option<Drawn> {
     let code = QrCode::with_error_correction_level(text.as_bytes(), EcLevel::L).ok()?;
     let side = code.width();
     let mut path = String::new();
@@ -42,10 +50,12 @@ mod tests {
 
     #[test]
     fn a_code_has_its_finders_and_its_quiet_zone() {
-        let drawn = drawn(&format!("lnbcrt{}", "q".repeat(300))).unwrap();
+        let drawn = in_capitals("lightning", &format!("lnbcrt{}", "q".repeat(300))).unwrap();
         assert_eq!((drawn.side - 2 * QUIET - 17) % 4, 0, "a size that codes have");
         assert!(drawn.path.starts_with("M4 4h7v1h-7z"), "the corner's bar is seven wide: {}", drawn.path);
         assert!(drawn.side < 80 && drawn.path.len() < 40_000);
         assert_eq!(super::drawn(&"q".repeat(5_000)), None);
+        let small = super::drawn(&format!("lightning:lnbcrt{}", "q".repeat(300))).unwrap();
+        assert!(small.side > drawn.side, "capitals take less room");
     }
 }

@@ -1,0 +1,208 @@
+//! On-chain: where the coins are, what is on its way home, what came and went; and the vault beside it.
+
+pub(super) mod cold;
+mod history;
+pub(super) mod receive;
+pub(super) mod send;
+
+use askama::Template;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::figures::{grouped, shortened};
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::ports::{Claim, CoinsView, NodeView, Sweep, Waits};
+use crate::store::StoreError;
+use cold::Cold;
+use history::{History, Moved};
+use receive::Deposit;
+
+/// The page above those of this room.
+const ABOVE: (&str, &str) = ("/coins", "On-chain & vault");
+/// Minutes between two blocks, on the average.
+const MINUTES_A_BLOCK: u32 = 10;
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    after: Option<String>,
+    said: Option<String>,
+}
+
+/// Coins on their way to the wallet.
+struct Homecoming {
+    channel: Option<(String, String)>,
+    amount: String,
+    waits: String,
+    txid: Option<String>,
+}
+
+/// The on-chain wallet, as far as the node tells.
+struct Wallet {
+    spendable: String,
+    reserved: String,
+    pending: Option<String>,
+    coming: Option<String>,
+    homecomings: Vec<Homecoming>,
+    history: Vec<Moved>,
+    older: Option<String>,
+    newest: bool,
+    /// Shown while there is nothing yet.
+    deposit: Option<Deposit>,
+}
+
+#[derive(Template)]
+#[template(path = "coins.html")]
+struct Page {
+    shell: Shell,
+    said: Option<&'static str>,
+    wallet: Option<Wallet>,
+    cold: Option<Cold>,
+}
+
+/// `GET /coins`.
+pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    let wallet = match wallet(&desk, asked.after.as_deref()).await {
+        Ok(wallet) => wallet,
+        Err(error) => return fault(&error),
+    };
+    let said = asked.said.as_deref().and_then(said);
+    let cold = desk.op.parts.vault.view().map(|view| Cold::of(&view));
+    html(StatusCode::OK, &Page { shell: desk.shell(Section::Coins).await, said, wallet, cold })
+}
+
+fn said(word: &str) -> Option<&'static str> {
+    match word {
+        "vault-removed" => Some("The vault is not watched any more. Its coins are where they were."),
+        _ => None,
+    }
+}
+
+/// `None` while the node cannot be asked; the page says so.
+async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, StoreError> {
+    let parts = &desk.op.parts;
+    let (Ok(coins), Ok(transactions)) = (parts.coins.coins().await, parts.coins.transactions().await) else {
+        return Ok(None);
+    };
+    let history = History::read(desk, transactions, after).await?;
+    let view = parts.node.view().await;
+    let homecomings = homecomings(&coins, &view);
+    let coming: u64 = coming_sat(&coins, &view);
+    let pending = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
+    let empty = coins.total_sat == 0 && history.lines.is_empty() && after.is_none();
+    let deposit = match empty {
+        true => desk.op.deposit_address().await.ok().map(|address| Deposit::of(&address)),
+        false => None,
+    };
+    Ok(Some(Wallet {
+        spendable: grouped(coins.spendable_sat),
+        reserved: grouped(coins.reserved_sat),
+        pending: (pending > 0).then(|| grouped(pending)),
+        coming: (coming > 0).then(|| grouped(coming)),
+        homecomings,
+        history: history.lines,
+        older: history.older,
+        newest: after.is_none(),
+        deposit,
+    }))
+}
+
+/// What is ours in contracts of channels that are no longer open.
+fn claims<'a>(coins: &'a CoinsView, view: &'a NodeView) -> impl Iterator<Item = &'a Claim> {
+    let open = |id: &str| view.channels.iter().any(|channel| channel.channel_id == id);
+    coins.claims.iter().filter(move |claim| claim.amount_sat > 0 && !open(&claim.channel_id))
+}
+
+/// Sweeps that are not in a block yet.
+fn sweeps(coins: &CoinsView) -> impl Iterator<Item = &Sweep> {
+    coins.sweeps.iter().filter(|sweep| sweep.confirmed_height.is_none())
+}
+
+fn coming_sat(coins: &CoinsView, view: &NodeView) -> u64 {
+    let claimed = claims(coins, view).map(|claim| claim.amount_sat);
+    claimed.chain(sweeps(coins).map(|sweep| sweep.amount_sat)).fold(0, u64::saturating_add)
+}
+
+fn homecomings(coins: &CoinsView, view: &NodeView) -> Vec<Homecoming> {
+    let link = |id: &str| (format!("/lightning/channels/{id}"), shortened(id));
+    let claimed = claims(coins, view).map(|claim| Homecoming {
+        channel: Some(link(&claim.channel_id)),
+        amount: grouped(claim.amount_sat),
+        waits: waits(claim, coins.height),
+        txid: None,
+    });
+    let swept = sweeps(coins).map(|sweep| Homecoming {
+        channel: sweep.channel_id.as_deref().map(link),
+        amount: grouped(sweep.amount_sat),
+        waits: match &sweep.txid {
+            Some(_) => "The sweep waits for a block.".to_owned(),
+            None => "The sweep is sent with the next block.".to_owned(),
+        },
+        txid: sweep.txid.as_deref().map(shortened),
+    });
+    claimed.chain(swept).collect()
+}
+
+fn waits(claim: &Claim, height: u32) -> String {
+    let what = match claim.waits {
+        Waits::Closing => "The closing transaction waits for a block.",
+        Waits::Confirmations => "The channel is closed; its delay runs.",
+        Waits::Proof => "A payment was under way: our proof is on its way to the chain.",
+        Waits::Timeout => "A payment was under way: it is yours when the other side gives no proof in time.",
+        Waits::OthersProof => "A payment was under way: it is yours only if its proof still comes.",
+        Waits::Penalty => {
+            "The other side closed with an old state: all of it is yours once the claim is in a block."
+        }
+    };
+    match claim.until_height {
+        Some(until) => format!("{what} {}", at_block(until, height)),
+        None => what.to_owned(),
+    }
+}
+
+/// `At block 300, in about 2 h.`
+fn at_block(until: u32, height: u32) -> String {
+    let minutes = until.saturating_sub(height).saturating_mul(MINUTES_A_BLOCK);
+    let time = match minutes {
+        0 => return format!("At block {}, which is there.", grouped(until.into())),
+        1..=119 => format!("{minutes} min"),
+        120..=2_879 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1_440),
+    };
+    format!("At block {}, in about {time}.", grouped(until.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_is_said_with_its_time() {
+        let claim = |waits, until_height| Claim {
+            channel_id: "aa".to_owned(),
+            peer: "02".to_owned(),
+            amount_sat: 5,
+            waits,
+            until_height,
+        };
+        assert_eq!(
+            waits(&claim(Waits::Confirmations, Some(1_144)), 1_000),
+            "The channel is closed; its delay runs. At block 1,144, in about 24 h."
+        );
+        assert!(waits(&claim(Waits::Closing, None), 7).ends_with("waits for a block."));
+        let said = [at_block(5, 9), at_block(10, 9), at_block(1_009, 9)];
+        assert_eq!(
+            said,
+            [
+                "At block 5, which is there.",
+                "At block 10, in about 10 min.",
+                "At block 1,009, in about 6 days."
+            ]
+        );
+    }
+}
