@@ -57,7 +57,7 @@ impl History {
             at_iso: iso(Timestamp::from_secs(tx.at_secs)),
             outgoing: tx.outgoing,
             amount: grouped(tx.amount_sat),
-            fee: tx.fee_sat.filter(|_| tx.outgoing).map(grouped),
+            fee: tx.fee_sat.filter(|fee| tx.outgoing && *fee > 0).map(grouped),
             state: tx.confirmed_height.map_or_else(
                 || "Waits for a block".to_owned(),
                 |height| format!("Block {}", grouped(height.into())),
