@@ -21,9 +21,9 @@ use tollhouse::egress::{Egress, Reach, SystemResolver};
 use tollhouse::ledger::RecentChallenges;
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, Coins, FeeRate, ForwardingFees, Much,
-    NodeControl, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk,
-    Outgoing, Payer, PeerView, Peers, SendFault,
+    BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, FeeRate, ForwardingFees, Much, NodeControl,
+    NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer,
+    PeerView, Peers, SendFault,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
