@@ -307,6 +307,8 @@ pub struct NodeView {
     pub spendable_msat: u64,
     /// Lightning: what can be received now over usable channels.
     pub receivable_msat: u64,
+    /// Lightning: the largest single payment that can be received; one of our invoices is paid over one channel.
+    pub largest_receivable_msat: u64,
     /// On-chain: what can be spent, satoshi.
     pub onchain_spendable_sat: u64,
     /// On-chain: kept back for closing anchor channels, satoshi.

@@ -12,12 +12,14 @@ use http::StatusCode;
 
 use crate::web::{Operator, Problem};
 
+mod channel_line;
 mod chart;
 mod coins;
 mod entry;
 mod figures;
 mod form;
 mod home;
+mod lightning;
 mod live;
 mod locked;
 
@@ -45,6 +47,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/login", get(entry::login_page).post(entry::login))
         .route("/logout", post(entry::logout))
         .route("/claim", get(entry::claim_page).post(entry::claim))
+        .merge(lightning::router())
 }
 
 /// Renders a page.

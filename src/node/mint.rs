@@ -89,15 +89,19 @@ impl Doors {
 fn door_of(channel: &ldk_node::ChannelDetails) -> Door {
     let msat = |value: u64| Msat::new(value).unwrap_or(Msat::MAX);
     let hop = hop_of(channel);
-    let most = channel.inbound_htlc_maximum_msat.unwrap_or(u64::MAX).min(channel.inbound_capacity_msat);
     Door {
         peer: channel.counterparty_node_id,
         hop,
-        receivable: msat(most),
+        receivable: msat(largest(channel)),
         smallest: msat(channel.inbound_htlc_minimum_msat),
         announced: channel.is_announced,
         confirmations: channel.confirmations.unwrap_or(0),
     }
+}
+
+/// The largest single payment that a channel can bring, millisatoshi.
+pub(super) fn largest(channel: &ldk_node::ChannelDetails) -> u64 {
+    channel.inbound_htlc_maximum_msat.unwrap_or(u64::MAX).min(channel.inbound_capacity_msat)
 }
 
 fn hop_of(channel: &ldk_node::ChannelDetails) -> Option<RouteHintHop> {

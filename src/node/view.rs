@@ -18,6 +18,7 @@ pub(super) fn of(node: &Node, listening: Vec<String>) -> NodeView {
         synced_at: status.latest_lightning_wallet_sync_timestamp,
         spendable_msat: usable().map(|channel| channel.outbound_capacity_msat).sum(),
         receivable_msat: usable().map(|channel| channel.inbound_capacity_msat).sum(),
+        largest_receivable_msat: usable().map(super::mint::largest).max().unwrap_or(0),
         onchain_spendable_sat: balances.spendable_onchain_balance_sats,
         onchain_reserved_sat: balances.total_anchor_channels_reserve_sats,
         channels: channels.iter().map(channel).collect(),

@@ -206,6 +206,18 @@ impl Ledger {
         let read = move |connection: &Connection| many(connection, sql, params![local_id]);
         Ok(self.0.readers.read(read).await?.into_iter().next())
     }
+
+    /// The newest record of a channel, by its id or by our own id of it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn channel_called(&self, id: &str) -> Result<Option<ChannelRow>, StoreError> {
+        let id = id.to_owned();
+        let sql =
+            "SELECT * FROM channels WHERE local_id = ?1 OR channel_id = ?1 ORDER BY seen_at DESC LIMIT 1";
+        let read = move |connection: &Connection| many(connection, sql, params![id]);
+        Ok(self.0.readers.read(read).await?.into_iter().next())
+    }
 }
 
 fn note_open(page: &mut Page<'_>, seen: &ChannelSeen, height: u32) -> Result<(), StoreError> {

@@ -172,6 +172,11 @@ impl Sight {
                 "About {fee} sat pay for its transaction, and {RESERVE_SAT} sat more stay back in the wallet \
                  for closing it by force."
             ),
+            format!(
+                "Of {} sat that may be sent on-chain, about {} sat are left.",
+                self.coins.spendable_sat,
+                self.coins.spendable_sat.saturating_sub(needed)
+            ),
         ];
         if push_sat > 0 {
             lines.push(format!("{push_sat} sat of it are given to the other side: a gift."));

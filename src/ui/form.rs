@@ -11,7 +11,8 @@ use super::entry;
 use crate::web::Operator;
 use crate::web::password::Password;
 
-/// The fields of one form. `Debug` shows their names alone: one of them may be a secret.
+/// The fields of one form, none before one is sent. `Debug` shows their names alone: one of them may be a secret.
+#[derive(Default)]
 pub(super) struct Fields(BTreeMap<String, String>);
 
 /// Why a form is shown again, in a sentence that names the field.

@@ -2,9 +2,10 @@
 
 use askama::Template;
 
-use super::figures::{ago, counted, grouped, permille, sats_exact, sats_whole, shortened};
+use super::channel_line::ChannelLine;
+use super::figures::{ago, counted, grouped, sats_exact, sats_whole};
 use super::payment_line::PaymentLine;
-use crate::ports::{ChannelView, NodeView};
+use crate::ports::NodeView;
 use crate::store::StoreError;
 use crate::types::{Msat, Timestamp};
 use crate::web::Operator;
@@ -34,22 +35,6 @@ struct Receiving {
     wait: Option<&'static str>,
 }
 
-/// One channel.
-struct Channel {
-    peer: String,
-    peer_short: String,
-    state: String,
-    state_class: &'static str,
-    capacity: String,
-    spendable: String,
-    receivable: String,
-    spendable_permille: u64,
-    receivable_permille: u64,
-    theirs_x: u64,
-    usable: bool,
-    spoken: String,
-}
-
 /// Everything that moves, as one moment saw it.
 #[derive(Template)]
 #[template(path = "live.html")]
@@ -64,7 +49,7 @@ pub(super) struct Live {
     lightning: Balances,
     onchain: Balances,
     channels_title: String,
-    channels: Vec<Channel>,
+    channels: Vec<ChannelLine>,
     node_address: String,
     sync: String,
     payments: Vec<PaymentLine>,
@@ -108,7 +93,7 @@ impl Live {
                 reserved: grouped(node.onchain_reserved_sat),
             },
             channels_title: counted(u64::try_from(node.channels.len()).unwrap_or(u64::MAX), "channel"),
-            channels: node.channels.iter().map(channel).collect(),
+            channels: node.channels.iter().map(ChannelLine::of).collect(),
             node_address: match node.listening.first() {
                 Some(address) => format!("{}@{address}", node.node_id),
                 None => node.node_id.clone(),
@@ -147,36 +132,6 @@ fn receiving(node: &NodeView) -> Receiving {
     match node.receivable_msat / 1_000 {
         0 => Receiving { title: "You cannot receive yet".to_owned(), ways_out: true, wait },
         sat => Receiving { title: format!("You can receive {} sat", grouped(sat)), ways_out: false, wait },
-    }
-}
-
-fn channel(view: &ChannelView) -> Channel {
-    let capacity_msat = view.capacity_sat.saturating_mul(1_000);
-    let spendable_permille = permille(view.spendable_msat, capacity_msat);
-    let receivable_permille = permille(view.receivable_msat, capacity_msat).min(1_000 - spendable_permille);
-    let (state, state_class) = match (view.usable, view.ready, view.confirmations_required) {
-        (true, ..) => ("Ready".to_owned(), "good"),
-        (false, true, _) => ("Ready, but the other node is away".to_owned(), "waits"),
-        (false, false, Some(wanted)) => {
-            let seen = view.confirmations.unwrap_or(0).min(wanted);
-            (format!("Opening, {seen} of {wanted} confirmations"), "waits")
-        }
-        (false, false, None) => ("Opening".to_owned(), "waits"),
-    };
-    let (spendable, receivable) = (sats_whole(view.spendable_msat), sats_whole(view.receivable_msat));
-    Channel {
-        peer_short: shortened(&view.peer),
-        peer: view.peer.clone(),
-        state,
-        state_class,
-        capacity: grouped(view.capacity_sat),
-        spoken: format!("{spendable} sat spendable, {receivable} sat receivable"),
-        spendable,
-        receivable,
-        spendable_permille,
-        receivable_permille,
-        theirs_x: 1_000 - receivable_permille,
-        usable: view.usable,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::admin_app::AdminApp;
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod coins;
+mod lightning;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

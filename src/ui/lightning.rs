@@ -1,0 +1,200 @@
+//! Lightning: can I be paid, by whom, and what keeps it so.
+
+mod channel;
+mod moves;
+mod open;
+mod place;
+mod story;
+mod ways;
+mod words;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::channel_line::ChannelLine;
+use super::figures::{day, grouped, iso, sats_exact, sats_whole, shortened, utc};
+use super::shell::{Desk, Section, Shell};
+use super::{fault, html};
+use crate::store::{ChannelRow, StoreError};
+use crate::upkeep::{Forecast, Outlook, RuleView};
+use crate::web::Operator;
+use ways::Ways;
+use words::sentence;
+
+/// Closed channels shown.
+const CLOSED_SHOWN: u32 = 50;
+
+/// The addresses of these pages.
+pub(super) fn router() -> Router<Arc<Operator>> {
+    Router::new()
+        .route("/lightning", get(page))
+        .route("/lightning/open", get(open::page).post(open::open))
+        .route("/lightning/channels/{id}", get(channel::page))
+        .route("/lightning/channels/{id}/fees", post(moves::fees))
+        .route("/lightning/channels/{id}/splice-in", post(moves::splice_in))
+        .route("/lightning/channels/{id}/splice-out", post(moves::splice_out))
+        .route("/lightning/channels/{id}/close", post(moves::close))
+        .route("/lightning/channels/{id}/force-close", get(moves::before_force).post(moves::force))
+}
+
+/// Which of the pages one is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tab {
+    Channels,
+}
+
+impl Tab {
+    /// All of them: address, name, whether one is there.
+    fn choices(self) -> [(&'static str, &'static str, bool); 1] {
+        [("/lightning", "Channels", Tab::Channels)].map(|(path, name, tab)| (path, name, tab == self))
+    }
+}
+
+/// What a change that went well left in the address.
+#[derive(Debug, Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    said: String,
+}
+
+/// A route that cannot be sold for want of receivable.
+struct Unsold {
+    name: String,
+    price: String,
+}
+
+/// A rule of the operator's in a sentence.
+struct RuleLine {
+    name: &'static str,
+    on: bool,
+    says: String,
+    now: Option<String>,
+}
+
+/// A closed channel as one line.
+struct ClosedLine {
+    id: String,
+    peer: String,
+    peer_short: String,
+    at: String,
+    at_iso: String,
+    why: &'static str,
+    size: String,
+    coins: String,
+    home: bool,
+}
+
+#[derive(Template)]
+#[template(path = "lightning.html")]
+struct Page {
+    shell: Shell,
+    tab: Tab,
+    running: bool,
+    receivable: String,
+    nothing: bool,
+    largest: String,
+    spendable: String,
+    reserved: String,
+    forecast: String,
+    runs_out: Option<(String, String)>,
+    unsold: Vec<Unsold>,
+    ways: Option<Ways>,
+    channels: Vec<ChannelLine>,
+    rules: Vec<RuleLine>,
+    closed: Vec<ClosedLine>,
+}
+
+/// `GET /lightning`.
+async fn page(desk: Desk) -> Response {
+    match read(&desk).await {
+        Ok(page) => html(StatusCode::OK, &page),
+        Err(error) => fault(&error),
+    }
+}
+
+async fn read(desk: &Desk) -> Result<Page, StoreError> {
+    let parts = &desk.op.parts;
+    parts.ledger.barrier().await;
+    let node = parts.node.view().await;
+    let forecast = parts.upkeep.forecast().await?;
+    let rules = parts.upkeep.keeper().view().await?;
+    let closed = parts.ledger.closed_channels(CLOSED_SHOWN).await?;
+    let nothing = node.receivable_msat < 1_000;
+    Ok(Page {
+        tab: Tab::Channels,
+        running: node.running,
+        receivable: sats_whole(node.receivable_msat),
+        nothing,
+        largest: sats_whole(node.largest_receivable_msat),
+        spendable: sats_whole(node.spendable_msat),
+        reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
+        runs_out: runs_out(&forecast),
+        unsold: unsold(&forecast),
+        forecast: sentence(&forecast.detail),
+        ways: if nothing { Some(Ways::of(desk, &node).await) } else { None },
+        channels: node.channels.iter().map(ChannelLine::of).collect(),
+        rules: rules.iter().map(rule).collect(),
+        closed: closed.iter().map(closed_line).collect(),
+        shell: desk.shell(Section::Lightning).await,
+    })
+}
+
+/// The day on which nothing can be received any more, for machines and for people.
+fn runs_out(forecast: &Forecast) -> Option<(String, String)> {
+    let at = forecast.runs_out_at.filter(|_| forecast.outlook == Outlook::RunsOut)?;
+    Some((iso(at), day(at)))
+}
+
+fn unsold(forecast: &Forecast) -> Vec<Unsold> {
+    let stuck = forecast.routes.iter().filter(|route| route.sellable == Some(false));
+    let line = |route: &crate::upkeep::RouteNeeds| {
+        Some(Unsold {
+            name: format!("{} / {}", route.service, route.route),
+            price: sats_exact(route.price_msat?.msat()),
+        })
+    };
+    stuck.filter_map(line).collect()
+}
+
+fn rule(view: &RuleView) -> RuleLine {
+    RuleLine {
+        name: words::rule_name(view.name),
+        on: view.terms.is_some(),
+        says: match &view.terms {
+            Some(terms) => words::rule_terms(view.name, terms),
+            None => "Off.".to_owned(),
+        },
+        now: view.said.as_ref().map(|(_, why)| sentence(why)),
+    }
+}
+
+fn closed_line(row: &ChannelRow) -> ClosedLine {
+    let at = row.closed_at.unwrap_or(row.seen_at);
+    let (coins, home) = match (row.returned_height, row.owed_sat) {
+        (_, 0) => ("nothing was yours".to_owned(), true),
+        (Some(_), owed) => (format!("{} sat are back", grouped(owed)), true),
+        (None, owed) => match row.claim_height {
+            Some(height) => {
+                (format!("{} sat come from height {}", grouped(owed), grouped(height.into())), false)
+            }
+            None => (format!("{} sat are on their way", grouped(owed)), false),
+        },
+    };
+    ClosedLine {
+        id: row.channel_id.clone(),
+        peer_short: shortened(&row.peer),
+        peer: row.peer.clone(),
+        at: utc(at),
+        at_iso: iso(at),
+        why: words::cause(row.cause.as_deref()),
+        size: grouped(row.capacity_sat),
+        coins,
+        home,
+    }
+}

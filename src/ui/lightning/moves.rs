@@ -1,0 +1,258 @@
+//! What can be done with one channel: other fees, another size, its end.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+
+use super::channel::{Found, Refusal, shown, unknown};
+use crate::ports::{ChannelView, ForwardingFees};
+use crate::treasury::Deed;
+use crate::ui::figures::{grouped, sats_whole, shortened};
+use crate::ui::form::Fields;
+use crate::ui::question::{Errand, notice};
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{fault, html};
+use crate::web::Problem;
+
+/// An open channel that a form is about.
+struct Subject {
+    desk: Desk,
+    view: ChannelView,
+    /// Where its page is.
+    path: String,
+}
+
+impl Subject {
+    async fn of(desk: Desk, id: &str) -> Result<Subject, Response> {
+        match Found::of(&desk, id).await {
+            Ok(Some(Found { view: Some(view), .. })) => {
+                let id = if view.ready { &view.channel_id } else { &view.local_id };
+                let path = format!("/lightning/channels/{id}");
+                Ok(Subject { desk, view, path })
+            }
+            // Its page says what became of it.
+            Ok(Some(found)) => Err(shown(&desk, found, &Fields::default(), None, None).await),
+            Ok(None) => Err(unknown(&desk).await),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("Channel with {}", shortened(&self.view.peer))
+    }
+
+    fn errand(&self, step: &str, title: String, yes: &'static str, deed: Deed) -> Errand {
+        Errand {
+            section: Section::Lightning,
+            above: (self.path.clone(), self.name()),
+            title,
+            yes,
+            action: format!("{}/{step}", self.path),
+            fields: Vec::new(),
+            deed,
+        }
+    }
+
+    /// Its page again, with why the form was refused.
+    async fn again(self, form: &'static str, fields: &Fields, problem: Problem) -> Response {
+        let refusal = Refusal { form, text: problem.detail, status: problem.status };
+        let found = match Found::of(&self.desk, &self.view.local_id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return unknown(&self.desk).await,
+            Err(error) => return fault(&error),
+        };
+        shown(&self.desk, found, fields, Some(refusal), None).await
+    }
+}
+
+fn mistake(text: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_form", text)
+}
+
+/// `POST /lightning/channels/{id}/fees`.
+pub(super) async fn fees(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let subject = match Subject::of(desk, &id).await {
+        Ok(subject) => subject,
+        Err(response) => return response,
+    };
+    let set = match read_fees(&fields) {
+        Ok(fees) => {
+            subject.desk.op.parts.peers.set_fees(&subject.view.channel_id, fees).await.map_err(|fault| {
+                tracing::warn!(%fault, "a channel's fees could not be set");
+                mistake(format!("The node refused, and the fees stay as they were: {fault}."))
+            })
+        }
+        Err(text) => Err(mistake(text)),
+    };
+    match set {
+        Ok(()) => Redirect::to(&format!("{}?said=fees", subject.path)).into_response(),
+        Err(problem) => subject.again("fees", &fields, problem).await,
+    }
+}
+
+fn read_fees(fields: &Fields) -> Result<ForwardingFees, String> {
+    let base = fields.text("base_sat");
+    let base_msat = thousandths(base).ok_or_else(|| {
+        format!("The fee for each payment must be sat with three decimals at most, not “{base}”.")
+    })?;
+    let ppm = fields.number("ppm", "The part of what is forwarded")?;
+    let ppm = u32::try_from(ppm).map_err(|_| "The part of what is forwarded is too large.".to_owned())?;
+    Ok(ForwardingFees { base_msat, ppm })
+}
+
+/// `1.5` as 1500: whole sat with up to three decimals, without floats.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || rest.len() > 3 || !digits(whole) || !digits(rest) {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok()?;
+    let rest: u32 = format!("{rest:0<3}").parse().ok()?;
+    whole.checked_mul(1_000)?.checked_add(rest)
+}
+
+/// `POST /lightning/channels/{id}/splice-in`.
+pub(super) async fn splice_in(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let subject = match Subject::of(desk, &id).await {
+        Ok(subject) => subject,
+        Err(response) => return response,
+    };
+    let done = match fields.number("in_sat", "The amount") {
+        Ok(amount_sat) => {
+            let title = format!("Put {} sat into this channel?", grouped(amount_sat));
+            let deed = Deed::SpliceIn { channel_id: subject.view.channel_id.clone(), amount_sat };
+            let errand = subject.errand("splice-in", title, "Put them in", deed);
+            Errand { fields: fields.again(&["in_sat"]), ..errand }.run(&subject.desk, &fields).await
+        }
+        Err(text) => Err(mistake(text)),
+    };
+    match done {
+        Ok(response) => response,
+        Err(problem) => subject.again("splice-in", &fields, problem).await,
+    }
+}
+
+/// `POST /lightning/channels/{id}/splice-out`.
+pub(super) async fn splice_out(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let subject = match Subject::of(desk, &id).await {
+        Ok(subject) => subject,
+        Err(response) => return response,
+    };
+    let done = match read_out(&fields) {
+        Ok((address, amount_sat)) => {
+            let title = format!("Take {} sat out of this channel?", grouped(amount_sat));
+            let channel_id = subject.view.channel_id.clone();
+            let deed = Deed::SpliceOut { channel_id, address, amount_sat };
+            let errand = subject.errand("splice-out", title, "Take them out", deed);
+            let fields_again = fields.again(&["out_sat", "address"]);
+            Errand { fields: fields_again, ..errand }.run(&subject.desk, &fields).await
+        }
+        Err(text) => Err(mistake(text)),
+    };
+    match done {
+        Ok(response) => response,
+        Err(problem) => subject.again("splice-out", &fields, problem).await,
+    }
+}
+
+fn read_out(fields: &Fields) -> Result<(String, u64), String> {
+    let amount_sat = fields.number("out_sat", "The amount")?;
+    let address = fields.optional("address").ok_or("The address is missing.")?;
+    Ok((address.to_owned(), amount_sat))
+}
+
+/// `POST /lightning/channels/{id}/close`: asks, then closes by agreement.
+pub(super) async fn close(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let subject = match Subject::of(desk, &id).await {
+        Ok(subject) => subject,
+        Err(response) => return response,
+    };
+    let deed = Deed::CloseChannel { channel_id: subject.view.channel_id.clone() };
+    end(
+        &subject,
+        subject.errand("close", "Close this channel?".to_owned(), "Close the channel", deed),
+        &fields,
+    )
+    .await
+}
+
+async fn end(subject: &Subject, errand: Errand, fields: &Fields) -> Response {
+    match errand.run(&subject.desk, fields).await {
+        Ok(response) => response,
+        Err(problem) => {
+            let above = (subject.path.clone(), subject.name());
+            let said = ("The channel was not closed", problem.detail.as_str());
+            notice(&subject.desk, Section::Lightning, above, problem.status, said).await
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "lightning/force.html")]
+struct BeforeForce {
+    shell: Shell,
+    path: String,
+    name: String,
+    usable: bool,
+    receivable: String,
+    delay: String,
+    hours: String,
+    refusal: Option<&'static str>,
+}
+
+/// LDK asks for this many when the other side does not say.
+const USUAL_DELAY: u16 = 144;
+
+/// `GET /lightning/channels/{id}/force-close`: what it means, and what to try first.
+pub(super) async fn before_force(desk: Desk, Path(id): Path<String>) -> Response {
+    match Subject::of(desk, &id).await {
+        Ok(subject) => first_question(&subject, StatusCode::OK, None).await,
+        Err(response) => response,
+    }
+}
+
+async fn first_question(subject: &Subject, status: StatusCode, refusal: Option<&'static str>) -> Response {
+    let blocks = u64::from(subject.view.force_close_blocks.unwrap_or(USUAL_DELAY));
+    let page = BeforeForce {
+        shell: subject.desk.shell(Section::Lightning).await,
+        path: subject.path.clone(),
+        name: subject.name(),
+        usable: subject.view.usable,
+        receivable: sats_whole(subject.view.receivable_msat),
+        delay: grouped(blocks),
+        hours: grouped(blocks.div_ceil(6)),
+        refusal,
+    };
+    html(status, &page)
+}
+
+/// `POST /lightning/channels/{id}/force-close`: asks a second time, then closes by force.
+pub(super) async fn force(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let subject = match Subject::of(desk, &id).await {
+        Ok(subject) => subject,
+        Err(response) => return response,
+    };
+    if !fields.ticked("sure") {
+        let refusal = "Nothing was done: tick the box when an agreed close is no way out.";
+        return first_question(&subject, StatusCode::BAD_REQUEST, Some(refusal)).await;
+    }
+    let deed = Deed::ForceCloseChannel { channel_id: subject.view.channel_id.clone() };
+    let title = "Close this channel by force?".to_owned();
+    let errand = subject.errand("force-close", title, "Close by force", deed);
+    end(&subject, Errand { fields: fields.again(&["sure"]), ..errand }, &fields).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fees_are_sat_with_three_decimals() {
+        let read =
+            ["0", "1", "1.5", "0.001", "12.", "1.0005", ".5", "-1", "1e3", "99999999999"].map(thousandths);
+        let wanted = [Some(0), Some(1_000), Some(1_500), Some(1), Some(12_000), None, None, None, None, None];
+        assert_eq!(read, wanted);
+    }
+}

@@ -1,0 +1,80 @@
+//! `/lightning/open`: a channel to another node, with coins of the on-chain wallet.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::place::Place;
+use crate::treasury::Deed;
+use crate::types::Msat;
+use crate::ui::figures::grouped;
+use crate::ui::form::Fields;
+use crate::ui::html;
+use crate::ui::question::Errand;
+use crate::ui::shell::{Desk, Section, Shell};
+
+const PATH: &str = "/lightning/open";
+const FIELDS: &[&str] = &["node", "amount_sat", "push_sat", "announce"];
+
+#[derive(Template)]
+#[template(path = "lightning/open.html")]
+struct Page {
+    shell: Shell,
+    refusal: Option<String>,
+    spendable: String,
+    nothing: bool,
+    node: String,
+    amount_sat: String,
+    push_sat: String,
+    announce: bool,
+}
+
+/// `GET /lightning/open`.
+pub(super) async fn page(desk: Desk) -> Response {
+    shown(&desk, StatusCode::OK, None, &Fields::default()).await
+}
+
+/// `POST /lightning/open`: asks, then opens.
+pub(super) async fn open(desk: Desk, fields: Fields) -> Response {
+    let (deed, amount_sat) = match read(&fields) {
+        Ok(read) => read,
+        Err(refusal) => return shown(&desk, StatusCode::BAD_REQUEST, Some(refusal), &fields).await,
+    };
+    let errand = Errand {
+        section: Section::Lightning,
+        above: (PATH.to_owned(), "Open a channel".to_owned()),
+        title: format!("Open a channel of {} sat?", grouped(amount_sat)),
+        yes: "Open the channel",
+        action: PATH.to_owned(),
+        fields: fields.again(FIELDS),
+        deed,
+    };
+    match errand.run(&desk, &fields).await {
+        Ok(response) => response,
+        Err(problem) => shown(&desk, problem.status, Some(problem.detail), &fields).await,
+    }
+}
+
+fn read(fields: &Fields) -> Result<(Deed, u64), String> {
+    let Place { peer, address } = Place::read(fields.text("node"))?;
+    let amount_sat = fields.number("amount_sat", "The amount")?;
+    let push_sat = fields.optional_number("push_sat", "The gift")?.unwrap_or(0);
+    let push_msat = Msat::from_sat(push_sat).map_err(|_| "The gift is more than there is.".to_owned())?;
+    let announce = fields.ticked("announce");
+    Ok((Deed::OpenChannel { peer, address, amount_sat, push_msat, announce }, amount_sat))
+}
+
+async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
+    let spendable = desk.op.parts.node.view().await.onchain_spendable_sat;
+    let page = Page {
+        shell: desk.shell(Section::Lightning).await,
+        refusal,
+        spendable: grouped(spendable),
+        nothing: spendable == 0,
+        node: fields.text("node").to_owned(),
+        amount_sat: fields.text("amount_sat").to_owned(),
+        push_sat: fields.text("push_sat").to_owned(),
+        announce: fields.ticked("announce"),
+    };
+    html(status, &page)
+}

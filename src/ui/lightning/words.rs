@@ -1,0 +1,92 @@
+//! What the Lightning pages say in sentences: why a channel is gone, what a rule does, what comes next.
+
+use serde_json::Value;
+
+use crate::ui::figures::grouped;
+use crate::upkeep::PAY_OUT_RULE;
+
+/// `text` as a sentence: a capital letter first, a full stop last.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let Some(first) = letters.next() else { return String::new() };
+    let mut whole: String = first.to_uppercase().chain(letters).collect();
+    if !whole.ends_with(['.', '!', '?']) {
+        whole.push('.');
+    }
+    whole
+}
+
+/// Why a channel is gone, by the record's stable word.
+pub(super) fn cause(word: Option<&str>) -> &'static str {
+    match word.unwrap_or_default() {
+        "agreed_by_us" => "Closed by agreement; you asked",
+        "agreed_by_peer" => "Closed by agreement; the other side asked",
+        "agreed" => "Closed by agreement",
+        "forced_by_us" => "Closed by force, yours",
+        "forced_by_peer" => "Closed by force, the other side's",
+        "seen_on_chain" => "Closed by a transaction that was seen on the chain",
+        "restart" => "Closed to be safe: this node's copy of the channel was older than the channel",
+        "never_opened" => "It never came to be; no coins were committed",
+        "payment_timed_out" => "Closed because a payment under way ran out of time",
+        "fault" => "Closed because the other side broke the protocol",
+        _ => "Closed; the node did not say why",
+    }
+}
+
+/// What a rule is called, and what it is for.
+pub(super) fn rule_name(name: &str) -> &'static str {
+    if name == PAY_OUT_RULE { "Pay out when receivable is low" } else { "Splice out when spendable is high" }
+}
+
+/// What a rule with these terms does.
+pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
+    let sat = |key: &str| grouped(terms[key].as_u64().unwrap_or_default());
+    let to = terms["to"].as_str().unwrap_or_default();
+    if name == PAY_OUT_RULE {
+        return format!(
+            "When less than {} sat can be received, pay out to {to} until {} sat can be, at most {} sat a day; routing \
+             costs at most {} of each payment.",
+            sat("below_sat"),
+            sat("until_sat"),
+            sat("per_day_sat"),
+            percent(terms["max_fee_ppm"].as_u64().unwrap_or_default()),
+        );
+    }
+    let to = if to == crate::treasury::Deed::VAULT { "the vault" } else { to };
+    format!(
+        "When more than {} sat are spendable, move what is above {} sat to {to}, at most {} sat a day.",
+        sat("above_sat"),
+        sat("keep_sat"),
+        sat("per_day_sat"),
+    )
+}
+
+/// Millionths as a percentage: `10000` is `1 %`.
+pub(super) fn percent(ppm: u64) -> String {
+    let parts = format!("{:04}", ppm % 10_000);
+    match parts.trim_end_matches('0') {
+        "" => format!("{} %", grouped(ppm / 10_000)),
+        rest => format!("{}.{rest} %", grouped(ppm / 10_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_become_sentences() {
+        assert_eq!(sentence("receivable is 5 sat"), "Receivable is 5 sat.");
+        assert_eq!([sentence(" "), sentence("Done.")], [String::new(), "Done.".to_owned()]);
+        assert_eq!([10_000, 2_500, 1, 1_000_000].map(percent), ["1 %", "0.25 %", "0.0001 %", "100 %"]);
+        let terms =
+            json!({ "to": "vault", "above_sat": 500_000, "keep_sat": 100_000, "per_day_sat": 1_000_000 });
+        assert_eq!(
+            rule_terms("splice_out", &terms),
+            "When more than 500,000 sat are spendable, move what is above 100,000 sat to the vault, at most 1,000,000 \
+             sat a day."
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The Lightning pages: what there is, a channel's life, and what is asked before anything moves.
+
+use serde_json::json;
+use tollhouse::ports::{ChannelView, ForwardingFees};
+use tollhouse::store::{ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
+
+use super::{business, clean, logged_in, look_at};
+use crate::admin_app::{AdminApp, PASSWORD};
+use crate::chromium::{Chromium, Tab};
+
+/// What an outsider would write to have it run on the operator's page.
+const CANARY: &str = "\"><script>throw 1</script><img src=x onerror=\"throw 1\">";
+
+fn seen(n: u8, ready: bool) -> ChannelSeen {
+    ChannelSeen {
+        local_id: n.to_string(),
+        channel_id: format!("{n:02x}").repeat(32),
+        peer: format!("03{}", format!("{n:02x}").repeat(32)),
+        funding: Some(format!("{}:1", format!("{n:02x}").repeat(32))),
+        capacity_sat: 500_000,
+        outbound: n.is_multiple_of(2),
+        announced: false,
+        ready,
+    }
+}
+
+/// Channels of every kind: open, opening, away, closed and home, closed by force and on the way.
+async fn channels(app: &AdminApp) {
+    let view = |n: u8, ready: bool, usable: bool| ChannelView {
+        channel_id: seen(n, ready).channel_id,
+        local_id: n.to_string(),
+        peer: seen(n, ready).peer,
+        funding: seen(n, ready).funding,
+        capacity_sat: 500_000,
+        spendable_msat: if ready { 40_000_000 } else { 0 },
+        receivable_msat: if ready { 450_000_000 } else { 0 },
+        reserved_sat: 5_000,
+        confirmations: Some(if ready { 12 } else { 1 }),
+        confirmations_required: Some(3),
+        ready,
+        usable,
+        fees: ForwardingFees { base_msat: 1_000, ppm: 250 },
+        force_close_blocks: Some(144),
+        ..ChannelView::default()
+    };
+    app.node.channels.lock().expect("no panic").extend([view(3, true, false), view(4, false, false)]);
+    let open = vec![seen(3, true), seen(4, false), seen(5, true), seen(6, true)];
+    app.ledger.note_channels(ChannelsSeen { open, ..ChannelsSeen::default() }, 200).await.expect("noted");
+    for (n, cause, reason) in [(5, "agreed_by_peer", "said goodbye"), (6, "forced_by_us", CANARY)] {
+        let row = seen(n, true);
+        let end = ChannelEnd {
+            local_id: row.local_id,
+            channel_id: row.channel_id,
+            peer: row.peer,
+            reason: reason.to_owned(),
+            cause: cause.to_owned(),
+        };
+        app.ledger.end_channel(end).await.expect("noted");
+    }
+    let claim = |n: u8, amount_sat| ClaimSeen {
+        channel_id: seen(n, true).channel_id,
+        amount_sat,
+        until_height: Some(370),
+    };
+    let claims = vec![claim(5, 120_000), claim(6, 88_000)];
+    let still = vec![seen(3, true), seen(4, false)];
+    let now = ChannelsSeen { open: still.clone(), claims, sweeps: Vec::new() };
+    app.ledger.note_channels(now, 226).await.expect("noted");
+    let sweep = SweepRow {
+        channel_id: seen(6, true).channel_id,
+        txid: "9a".repeat(32),
+        amount_sat: 87_000,
+        sent_height: Some(371),
+        confirmed_height: None,
+    };
+    let now = ChannelsSeen { open: still, claims: vec![claim(6, 1_000)], sweeps: vec![sweep] };
+    app.ledger.note_channels(now, 372).await.expect("noted");
+    app.ledger.note_closing("5", "7c".repeat(32)).await.expect("noted");
+}
+
+fn page(n: u8) -> String {
+    format!("/lightning/channels/{}", seen(n, true).channel_id)
+}
+
+/// Nothing that was written by others became a part of the page.
+async fn unharmed(app: &AdminApp, tab: &Tab<'_>) {
+    let found = tab.value("document.querySelectorAll('img[src=x],script:not([nonce])').length").await;
+    assert_eq!(found, 0);
+    clean(app, tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lightning_pages_are_legible() {
+    let app = business().await;
+    channels(&app).await;
+    let session = app.claimed().await;
+    let (open, closed) = (format!("/lightning/channels/{}", "ab".repeat(32)), page(6));
+    let force = format!("{open}/force-close");
+    look_at(
+        &app,
+        &session,
+        &[
+            ("lightning", "/lightning"),
+            ("lightning-open", "/lightning/open"),
+            ("lightning-channel", &open),
+            ("lightning-closed", &closed),
+            ("lightning-force", &force),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
+    let app = business().await;
+    channels(&app).await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/lightning", app.origin)).await;
+    assert!(tab.text(".figure").await.starts_with("1,301,000"));
+    let closed = tab.text(".cards").await;
+    for words in ["120,000 sat are back", "88,000 sat come from height 370", "the other side asked", "yours"]
+    {
+        assert!(closed.contains(words), "{words}: {closed}");
+    }
+    tab.open(&format!("{}{}", app.origin, page(6))).await;
+    let life = tab.text(".timeline").await;
+    for words in ["Ready at height 200", "by force", "wait for height 370", "sweeps 87,000 sat", "onerror"] {
+        assert!(life.contains(words), "{words}: {life}");
+    }
+    assert_eq!(tab.value("document.querySelectorAll('form[action*=channels]').length").await, 0);
+    unharmed(&app, &tab).await;
+    // One that is opening is found by our own id of it.
+    tab.open(&format!("{}/lightning/channels/4", app.origin)).await;
+    assert!(tab.text(".timeline").await.contains("1 of 3"));
+
+    // A slip keeps what was typed.
+    let id = "ab".repeat(32);
+    tab.open(&format!("{}/lightning/channels/{id}", app.origin)).await;
+    tab.click("#base_sat").await;
+    tab.types("x").await;
+    tab.click("form[action$=fees] button").await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert!(
+        tab.value("document.querySelector('#base_sat').value")
+            .await
+            .as_str()
+            .is_some_and(|it| it.contains('x'))
+    );
+
+    // By force: a box, then a question with the password.
+    tab.open(&format!("{}/lightning/channels/{id}", app.origin)).await;
+    tab.click("a[href$=force-close]").await;
+    tab.until("document.querySelector('#sure')").await;
+    tab.click("button.second").await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert!(app.node.closed.lock().expect("no panic").is_empty());
+    tab.click("#sure").await;
+    tab.click("button.second").await;
+    tab.until("document.querySelector('.grave') && document.querySelector('input[name=key]')").await;
+    let asked = tab.text("main").await;
+    for words in ["144 blocks", "You can receive 1301000 sat less", "cannot be undone"] {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
+    assert!(app.node.closed.lock().expect("no panic").is_empty());
+    if tab.value("!!document.querySelector('#password')").await == json!(true) {
+        tab.click("#password").await;
+        tab.types(PASSWORD).await;
+    }
+    tab.click(".form .button").await;
+    tab.until("location.pathname.startsWith('/operations/')").await;
+    assert_eq!(app.node.closed.lock().expect("no panic").len(), 1);
+    unharmed(&app, &tab).await;
+}
