@@ -12,6 +12,7 @@ use crate::store::{ChannelRow, OperationRow, StoreError};
 use crate::ui::channel_line::ChannelLine;
 use crate::ui::figures::{grouped, sats_exact, sats_whole, shortened};
 use crate::ui::form::Fields;
+use crate::ui::operation_line::OperationLine;
 use crate::ui::question::notice;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
@@ -51,13 +52,6 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
 }
 
-/// A move of coins that the channel was part of.
-struct Move {
-    id: i64,
-    what: String,
-    state: &'static str,
-}
-
 /// What only an open channel has.
 struct Open {
     line: ChannelLine,
@@ -95,7 +89,7 @@ struct Page {
     open: Option<Open>,
     closed: Option<Closed>,
     steps: Vec<Step>,
-    moves: Vec<Move>,
+    moves: Vec<OperationLine>,
 }
 
 impl Page {
@@ -210,31 +204,12 @@ fn closed(row: &ChannelRow) -> Closed {
 }
 
 /// The newest moves of coins that asked for this channel, or made it.
-async fn moves(desk: &Desk, channel_id: &str, local_id: &str) -> Result<Vec<Move>, StoreError> {
+async fn moves(desk: &Desk, channel_id: &str, local_id: &str) -> Result<Vec<OperationLine>, StoreError> {
     let rows = desk.op.parts.ledger.operations(i64::MAX, LOOKED_THROUGH).await?;
     let about = |row: &&OperationRow| {
         row.ask["channel_id"] == channel_id
             || row.outcome["channel_id"] == channel_id
             || row.outcome["local_id"] == local_id
     };
-    Ok(rows.iter().filter(about).map(one_move).collect())
-}
-
-fn one_move(row: &OperationRow) -> Move {
-    let sat = row.ask["amount_sat"].as_u64().map(grouped).unwrap_or_default();
-    let what = match row.kind.as_str() {
-        "open_channel" => format!("Open with {sat} sat"),
-        "close_channel" => "Close by agreement".to_owned(),
-        "force_close_channel" => "Close by force".to_owned(),
-        "splice_in" => format!("Splice in {sat} sat"),
-        "splice_out" => format!("Splice out {sat} sat"),
-        other => other.replace('_', " "),
-    };
-    let state = match row.state {
-        crate::store::OperationState::Done => "done",
-        crate::store::OperationState::Failed => "failed, nothing was moved",
-        crate::store::OperationState::Unclear => "unclear",
-        crate::store::OperationState::Intended | crate::store::OperationState::Sent => "on its way",
-    };
-    Move { id: row.id, what, state }
+    Ok(rows.iter().filter(about).map(OperationLine::of).collect())
 }

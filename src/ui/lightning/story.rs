@@ -36,7 +36,7 @@ impl Step {
         self
     }
 
-    fn to_come(mut self) -> Step {
+    fn awaited(mut self) -> Step {
         self.open = true;
         self
     }
@@ -60,7 +60,7 @@ pub(super) fn steps(view: Option<&ChannelView>, row: Option<&ChannelRow>) -> Vec
             let wanted = view.confirmations_required.unwrap_or(0);
             let seen = view.confirmations.unwrap_or(0).min(wanted);
             let what = format!("Waits for confirmations: {seen} of {wanted}");
-            steps.push(Step::new(what).by(funding).to_come());
+            steps.push(Step::new(what).by(funding).awaited());
         }
         (Some(_), None) => steps.push(Step::new("Ready").by(funding)),
         (None, None) => {}
@@ -73,7 +73,7 @@ pub(super) fn steps(view: Option<&ChannelView>, row: Option<&ChannelRow>) -> Vec
             Step::new("A new size waits for confirmations")
         };
         let step = step.by(Some(spliced));
-        steps.push(if through || view.is_none() { step } else { step.to_come() });
+        steps.push(if through || view.is_none() { step } else { step.awaited() });
     }
     if let Some(row) = row.filter(|row| row.closed_at.is_some()) {
         end(row, &mut steps);
@@ -100,7 +100,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
                 format!("{} sat wait for the closing transaction's confirmations", grouped(row.claim_sat))
             }
         };
-        steps.push(Step::new(what).to_come());
+        steps.push(Step::new(what).awaited());
     }
     for sweep in &row.sweeps {
         let amount = grouped(sweep.amount_sat);
@@ -108,7 +108,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
             Some(height) => {
                 Step::new(format!("{amount} sat swept to the wallet at height {}", grouped(height.into())))
             }
-            None => Step::new(format!("A transaction that sweeps {amount} sat waits for a block")).to_come(),
+            None => Step::new(format!("A transaction that sweeps {amount} sat waits for a block")).awaited(),
         };
         steps.push(step.by(Some(&sweep.txid)));
     }
@@ -121,7 +121,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
             )));
         }
         (None, _) if row.claim_sat == 0 && row.sweeps.is_empty() => {
-            steps.push(Step::new("What was yours in it is looked for on the chain").to_come());
+            steps.push(Step::new("What was yours in it is looked for on the chain").awaited());
         }
         (None, _) => {}
     }
