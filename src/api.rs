@@ -15,6 +15,7 @@ use crate::web::{Operator, Problem, label, ledger_fault};
 mod backups;
 mod books;
 mod channels;
+mod checklist;
 mod coins;
 mod epochs;
 mod events;
@@ -73,7 +74,9 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/api/v1/price", post(price::ask))
         .route("/api/v1/trials", post(trials::make))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/checklist", get(checklist::read).put(checklist::put))
         .route("/api/v1/chain", get(vault::chain))
+        .route("/api/v1/chain/test", post(vault::test_chain))
         .route("/api/v1/vault", get(vault::show).put(vault::set).delete(vault::remove))
         .route("/api/v1/vault/address", post(vault::address))
         .route("/api/v1/vault/addresses", get(vault::addresses))

@@ -5,6 +5,7 @@
 //! settings; [`config::NodeConfig`] tells it everything.
 
 mod birthday;
+mod chain_sources;
 mod coins;
 pub mod config;
 mod engine;
@@ -30,12 +31,12 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
-use crate::chain::{ChainSource, Sources};
+use crate::chain::Sources;
 use crate::clock::{Clock, Entropy};
 use crate::ports::{
-    BoxFuture, CannotReceive, ChainView, ChainWatch, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter,
-    NodeControl, NodeEvent, NodeEvents, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment,
-    OfferTerms, OpenAsk, Outgoing, Payer, SendFault, SourceView,
+    BoxFuture, CannotReceive, CloseHow, InvoiceAsk, KeyValue, MintedInvoice, Minter, NodeControl, NodeEvent,
+    NodeEvents, NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk,
+    Outgoing, Payer, SendFault,
 };
 use crate::types::{Msat, PaymentHash};
 pub use birthday::{Birthday, ScanFault, find_birthday, wallet_rows};
@@ -331,24 +332,6 @@ impl NodeWatch for LightningNode {
                 ..NodeView::default()
             })
         })
-    }
-}
-
-impl ChainWatch for LightningNode {
-    fn chain(&self) -> ChainView {
-        let (seen, position) = (self.chain_seen.borrow(), self.sources.position());
-        let config = self.sources.config();
-        let source = |(at, source): (usize, &ChainSource)| SourceView {
-            kind: source.kind(),
-            name: source.to_string(),
-            in_use: at == position,
-            answers: seen.answers.get(at).copied().flatten(),
-        };
-        ChainView {
-            sources: config.sources.iter().enumerate().map(source).collect(),
-            unheard_s: seen.unheard_for.as_secs(),
-            stale: seen.unheard_for >= config.stale_after,
-        }
     }
 }
 

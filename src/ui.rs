@@ -13,6 +13,7 @@ use http::StatusCode;
 use crate::web::{Operator, Problem};
 
 mod channel_line;
+mod alarm;
 mod chart;
 mod coins;
 mod entry;
@@ -26,11 +27,14 @@ mod locked;
 pub use locked::locked_router;
 mod operation;
 mod operation_line;
+mod outlook;
 mod payment;
 mod payment_line;
 mod question;
 mod revenue;
 mod shell;
+mod start;
+mod steps;
 
 /// The pages' addresses.
 pub fn router() -> Router<Arc<Operator>> {
@@ -38,6 +42,14 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/", get(home::page))
         .route("/live", get(home::part))
         .route("/revenue", get(revenue::page))
+        .route("/start", get(start::page))
+        .route("/start/hide", post(start::hide))
+        .route("/start/seed", get(start::seed::page))
+        .route("/start/seed/words", post(start::seed::words))
+        .route("/start/seed/check", get(start::seed::check_page).post(start::seed::check))
+        .route("/start/seed/passphrase", post(start::seed::passphrase))
+        .route("/start/chain", get(start::chain::page).post(start::chain::test))
+        .route("/start/receive", get(start::receive::page))
         .route("/payments/{payment_hash}", get(payment::page))
         .route("/coins", get(coins::page))
         .route("/coins/receive", get(coins::receive::page).post(coins::receive::another))

@@ -8,15 +8,6 @@
   const QUIET_MS = 400, REFRESH_MS = 30000;
   let waiting = 0, busy = false, again = false;
 
-  const localTimes = () => {
-    const midnight = new Date().setHours(0, 0, 0, 0);
-    for (const time of live.querySelectorAll("time")) {
-      const at = new Date(time.dateTime);
-      const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-      const day = at < midnight ? { day: "numeric", month: "short" } : {};
-      time.textContent = at.toLocaleString([], { ...day, ...clock });
-    }
-  };
   const hashes = () => new Set([...live.querySelectorAll("[data-hash]")].map((row) => row.dataset.hash));
 
   const refresh = async () => {
@@ -33,7 +24,7 @@
       }
       const today = live.querySelector(".figure");
       if (today) document.title = `${today.textContent} today · Tollhouse`;
-      localTimes();
+      live.dispatchEvent(new Event("replaced", { bubbles: true }));
     } catch {
       feed.textContent = "Not reachable. Trying again.";
     } finally {
@@ -43,7 +34,6 @@
   };
   const soon = () => { waiting ||= setTimeout(() => { waiting = 0; refresh(); }, QUIET_MS); };
 
-  localTimes();
   const stream = new EventSource(`/api/v1/events?after=${live.dataset.after}`);
   stream.onopen = () => { feed.textContent = "Live"; };
   stream.onmessage = soon;

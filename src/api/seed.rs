@@ -9,10 +9,8 @@ use axum::extract::rejection::JsonRejection;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::unlock::unreadable;
-use crate::event::Event;
 use crate::secrets::{KeyFiles, Passphrase, Seed, SeedFault};
 use crate::web::{MayAdmin, MayRead, NoAnswer, Operator, Problem};
 
@@ -36,13 +34,7 @@ pub(super) async fn words(
     body: Result<Json<Show>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(Show { again, passphrase }) = body.map_err(unreadable)?;
-    let now = op.parts.clock.now();
-    let show = move |seed: &Seed| {
-        let again = again.then_some(passphrase.as_ref());
-        seed.show(again, now).map(|words| Zeroizing::new(words.to_string()))
-    };
-    let words = op.seed.ask(show).await.map_err(refused)?;
-    noted(&op, Event::SeedWordsShown).await;
+    let words = op.seed_words(again.then_some(passphrase)).await.map_err(refused)?;
     Ok(Json(json!({ "words": words.split(' ').collect::<Vec<_>>() })))
 }
 
@@ -76,9 +68,7 @@ pub(super) async fn verify(
     body: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(Answer { words }) = body.map_err(unreadable)?;
-    let now = op.parts.clock.now();
-    op.seed.ask(move |seed| seed.verify(&words, now)).await.map_err(refused)?;
-    noted(&op, Event::SeedVerified).await;
+    op.verify_seed(words).await.map_err(refused)?;
     Ok(Json(told(op.seed.seed())))
 }
 
@@ -99,11 +89,8 @@ pub(super) async fn passphrase(
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(Change { current, new, keep_key_file }) = body.map_err(unreadable)?;
-    let entropy = Arc::clone(&op.parts.entropy);
     let key_files = if keep_key_file { KeyFiles::Keep } else { KeyFiles::Forget };
-    let change = move |seed: &Seed| seed.set_passphrase(current.as_ref(), &new, key_files, entropy.as_ref());
-    op.seed.ask(change).await.map_err(refused)?;
-    noted(&op, Event::PassphraseChanged).await;
+    op.set_seed_passphrase(current, new, key_files).await.map_err(refused)?;
     Ok(Json(told(op.seed.seed())))
 }
 
@@ -147,11 +134,4 @@ fn sentence(text: &str) -> String {
     let first = letters.next().into_iter().flat_map(char::to_uppercase);
     let whole: String = first.chain(letters).collect();
     if whole.ends_with('.') { whole } else { format!("{whole}.") }
-}
-
-/// Notes in the log what was done; that it was done does not depend on it.
-async fn noted(op: &Operator, event: Event) {
-    if let Err(error) = op.parts.ledger.log(event).await {
-        tracing::error!(%error, "what was done with the seed could not be noted");
-    }
 }

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bad_body;
-use crate::ports::{ChainView, NoColdAddress};
+use crate::ports::{ChainView, NoColdAddress, SourceAnswer};
 use crate::vault::{USUAL_GAP, VaultAsk, VaultFault};
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
@@ -134,6 +134,17 @@ pub(super) async fn look(_: MayAdmin, State(op): State<Arc<Operator>>) -> Status
 /// `GET /api/v1/chain`.
 pub(super) async fn chain(_: MayRead, State(op): State<Arc<Operator>>) -> Json<ChainView> {
     Json(op.parts.chain.chain())
+}
+
+/// What `POST /api/v1/chain/test` answers.
+#[derive(Serialize)]
+pub(super) struct Asked {
+    sources: Vec<SourceAnswer>,
+}
+
+/// `POST /api/v1/chain/test`: every source is asked now.
+pub(super) async fn test_chain(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Asked> {
+    Json(Asked { sources: op.parts.chain.ask().await })
 }
 
 fn refused(fault: VaultFault) -> Problem {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::BoxFuture;
+
 /// One chain source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SourceView {
@@ -27,8 +29,26 @@ pub struct ChainView {
     pub stale: bool,
 }
 
+/// What became of asking one chain source just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceAnswer {
+    /// `bitcoind`, `esplora` or `electrum`.
+    pub kind: &'static str,
+    /// What it is and where, without how to log in.
+    pub name: String,
+    /// The node uses it now.
+    pub in_use: bool,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+    /// Why it cannot be used: away, or on another network. Nothing when it answered rightly.
+    pub fault: Option<String>,
+}
+
 /// Tells of the chain sources.
 pub trait ChainWatch: Send + Sync {
     /// The sources now.
     fn chain(&self) -> ChainView;
+
+    /// Asks every source now, each by itself; takes some seconds at most.
+    fn ask(&self) -> BoxFuture<'_, Vec<SourceAnswer>>;
 }

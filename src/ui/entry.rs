@@ -71,7 +71,7 @@ pub(super) async fn login(
         Err(error) => return fault(&error),
     };
     match op.passwords.check(password, stored).await {
-        Ok(()) => open_session(&op, &headers),
+        Ok(()) => open_session(&op, &headers, "/"),
         Err(denied) => refuse_login(denied),
     }
 }
@@ -119,7 +119,7 @@ pub(super) async fn claim(
 ) -> Response {
     let Ok(Form(Claim { token, password, again })) = form else { return incomplete() };
     match claim::take(&op, &token, password, &again).await {
-        Ok(()) => open_session(&op, &headers),
+        Ok(()) => open_session(&op, &headers, "/start"),
         Err(error) => refuse_claim(error, token),
     }
 }
@@ -134,10 +134,10 @@ pub(super) fn failure() -> Response {
     )
 }
 
-fn open_session(op: &Operator, headers: &HeaderMap) -> Response {
+fn open_session(op: &Operator, headers: &HeaderMap, to: &'static str) -> Response {
     let old = cookie::presented(&op.parts.config, headers);
     let id = op.sessions.open(op.parts.entropy.as_ref(), old.as_ref());
-    ([(header::SET_COOKIE, cookie::set(&op.parts.config, &id))], Redirect::to("/")).into_response()
+    ([(header::SET_COOKIE, cookie::set(&op.parts.config, &id))], Redirect::to(to)).into_response()
 }
 
 fn refuse_login(denied: Denied) -> Response {

@@ -51,10 +51,14 @@ impl Fields {
         Ok(Some(number))
     }
 
+    /// A field as it was typed, with the blanks around it, which may belong to a secret; `None` when it is empty.
+    pub(super) fn raw(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|text| !text.is_empty()).cloned()
+    }
+
     /// The password that was typed, if any.
     pub(super) fn password(&self) -> Option<Password> {
-        // Blanks around it may belong to it.
-        self.0.get("password").filter(|text| !text.is_empty()).map(|text| Password::new(text.clone()))
+        self.raw("password").map(Password::new)
     }
 
     /// The fields that `names` lists, to be sent once more.

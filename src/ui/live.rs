@@ -2,13 +2,16 @@
 
 use askama::Template;
 
+use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
 use super::figures::{ago, counted, grouped, sats_exact, sats_whole};
+use super::outlook;
 use super::payment_line::PaymentLine;
+use super::steps::StepLine;
 use crate::ports::NodeView;
-use crate::store::StoreError;
+use crate::store::{AlarmRow, StoreError};
 use crate::types::{Msat, Timestamp};
-use crate::web::Operator;
+use crate::web::{Checklist, Operator, Step};
 
 /// Payments shown.
 const SHOWN: u32 = 20;
@@ -45,6 +48,9 @@ pub(super) struct Live {
     total: Earned,
     unearned: String,
     alarm: Option<String>,
+    alarms: Vec<AlarmLine>,
+    steps: Vec<StepLine>,
+    outlook: String,
     receiving: Receiving,
     lightning: Balances,
     onchain: Balances,
@@ -70,7 +76,8 @@ impl Live {
         let revenue = ledger.revenue(now).await?;
         let payments = ledger.payments(SHOWN, None).await?;
         let node = op.parts.node.view().await;
-        let config = &op.parts.config;
+        let list = op.checklist().await?;
+        let alarms = alarms(ledger.alarms().await?, &list);
         let earned =
             |sum: Msat, calls, what| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, what) };
         Ok(Live {
@@ -80,7 +87,10 @@ impl Live {
             // Those of granted tokens are among them.
             total: earned(revenue.total, revenue.calls_total, "call"),
             unearned: sats_exact(revenue.unearned.msat()),
-            alarm: alarm(&node, now),
+            alarm: alarm(&node, now).filter(|_| !alarms.iter().any(|line| line.class == "critical")),
+            alarms,
+            steps: if list.done || list.hidden { Vec::new() } else { StepLine::all(&list) },
+            outlook: outlook::sentence(&op.parts.upkeep.forecast().await?),
             receiving: receiving(&node),
             lightning: Balances {
                 receivable: sats_whole(node.receivable_msat),
@@ -100,9 +110,19 @@ impl Live {
             },
             sync: sync(&node, now),
             payments: payments.iter().map(PaymentLine::of).collect(),
-            sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+            sample_url: op.sample_url(None).unwrap_or_else(|| format!("{}/", op.parts.config.gateway)),
         })
     }
+}
+
+/// What stands; what the open first steps say already is not said twice.
+fn alarms(mut rows: Vec<AlarmRow>, list: &Checklist) -> Vec<AlarmLine> {
+    rows.retain(|row| match row.alarm.code.as_str() {
+        "seed_not_verified" => list.done || list.is_done(Step::Words),
+        "backup_missing" => list.done || list.is_done(Step::Backup),
+        _ => true,
+    });
+    AlarmLine::all(rows)
 }
 
 fn alarm(node: &NodeView, now: Timestamp) -> Option<String> {

@@ -6,9 +6,13 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use zeroize::Zeroizing;
+
+use super::Operator;
 use super::backoff::Backoff;
 use crate::clock::Clock;
-use crate::secrets::{Seed, SeedFault};
+use crate::event::Event;
+use crate::secrets::{KeyFiles, Passphrase, Seed, SeedFault};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -79,6 +83,59 @@ impl SeedDesk {
                 tracing::error!(%error, "a question about the seed could not be answered");
                 Err(NoAnswer::Broken)
             }
+        }
+    }
+}
+
+impl Operator {
+    /// The seed's words, once; `again` until they were verified, with the passphrase where there is one.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`].
+    pub async fn seed_words(&self, again: Option<Option<Passphrase>>) -> Result<Zeroizing<String>, NoAnswer> {
+        let now = self.parts.clock.now();
+        let show = move |seed: &Seed| {
+            let again = again.as_ref().map(Option::as_ref);
+            seed.show(again, now).map(|words| Zeroizing::new(words.to_string()))
+        };
+        let words = self.seed.ask(show).await?;
+        self.noted(Event::SeedWordsShown).await;
+        Ok(words)
+    }
+
+    /// The words that were asked for, in their order: proves that somebody has them.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`].
+    pub async fn verify_seed<W: AsRef<str> + Send + 'static>(&self, words: Vec<W>) -> Result<(), NoAnswer> {
+        let now = self.parts.clock.now();
+        self.seed.ask(move |seed| seed.verify(&words, now)).await?;
+        self.noted(Event::SeedVerified).await;
+        Ok(())
+    }
+
+    /// Has `new` open the seed from now on.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`].
+    pub async fn set_seed_passphrase(
+        &self,
+        current: Option<Passphrase>,
+        new: Passphrase,
+        key_files: KeyFiles,
+    ) -> Result<(), NoAnswer> {
+        let entropy = Arc::clone(&self.parts.entropy);
+        let change =
+            move |seed: &Seed| seed.set_passphrase(current.as_ref(), &new, key_files, entropy.as_ref());
+        self.seed.ask(change).await?;
+        self.noted(Event::PassphraseChanged).await;
+        Ok(())
+    }
+
+    /// Notes in the log what was done; that it was done does not depend on it.
+    async fn noted(&self, event: Event) {
+        if let Err(error) = self.parts.ledger.log(event).await {
+            tracing::error!(%error, "what was done with the seed could not be noted");
         }
     }
 }

@@ -23,7 +23,7 @@ use tollhouse::payments::Outbox;
 use tollhouse::ports::{
     BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, FeeRate, ForwardingFees, Much, NodeControl,
     NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer,
-    PeerView, Peers, SendFault,
+    PeerView, Peers, SendFault, SourceAnswer,
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
@@ -334,6 +334,7 @@ pub(crate) fn cookie(headers: &HeaderMap) -> String {
 #[derive(Default)]
 pub(crate) struct MadeUpNode {
     pub(crate) channels: Mutex<Vec<ChannelView>>,
+    pub(crate) chain_answers: Mutex<Vec<SourceAnswer>>,
     pub(crate) sends: Mutex<Vec<String>>,
     pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) opened: Mutex<Vec<OpenAsk>>,
@@ -347,6 +348,11 @@ pub(crate) struct MadeUpNode {
 impl ChainWatch for MadeUpNode {
     fn chain(&self) -> ChainView {
         ChainView::default()
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Vec<SourceAnswer>> {
+        let answers = self.chain_answers.lock().expect("not poisoned").clone();
+        Box::pin(async move { answers })
     }
 }
 

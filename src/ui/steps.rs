@@ -1,0 +1,101 @@
+//! The first steps as pages show them: Home as long as one is open, and the way through them.
+
+use crate::web::{Checklist, Step};
+
+/// One step.
+pub(super) struct StepLine {
+    pub(super) step: Step,
+    pub(super) name: &'static str,
+    pub(super) why: &'static str,
+    pub(super) done: bool,
+    /// It can wait, for ever if need be.
+    pub(super) optional: bool,
+    pub(super) href: &'static str,
+    /// What pressing it does, a verb.
+    pub(super) verb: &'static str,
+    /// The first that is open.
+    pub(super) next: bool,
+}
+
+impl StepLine {
+    /// Every step of the list, in its order.
+    pub(super) fn all(list: &Checklist) -> Vec<StepLine> {
+        let next = list.points.iter().find(|point| !point.done && point.needed).map(|point| point.step);
+        let line = |point: &crate::web::Point| {
+            let (name, why, href, verb) = words(point.step);
+            StepLine {
+                step: point.step,
+                name,
+                why,
+                href,
+                verb,
+                done: point.done,
+                optional: !point.needed,
+                next: next == Some(point.step),
+            }
+        };
+        list.points.iter().map(line).collect()
+    }
+}
+
+fn words(step: Step) -> (&'static str, &'static str, &'static str, &'static str) {
+    match step {
+        Step::Password => ("A password", "It opens these pages, for one operator.", "/start", "Look"),
+        Step::Words => (
+            "The seed's words on paper",
+            "With them the coins outlive this machine; without them a dead disk is lost money.",
+            "/start/seed",
+            "Show and check",
+        ),
+        Step::Chain => (
+            "In step with the chain",
+            "The node reads blocks from somewhere, and must see when something happens to its channels.",
+            "/start/chain",
+            "Test",
+        ),
+        Step::Receive => (
+            "Room to receive",
+            "A payment arrives through a channel that has sats on the other side.",
+            "/start/receive",
+            "Choose a way",
+        ),
+        Step::Service => (
+            "Something to sell",
+            "An API of yours, and what a call of it costs.",
+            "/start/service",
+            "Set a price",
+        ),
+        Step::Payment => (
+            "A first payment",
+            "Ask for it like a customer, see the 402, pay, and get the answer.",
+            "/start/payment",
+            "Try it",
+        ),
+        Step::Backup => (
+            "A place for backups",
+            "What buyers have paid for and not used is in the ledger: keep a copy on another disk.",
+            "/backup",
+            "Look",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::Point;
+
+    #[test]
+    fn the_next_step_is_the_first_that_is_open_and_needed() {
+        let point = |step, done, needed| Point { step, done, needed };
+        let points = vec![
+            point(Step::Password, true, true),
+            point(Step::Words, false, false),
+            point(Step::Chain, false, true),
+            point(Step::Receive, false, true),
+        ];
+        let lines = StepLine::all(&Checklist { points, done: false, hidden: false });
+        let next: Vec<_> = lines.iter().map(|line| (line.next, line.optional)).collect();
+        assert_eq!(next, [(false, false), (false, true), (true, false), (false, false)]);
+    }
+}

@@ -1,0 +1,152 @@
+//! What a new operator has to see to before the shop can earn, and keep what it earns.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Operator;
+use crate::catalog::{Route, Service};
+use crate::store::StoreError;
+use crate::types::Timestamp;
+
+/// A node that heard of the chain within this is in step, in seconds.
+const IN_STEP_SECS: u64 = 600;
+/// The setting that says that nobody wants to see the list any more.
+const HIDDEN: &str = "admin.first_steps_hidden";
+
+/// One point of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// A password opens the operator's page.
+    Password,
+    /// Somebody proved to have the seed's words.
+    Words,
+    /// The node is in step with the chain.
+    Chain,
+    /// A payment can arrive.
+    Receive,
+    /// Something is on sale for money.
+    Service,
+    /// Somebody paid.
+    Payment,
+    /// Copies of the ledger go somewhere.
+    Backup,
+}
+
+/// How one point stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// Which.
+    pub step: Step,
+    /// It is seen to.
+    pub done: bool,
+    /// Money is lost, or never comes, without it; on a network whose coins are worth nothing some can wait for ever.
+    pub needed: bool,
+}
+
+/// The list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checklist {
+    /// Its points, in the order in which they are best seen to.
+    pub points: Vec<Point>,
+    /// Everything that is needed is done.
+    pub done: bool,
+    /// The operator asked for the list to be put away.
+    pub hidden: bool,
+}
+
+impl Checklist {
+    /// Whether `step` is seen to.
+    pub fn is_done(&self, step: Step) -> bool {
+        self.points.iter().any(|point| point.step == step && point.done)
+    }
+}
+
+impl Operator {
+    /// How the first steps stand.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn checklist(&self) -> Result<Checklist, StoreError> {
+        let parts = &self.parts;
+        let node = parts.node.view().await;
+        let worth = node.network == bitcoin::Network::Bitcoin.to_string();
+        let opens = parts.inbound.openings.as_ref().is_some_and(|openings| openings.view().known);
+        let priced = |service: &Service| {
+            let routes = service.routes.iter().map(|route| &route.terms);
+            routes.chain([&service.terms]).any(|terms| !terms.rule.is_free())
+        };
+        let point = |step, done, needed| Point { step, done, needed };
+        let points = vec![
+            point(Step::Password, super::claim::stored_password(self).await?.is_some(), true),
+            point(Step::Words, self.seed.seed().status().verified_at.is_some(), worth),
+            point(Step::Chain, in_step(node.running, node.synced_at, parts.clock.now()), true),
+            point(Step::Receive, node.receivable_msat >= 1_000 || opens, true),
+            point(
+                Step::Service,
+                parts.storefront.catalog().current().services().iter().any(|one| priced(one)),
+                true,
+            ),
+            point(Step::Payment, !parts.ledger.payments(1, None).await?.is_empty(), true),
+            point(Step::Backup, parts.backups.standing().await.dir.is_some(), worth),
+        ];
+        let done = points.iter().all(|point| point.done || !point.needed);
+        Ok(Checklist { points, done, hidden: parts.ledger.setting(HIDDEN).await?.is_some() })
+    }
+
+    /// Puts the list away.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn hide_checklist(&self) -> Result<(), StoreError> {
+        self.parts.ledger.set_setting(HIDDEN, "yes").await
+    }
+
+    /// Brings it back.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn show_checklist(&self) -> Result<(), StoreError> {
+        self.parts.ledger.take_setting(HIDDEN).await.map(|_| ())
+    }
+
+    /// An address at the gateway that costs something and takes a GET, for a curl line: of the service `named`, else
+    /// of any.
+    pub fn sample_url(&self, named: Option<&str>) -> Option<String> {
+        let table = self.parts.storefront.catalog().current();
+        let chosen = |service: &&Arc<Service>| named.is_none_or(|name| service.name.as_str() == name);
+        let path = table.services().iter().filter(chosen).find_map(|service| {
+            let gets =
+                |route: &&Route| route.method.as_ref().is_none_or(|method| method == http::Method::GET);
+            let route = service.routes.iter().filter(gets).find(|route| !route.terms.rule.is_free());
+            let route = route.map(|route| route.path.front().to_owned());
+            route.or_else(|| (!service.terms.rule.is_free()).then(|| service.path.clone()))
+        });
+        path.map(|path| format!("{}{path}", self.parts.config.gateway))
+    }
+}
+
+fn in_step(running: bool, synced_at: Option<u64>, now: Timestamp) -> bool {
+    running && synced_at.is_some_and(|at| now.secs().saturating_sub(at) <= IN_STEP_SECS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_silent_or_down_is_not_in_step() {
+        let now = Timestamp::from_secs(10_000);
+        assert!(in_step(true, Some(9_400), now) && in_step(true, Some(10_001), now));
+        assert!(!in_step(true, Some(9_399), now));
+        assert!(!in_step(true, None, now) && !in_step(false, Some(10_000), now));
+    }
+
+    #[test]
+    fn a_point_is_told_by_its_step() {
+        let points = vec![Point { step: Step::Words, done: true, needed: false }];
+        let list = Checklist { points, done: true, hidden: false };
+        assert!(list.is_done(Step::Words) && !list.is_done(Step::Backup));
+    }
+}

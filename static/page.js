@@ -1,0 +1,78 @@
+// What every page has a little easier with a script: times are local, what is meant to be copied has a button,
+// and a part that waits for something asks for itself again. Without this script each page is complete.
+"use strict";
+(() => {
+  const EVERY_MS = 3000;
+
+  const localTimes = (within) => {
+    const now = new Date();
+    const midnight = new Date(now).setHours(0, 0, 0, 0);
+    for (const time of within.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+      const day = at < midnight || at > midnight + 86400000 ? { day: "numeric", month: "short" } : {};
+      const year = at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+      time.title ||= time.textContent;
+      time.textContent = at.toLocaleString([], { ...year, ...day, ...clock });
+    }
+  };
+
+  const copied = (button) => {
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 2000);
+  };
+  const copy = async (text, button) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copied(button);
+    } catch {
+      button.textContent = "Select it and copy";
+    }
+  };
+  const copyButtons = (within) => {
+    for (const box of within.querySelectorAll(".copyable, code[data-copy]")) {
+      const code = box.matches("code") ? box : box.querySelector("code");
+      if (!code || box.querySelector(".copy")) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.textContent = "Copy";
+      button.addEventListener("click", () => copy(code.dataset.copy || code.textContent, button));
+      box.matches("code") ? box.after(button) : box.append(button);
+    }
+    for (const button of within.querySelectorAll("button[data-copy]")) {
+      button.hidden = false;
+      button.onclick = () => {
+        const wanted = button.dataset.copy;
+        copy(wanted.startsWith("#") ? document.querySelector(wanted)?.textContent ?? "" : wanted, button);
+      };
+    }
+  };
+
+  const stand = (within) => { localTimes(within); copyButtons(within); };
+  const again = (part) => {
+    const asks = async () => {
+      if (!part.isConnected || !part.dataset.part) return;
+      if (!document.hidden && !part.contains(document.activeElement)) {
+        try {
+          const answer = await fetch(part.dataset.part, { headers: { Accept: "text/html" } });
+          if (answer.redirected) { location.reload(); return; }
+          const text = answer.ok ? await answer.text() : part.dataset.last;
+          if (text !== undefined && text !== part.dataset.last) {
+            part.dataset.last = text;
+            part.innerHTML = text;
+            stand(part);
+          }
+        } catch { /* asked again in a moment */ }
+      }
+      setTimeout(asks, Number(part.dataset.every) || EVERY_MS);
+    };
+    setTimeout(asks, Number(part.dataset.every) || EVERY_MS);
+  };
+
+  stand(document);
+  document.addEventListener("replaced", (event) => stand(event.target));
+  for (const part of document.querySelectorAll("[data-part]:not(#live)")) again(part);
+})();

@@ -1,0 +1,138 @@
+//! The first steps on pages: the words, the chain, room to receive; Home's list and alarms.
+
+use std::sync::Mutex;
+
+use serde_json::json;
+use tollhouse::ports::SourceAnswer;
+
+use super::{business, clean, logged_in, look_at};
+use crate::admin_app::{AdminApp, PASSWORD, ok, usable_channel};
+use crate::chromium::Chromium;
+
+/// A text that must never become markup.
+const CANARY: &str = "\"><img src=x onerror=alert(1)><script>alert(1)</script>";
+
+fn answers(app: &AdminApp) -> &Mutex<Vec<SourceAnswer>> {
+    &app.node.chain_answers
+}
+
+fn two_sources() -> Vec<SourceAnswer> {
+    let one = |name: &str, fault: Option<&str>, in_use| SourceAnswer {
+        kind: "esplora",
+        name: name.to_owned(),
+        in_use,
+        took_ms: 41,
+        fault: fault.map(str::to_owned),
+    };
+    vec![
+        one("esplora https://blocks.example/api", None, true),
+        one("bitcoind 127.0.0.1:8332", Some(CANARY), false),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_steps_are_legible_in_every_size_and_light() {
+    let app = AdminApp::start().await;
+    *answers(&app).lock().expect("no panic") = two_sources();
+    let session = app.claimed().await;
+    app.op.parts.watchman.look().await.expect("it looks");
+    let pages = [
+        ("start-home", "/"),
+        ("start", "/start"),
+        ("start-seed", "/start/seed"),
+        ("start-check", "/start/seed/check"),
+        ("start-chain", "/start/chain"),
+        ("start-receive", "/start/receive"),
+    ];
+    look_at(&app, &session, &pages).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_words_are_shown_once_and_checked_on_the_page() {
+    let app = AdminApp::start().await;
+    *answers(&app).lock().expect("no panic") = two_sources();
+    let browser = Chromium::start();
+    let tab = browser.tab().await;
+    tab.looks(1440, 900, "light").await;
+    let token = app.claim_token().await;
+    tab.open(&format!("{}/claim?token={token}", app.origin)).await;
+    tab.types(PASSWORD).await;
+    tab.click("#again").await;
+    tab.types(PASSWORD).await;
+    tab.click("button").await;
+    tab.until("location.pathname === '/start'").await;
+    tab.click(".steps a[href='/start/seed']").await;
+    tab.until("location.pathname === '/start/seed'").await;
+    tab.click("form[action='/start/seed/words'] button").await;
+    tab.until("document.querySelectorAll('.words li').length === 24").await;
+    tab.picture("start-words-1440-light").await;
+    let words = tab.value("[...document.querySelectorAll('.words li')].map((it) => it.textContent)").await;
+    let words: Vec<String> = serde_json::from_value(words).expect("words");
+
+    tab.click("a[href='/start/seed/check']").await;
+    let answer = async |right: bool| {
+        tab.until("location.pathname === '/start/seed/check' && document.readyState === 'complete'").await;
+        for id in ["first", "second", "third"] {
+            let label = tab.text(&format!("label[for={id}]")).await;
+            let number: usize = label.trim_start_matches("Word ").parse().expect("a number");
+            tab.click(&format!("#{id}")).await;
+            tab.types(if right { &words[number - 1] } else { "zebra" }).await;
+        }
+        tab.press("Enter").await;
+    };
+    answer(false).await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert!(tab.text(".refusal").await.starts_with("Those are not the words"));
+    answer(true).await;
+    tab.until("location.search === '?said=checked'").await;
+    assert!(tab.text(".said").await.contains("You have the words"));
+    assert_eq!(tab.value("document.querySelector(\"form[action='/start/seed/words']\")").await, json!(null));
+    let key = app.key(&[tollhouse::web::keys::Scope::Read]).await;
+    let list = ok(app.read("/api/v1/checklist", &key).await).await;
+    assert_eq!(list["points"][1], json!({ "step": "words", "done": true, "needed": false }));
+    let again = app.post("/start/seed/words").header("cookie", cookie_of(&tab).await);
+    assert_eq!(again.form(&[("again", "yes")]).send().await.expect("an answer").status(), 409);
+
+    tab.click(".onward a").await;
+    tab.until("location.pathname === '/start/chain'").await;
+    tab.click("form[action='/start/chain'] button").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 2").await;
+    assert!(tab.text(".cards").await.contains("It answers, in 41 ms"));
+    assert!(tab.text(".cards").await.contains(CANARY));
+    assert_eq!(tab.value("document.querySelectorAll('img[src=x],script:not([nonce])').length").await, 0);
+    let admin = app.key(&[tollhouse::web::keys::Scope::Admin]).await;
+    let told = ok(app.change("/api/v1/chain/test", &admin, json!({})).await).await;
+    assert_eq!(told["sources"][1]["fault"], CANARY);
+
+    // Put away, and brought back.
+    tab.open(&format!("{}/", app.origin)).await;
+    tab.click("form[action='/start/hide'] button").await;
+    tab.until("document.querySelector('#live') && !document.querySelector('#steps')").await;
+    clean(&app, &tab);
+}
+
+async fn cookie_of(tab: &crate::chromium::Tab<'_>) -> String {
+    let cookies = tab.call("Network.getCookies", json!({})).await;
+    let one = &cookies["cookies"][0];
+    format!("{}={}", one["name"].as_str().expect("a name"), one["value"].as_str().expect("a value"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_says_what_is_the_matter_and_where_to_mend_it() {
+    let app = business().await;
+    let session = app.claimed().await;
+    *app.node.channels.lock().expect("no panic") = vec![usable_channel(10_000, 0)];
+    app.op.parts.watchman.look().await.expect("it looks");
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/", app.origin)).await;
+    tab.picture("home-alarms-1440-light").await;
+    assert!(tab.text("#balances-title").await.contains("cannot receive"));
+    assert!(
+        tab.value("document.querySelectorAll('.alarms li').length").await.as_u64().expect("a number") >= 1
+    );
+    let wide = tab.value("document.querySelector('time').textContent.includes('UTC')").await;
+    assert_eq!(wide, json!(false), "the script makes times local");
+    clean(&app, &tab);
+}
