@@ -58,8 +58,8 @@ mod trial;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead, MaySpend};
-pub use deposits::Deposits;
 pub use checklist::{Checklist, Point, Step};
+pub use deposits::Deposits;
 pub use errands::{ledger_fault, node_fault, treasury_problem};
 pub use gifts::{GiftWords, USUAL_LIFE, label};
 pub use price_question::{PriceAsk, PriceTold};
