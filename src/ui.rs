@@ -12,8 +12,8 @@ use http::StatusCode;
 
 use crate::web::{Operator, Problem};
 
-mod channel_line;
 mod alarm;
+mod channel_line;
 mod chart;
 mod coins;
 mod entry;

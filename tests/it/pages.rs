@@ -12,8 +12,8 @@ use crate::admin_app::AdminApp;
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod coins;
-mod lightning;
 mod first;
+mod lightning;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
