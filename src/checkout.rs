@@ -141,6 +141,9 @@ pub enum Refused {
     /// Nobody could pay an invoice now: 503.
     #[error(transparent)]
     CannotReceive(#[from] CannotReceive),
+    /// The token is refused for what only the seller can mend, and nothing can be sold in its place: 503.
+    #[error("{0}")]
+    Doubted(ReserveRefused),
     /// The ledger fails: 503. Nothing was taken.
     #[error(transparent)]
     Ledger(StoreError),
@@ -255,7 +258,15 @@ impl Checkout {
                     Err(Unreserved::Ledger(error)) => Outcome::Refused(Refused::Ledger(error)),
                     Err(Unreserved::Refused(ReserveRefused::InFlight)) => Outcome::Refused(Refused::InFlight),
                     Err(Unreserved::Refused(why)) => match failed() {
-                        Ok(()) => counter.offer_or_open(openings, (why.code(), why.to_string())).await,
+                        Ok(()) => {
+                            match counter.offer_or_open(openings, (why.code(), why.to_string())).await {
+                                // Its holder is to ask the seller, and not to wait until it can be bought again.
+                                Outcome::Refused(Refused::CannotReceive(_)) if why.is_sellers() => {
+                                    Outcome::Refused(Refused::Doubted(why))
+                                }
+                                outcome => outcome,
+                            }
+                        }
                         Err(refused) => Outcome::Refused(refused.into()),
                     },
                 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
 
+mod amounts;
 mod audit;
 mod backup;
 mod channels;

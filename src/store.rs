@@ -77,7 +77,7 @@ pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]
 pub use flaw::Flaw;
-pub use generations::{Doubt, Found, Generation, Marks, NewGeneration};
+pub use generations::{Doubt, Found, Generation, Marks, NewGeneration, RESTORED};
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};
 pub use incoming::{Credit, PaymentRow, PaymentState};
@@ -186,7 +186,9 @@ impl Ledger {
         schema::claim(&connection, path)?;
         schema::migrate(&mut connection)?;
         let opening = connection.transaction()?;
-        let clean = schema::take_clean_mark(&opening)?;
+        // A copy was made of a ledger at work: that it has no mark tells nothing of the last stop.
+        let restored = anew.as_ref().is_some_and(|anew| anew.why == RESTORED);
+        let clean = schema::take_clean_mark(&opening)? || restored;
         let run = schema::next_run(&opening)?;
         let mut page = Page::new(&opening, clock.now(), run);
         if let Some(anew) = &anew {

@@ -106,6 +106,28 @@ impl Msat {
     }
 }
 
+/// An amount as people read it: satoshi, with decimals where it has parts of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InSat(Msat);
+
+impl Msat {
+    /// For people, who think in satoshi.
+    pub const fn in_sat(self) -> InSat {
+        InSat(self)
+    }
+}
+
+impl fmt::Display for InSat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let msat = self.0.msat();
+        let parts = format!("{:03}", msat % 1_000);
+        match parts.trim_end_matches('0') {
+            "" => write!(f, "{} sat", msat / 1_000),
+            parts => write!(f, "{}.{parts} sat", msat / 1_000),
+        }
+    }
+}
+
 impl fmt::Display for Msat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.whole_sats() {

@@ -131,7 +131,18 @@ pub(super) async fn honour(
     let Json(ask) = body.map_err(bad_body)?;
     let ledger = &op.parts.ledger;
     let honoured = match (ask.payment_hash, ask.all) {
-        (Some(hash), false) => ledger.honour(hash).await,
+        (Some(hash), false) => {
+            let doubts = ledger.doubts(MOST_DOUBTS).await.map_err(ledger_fault)?;
+            if doubts.iter().any(|doubt| doubt.payment_hash == hash && doubt.given_after) {
+                return Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    "not_granted",
+                    "Nothing changed: this token was given away after the copy was made, so that nobody knows what \
+                     may be drawn from it. Give its holder another one: tollhouse tokens grant.",
+                ));
+            }
+            ledger.honour(hash).await
+        }
         (None, true) => ledger.honour_all().await,
         _ => {
             return Err(Problem::bad_request("bad_body", "Say either a payment_hash or all=true."));

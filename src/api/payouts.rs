@@ -42,7 +42,8 @@ pub(super) struct How {
     dry_run: bool,
 }
 
-/// `POST /api/v1/payouts`; with `?dry_run=true` it only says what would happen.
+/// `POST /api/v1/payouts`; with `?dry_run=true` it only says what would happen. An invoice that a payout pays
+/// already is answered with that payout, `already` of a dry run.
 pub(super) async fn pay(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
@@ -58,6 +59,9 @@ pub(super) async fn pay(
         max_fee: amount("max_fee_sat", max_fee_sat)?,
         why: None,
     };
+    if dry_run && let Some(twin) = op.parts.upkeep.payouts().twin(&ask.to).await.map_err(ledger_fault)? {
+        return Ok(Json(json!({ "dry_run": true, "already": shown(&twin) })));
+    }
     if dry_run {
         return Ok(Json(plan_shown(&op.parts.upkeep.payouts().plan(&ask).await.map_err(refused)?)));
     }

@@ -44,6 +44,12 @@ impl Ground {
                 charged = opened.crash_charged,
                 "the last stop was not orderly; requests whose end it hid were resolved"
             );
+        } else if opened.crash_restored + opened.crash_charged > 0 {
+            tracing::warn!(
+                given_back = opened.crash_restored,
+                charged = opened.crash_charged,
+                "requests that were under way when the backup was made were resolved"
+            );
         }
         Ok((dir, Ground { ledger, secrets, epochs, clock, entropy, clean: opened.clean }))
     }

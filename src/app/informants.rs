@@ -11,6 +11,7 @@ use crate::clock::{Clock, in_words};
 use crate::ports::{Alarm, BoxFuture, Check, Informant};
 use crate::rescue::Standing;
 use crate::secrets::Seed;
+use crate::store::{Doubt, Generation, Ledger, StoreError};
 use crate::types::Severity::{Critical, Info, Warning};
 use crate::types::Timestamp;
 
@@ -36,6 +37,59 @@ impl Informant for SeedInformant {
         };
         Box::pin(async move { vec![check] })
     }
+}
+
+/// What a restore of the ledger left for the operator to decide.
+pub(super) struct RestoreInformant {
+    pub(super) ledger: Ledger,
+}
+
+impl Informant for RestoreInformant {
+    fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async move {
+            let found = async {
+                Ok::<_, StoreError>((self.ledger.generation().await?, self.ledger.doubts(MOST_DOUBTS).await?))
+            };
+            match found.await {
+                Ok((life, doubts)) => vec![restored(&life, &doubts)],
+                Err(error) => {
+                    tracing::debug!(%error, "what a restore left could not be looked at");
+                    Vec::new()
+                }
+            }
+        })
+    }
+}
+
+/// Tokens in doubt are counted up to here.
+const MOST_DOUBTS: u32 = 100;
+
+fn restored(life: &Generation, doubts: &[Doubt]) -> Check {
+    let doubtful = life.doubtful_below_epoch > 0;
+    let waiting = doubts.iter().filter(|doubt| doubt.honoured_at.is_none()).count();
+    let parked = life.payouts_parked.then(|| {
+        let text = "The ledger is a copy that was brought back: nothing is sent or paid out, because the copy does not \
+                    know what was sent since it was made.";
+        let fix = "Look at the wallet's history and at tollhouse operations; then tollhouse backup release-payouts.";
+        Alarm::new("payouts_parked", Warning, text, fix)
+    });
+    let doubted = (doubtful && waiting > 0).then(|| {
+        let text = match waiting {
+            1 => "A token came that the restored ledger cannot prove; its holder is refused.".to_owned(),
+            many => format!(
+                "{many} tokens came that the restored ledger cannot prove; their holders are refused."
+            ),
+        };
+        let fix =
+            "tollhouse tokens doubtful lists them; tollhouse tokens honour takes one, or all, to be good.";
+        Alarm::new("tokens_doubtful", Warning, text, fix)
+    });
+    let detail = match (doubtful, life.payouts_parked) {
+        (false, false) => "nothing is in doubt after a restore".to_owned(),
+        (true, _) => format!("tokens of epochs below {} are in doubt", life.doubtful_below_epoch),
+        (false, true) => "nothing is sent after a restore".to_owned(),
+    };
+    Check::fine("restore", detail).with(parked).with(doubted)
 }
 
 /// Whether there is a fresh backup of the ledger.
@@ -121,5 +175,42 @@ impl Informant for SnapshotInformant {
         let detail = format!("of {} channels", standing.channels);
         let check = Check::fine("snapshot", detail).aged(age).with(barred).with(failed).with(behind);
         Box::pin(async move { vec![check] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::PaymentHash;
+
+    #[test]
+    fn what_a_restore_left_open_is_an_alarm_until_it_is_decided() {
+        let life = |doubtful_below_epoch, payouts_parked| Generation {
+            generation: 2,
+            first_event: 9,
+            begun_at: Timestamp::from_secs(1),
+            why: "restored".to_owned(),
+            doubtful_below_epoch,
+            payouts_parked,
+        };
+        let doubt = |honoured_at| Doubt {
+            payment_hash: PaymentHash::from_bytes([1; 32]),
+            service: None,
+            route: None,
+            kind: None,
+            units: None,
+            price_msat: None,
+            presented_at: Some(Timestamp::from_secs(2)),
+            honoured_at,
+            given_after: false,
+        };
+        let codes = |life: Generation, doubts: &[Doubt]| -> Vec<String> {
+            restored(&life, doubts).alarms.iter().map(|alarm| alarm.code.to_string()).collect()
+        };
+        let honoured = doubt(Some(Timestamp::from_secs(3)));
+        assert!(codes(life(0, false), &[]).is_empty());
+        assert!(codes(life(2, false), std::slice::from_ref(&honoured)).is_empty(), "decided");
+        assert_eq!(codes(life(2, true), &[]), ["payouts_parked"]);
+        assert_eq!(codes(life(2, true), &[doubt(None), honoured]), ["payouts_parked", "tokens_doubtful"]);
     }
 }

@@ -7,7 +7,7 @@ use bitcoin::Network;
 use tokio::sync::watch;
 
 use super::ground::Ground;
-use super::informants::{BackupInformant, SeedInformant, SnapshotInformant};
+use super::informants::{BackupInformant, RestoreInformant, SeedInformant, SnapshotInformant};
 use super::outside::Outside;
 use crate::backup::Backups;
 use crate::catalog::Catalog;
@@ -51,6 +51,7 @@ impl Lookout<'_> {
         let watchman = Watchman::new(parts, alarms);
         let (seed, network) = (Arc::clone(self.ground.secrets.custody()), self.network);
         watchman.hear(Arc::new(SeedInformant { seed, network }));
+        watchman.hear(Arc::new(RestoreInformant { ledger: self.ground.ledger.clone() }));
         watchman.hear(Arc::new(SnapshotInformant {
             standing: self.snapshot.clone(),
             clock: clock(),

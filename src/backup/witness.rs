@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LEDGER_FILE, whole};
 use crate::clock::{Clock, Entropy};
 use crate::secrets::{EpochFault, Epochs};
-use crate::store::{Found, Ledger, Marks, NewGeneration, Opened, StoreError};
+use crate::store::{Found, Ledger, Marks, NewGeneration, Opened, RESTORED, StoreError};
 
 const WITNESS_FILE: &str = "generation";
 /// Between two notes at least.
@@ -179,7 +179,7 @@ fn doubt(found: Found, noted: Option<Note>) -> Option<(u64, &'static str)> {
     };
     let highest = marked.generation.max(noted.map_or(0, |note| note.generation));
     let why = match (found, noted) {
-        (_, Some(Note { restored: true, .. })) => "restored",
+        (_, Some(Note { restored: true, .. })) => RESTORED,
         (Found::Missing | Found::Unmarked, None | Some(FIRST)) => return None,
         (Found::Missing, Some(_)) => "new_ledger",
         (Found::Unmarked, Some(_)) => "old_copy",

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
+use super::amounts::sats;
 use super::operator::{self, Failure, OperatorArgs, Shown};
 use crate::config::Environment;
 use crate::store::{Ledger, StoreError};
@@ -89,8 +90,9 @@ fn text(report: &Value) -> String {
         ("  late", number("payments_late"), ""),
         ("  for nobody knows what", number("payments_unknown"), ""),
     ];
-    let row = |(name, count, unit): (&str, i64, &str)| {
-        format!("{name:<26}{count:>20} {unit}").trim_end().to_owned()
+    let row = |(name, count, unit): (&str, i64, &str)| match unit {
+        "msat" => format!("{name:<26}{:>20} sat", sats(&count.into()).trim_end_matches(" sat")),
+        _ => format!("{name:<26}{count:>20}"),
     };
     lines.extend(figures.map(row));
     lines.join("\n")

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::ground::{Ground, agree};
 use super::operator::{Failure, OperatorArgs, Shown, ask, fail, table};
 use super::times::moment;
@@ -14,7 +15,7 @@ use super::{logging, warn};
 use crate::backup::{self, BackupFault, Restored};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Environment;
-use crate::types::{Msat, Timestamp};
+use crate::types::Timestamp;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
@@ -34,6 +35,8 @@ enum Command {
     Verify {
         /// The file, or the name of one in backup.dir
         file: PathBuf,
+        #[command(flatten)]
+        said: Said,
     },
     /// Put one in the ledger's place, while the appliance is stopped; the old ledger is set aside
     Restore {
@@ -42,6 +45,8 @@ enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        said: Said,
     },
     /// After a restore: let coins be sent again
     ReleasePayouts,
@@ -49,11 +54,19 @@ enum Command {
     Generations,
 }
 
+/// How the seed that sealed a backup is opened, where the settings do not say.
+#[derive(Debug, clap::Args)]
+struct Said {
+    /// A file or descriptor whose first line is the seed's passphrase
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
 /// Does one of them.
 pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
     match &args.command {
-        Command::Verify { file } if file.exists() => done(args, verify(args, env, file)),
-        Command::Restore { file, yes } => done(args, restore(args, env, file, *yes)),
+        Command::Verify { file, said } if file.exists() => done(args, verify(args, env, file, said)),
+        Command::Restore { file, yes, said } => done(args, restore(args, env, (file, said), *yes)),
         command => ask(&args.operator, env, async |admin| match command {
             Command::Now => {
                 let made = admin.post("/api/v1/backups", &json!({})).await?;
@@ -65,7 +78,7 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
                 let text = list_text(&listed);
                 Ok(Shown::new(listed, text))
             }
-            Command::Verify { file } => {
+            Command::Verify { file, .. } => {
                 let name = file.to_str().filter(|name| !name.contains(['/', '?', '#', '%']));
                 let missing = || Failure::arguments(format!("{} is not there", file.display()));
                 let name = name.ok_or_else(missing)?;
@@ -98,9 +111,9 @@ fn done(args: &BackupArgs, done: Result<Shown, Failure>) -> ExitCode {
     }
 }
 
-fn verify(args: &BackupArgs, env: &Environment, file: &Path) -> Result<Shown, Failure> {
+fn verify(args: &BackupArgs, env: &Environment, file: &Path, said: &Said) -> Result<Shown, Failure> {
     logging::start("warn");
-    let ground = Ground::find(&args.operator, env)?;
+    let ground = Ground::find(&args.operator, env)?.opened_with(said.passphrase_file.clone());
     let owner = ground.owner(&ground.secrets()?)?;
     // The copy that is audited lies in the network's directory meanwhile: it is closed to others.
     let verified = backup::verify(file, &owner, &ground.dir).map_err(refused)?;
@@ -109,9 +122,14 @@ fn verify(args: &BackupArgs, env: &Environment, file: &Path) -> Result<Shown, Fa
     Ok(Shown::new(value, text))
 }
 
-fn restore(args: &BackupArgs, env: &Environment, file: &Path, yes: bool) -> Result<Shown, Failure> {
+fn restore(
+    args: &BackupArgs,
+    env: &Environment,
+    (file, said): (&Path, &Said),
+    yes: bool,
+) -> Result<Shown, Failure> {
     logging::start("warn");
-    let ground = Ground::find(&args.operator, env)?;
+    let ground = Ground::find(&args.operator, env)?.opened_with(said.passphrase_file.clone());
     let _lock = ground.take()?;
     backup::refuse_if_moved(&ground.dir).map_err(|fault| Failure::refused("moved", fault.to_string()))?;
     let secrets = ground.secrets()?;
@@ -158,10 +176,6 @@ fn restored_text(restored: &Restored) -> String {
 
 fn verified_text(verified: &Value) -> String {
     let (manifest, audit) = (&verified["manifest"], &verified["audit"]);
-    let sats = |value: &Value| {
-        let amount = value.as_u64().and_then(|msat| Msat::new(msat).ok());
-        amount.map_or_else(|| format!("{value} msat"), |amount| amount.to_string())
-    };
     [
         "The backup is whole, and its books are right.".to_owned(),
         String::new(),

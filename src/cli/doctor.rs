@@ -65,8 +65,9 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
         Ok(admin) => admin.get("/api/v1/health").await,
         Err(failure) => Err(failure),
     };
-    let settings =
-        if args.is_elsewhere(env) { None } else { Some(Settings::load(&args.settings_flags(), env)) };
+    // What answers without a configuration is the demo: settings that nobody wrote are not its own.
+    let elsewhere = args.is_elsewhere(env) || (health.is_ok() && matches!(args.place(env), Ok(None)));
+    let settings = if elsewhere { None } else { Some(Settings::load(&args.settings_flags(), env)) };
     match &settings {
         // What is asked is a demo, or an appliance on another machine.
         None => {}

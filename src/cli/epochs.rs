@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::operator::{Admin, Failure, Shown, table};
-use crate::types::Msat;
 
 const EPOCHS: &str = "/api/v1/epochs";
 
@@ -88,9 +88,4 @@ fn unknown_text(unknown: &Value) -> String {
         "Beside that, {} were paid for tokens that were not presented yet and whose epoch is not known.",
         sats(unknown)
     )
-}
-
-fn sats(msat: &Value) -> String {
-    let amount = msat.as_u64().and_then(|msat| Msat::new(msat).ok());
-    amount.map_or_else(|| format!("{msat} msat"), |amount| amount.to_string())
 }

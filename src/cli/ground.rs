@@ -50,6 +50,13 @@ impl Ground {
         Ok(Ground { data_dir, dir, network, config: place.file, unlock: place.unlock })
     }
 
+    /// The same, whose seed opens with the passphrase in `file`, where one is said.
+    #[must_use]
+    pub(super) fn opened_with(self, file: Option<PathBuf>) -> Ground {
+        let passphrase_file = file.or(self.unlock.passphrase_file);
+        Ground { unlock: Unlock { passphrase_file, ..self.unlock }, ..self }
+    }
+
     /// Takes the directory, so that no appliance runs on it meanwhile.
     ///
     /// # Errors
@@ -77,7 +84,7 @@ impl Ground {
         let locked = || {
             Failure::refused(
                 "locked",
-                "the seed is locked: say unlock.passphrase_file, or run this at a terminal",
+                "the seed is locked: say --passphrase-file or unlock.passphrase_file, or run this at a terminal",
             )
         };
         unlocking::open_now(&self.unlock, &self.dir, self.network)

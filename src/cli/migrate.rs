@@ -47,6 +47,9 @@ enum Command {
         /// A file with its code; else it is asked for
         #[arg(long, value_name = "FILE")]
         code_file: Option<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Let this directory start again after an export, because the copy was never started and never will be
     Undo {
@@ -61,7 +64,7 @@ pub(super) fn run(args: &MigrateArgs, env: &Environment) -> ExitCode {
     logging::start("warn");
     let done = match &args.command {
         Command::Export { file, code_file, yes } => export(args, env, file, code_file.as_deref(), *yes),
-        Command::Import { file, code_file } => import(args, env, file, code_file.as_deref()),
+        Command::Import { file, code_file, yes } => import(args, env, file, code_file.as_deref(), *yes),
         Command::Undo { the_copy_never_ran } => undo(args, env, *the_copy_never_ran),
     };
     match done {
@@ -133,6 +136,7 @@ fn import(
     env: &Environment,
     file: &Path,
     code_file: Option<&Path>,
+    yes: bool,
 ) -> Result<Shown, Failure> {
     let data_dir = match args.operator.data_dir(env) {
         Some(dir) => dir,
@@ -148,6 +152,15 @@ fn import(
     };
     let code = MoveCode::read(&code).map_err(refused)?;
     let _lock = take_dir(&data_dir).map_err(|error| Failure::refused("running", format!("{error:#}")))?;
+    agree(
+        &format!(
+            "Everything in {} goes to {}, its channels too. Import it once, on one machine: two machines with the\n\
+             same channels lose coins. The one that it comes from must not start again.",
+            file.display(),
+            data_dir.display(),
+        ),
+        yes,
+    )?;
     let bar = bar();
     let imported = backup::import(file, &data_dir, &code, &|done, total| show_progress(&bar, done, total));
     bar.finish_and_clear();

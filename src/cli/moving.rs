@@ -1,12 +1,11 @@
 //! Commands that move coins: each says first what will happen, asks, and is done once for its key.
 
-use std::io::{self, BufRead, IsTerminal};
-
 use http::Method;
 use serde_json::Value;
 
+use super::ground::agree;
 use super::operator::{Admin, Failure, Shown};
-use super::{tell, times};
+use super::times;
 use crate::clock::{Entropy, SystemEntropy};
 
 /// Whether and how it is asked first.
@@ -38,16 +37,7 @@ impl Consent {
         if self.dry_run {
             return Ok(Some(Shown::new(plan, text)));
         }
-        if !io::stdin().is_terminal() {
-            let text = format!("{text}\nNothing was done: say --yes to do it.");
-            return Err(Failure::refused("confirm", text));
-        }
-        tell(format!("{text}\nDo it? [y/N]"));
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::refused("confirm", "Nothing was done."));
-        }
+        agree(&text, false)?;
         Ok(None)
     }
 
@@ -83,6 +73,12 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
             _ => admin.post(&dry, &body).await?,
         };
         let text = plan_text(&plan);
+        if plan["enough"] == false {
+            return match consent.dry_run {
+                true => Ok(Shown::new(plan, text).exiting(1)),
+                false => Err(Failure::refused("not_enough", text)),
+            };
+        }
         if let Some(only_said) = consent.ask(plan, text)? {
             return Ok(only_said);
         }
@@ -102,7 +98,7 @@ fn plan_text(plan: &Value) -> String {
     let mut lines: Vec<&str> =
         plan["lines"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if plan["enough"] == false {
-        lines.push("There is not enough for it: it would be refused.");
+        lines.push("There is not enough for it: nothing was done.");
     }
     lines.join("\n")
 }

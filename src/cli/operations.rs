@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::moving::row_text;
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
@@ -61,20 +62,59 @@ pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
     })
 }
 
+/// What it moves, as far as that is known: a payee may name the amount.
+fn sat(row: &Value) -> String {
+    if let Some(sat) = row["ask"]["amount_sat"].as_u64() {
+        return sat.to_string();
+    }
+    let known = [&row["outcome"]["amount_msat"], &row["ask"]["amount_msat"]];
+    let msat = known.into_iter().find(|msat| msat.is_u64());
+    msat.map(|msat| sats(msat).trim_end_matches(" sat").to_owned()).unwrap_or_default()
+}
+
 fn listed(rows: Value) -> Result<Shown, super::operator::Failure> {
+    let text = listed_text(&rows);
+    Ok(Shown::new(rows, text))
+}
+
+fn listed_text(rows: &Value) -> String {
     let lines = rows["operations"].as_array().into_iter().flatten().map(|row| {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told =
-            ["txid", "channel_id", "reason"].into_iter().find_map(|name| row["outcome"][name].as_str());
+        let told = ["txid", "channel_id", "reason", "payment_hash"];
+        let told = told.into_iter().find_map(|name| row["outcome"][name].as_str());
         [
             row["operation"].to_string(),
             moment(&row["begun_at"]),
             word(&row["kind"]),
             word(&row["state"]),
-            row["ask"]["amount_sat"].as_u64().map(|sat| sat.to_string()).unwrap_or_default(),
+            sat(row),
             told.unwrap_or_default().to_owned(),
         ]
     });
-    let text = table(["ID", "BEGUN", "WHAT", "STATE", "SAT", "OUTCOME"], lines);
-    Ok(Shown::new(rows, text))
+    table(["ID", "BEGUN", "WHAT", "STATE", "SAT", "OUTCOME"], lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_how_much_and_what_came_of_it() {
+        let row = |ask: Value, outcome: Value| json!({ "operation": 1, "begun_at": 0, "kind": "pay_out", "state": "done", "ask": ask, "outcome": outcome });
+        let rows = [
+            row(json!({ "amount_sat": 70 }), json!({ "txid": "ab" })),
+            row(json!({ "amount_msat": 1_500 }), json!({ "payment_hash": "cd" })),
+            row(json!({ "amount_msat": null }), json!({ "amount_msat": 9_000, "reason": "no route" })),
+        ];
+        let listed = json!({ "operations": rows });
+        let Ok(shown) =
+            listed_text(&listed).lines().skip(1).map(str::to_owned).collect::<Vec<_>>().try_into()
+        else {
+            panic!("three rows")
+        };
+        let [send, paid, failed]: [String; 3] = shown;
+        assert!(send.contains("70") && send.ends_with("ab"), "{send}");
+        assert!(paid.contains("1.5") && paid.ends_with("cd"), "{paid}");
+        assert!(failed.contains(" 9 ") && failed.ends_with("no route"), "{failed}");
+    }
 }

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::amounts;
 use super::moving::Consent;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask};
 use super::times;
 use crate::config::Environment;
-use crate::types::Msat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PayOutArgs {
@@ -34,6 +34,10 @@ async fn pay_out(args: &PayOutArgs, admin: &Admin) -> Result<Shown, Failure> {
     let body = json!({ "to": args.to, "amount_sat": args.amount_sat, "max_fee_sat": args.max_fee_sat });
     if !args.consent.is_given() {
         let plan = admin.post("/api/v1/payouts?dry_run=true", &body).await?;
+        if !plan["already"].is_null() {
+            let text = format!("{AGAIN}\n{}", row_text(&plan["already"]));
+            return Ok(Shown::new(plan, text));
+        }
         let text = plan_text(&plan);
         if let Some(only_said) = args.consent.ask(plan, text)? {
             return Ok(only_said);
@@ -41,17 +45,30 @@ async fn pay_out(args: &PayOutArgs, admin: &Admin) -> Result<Shown, Failure> {
     }
     let key = args.consent.key();
     let row = admin.post_keyed("/api/v1/payouts", &key, &body).await?;
-    let text = row_text(&row);
+    let mut text = row_text(&row);
+    if row["key"] != key {
+        text = format!("{AGAIN}\n{text}");
+    }
     let exit = if row["state"] == "failed" { 1 } else { 0 };
     Ok(Shown::new(row, text).exiting(exit))
 }
 
+const AGAIN: &str = "This invoice was asked for before. It is paid once: nothing new was begun.";
+
 fn plan_text(plan: &Value) -> String {
     let what = plan["description"].as_str().filter(|text| !text.is_empty());
     let what = what.map_or_else(String::new, |text| format!(" (\"{text}\")"));
+    let (fee, amount) = (plan["max_fee_msat"].as_u64(), plan["amount_msat"].as_u64());
+    let dear = match fee.zip(amount) {
+        Some((fee, amount)) if fee > amount / 10 => {
+            let percent = fee.saturating_mul(100).checked_div(amount).unwrap_or(u64::MAX);
+            format!("\nCareful: routing may cost {percent} % of what arrives; --max-fee-sat sets less.")
+        }
+        _ => String::new(),
+    };
     format!(
         "Pays {}{what}, and at most {} for routing. Of {} spendable at least {} stays; receivable grows by \
-         about {}. What has arrived cannot be taken back.",
+         about {}. What has arrived cannot be taken back.{dear}",
         sats(&plan["amount_msat"]),
         sats(&plan["max_fee_msat"]),
         sats(&plan["spendable_msat"]),
@@ -72,9 +89,8 @@ fn row_text(row: &Value) -> String {
     format!("Payout {} of {} ({at}) {what}.", row["id"], sats(&row["amount_msat"]))
 }
 
-pub(super) fn sats(msat: &Value) -> String {
-    let amount = msat.as_u64().and_then(|msat| Msat::new(msat).ok());
-    amount.map_or_else(|| "an amount that the payee names".to_owned(), |amount| amount.to_string())
+fn sats(msat: &Value) -> String {
+    if msat.is_null() { "an amount that the payee names".to_owned() } else { amounts::sats(msat) }
 }
 
 #[cfg(test)]
@@ -89,6 +105,8 @@ mod tests {
         for part in ["5000 sat (\"me\")", "at most 50 sat", "Of 9000 sat spendable at least 3950 sat stays"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        let dear = json!({ "amount_msat": 50_000, "max_fee_msat": 10_000 });
+        assert!(plan_text(&dear).contains("20 % of what arrives"), "{}", plan_text(&dear));
         let row =
             json!({ "id": 3, "state": "failed", "reason": "no route", "amount_msat": 1_000, "begun_at": 0 });
         assert!(row_text(&row).contains("was not paid: no route"), "{}", row_text(&row));

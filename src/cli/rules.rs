@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
-use super::pay_out::sats;
 use super::times;
 use crate::config::Environment;
 

@@ -7,13 +7,13 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use super::amounts::sats;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
 use super::{doubts, epochs};
 use crate::clock::in_words;
 use crate::config::Environment;
-use crate::types::Msat;
 
 /// A hash as tables show it.
 const SHORT: usize = 12;
@@ -80,7 +80,7 @@ enum Tokens {
     Doubtful,
     /// After a restore: take a token to be good as far as the copy knows it, or all of them
     Honour {
-        /// Its payment hash
+        /// Its payment hash, or a beginning that no other has
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         payment_hash: Option<String>,
         /// Every token from before the restore: whatever was used of them since may be used again
@@ -164,12 +164,22 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
     })
 }
 
-/// The whole hash that begins so.
-async fn whole(admin: &Admin, beginning: &str) -> Result<String, Failure> {
-    let clean = beginning.trim().to_ascii_lowercase();
+/// A payment hash, or how one begins.
+pub(super) fn hash_beginning(text: &str) -> Result<String, Failure> {
+    let clean = text.trim().to_ascii_lowercase();
     if clean.is_empty() || !clean.bytes().all(|b| b.is_ascii_hexdigit()) || clean.len() > 64 {
-        return Err(Failure::arguments(format!("`{beginning}` is not the beginning of a payment hash")));
+        return Err(Failure::arguments(format!("`{text}` is not the beginning of a payment hash")));
     }
+    Ok(clean)
+}
+
+pub(super) fn several(beginning: &str) -> Failure {
+    Failure::arguments(format!("several payment hashes begin with {beginning}: say more of it"))
+}
+
+/// The whole hash that begins so.
+pub(super) async fn whole(admin: &Admin, beginning: &str) -> Result<String, Failure> {
+    let clean = hash_beginning(beginning)?;
     if clean.len() == 64 {
         return Ok(clean);
     }
@@ -180,9 +190,7 @@ async fn whole(admin: &Admin, beginning: &str) -> Result<String, Failure> {
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.to_owned()),
         (None, _) => Err(Failure::arguments(format!("no token's payment hash begins with {clean}"))),
-        (Some(_), Some(_)) => {
-            Err(Failure::arguments(format!("several payment hashes begin with {clean}: say more of it")))
-        }
+        (Some(_), Some(_)) => Err(several(&clean)),
     }
 }
 
@@ -308,12 +316,6 @@ fn amount(token: &Value, units: &Value) -> String {
     if token["unit"] == "msat" { sats(units) } else { units.to_string() }
 }
 
-fn sats(msat: &Value) -> String {
-    let amount = msat.as_u64().and_then(|msat| Msat::new(msat).ok());
-    // A budget that is filled up again may have given more than there is.
-    amount.map_or_else(|| format!("{msat} msat"), |amount| amount.to_string())
-}
-
 fn word(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
@@ -342,18 +344,16 @@ mod tests {
         for line in [
             "kind      granted, left",
             "budget    1000 sat for each 1 day",
-            "units     750500 msat left, 0 sat held, 249500 msat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
+            "units     750.5 sat left, 0 sat held, 249.5 sat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
             "good      2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
             "calls     3, 120 bytes; 1 given back",
             "cdcdcdcdcdcd",
             "50 sat",
-            "1500 msat",
+            "1.5 sat",
         ] {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }
-        assert!(
-            text.lines().last().is_some_and(|line| line.contains("500 msat") && line.contains("metered"))
-        );
+        assert!(text.lines().last().is_some_and(|line| line.contains("0.5 sat") && line.contains("metered")));
         let listed = list_text(&json!({ "tokens": [token()], "next_before": 7 }));
         assert!(
             listed.lines().nth(1).is_some_and(|line| line.starts_with(" abababababab  granted")),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bitcoin::Network;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
@@ -69,7 +69,10 @@ pub(super) fn prompt(text: &str) -> Result<()> {
 /// A line of stdin without its end.
 pub(super) fn line() -> Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::with_capacity(1_024));
-    std::io::stdin().lock().read_line(&mut line).context("stdin cannot be read")?;
+    let read = std::io::stdin().lock().read_line(&mut line).context("stdin cannot be read")?;
+    if read == 0 {
+        bail!("nobody is there to say it: run this at a terminal, or give it as a line on stdin");
+    }
     let length = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(length);
     Ok(line)

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::ground::agree;
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
@@ -37,6 +38,9 @@ enum Vault {
         /// With bitcoind: the block to look from, or "now" if the keys were never used
         #[arg(long, value_name = "HEIGHT")]
         birthday: Option<String>,
+        /// Replace one that is set without asking
+        #[arg(long)]
+        yes: bool,
     },
     /// What is watched, and what it holds
     Show,
@@ -54,7 +58,7 @@ enum Vault {
 
 pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Vault::Set { key, form, gap, birthday } => {
+        Vault::Set { key, form, gap, birthday, yes } => {
             let key = match key {
                 Some(key) => key.clone(),
                 None => from_stdin()?,
@@ -67,6 +71,10 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
                 .as_ref()
                 .map(|text| text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from));
             let body = json!({ "key": key, "form": form, "gap": gap, "birthday": birthday });
+            let before = admin.get("/api/v1/vault").await?;
+            if !before["vault"].is_null() {
+                agree(&replaced_text(&before["vault"]), *yes)?;
+            }
             let set = admin.put("/api/v1/vault", &body).await?;
             let first = set["vault"]["first_address"].as_str().unwrap_or_default();
             let text = format!(
@@ -103,6 +111,15 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(removed, text))
         }
     })
+}
+
+fn replaced_text(vault: &Value) -> String {
+    format!(
+        "A vault is watched already: its first address is {}, and it holds {} sat. It is watched no more when another \
+         takes its place, and rules that send to `vault` send to the new one. Its coins stay where they are.",
+        word(&vault["first_address"]),
+        vault["balance"]["confirmed_sat"],
+    )
 }
 
 fn from_stdin() -> Result<String, Failure> {

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::moment::Moment;
 use crate::node::config::Lsp;
 use crate::payments::{Outbox, PayAsk, PayError};
 use crate::ports::{
@@ -271,6 +272,7 @@ impl Orders {
             BegunOperation::New(id) => id,
             BegunOperation::Known(known) | BegunOperation::Another(known) => known.id,
         };
+        Moment::Intended.reached();
         let share = Msat::new(total.msat() / 100).unwrap_or(Msat::ZERO);
         let ask = PayAsk {
             bolt11: payment.to.clone(),

@@ -104,7 +104,10 @@ pub enum ReserveRefused {
     #[error("another token was redeemed for this payment")]
     TermsDiffer,
     /// A granted token that the ledger does not know.
-    #[error("the token was not granted by this ledger")]
+    #[error(
+        "the seller's ledger does not know that this token was given away; perhaps it was restored from an older \
+         copy: ask the seller for another one"
+    )]
     NotGranted,
     /// The ledger was restored from a copy that cannot tell what was used of the token since (MONEY rule 10).
     #[error(
@@ -133,6 +136,11 @@ pub enum ReserveRefused {
 }
 
 impl ReserveRefused {
+    /// Whether only the seller can mend it.
+    pub const fn is_sellers(self) -> bool {
+        matches!(self, ReserveRefused::Restored | ReserveRefused::NotGranted)
+    }
+
     /// Stable code.
     pub const fn code(self) -> &'static str {
         match self {

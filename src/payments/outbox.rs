@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::moment::Moment;
 use crate::ports::{Outgoing, Payer, SendFault};
 use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, OverBudget, StoreError};
 use crate::types::{AmountOutOfRange, Msat, PaymentHash};
@@ -254,7 +255,10 @@ impl Inside {
             wallet: ask.wallet,
         };
         match self.ledger.intend(intent.clone()).await? {
-            Intended::New { max_fee } => Ok(self.send(&Intent { max_fee, ..intent }).await?),
+            Intended::New { max_fee } => {
+                Moment::Intended.reached();
+                Ok(self.send(&Intent { max_fee, ..intent }).await?)
+            }
             Intended::OverBudget(over) => Err(over.into()),
             Intended::Existing(_) => self.may_join(ask, invoice).await,
         }
@@ -269,7 +273,9 @@ impl Inside {
 
     async fn send(&self, intent: &Intent) -> Result<(), StoreError> {
         let hash = intent.payment_hash;
-        let Err(fault) = self.payer.send(&intent.bolt11, intent.max_fee).await else {
+        let sent = self.payer.send(&intent.bolt11, intent.max_fee).await;
+        Moment::Asked.reached();
+        let Err(fault) = sent else {
             return self.ledger.settle_outgoing(hash, OutgoingState::Sent).await;
         };
         let state = match (fault, self.payer.outgoing(hash).await) {

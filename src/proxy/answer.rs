@@ -121,6 +121,9 @@ impl From<Refused> for Problem {
                 };
                 unavailable("cannot_receive", &detail)
             }
+            Refused::Doubted(why) => {
+                unavailable(why.code(), &format!("The token is not taken now: {why}. Nothing was charged."))
+            }
             Refused::Ledger(StoreError::Busy) => Problem {
                 retry_after: Some(1),
                 ..unavailable("busy", "Too many requests are under way. Nothing was charged.")

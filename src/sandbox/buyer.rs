@@ -12,6 +12,8 @@ use crate::l402::{self, ReceivedChallenge};
 use crate::types::Preimage;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The payer answers before that, also when the payment is still on its way.
+const PAYMENT_MS: u64 = 45_000;
 
 /// What the demo buys.
 #[derive(Clone, Debug)]
@@ -86,7 +88,7 @@ impl Buyer {
     /// # Errors
     /// When the payment does not succeed.
     pub async fn pay(&self, challenge: &ReceivedChallenge) -> Result<String> {
-        let ask = json!({"invoice": challenge.invoice, "wait_ms": 60_000});
+        let ask = json!({"invoice": challenge.invoice, "wait_ms": PAYMENT_MS});
         let sent =
             self.http.post(format!("{}/api/v1/payments/send", self.payer)).bearer_auth(&self.payer_key);
         let paid: Value = sent.json(&ask).send().await.context("the payer does not answer")?.json().await?;

@@ -18,6 +18,8 @@ use crate::event::Event;
 use crate::ledger::Sale;
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
+/// The reason of a life that began with a backup that was put in the ledger's place.
+pub const RESTORED: &str = "restored";
 /// Marks came with this schema.
 const MARKED_SINCE: u32 = 8;
 
@@ -88,6 +90,9 @@ pub struct Doubt {
     pub presented_at: Option<Timestamp>,
     /// When the operator said that it is good all the same.
     pub honoured_at: Option<Timestamp>,
+    /// It was given away after the copy was made, which does not know what may be drawn from it: honouring it
+    /// does not help, another one has to be given.
+    pub given_after: bool,
 }
 
 impl Ledger {
@@ -140,7 +145,8 @@ impl Ledger {
     pub async fn doubts(&self, limit: u32) -> Result<Vec<Doubt>, StoreError> {
         let work = move |connection: &Connection| {
             let mut query = connection.prepare_cached(
-                "SELECT d.*, s.name AS service_name, r.name AS route_name FROM doubts d
+                "SELECT d.*, s.name AS service_name, r.name AS route_name,
+                     EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = d.payment_hash) AS known FROM doubts d
                  LEFT JOIN names s ON s.id = d.service LEFT JOIN names r ON r.id = d.route
                  ORDER BY d.honoured_at IS NOT NULL, d.presented_at DESC LIMIT ?1",
             )?;
@@ -294,11 +300,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Generation> {
 }
 
 fn read_doubt(row: &Row<'_>) -> rusqlite::Result<Doubt> {
+    let kind: Option<Kind> = column_or_none(row, "kind")?;
     Ok(Doubt {
         payment_hash: column(row, "payment_hash")?,
         service: column_or_none(row, "service_name")?,
         route: column_or_none(row, "route_name")?,
-        kind: column_or_none(row, "kind")?,
+        given_after: kind == Some(Kind::Granted) && !row.get::<_, bool>("known")?,
+        kind,
         units: row.get("units")?,
         price_msat: column_or_none(row, "price_msat")?,
         presented_at: column_or_none(row, "presented_at")?,

@@ -252,6 +252,10 @@ fn hold(page: &mut Page<'_>, sale: &Sale, draw: &Draw) -> Result<Result<Held, Re
         return Ok(Err(ReserveRefused::TermsDiffer));
     }
     if found.is_none() && sale.kind == Kind::Granted {
+        // One that was given away after the copy was made: the operator sees that it came.
+        if generations::is_doubtful(page.connection, sale)? {
+            generations::note(page, sale)?;
+        }
         return Ok(Err(ReserveRefused::NotGranted));
     }
     // Before anything of the grant is touched, or made.

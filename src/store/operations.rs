@@ -10,7 +10,7 @@ use super::page::Page;
 use super::rows::Stored;
 use super::{Ledger, StoreError, generations, optional};
 use crate::event::Event;
-use crate::types::Timestamp;
+use crate::types::{PaymentHash, Timestamp};
 
 /// The longest key, in bytes.
 pub const LONGEST_OPERATION_KEY: usize = 255;
@@ -183,6 +183,22 @@ impl Ledger {
     pub async fn operation_of_key(&self, key: &str) -> Result<Option<OperationRow>, StoreError> {
         let key = key.to_owned();
         self.0.readers.read(move |connection| by_key(connection, &key)).await
+    }
+
+    /// The first operation of that kind that pays this hash and did not fail.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn payout_of(
+        &self,
+        kind: &'static str,
+        payment_hash: PaymentHash,
+    ) -> Result<Option<OperationRow>, StoreError> {
+        let sql = "SELECT * FROM operations
+                   WHERE kind = ?1 AND json_extract(outcome, '$.payment_hash') = ?2 AND state <> 'failed'
+                   ORDER BY id LIMIT 1";
+        let work = move |connection: &Connection| many(connection, sql, params![kind, payment_hash.to_hex()]);
+        Ok(self.0.readers.read(work).await?.into_iter().next())
     }
 
     /// The operations whose keys begin with `prefix`, oldest first: those that a rule began on a day.

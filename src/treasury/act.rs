@@ -9,25 +9,43 @@ use crate::types::Msat;
 
 /// Less is not relayed: the library's own limit.
 const DUST_SAT: u64 = 546;
+/// A smaller channel cannot pay for its own closing, and other nodes refuse it.
+const SMALLEST_CHANNEL_SAT: u64 = 20_000;
 
 impl Treasury {
     /// Refuses what makes no sense, before anything is recorded.
     pub(super) fn check(&self, deed: &Deed) -> Result<(), TreasuryError> {
+        if let Some(address) = deed.address() {
+            self.check_address(deed, address)?;
+        }
+        Treasury::check_rest(deed)
+    }
+
+    /// The same without the address.
+    pub(super) fn check_rest(deed: &Deed) -> Result<(), TreasuryError> {
         let bad_amount = |text: String| Err(TreasuryError::Senseless { code: "bad_amount", text });
+        Treasury::check_fee(deed)?;
         match deed {
-            Deed::Send { address, amount_sat, .. } | Deed::SpliceOut { address, amount_sat, .. } => {
-                self.check_address(deed, address)?;
+            Deed::Send { amount_sat, .. } | Deed::SpliceOut { amount_sat, .. } => {
+                if Msat::from_sat(*amount_sat).is_err() {
+                    return bad_amount("amount_sat is more than there is".to_owned());
+                }
                 if *amount_sat < DUST_SAT {
                     return bad_amount(format!(
                         "the amount must be at least {DUST_SAT} sat: less is not relayed"
                     ));
                 }
             }
-            Deed::SendAll { address, .. } => self.check_address(deed, address)?,
             Deed::OpenChannel { amount_sat, push_msat, .. } => {
                 let Ok(value) = Msat::from_sat(*amount_sat) else {
                     return bad_amount("amount_sat is more than there is".to_owned());
                 };
+                if *amount_sat < SMALLEST_CHANNEL_SAT {
+                    return bad_amount(format!(
+                        "amount_sat must be at least {SMALLEST_CHANNEL_SAT}: a smaller channel does not pay for its \
+                         own closing"
+                    ));
+                }
                 if *push_msat >= value {
                     return bad_amount("push_msat must be less than the channel's value".to_owned());
                 }
@@ -35,9 +53,28 @@ impl Treasury {
             Deed::SpliceIn { amount_sat, .. } if *amount_sat == 0 => {
                 return bad_amount("amount_sat must be more than 0".to_owned());
             }
-            Deed::SpliceIn { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => {}
+            Deed::SendAll { .. }
+            | Deed::SpliceIn { .. }
+            | Deed::CloseChannel { .. }
+            | Deed::ForceCloseChannel { .. } => {}
         }
         Ok(())
+    }
+
+    /// Refuses a fee rate that is a slip of the keyboard.
+    fn check_fee(deed: &Deed) -> Result<(), TreasuryError> {
+        match deed {
+            Deed::Send { fee: FeeChoice::SatPerKvb(rate), .. }
+            | Deed::SendAll { fee: FeeChoice::SatPerKvb(rate), .. }
+                if FeeRate::of_sat_per_kvb(rate.sat_per_kvb()).is_none() =>
+            {
+                Err(TreasuryError::Senseless {
+                    code: "bad_fee",
+                    text: format!("the fee rate must be {} to {}", FeeRate::FLOOR, FeeRate::CEILING),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_address(&self, deed: &Deed, address: &str) -> Result<(), TreasuryError> {
@@ -53,13 +90,7 @@ impl Treasury {
     pub(super) async fn rate(&self, deed: &Deed) -> Result<Option<FeeRate>, TreasuryError> {
         let (Deed::Send { fee, .. } | Deed::SendAll { fee, .. }) = deed else { return Ok(None) };
         if let FeeChoice::SatPerKvb(rate) = fee {
-            return match FeeRate::of_sat_per_kvb(rate.sat_per_kvb()) {
-                Some(rate) => Ok(Some(rate)),
-                None => Err(TreasuryError::Senseless {
-                    code: "bad_fee",
-                    text: format!("the fee rate must be {} to {}", FeeRate::FLOOR, FeeRate::CEILING),
-                }),
-            };
+            return Ok(Some(*rate));
         }
         Ok(Some(fee.of(&self.0.parts.coins.fee_rates().await?)))
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Deed, FeeChoice, Treasury, TreasuryError};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
+use crate::store::StoreError;
 
 /// A transaction of two coins to an address, with change.
 const SEND_VBYTES: u64 = 209;
@@ -49,10 +50,15 @@ impl Treasury {
     /// # Errors
     /// When it makes no sense, or the node cannot be asked.
     pub async fn preview(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
-        if deed.address() != Some(Deed::VAULT) {
-            self.check(deed)?;
+        // The vault's address comes when it is done; what else there is to refuse is refused now.
+        match deed.address() {
+            Some(Deed::VAULT) => Treasury::check_rest(deed)?,
+            _ => self.check(deed)?,
         }
         let parts = &self.0.parts;
+        if parts.ledger.generation().await?.payouts_parked {
+            return Err(StoreError::Parked.into());
+        }
         let sight = Sight { coins: parts.coins.coins().await?, rates: parts.coins.fee_rates().await.ok() };
         let channel = match deed.channel() {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
@@ -83,6 +89,16 @@ fn destination(address: &str) -> String {
     if address == Deed::VAULT { "a fresh address of the vault".to_owned() } else { address.to_owned() }
 }
 
+/// A warning, where the fee is more than a tenth of what it moves.
+fn dear(fee: u64, amount: u64) -> Option<String> {
+    let percent = fee.saturating_mul(100).checked_div(amount)?;
+    (fee > amount / 10).then(|| {
+        format!(
+            "Careful: the fee is {percent} % of what it moves. A lower fee rate, or a later day, costs less."
+        )
+    })
+}
+
 impl Sight {
     fn rate(&self, choice: FeeChoice) -> FeeRate {
         match (choice, &self.rates) {
@@ -109,17 +125,19 @@ impl Sight {
         let fee = rate.fee_sat(SEND_VBYTES);
         let needed = amount_sat.saturating_add(fee);
         let left = self.coins.spendable_sat.saturating_sub(needed);
+        let mut lines = vec![
+            format!("{amount_sat} sat go to {}.", destination(address)),
+            self.pays(rate, fee),
+            format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
+            self.kept_back(),
+            "A transaction that was sent cannot be taken back.".to_owned(),
+        ];
+        lines.extend(dear(fee, amount_sat));
         Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
             undoable: false,
-            lines: vec![
-                format!("{amount_sat} sat go to {}.", destination(address)),
-                self.pays(rate, fee),
-                format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
-                self.kept_back(),
-                "A transaction that was sent cannot be taken back.".to_owned(),
-            ],
+            lines,
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
                 "left_sat_about": left, "reserved_sat": self.coins.reserved_sat,
@@ -147,12 +165,15 @@ impl Sight {
             kind: deed.kind(),
             enough: amount > 0,
             undoable: false,
-            lines: vec![
+            lines: [
                 format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
                 self.pays(rate, fee),
                 reserve,
                 "A transaction that was sent cannot be taken back.".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(dear(fee, amount))
+            .collect(),
             figures: json!({
                 "amount_sat_about": amount, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
                 "reserved_sat": reserved,
@@ -292,7 +313,7 @@ impl Sight {
             kind: deed.kind(),
             enough: needed <= channel.spendable_msat,
             undoable: false,
-            lines: vec![
+            lines: [
                 format!(
                     "{amount_sat} sat of the channel go to {}; it stays open meanwhile.",
                     destination(address)
@@ -304,7 +325,10 @@ impl Sight {
                     channel.receivable_msat / 1_000
                 ),
                 "A transaction that was sent cannot be taken back.".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(dear(fee, amount_sat))
+            .collect(),
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee,
                 "capacity_after_sat_about": channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee)),

@@ -380,3 +380,34 @@ async fn a_splice_is_not_taken_for_the_close_of_its_channel() {
     world.node.spent.lock().unwrap().push(("f2:1", "closing"));
     assert_eq!(closing().await.as_deref(), Some("closing"));
 }
+
+#[tokio::test]
+async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
+    let world = world();
+    let refused = async |deed: &Deed| match world.treasury.preview(deed).await {
+        Err(TreasuryError::Senseless { code, .. }) => code,
+        other => panic!("{other:?}"),
+    };
+    let rate = |sat_per_kvb: u64| serde_json::from_value(json!(sat_per_kvb)).unwrap();
+    let to = |address: &str, amount_sat, fee| Deed::Send { address: address.to_owned(), amount_sat, fee };
+    for slip in [999, 2_000_001] {
+        assert_eq!(refused(&to("bcrt1q", 5_000, FeeChoice::SatPerKvb(rate(slip)))).await, "bad_fee");
+        assert_eq!(refused(&to(Deed::VAULT, 5_000, FeeChoice::SatPerKvb(rate(slip)))).await, "bad_fee");
+    }
+    assert_eq!(refused(&to(Deed::VAULT, 1, FeeChoice::Slow)).await, "bad_amount");
+    assert_eq!(refused(&to("nowhere", 5_000, FeeChoice::Slow)).await, "bad_address");
+    let open = |amount_sat| Deed::OpenChannel {
+        peer: "02".to_owned(),
+        address: "host:9735".to_owned(),
+        amount_sat,
+        push_msat: Msat::ZERO,
+        announce: false,
+    };
+    assert_eq!(refused(&open(19_999)).await, "bad_amount");
+    assert!(!world.treasury.preview(&open(20_000)).await.unwrap().enough, "there is nothing");
+    let dear = world.treasury.preview(&to("bcrt1q", 1_000, FeeChoice::SatPerKvb(rate(1_000)))).await.unwrap();
+    assert!(dear.lines.iter().any(|line| line.contains("20 % of what it moves")), "{:?}", dear.lines);
+    let fair =
+        world.treasury.preview(&to("bcrt1q", 50_000, FeeChoice::SatPerKvb(rate(1_000)))).await.unwrap();
+    assert!(!fair.lines.iter().any(|line| line.contains("Careful")), "{:?}", fair.lines);
+}

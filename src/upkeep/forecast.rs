@@ -98,8 +98,10 @@ pub(super) fn forecast(
     let per_day = u128::from(earned.msat()) * 24 / u128::from(span.max(1));
     let per_day = u64::try_from(per_day).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(Msat::MAX);
     let (outlook, detail) = if stuck > 0 || receivable == Msat::ZERO {
-        let what =
-            format!("receivable is {receivable}: {stuck} routes cost more than that and cannot be sold now");
+        let what = format!(
+            "receivable is {}: {stuck} routes cost more than that and cannot be sold now",
+            receivable.in_sat()
+        );
         (Outlook::RanOut, what)
     } else if calls == 0 {
         (Outlook::Lasts, "nothing was earned lately, so receivable stays as it is".to_owned())
@@ -110,11 +112,12 @@ pub(super) fn forecast(
         );
         (Outlook::TooLittleData, what)
     } else if runs_out.is_none() {
-        (Outlook::Lasts, format!("at {per_day} a day receivable lasts for years"))
+        (Outlook::Lasts, format!("at {} a day receivable lasts for years", per_day.in_sat()))
     } else {
         let what = format!(
-            "at {per_day} a day, as in the last {span} hours, receivable of {receivable} is used up if nothing is \
-             paid out"
+            "at {} a day, as in the last {span} hours, receivable of {} is used up if nothing is paid out",
+            per_day.in_sat(),
+            receivable.in_sat()
         );
         (Outlook::RunsOut, what)
     };

@@ -57,7 +57,8 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 struct Told {
     code: &'static str,
-    why: String,
+    /// Why it was refused before there was an operation that could tell.
+    cause: Option<String>,
     refusals: u32,
     refused_at: Option<Timestamp>,
 }
@@ -228,7 +229,7 @@ impl Keeper {
     }
 
     async fn ran(&self, name: &'static str, operation: i64, why: String) -> Result<(), StoreError> {
-        self.tell(name, Told { code: "ran", why: why.clone(), ..Told::default() });
+        self.tell(name, Told { code: "ran", ..Told::default() });
         let event = Event::RuleRan { rule: name.to_owned(), operation, why };
         self.0.parts.ledger.log(event).await.map(drop)
     }
@@ -239,6 +240,7 @@ impl Keeper {
         let told = Told {
             refusals: before.refusals.saturating_add(1),
             refused_at: Some(self.0.parts.clock.now()),
+            cause: Some(why.clone()),
             ..before
         };
         self.tell(name, told);
@@ -247,7 +249,7 @@ impl Keeper {
 
     async fn rested(&self, name: &'static str, code: &'static str, why: String) -> Result<(), StoreError> {
         let before = self.told(name);
-        self.tell(name, Told { code, why: why.clone(), ..before.clone() });
+        self.tell(name, Told { code, ..before.clone() });
         if before.code == code {
             return Ok(());
         }
@@ -278,10 +280,11 @@ impl Keeper {
                 None => None,
                 Some((rule, _)) => Some(match self.decide(rule, now).await?.0 {
                     Decision::PayOut { why, .. } | Decision::SpliceOut { why, .. } => ("runs", why),
-                    // The last word says more than "backing off": why it failed.
-                    Decision::Rest { code: "backing_off", why } => {
-                        ("backing_off", format!("{why}; last: {}", self.told(name).why))
-                    }
+                    // An operation that failed says itself why; what was refused before says it here.
+                    Decision::Rest { code: "backing_off", why } => match self.told(name).cause {
+                        Some(cause) => ("backing_off", format!("{why}; refused: {cause}")),
+                        None => ("backing_off", why),
+                    },
                     Decision::Rest { code, why } => (code, why),
                 }),
             };

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Network;
+use bitcoin::hashes::Hash;
 use lightning_invoice::Bolt11Invoice;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use crate::egress::{Egress, Reach};
 use crate::payments::Outbox;
 use crate::ports::{NodeWatch, OfferPayer};
 use crate::store::{BegunOperation, Ledger, OperationRow, StoreError};
-use crate::types::Msat;
+use crate::types::{Msat, PaymentHash};
 
 pub use carry::drawn;
 pub use refusal::PayoutError;
@@ -139,6 +140,8 @@ pub struct Payouts {
     parts: Arc<PayoutsParts>,
     /// Operations that a task of this process carries.
     carried: Arc<Mutex<HashSet<i64>>>,
+    /// Of two calls for one invoice, one begins.
+    beginning: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl fmt::Debug for Payouts {
@@ -150,7 +153,7 @@ impl fmt::Debug for Payouts {
 impl Payouts {
     /// Pays out with these parts.
     pub fn new(parts: PayoutsParts) -> Payouts {
-        Payouts { parts: Arc::new(parts), carried: Arc::default() }
+        Payouts { parts: Arc::new(parts), carried: Arc::default(), beginning: Arc::default() }
     }
 
     /// Reads a destination as payouts do.
@@ -167,6 +170,9 @@ impl Payouts {
     /// # Errors
     /// When it cannot be paid.
     pub async fn plan(&self, ask: &PayoutAsk) -> Result<PayoutPlan, PayoutError> {
+        if self.parts.ledger.generation().await?.payouts_parked {
+            return Err(StoreError::Parked.into());
+        }
         let (payee, named, description) = self.payee(&ask.to).await?;
         let amount = match (ask.amount, &payee, named) {
             (None, _, None) => return Err(PayoutError::NoAmount),
@@ -228,8 +234,27 @@ impl Payouts {
         })
     }
 
+    /// The payout of the same invoice that did not fail: an invoice is paid once, whatever key asks for it.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn twin(&self, to: &str) -> Result<Option<OperationRow>, StoreError> {
+        match self.invoice_hash(to) {
+            Some(hash) => self.parts.ledger.payout_of(PAY_OUT, hash).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The hash of the invoice that `to` is.
+    fn invoice_hash(&self, to: &str) -> Option<PaymentHash> {
+        let Ok(Destination::Invoice(bolt11)) = self.destination(to) else { return None };
+        let invoice: Bolt11Invoice = bolt11.parse().ok()?;
+        Some(PaymentHash::from_bytes(invoice.payment_hash().to_byte_array()))
+    }
+
     /// Pays `ask` under `key`, once however often it is called, and waits for the end for at most `wait`.
-    /// What comes back may still be on its way. The call may be dropped at any moment.
+    /// What comes back may still be on its way; of an invoice that is paid already it is the payout that pays
+    /// it. The call may be dropped at any moment.
     ///
     /// # Errors
     /// When it cannot be paid, or the key names something else; nothing was paid then.
@@ -240,19 +265,32 @@ impl Payouts {
         let id = match ledger.operation_of_key(key).await? {
             Some(known) if known.kind == PAY_OUT && known.ask == wanted => known.id,
             Some(another) => return Err(PayoutError::KeyTaken(another.id)),
-            None => {
-                let plan = self.plan(ask).await?;
-                match ledger.begin_operation(key, PAY_OUT, wanted).await? {
-                    BegunOperation::New(id) => {
-                        self.set_going(id, plan);
-                        id
-                    }
-                    BegunOperation::Known(row) => row.id,
-                    BegunOperation::Another(row) => return Err(PayoutError::KeyTaken(row.id)),
-                }
-            }
+            None => self.begin(key, ask, wanted).await?,
         };
         Ok(self.await_end(id, news, wait).await?)
+    }
+
+    async fn begin(&self, key: &str, ask: &PayoutAsk, wanted: Value) -> Result<i64, PayoutError> {
+        let ledger = &self.parts.ledger;
+        let hash = self.invoice_hash(&ask.to);
+        // Only invoices wait for each other: a payee's server may be slow.
+        let _turn = match hash {
+            Some(_) => Some(self.beginning.lock().await),
+            None => None,
+        };
+        if let Some(twin) = self.twin(&ask.to).await? {
+            return Ok(twin.id);
+        }
+        let plan = self.plan(ask).await?;
+        let known = hash.map_or(Value::Null, |hash| json!({ "payment_hash": hash }));
+        match ledger.begin_marked_operation(key, PAY_OUT, wanted, known).await? {
+            BegunOperation::New(id) => {
+                self.set_going(id, plan);
+                Ok(id)
+            }
+            BegunOperation::Known(row) => Ok(row.id),
+            BegunOperation::Another(row) => Err(PayoutError::KeyTaken(row.id)),
+        }
     }
 
     async fn await_end(

@@ -215,16 +215,23 @@ impl PayOutRule {
         let least = whole(LEAST_PAY_OUT.min(wanted)).max(sat(1));
         if amount < least {
             let (code, what) = match today <= spendable {
-                true => ("daily_limit", format!("{today} is left of {} a day", sat(self.per_day_sat))),
-                false => ("too_little_spendable", format!("{spendable} is spendable")),
+                true => {
+                    ("daily_limit", format!("{} is left of {} a day", today.in_sat(), sat(self.per_day_sat)))
+                }
+                false => ("too_little_spendable", format!("{} is spendable", spendable.in_sat())),
             };
-            let why = format!("receivable is {receivable} and should be {until}, but {what}");
+            let why = format!("receivable is {} and should be {until}, but {what}", receivable.in_sat());
             return rest(code, why);
         }
         let max_fee = self.fee(amount);
         let why = format!(
-            "receivable is {receivable}, below {below}: {amount} of the {wanted} up to {until}, for at most \
-             {max_fee} of routing; {spendable} is spendable, {today} is left of the day"
+            "receivable is {}, below {below}: {amount} of the {} up to {until}, for at most {} of routing; {} is \
+             spendable, {} is left of the day",
+            receivable.in_sat(),
+            wanted.in_sat(),
+            max_fee.in_sat(),
+            spendable.in_sat(),
+            today.in_sat()
         );
         Decision::PayOut { amount, max_fee, why }
     }
@@ -261,14 +268,19 @@ impl SpliceOutRule {
         let least = Msat::new(fee.msat().saturating_mul(FEES_IN_A_SPLICE)).unwrap_or(Msat::MAX);
         if amount < least.max(sat(1)) {
             let why = format!(
-                "{amount} could be taken out now ({spendable} is spendable, {has} of it in the fullest channel, \
-                 {today} is left of the day), and a splice costs about {fee}: at least {least} is worth it"
+                "{amount} could be taken out now ({} is spendable, {} of it in the fullest channel, {} is left of \
+                 the day), and a splice costs about {fee}: at least {least} is worth it",
+                spendable.in_sat(),
+                has.in_sat(),
+                today.in_sat()
             );
             return rest(if today < wanted.min(has) { "daily_limit" } else { "not_worth_the_fee" }, why);
         }
         let why = format!(
-            "spendable is {spendable}, above {above}: {amount} goes on-chain for a fee of about {fee}, and \
-             {keep} or more stays; {today} was left of the day"
+            "spendable is {}, above {above}: {amount} goes on-chain for a fee of about {fee}, and {keep} or more \
+             stays; {} was left of the day",
+            spendable.in_sat(),
+            today.in_sat()
         );
         Decision::SpliceOut { channel_id, amount, why }
     }

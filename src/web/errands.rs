@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Operator, Problem};
-use crate::ports::NodeFault;
+use crate::ports::{NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
 use crate::treasury::{Deed, Preview, TreasuryError};
 
@@ -13,6 +13,9 @@ impl Operator {
     /// # Errors
     /// When it makes no sense, or the node cannot be asked.
     pub async fn preview(&self, deed: &Deed) -> Result<Preview, Problem> {
+        if deed.address() == Some(Deed::VAULT) && self.parts.vault.view().is_none() {
+            return Err(no_cold_address(&NoColdAddress::NotSet));
+        }
         self.parts.treasury.preview(deed).await.map_err(treasury_problem)
     }
 
@@ -31,16 +34,18 @@ impl Operator {
         let deed = match deed.address() {
             // The same key gets the same address of the vault again.
             Some(Deed::VAULT) => {
-                let refused = |error: crate::ports::NoColdAddress| {
-                    Problem::new(StatusCode::CONFLICT, error.code(), format!("{error}."))
-                };
-                let to = self.parts.vault.next_address(key).await.map_err(refused)?.address;
+                let given = self.parts.vault.next_address(key).await;
+                let to = given.map_err(|error| no_cold_address(&error))?.address;
                 deed.to(to)
             }
             _ => deed,
         };
         self.parts.treasury.run(key, deed).await.map_err(treasury_problem)
     }
+}
+
+fn no_cold_address(error: &NoColdAddress) -> Problem {
+    Problem::new(StatusCode::CONFLICT, error.code(), format!("{error}."))
 }
 
 /// Why the treasury did nothing.

@@ -275,15 +275,39 @@ pub(crate) fn asked_for(answer: &Answer) -> PaymentHash {
     challenge.identifier().expect("an L402 identifier").payment_hash
 }
 
+/// Asks until a payment is asked for: while the peer is away for a moment the gate sells nothing.
+pub(crate) async fn challenged(customer: &Buyer, wanted: &Wanted, credential: Option<&str>) -> Answer {
+    until("the gate to sell", async || {
+        let answer = customer.ask(wanted, credential).await.expect("an answer");
+        let waits = answer.status == 503 && answer.body["code"] == "cannot_receive";
+        (!waits).then_some(answer)
+    })
+    .await
+}
+
+/// Pays what a 402 asks, and gives the credential. The same invoice again is the same payment, so that one that
+/// found no way because the peer was away for a moment is asked for again.
+pub(crate) async fn paid(customer: &Buyer, unpaid: &Answer) -> String {
+    let challenge = unpaid.challenge().expect("a challenge");
+    until("the payment", async || match customer.pay(&challenge).await {
+        Ok(credential) => Some(credential),
+        Err(error) => {
+            eprintln!("not paid yet: {error:#}");
+            None
+        }
+    })
+    .await
+}
+
 /// Buys once: 402, paid, 200, and a replay that gets a fresh 402. Gives the payment and what was sold.
 pub(crate) async fn buy(customer: &Buyer, url: &str) -> (PaymentHash, Value) {
     let wanted = Wanted { url: url.to_owned(), body: None };
-    let unpaid = customer.ask(&wanted, None).await.expect("an answer");
+    let unpaid = challenged(customer, &wanted, None).await;
     let hash = asked_for(&unpaid);
-    let credential = customer.pay(&unpaid.challenge().expect("a challenge")).await.expect("it is paid");
+    let credential = paid(customer, &unpaid).await;
     let paid = customer.ask(&wanted, Some(&credential)).await.expect("an answer");
     assert_eq!(paid.status, 200, "{}", paid.body);
-    let replay = customer.ask(&wanted, Some(&credential)).await.expect("an answer");
+    let replay = challenged(customer, &wanted, Some(&credential)).await;
     assert_ne!(asked_for(&replay), hash, "the replay is offered the invoice that was paid");
     (hash, paid.body)
 }

@@ -30,7 +30,7 @@ use origin::Origin;
 mod books;
 mod child;
 mod customers;
-mod deadline;
+pub(crate) mod deadline;
 mod gate;
 mod origin;
 

@@ -100,7 +100,8 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     assert_eq!(sold.headers()["retry-after"], "30");
     assert_eq!(problem(sold).await, (503, "locked".to_owned()));
     let get = async |path: &str| http.get(format!("{}{path}", shop.admin)).send().await.expect("an answer");
-    assert_eq!(get("/livez").await.status(), StatusCode::OK);
+    let alive: Value = get("/livez").await.json().await.expect("JSON");
+    assert_eq!(alive, json!({ "live": true }), "as of one that is open");
     let status: Value = get("/api/v1/status").await.json().await.expect("JSON");
     assert_eq!((&status["locked"], &status["network"]), (&json!(true), &json!("regtest")));
     assert_eq!(problem(get("/api/v1/payments").await).await, (503, "locked".to_owned()));

@@ -62,7 +62,7 @@ async fn a_shop_moves_with_its_channel() {
 
     // The other machine.
     std::fs::rename(&shop, home.join("old")).expect("set aside");
-    done(&migrate(home, &shop, &["import", &file, "--code-file", &code]));
+    done(&migrate(home, &shop, &["import", &file, "--code-file", &code, "--yes"]));
     assert!(!Path::new(&file).exists(), "it is not imported twice");
     let after = world(&dir).await.expect("the world wakes");
     assert_eq!(sell(&after).await, channel, "it is the same channel");

@@ -47,7 +47,11 @@ pub(super) fn not_sold(why: Option<Refused>) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_for_sale", detail)
         }
         Some(
-            other @ (Refused::Malformed(_) | Refused::TooMany(_) | Refused::InFlight | Refused::Ledger(_)),
+            other @ (Refused::Malformed(_)
+            | Refused::TooMany(_)
+            | Refused::InFlight
+            | Refused::Doubted(_)
+            | Refused::Ledger(_)),
         ) => {
             tracing::error!(%other, "a challenge was refused as only a credential is");
             Problem::internal()

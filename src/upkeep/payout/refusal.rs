@@ -42,7 +42,7 @@ pub enum PayoutError {
     #[error("the amount is missing: say how much")]
     NoAmount,
     /// The payee asks for another amount.
-    #[error("it asks for {named}, not for {asked}")]
+    #[error("it asks for {}, not for {}", .named.in_sat(), .asked.in_sat())]
     OtherAmount {
         /// What was to be paid.
         asked: Msat,
@@ -53,7 +53,10 @@ pub enum PayoutError {
     #[error("the amount: {0}")]
     Amount(AmountOutOfRange),
     /// Not enough to spend.
-    #[error("with the most that routing may cost it takes {needed}, and {spendable} is spendable")]
+    #[error(
+        "with the most that routing may cost it takes {}, and {} is spendable",
+        .needed.in_sat(), .spendable.in_sat()
+    )]
     TooLittle {
         /// Amount and fee.
         needed: Msat,
@@ -89,6 +92,7 @@ impl PayoutError {
             PayoutError::TooLittle { .. } => "too_little_spendable",
             PayoutError::NodeAway => "node_not_ready",
             PayoutError::KeyTaken(_) => "idempotency_key_reused",
+            PayoutError::Store(StoreError::Parked) => "payouts_parked",
             PayoutError::Store(_) => "internal",
         }
     }

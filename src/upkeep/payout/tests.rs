@@ -191,3 +191,43 @@ async fn a_payout_that_a_crash_left_open_is_looked_up_and_never_repeated() {
     assert_eq!(stage.ledger.operation(row.id).await.unwrap().unwrap().state, OperationState::Done);
     audited(&stage).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_invoice_is_one_payout_whatever_key_asks_for_it() {
+    let stage = Stage::new();
+    let ask = PayoutAsk { to: invoice(4, sat(2_000), None), amount: None, max_fee: Some(sat(5)), why: None };
+    let (first, second) = tokio::join!(
+        stage.payouts.pay("one", &ask, Duration::ZERO),
+        stage.payouts.pay("two", &ask, Duration::ZERO)
+    );
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.id, second.id);
+    let hash = preimage(4).payment_hash();
+    stage.until(async || stage.node.invoices.lock().unwrap().get(&hash).cloned()).await;
+    stage.invoice_arrives(4, sat(1)).await;
+    let shouted = PayoutAsk { to: ask.to.to_uppercase(), ..ask.clone() };
+    let paid = stage.payouts.pay("three", &shouted, LONG).await.unwrap();
+    assert_eq!((paid.id, paid.state), (first.id, OperationState::Done));
+    assert_eq!(stage.payouts.twin(&ask.to).await.unwrap().map(|row| row.id), Some(first.id));
+    assert_eq!(stage.ledger.operations_of(PAY_OUT, 10).await.unwrap().len(), 1);
+    audited(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_whose_payment_failed_may_be_tried_again() {
+    let stage = Stage::new();
+    let ask = PayoutAsk { to: invoice(4, sat(2_000), None), amount: None, max_fee: Some(sat(5)), why: None };
+    let first = stage.payouts.pay("one", &ask, Duration::ZERO).await.unwrap();
+    let hash = preimage(4).payment_hash();
+    stage.until(async || stage.node.invoices.lock().unwrap().get(&hash).cloned()).await;
+    let failed = crate::store::OutgoingState::Failed { reason: "no route".to_owned() };
+    stage.ledger.settle_outgoing(hash, failed).await.unwrap();
+    stage
+        .until(async || {
+            let row = stage.ledger.operation(first.id).await.unwrap().unwrap();
+            (row.state == OperationState::Failed).then_some(())
+        })
+        .await;
+    let second = stage.payouts.pay("two", &ask, Duration::ZERO).await.unwrap();
+    assert_ne!(second.id, first.id);
+}

@@ -9,14 +9,14 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// The so-manieth time that a moment comes, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Deadline {
-    pub(super) moment: Moment,
-    pub(super) time: u64,
+pub(crate) struct Deadline {
+    pub(crate) moment: Moment,
+    pub(crate) time: u64,
 }
 
 impl Deadline {
     /// As text for another process.
-    pub(super) fn told(self) -> String {
+    pub(crate) fn told(self) -> String {
         format!("{}:{}", self.moment.name(), self.time)
     }
 
@@ -28,7 +28,7 @@ impl Deadline {
     }
 
     /// From here on this process dies at the deadline that `text` tells.
-    pub(super) fn set(text: &str) {
+    pub(crate) fn set(text: &str) {
         let Deadline { moment, time } = Deadline::read(text).expect("a deadline");
         let listener = Listener { name: moment.name(), left: AtomicU64::new(time) };
         tracing::subscriber::set_global_default(listener).expect("nobody else listens in the child");
