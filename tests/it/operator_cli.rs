@@ -188,7 +188,7 @@ async fn the_books_are_proved_beside_the_appliance_and_without_it() {
     let asked = desk.run(&["audit", "--json"]).await;
     assert_eq!((asked.exit, &asked.json()["ok"]), (0, &json!(true)), "{}", asked.err);
     let told = desk.run(&["audit"]).await;
-    assert!(told.out.starts_with("The books are right.") && told.out.contains("5000 msat"), "{}", told.out);
+    assert!(told.out.starts_with("The books are right.") && told.out.contains(" 5 sat"), "{}", told.out);
     let revenue = desk.app.read("/api/v1/revenue?by=hour", &desk.key).await;
     assert_eq!(revenue.status(), StatusCode::OK);
     let endless = desk.app.read("/api/v1/revenue?by=hour&from=0", &desk.key).await;
