@@ -34,6 +34,7 @@ mod seed;
 mod send;
 mod services;
 mod status;
+mod system;
 mod tokens;
 mod trials;
 mod unlock;
@@ -47,6 +48,10 @@ pub fn router() -> Router<Arc<Operator>> {
     Router::new()
         .route("/api/v1/status", get(status::read))
         .route("/api/v1/health", get(health::read))
+        .route("/api/v1/system", get(system::read))
+        .route("/api/v1/config", get(system::config))
+        .route("/api/v1/log", get(system::log))
+        .route("/api/v1/diagnostics", get(system::diagnostics))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/api/v1/unlock", post(unlock::unlocked))

@@ -164,8 +164,14 @@ impl Appliance {
         let proxies = blueprint.entrance.proxies.clone();
         let gate = gateway_router(checkout.clone(), &public, told, proxies, &serving)?;
         let origin = reachable("http", admin);
-        let web =
-            WebConfig { listen: admin, origin, hosts: blueprint.allowed_hosts, gateway: public, sample_url };
+        let web = WebConfig {
+            listen: admin,
+            origin,
+            hosts: blueprint.allowed_hosts,
+            gateway: public,
+            sample_url,
+            configuration: blueprint.configuration,
+        };
         let stop_streams = CancellationToken::new();
         let asked = ForwardAuth { checkout: checkout.clone(), ledger: ground.ledger.clone() };
         let custody = custody(&ground);
@@ -211,6 +217,7 @@ impl Appliance {
             inbound: inbound.clone(),
             snapshot: channels.keeper.standing(),
             customer: blueprint.customer,
+            log: blueprint.log,
         };
         let (desk, claim) = desk::router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
 

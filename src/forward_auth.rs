@@ -123,7 +123,7 @@ impl ForwardAuth {
         let (Some(key), None) = (shown.next().and_then(|key| key.to_str().ok()), shown.next()) else {
             return unknown();
         };
-        match self.ledger.api_key(keys::hash(key.trim())).await {
+        match self.ledger.api_key(keys::hash(key.trim()), self.checkout.now()).await {
             Ok(Some(row)) if Scope::ForwardAuth.allowed_by(&row.scopes) => None,
             Ok(_) => unknown(),
             Err(error) => {

@@ -84,7 +84,7 @@ pub use incoming::{Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use offers::OfferEnd;
 pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState};
-pub use operator::ApiKeyRow;
+pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
 pub use reach::{Reach, StoredBytes};

@@ -20,6 +20,7 @@ mod entry;
 mod figures;
 mod form;
 mod home;
+mod integrations;
 mod lightning;
 mod live;
 mod locked;
@@ -59,6 +60,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/login", get(entry::login_page).post(entry::login))
         .route("/logout", post(entry::logout))
         .route("/claim", get(entry::claim_page).post(entry::claim))
+        .merge(integrations::router())
         .merge(lightning::router())
 }
 

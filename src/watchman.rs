@@ -8,6 +8,7 @@
 
 mod chronicle;
 mod disk;
+mod footprint;
 mod limits;
 mod prices;
 mod rules;
@@ -23,12 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, INVOICE_EXPIRY};
 use crate::clock::Clock;
-use crate::ports::{ChainWatch, Check, Informant, InvoiceAsk, Minter, NodeWatch, Pulse};
+use crate::ports::{ChainWatch, Check, Informant, InvoiceAsk, Minter, NodePulse, NodeWatch, Pulse};
 use crate::pricing::Exchange;
 use crate::store::{AlarmRow, Findings, Ledger, OperationState, StoreError};
 use crate::types::{Msat, Severity, Timestamp};
 
 pub use disk::DiskSpace;
+pub use footprint::Footprint;
 pub use limits::AlarmLimits;
 pub use prices::Prices;
 pub use rules::judge;
@@ -159,6 +161,21 @@ impl Watchman {
         tell(&known, &rows);
         (memory.alarms, memory.watched) = (rows.clone(), Some(watched));
         Ok(Health { at: vitals.now, checks, alarms: rows })
+    }
+
+    /// When the appliance came up.
+    pub fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
+    /// What the appliance takes of its machine. Reads a few files.
+    pub fn footprint(&self) -> Footprint {
+        Footprint::of(&self.parts.dir)
+    }
+
+    /// The node's pulse.
+    pub async fn pulse(&self) -> NodePulse {
+        self.parts.pulse.pulse().await
     }
 
     /// Whether something can be sold at this moment.

@@ -40,31 +40,42 @@ mod backoff;
 mod caller;
 mod checklist;
 pub mod claim;
+mod configuration;
 pub mod cookie;
 mod deposits;
+mod diagnostics;
 mod errands;
 mod files;
 mod gifts;
 mod hosts;
+mod key_ask;
 pub mod keys;
 pub mod locked;
+mod log_tail;
 pub mod password;
 mod price_question;
 mod private_file;
 mod problem;
+mod refusals;
 mod seed_desk;
 pub mod session;
+mod system;
 mod trial;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayPay, MayRead, MaySpend};
 pub use checklist::{Checklist, Point, Step};
+pub use configuration::{Configuration, SettingLine};
 pub use deposits::Deposits;
 pub use errands::{ledger_fault, node_fault, treasury_problem};
 pub use gifts::{GiftWords, USUAL_LIFE, label};
+pub use key_ask::{KeyAsk, KeyWish};
+pub use log_tail::{LogLine, LogTail};
 pub use price_question::{PriceAsk, PriceTold};
 pub use problem::Problem;
+pub use refusals::{backup_problem, seed_problem, webhook_problem};
 pub use seed_desk::{NoAnswer, SeedDesk};
+pub use system::{AlarmView, CheckView, FileView, Library, SystemView};
 pub use trial::{Answered, TrialAsk};
 
 /// No request to the admin listener needs a larger body.
@@ -85,6 +96,8 @@ pub struct WebConfig {
     pub gateway: String,
     /// A priced address to try with curl, where one is known.
     pub sample_url: Option<String>,
+    /// What the appliance was started with, for a reader.
+    pub configuration: Configuration,
 }
 
 /// What the admin side works with.
@@ -144,6 +157,8 @@ pub struct OperatorParts {
     pub tracker: TaskTracker,
     /// Ends the event streams.
     pub stop: CancellationToken,
+    /// The end of the log.
+    pub log: LogTail,
     /// The settings.
     pub config: WebConfig,
 }

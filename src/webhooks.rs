@@ -27,6 +27,7 @@ use crate::store::{Ledger, NewWebhook, StoreError};
 use courier::refused;
 use message::Message;
 
+pub use message::sample;
 pub use schedule::Schedule;
 pub use secret::WebhookSecret;
 pub use topic::topics;

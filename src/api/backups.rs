@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use super::{bad_body, ledger_fault};
 use crate::backup::{BackupFault, Shelved, Verified};
 use crate::types::PaymentHash;
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, Operator, Problem, backup_problem};
 
 /// Rows of tokens in doubt.
 const MOST_DOUBTS: u32 = 500;
@@ -29,7 +29,7 @@ const CHUNK: usize = 64 * 1024;
 /// `GET /api/v1/backups`, the newest first.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
     let standing = op.parts.backups.standing().await;
-    let backups = op.parts.backups.list().await.map_err(refused)?;
+    let backups = op.parts.backups.list().await.map_err(backup_problem)?;
     Ok(Json(json!({
         "dir": standing.dir,
         "every_seconds": standing.every_seconds,
@@ -47,7 +47,7 @@ pub(super) async fn make(
     // It goes on when the caller leaves.
     let backups = Arc::clone(&op.parts.backups);
     let made = op.parts.tracker.spawn(async move { backups.make().await }).await;
-    let made = made.map_err(|_| Problem::internal())?.map_err(refused)?;
+    let made = made.map_err(|_| Problem::internal())?.map_err(backup_problem)?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn verify(
     State(op): State<Arc<Operator>>,
     Path(file): Path<String>,
 ) -> Result<Json<Verified>, Problem> {
-    Ok(Json(op.parts.backups.verify(&file).await.map_err(refused)?))
+    Ok(Json(op.parts.backups.verify(&file).await.map_err(backup_problem)?))
 }
 
 /// `GET /api/v1/backups/{file}`: the file. It is sealed; only the seed opens it.
@@ -66,8 +66,8 @@ pub(super) async fn fetch(
     State(op): State<Arc<Operator>>,
     Path(file): Path<String>,
 ) -> Result<Response, Problem> {
-    let path = op.parts.backups.path(&file).map_err(refused)?;
-    let failed = |error| refused(BackupFault::File { path: PathBuf::from(&file), error });
+    let path = op.parts.backups.path(&file).map_err(backup_problem)?;
+    let failed = |error| backup_problem(BackupFault::File { path: PathBuf::from(&file), error });
     let opened = tokio::fs::File::open(path).await.map_err(failed)?;
     let bytes = opened.metadata().await.map_err(failed)?.len();
     let chunks = stream::try_unfold(opened, |mut opened| async move {
@@ -149,19 +149,4 @@ pub(super) async fn honour(
         }
     };
     Ok(Json(json!({ "honoured": honoured.map_err(ledger_fault)? })))
-}
-
-fn refused(fault: BackupFault) -> Problem {
-    let status = match &fault {
-        BackupFault::NoDir => StatusCode::CONFLICT,
-        BackupFault::Unknown(_) => StatusCode::NOT_FOUND,
-        BackupFault::Format(_) | BackupFault::Foreign { .. } | BackupFault::WrongBooks(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        _ => {
-            tracing::error!(%fault, "backups: the admin API's call failed");
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-    };
-    Problem::new(status, fault.code(), format!("{fault}."))
 }

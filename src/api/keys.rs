@@ -4,6 +4,7 @@
 //! `wallet` has limits and no other scope: it is made to be given away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -12,11 +13,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{bad_body, label, ledger_fault};
-use crate::store::{ApiKeyRow, WalletLimits, WalletRow};
+use super::{bad_body, ledger_fault};
+use crate::store::{ApiKeyRow, WalletRow};
 use crate::types::Msat;
-use crate::web::keys::{self, Scope};
-use crate::web::{MayAdmin, MaySpend, Operator, Problem};
+use crate::web::keys;
+use crate::web::{KeyWish, MayAdmin, MaySpend, Operator, Problem};
 
 /// What `POST /api/v1/keys` takes.
 #[derive(Debug, Deserialize)]
@@ -26,29 +27,8 @@ pub(super) struct Add {
     scopes: Vec<String>,
     per_day_msat: Option<Msat>,
     per_payment_msat: Option<Msat>,
-}
-
-impl Add {
-    /// The limits of a wallet's key; `None` when it is another.
-    fn limits(&self, scopes: &[Scope]) -> Result<Option<WalletLimits>, Problem> {
-        let bad = |detail: &str| Err(Problem::bad_request("bad_limits", detail));
-        match (scopes, self.per_day_msat) {
-            ([Scope::Wallet], Some(per_day)) => {
-                let per_payment = self.per_payment_msat.unwrap_or(per_day);
-                if per_payment == Msat::ZERO || per_payment > per_day {
-                    return bad("A payment's limit is more than nothing and not more than a day's.");
-                }
-                Ok(Some(WalletLimits { per_day, per_payment }))
-            }
-            ([Scope::Wallet], None) => bad("A wallet's key needs a limit for a day."),
-            (scopes, _) if scopes.contains(&Scope::Wallet) => {
-                let detail = "A key of the scope wallet has no other scope: it is made to be given away.";
-                Err(Problem::bad_request("bad_scope", detail))
-            }
-            (_, None) if self.per_payment_msat.is_none() => Ok(None),
-            _ => bad("Only a key of the scope wallet has limits."),
-        }
-    }
+    /// Seconds from now; without it the key has no end.
+    expires_in_secs: Option<u64>,
 }
 
 /// `POST /api/v1/keys`.
@@ -58,27 +38,25 @@ pub(super) async fn add(
     body: Result<Json<Add>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Json(add) = body.map_err(bad_body)?;
-    let label = label(&add.label)?;
-    let mut wanted: Vec<Scope> = Vec::new();
-    for word in &add.scopes {
-        let scope = word.parse().map_err(|error| Problem::bad_request("bad_scope", format!("{error}.")))?;
-        if !wanted.contains(&scope) {
-            wanted.push(scope);
-        }
-    }
-    if wanted.is_empty() {
-        return Err(Problem::bad_request("bad_scope", "A key needs at least one scope."));
-    }
-    let (ledger, entropy) = (&op.parts.ledger, op.parts.entropy.as_ref());
-    let limits = add.limits(&wanted)?;
-    let made = match limits {
-        Some(limits) => keys::create_wallet(ledger, entropy, label, limits).await,
-        None => keys::create(ledger, entropy, label, &wanted).await,
+    let wish = KeyWish {
+        label: add.label,
+        scopes: add.scopes,
+        per_day: add.per_day_msat,
+        per_payment: add.per_payment_msat,
+        lasts: add.expires_in_secs.map(Duration::from_secs),
     };
-    let made = made.map_err(ledger_fault)?;
-    let words: Vec<&str> = wanted.iter().map(|scope| scope.word()).collect();
-    let mut shown = json!({ "id": made.id, "label": label, "scopes": words, "key": made.key.text() });
-    if let Some(limits) = limits {
+    let ask = wish.checked()?;
+    let (ledger, entropy, now) = (&op.parts.ledger, op.parts.entropy.as_ref(), op.parts.clock.now());
+    let made = keys::make(ledger, entropy, now, &ask).await.map_err(ledger_fault)?;
+    let words: Vec<&str> = ask.scopes.iter().map(|scope| scope.word()).collect();
+    let mut shown = json!({
+        "id": made.id,
+        "label": ask.label,
+        "scopes": words,
+        "key": made.key.text(),
+        "expires_at": ask.lasts.map(|lasts| now.plus(lasts)),
+    });
+    if let Some(limits) = ask.limits {
         shown["macaroon"] = made.key.as_macaroon().into();
         shown["per_day_msat"] = limits.per_day.msat().into();
         shown["per_payment_msat"] = limits.per_payment.msat().into();
@@ -116,6 +94,7 @@ fn shown(row: &ApiKeyRow, wallet: Option<&WalletRow>) -> Value {
         "scopes": scopes,
         "created_at": row.created_at,
         "revoked_at": row.revoked_at,
+        "expires_at": row.expires_at,
     });
     if let Some(wallet) = wallet {
         value["wallet"] = json!({

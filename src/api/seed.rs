@@ -6,13 +6,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::unlock::unreadable;
-use crate::secrets::{KeyFiles, Passphrase, Seed, SeedFault};
-use crate::web::{MayAdmin, MayRead, NoAnswer, Operator, Problem};
+use crate::secrets::{KeyFiles, Passphrase, Seed};
+use crate::web::{MayAdmin, MayRead, Operator, Problem, seed_problem};
 
 /// `GET /api/v1/seed`.
 pub(super) async fn status(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
@@ -34,7 +33,7 @@ pub(super) async fn words(
     body: Result<Json<Show>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(Show { again, passphrase }) = body.map_err(unreadable)?;
-    let words = op.seed_words(again.then_some(passphrase)).await.map_err(refused)?;
+    let words = op.seed_words(again.then_some(passphrase)).await.map_err(seed_problem)?;
     Ok(Json(json!({ "words": words.split(' ').collect::<Vec<_>>() })))
 }
 
@@ -68,7 +67,7 @@ pub(super) async fn verify(
     body: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(Answer { words }) = body.map_err(unreadable)?;
-    op.verify_seed(words).await.map_err(refused)?;
+    op.verify_seed(words).await.map_err(seed_problem)?;
     Ok(Json(told(op.seed.seed())))
 }
 
@@ -90,7 +89,7 @@ pub(super) async fn passphrase(
 ) -> Result<Json<Value>, Problem> {
     let Json(Change { current, new, keep_key_file }) = body.map_err(unreadable)?;
     let key_files = if keep_key_file { KeyFiles::Keep } else { KeyFiles::Forget };
-    op.set_seed_passphrase(current, new, key_files).await.map_err(refused)?;
+    op.set_seed_passphrase(current, new, key_files).await.map_err(seed_problem)?;
     Ok(Json(told(op.seed.seed())))
 }
 
@@ -104,34 +103,4 @@ fn told(seed: &Seed) -> Value {
         "shown_at": status.shown_at,
         "verified_at": status.verified_at,
     })
-}
-
-fn refused(why: NoAnswer) -> Problem {
-    let problem = |status, code| Problem::new(status, code, sentence(&why.to_string()));
-    match &why {
-        NoAnswer::Wait { secs } => {
-            problem(StatusCode::TOO_MANY_REQUESTS, "too_many_tries").retry_after(*secs)
-        }
-        NoAnswer::Busy => problem(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(1),
-        NoAnswer::Broken => Problem::internal(),
-        NoAnswer::Fault(fault) => match fault {
-            SeedFault::Verified => problem(StatusCode::CONFLICT, "words_verified"),
-            SeedFault::Shown => problem(StatusCode::CONFLICT, "words_were_shown"),
-            SeedFault::WrongPassphrase => problem(StatusCode::FORBIDDEN, "wrong_passphrase"),
-            SeedFault::WrongWords => problem(StatusCode::FORBIDDEN, "wrong_words"),
-            SeedFault::NotAsked => problem(StatusCode::CONFLICT, "not_asked"),
-            SeedFault::Unfit(_) => problem(StatusCode::UNPROCESSABLE_ENTITY, "unfit_passphrase"),
-            SeedFault::File(error) => {
-                tracing::error!(%error, "the seed's file could not be changed");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "seed_not_changed")
-            }
-        },
-    }
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    let whole: String = first.chain(letters).collect();
-    if whole.ends_with('.') { whole } else { format!("{whole}.") }
 }

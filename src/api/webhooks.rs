@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{bad_body, bad_query, label, ledger_fault};
-use crate::egress::{EgressFault, Range, Reach};
+use crate::egress::Reach;
 use crate::store::{DeliveryFilter, DeliveryRow, DeliveryState, WebhookRow};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, Operator, Problem, webhook_problem};
 use crate::webhooks::{WebhookAsk, WebhookError, topics};
 
 /// The most rows of one page.
@@ -42,7 +42,7 @@ pub(super) async fn add(
     let Json(Add { url, label: text, topics, allow_private }) = body.map_err(bad_body)?;
     let label = label(&text)?.to_owned();
     let ask = WebhookAsk { url, topics: topics.clone(), label, reach: Reach::allowing(allow_private) };
-    let (id, secret) = op.parts.webhooks.add(ask).await.map_err(refused)?;
+    let (id, secret) = op.parts.webhooks.add(ask).await.map_err(webhook_problem)?;
     let made = json!({ "id": id, "topics": topics, "secret": secret.text().as_str() });
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -60,7 +60,7 @@ pub(super) async fn remove(
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.remove(endpoint_id(&id)?).await.map_err(refused)?;
+    op.parts.webhooks.remove(endpoint_id(&id)?).await.map_err(webhook_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn enable(
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.enable(endpoint_id(&id)?).await.map_err(refused)?;
+    op.parts.webhooks.enable(endpoint_id(&id)?).await.map_err(webhook_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn disable(
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.disable(endpoint_id(&id)?).await.map_err(refused)?;
+    op.parts.webhooks.disable(endpoint_id(&id)?).await.map_err(webhook_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn test(
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let tested = op.parts.webhooks.test(endpoint_id(&id)?).await.map_err(refused)?;
+    let tested = op.parts.webhooks.test(endpoint_id(&id)?).await.map_err(webhook_problem)?;
     Ok(Json(json!({
         "delivered": tested.error.is_none(),
         "status": tested.status.map(|status| status.as_u16()),
@@ -145,17 +145,17 @@ pub(super) async fn redeliver(
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    op.parts.webhooks.redeliver(delivery_id(&id)?).await.map_err(refused)?;
+    op.parts.webhooks.redeliver(delivery_id(&id)?).await.map_err(webhook_problem)?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// What is no number names nothing.
 fn endpoint_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| refused(WebhookError::Unknown))
+    text.parse().map_err(|_| webhook_problem(WebhookError::Unknown))
 }
 
 fn delivery_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| refused(WebhookError::UnknownDelivery))
+    text.parse().map_err(|_| webhook_problem(WebhookError::UnknownDelivery))
 }
 
 fn endpoint(row: &WebhookRow) -> Value {
@@ -188,32 +188,4 @@ fn delivery(row: &DeliveryRow) -> Value {
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     })
-}
-
-fn refused(error: WebhookError) -> Problem {
-    let unprocessable = |code, text: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, text);
-    let unknown = |code, text| Problem::new(StatusCode::NOT_FOUND, code, text);
-    match error {
-        WebhookError::Store(error) => ledger_fault(error),
-        WebhookError::NotAUrl(_) => Problem::bad_request("bad_url", format!("{error}.")),
-        WebhookError::UnknownTopic(_) => {
-            let known: Vec<&str> = topics().collect();
-            Problem::bad_request("bad_topic", format!("{error}; there are {}.", known.join(", ")))
-        }
-        WebhookError::Egress(fault) => {
-            let help = match &fault {
-                EgressFault::Forbidden { range: Range::Loopback | Range::Private, .. }
-                | EgressFault::BadUrl(_) => {
-                    " An address of your own, on this machine or a private network, needs allow_private."
-                }
-                _ => "",
-            };
-            unprocessable(fault.code(), format!("The endpoint: {fault}.{help}"))
-        }
-        WebhookError::TooMany => unprocessable("too_many_webhooks", format!("{error}.")),
-        WebhookError::Unknown => unknown("unknown_webhook", "There is no endpoint with that number."),
-        WebhookError::UnknownDelivery => {
-            unknown("unknown_delivery", "There is no delivery with that number.")
-        }
-    }
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::backup::BackupConfig;
 use crate::catalog::spec::Spec;
-use crate::config::{Entrance, Settings};
+use crate::config::{Entrance, Settings, Shown, Source};
 use crate::egress::Reach;
 use crate::node::config::NodeConfig;
 use crate::ports::Customer;
@@ -21,6 +21,7 @@ use crate::store::DirLock;
 use crate::storefront::{OwnedServices, Variables};
 use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
+use crate::web::{Configuration, LogTail, SettingLine};
 
 /// Everything that an appliance is told at its start.
 pub struct Blueprint {
@@ -64,6 +65,10 @@ pub struct Blueprint {
     pub variables: Variables,
     /// A wallet that pays for whoever tries the shop out: in the sandbox only.
     pub customer: Option<Arc<dyn Customer>>,
+    /// The settings, for a reader.
+    pub configuration: Configuration,
+    /// The end of the log, which whoever started the log feeds.
+    pub log: LogTail,
 }
 
 impl Blueprint {
@@ -72,7 +77,7 @@ impl Blueprint {
     ///
     /// # Errors
     /// When an address cannot be bound; the text names the setting.
-    pub async fn of(settings: Settings, lock: DirLock) -> Result<Blueprint> {
+    pub async fn of(settings: Settings, lock: DirLock, log: LogTail) -> Result<Blueprint> {
         let gateway = bind("gateway.listen", settings.gateway.listen).await?;
         let admin = bind("admin.listen", settings.admin.listen).await?;
         let forward_auth = match settings.forward_auth {
@@ -80,6 +85,7 @@ impl Blueprint {
             None => None,
         };
         let (services, variables) = (settings.owned_services(), settings.variables());
+        let configuration = configuration(&settings);
         Ok(Blueprint {
             data_dir: settings.data_dir,
             lock,
@@ -101,7 +107,27 @@ impl Blueprint {
             stock: Vec::new(),
             variables,
             customer: None,
+            configuration,
+            log,
         })
+    }
+}
+
+/// What a reader is told of the settings: what `tollhouse check` says.
+fn configuration(settings: &Settings) -> Configuration {
+    let line = |shown: &Shown| {
+        let (source, place) = match &shown.source {
+            Source::Flag(name) => ("flag", Some(name.clone())),
+            Source::Env(name) => ("env", Some(name.clone())),
+            Source::File(line) => ("file", Some(format!("line {line}"))),
+            Source::Default => ("default", None),
+        };
+        SettingLine { setting: shown.setting.clone(), value: shown.value.clone(), source, place }
+    };
+    Configuration {
+        file: settings.file.as_ref().map(|file| file.display().to_string()),
+        settings: settings.shown.iter().map(line).collect(),
+        warnings: settings.warnings.iter().map(ToString::to_string).collect(),
     }
 }
 

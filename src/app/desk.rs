@@ -23,7 +23,7 @@ use crate::treasury::Treasury;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::watchman::Watchman;
-use crate::web::{self, Operator, OperatorParts, WebConfig, claim, keys};
+use crate::web::{self, LogTail, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 
 /// What the operator's side has of the business.
@@ -42,6 +42,7 @@ pub(super) struct Shop {
     pub(super) inbound: Inbound,
     pub(super) snapshot: watch::Receiver<Standing>,
     pub(super) customer: Option<Arc<dyn Customer>>,
+    pub(super) log: LogTail,
 }
 
 /// The admin listener's router, and the one-time link while nobody has set a password.
@@ -84,6 +85,7 @@ pub(super) async fn router(
         entropy: ground.entropy.clone(),
         tracker: tracker.clone(),
         stop: stop.clone(),
+        log: shop.log,
         config: web,
     });
     keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;

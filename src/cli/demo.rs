@@ -20,6 +20,7 @@ use crate::sandbox::once;
 use crate::sandbox::place::{Announced, DemoPlace};
 use crate::sandbox::world::{World, WorldAsk};
 use crate::types::Timestamp;
+use crate::web::LogTail;
 
 const GATEWAY_PORT: u16 = 8402;
 const ADMIN_PORT: u16 = 8403;
@@ -53,10 +54,10 @@ enum DemoCommand {
 
 /// Runs the demo.
 pub(super) fn run(args: &DemoArgs, env: &Environment) -> ExitCode {
-    logging::start(&args.log);
+    let log = logging::start_kept(&args.log);
     let done = match &args.command {
         Some(DemoCommand::Traffic(traffic)) => place_file(env).and_then(|file| traffic::run(traffic, &file)),
-        None => in_runtime(demo(args, env)),
+        None => in_runtime(demo(args, env, log)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +68,7 @@ pub(super) fn run(args: &DemoArgs, env: &Environment) -> ExitCode {
     }
 }
 
-async fn demo(args: &DemoArgs, env: &Environment) -> Result<()> {
+async fn demo(args: &DemoArgs, env: &Environment, log: LogTail) -> Result<()> {
     let told = told_to_stop()?;
     tokio::pin!(told);
     let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
@@ -92,7 +93,7 @@ async fn demo(args: &DemoArgs, env: &Environment) -> Result<()> {
     let steps = Steps::new(args.json);
     let progress = |text: &str| steps.next(text);
     let ask = WorldAsk { dir: &dir, gateway, admin, progress: &progress };
-    let starting = World::start(ask);
+    let starting = World::start_logged(ask, log);
     tokio::pin!(starting);
     let world = tokio::select! {
         started = &mut starting => started?,

@@ -11,6 +11,7 @@ use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
 use crate::secrets::Secrets;
 use crate::store::DirLock;
+use crate::web::LogTail;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
@@ -30,12 +31,12 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    logging::start(&settings.log);
+    let log = logging::start_kept(&settings.log);
     for doubtful in &settings.warnings {
         tracing::warn!("{doubtful}");
     }
     match opened(&settings, args.i_know)
-        .and_then(|(lock, secrets)| in_runtime(serve(settings, lock, secrets, &args.flags, env)))
+        .and_then(|(lock, secrets)| in_runtime(serve((settings, log), lock, secrets, &args.flags, env)))
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,7 +62,7 @@ pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
 }
 
 async fn serve(
-    settings: Settings,
+    (settings, log): (Settings, LogTail),
     lock: DirLock,
     secrets: Option<Secrets>,
     flags: &Flags,
@@ -71,7 +72,7 @@ async fn serve(
     let told = told_to_stop()?;
     tokio::pin!(told);
     let mut reread = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-    let blueprint = Blueprint::of(settings, lock).await?;
+    let blueprint = Blueprint::of(settings, lock, log).await?;
     let (blueprint, secrets) = match secrets {
         Some(secrets) => (blueprint, secrets),
         None => {

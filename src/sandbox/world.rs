@@ -34,7 +34,7 @@ use crate::store::{DirLock, WalletLimits};
 use crate::types::{Msat, Timestamp};
 use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
-use crate::web::keys;
+use crate::web::{Configuration, LogTail, keys};
 
 const RPC_USER: &str = "tollhouse";
 
@@ -107,6 +107,14 @@ impl World {
     /// # Errors
     /// When a step fails or takes too long; the text names it.
     pub async fn start(ask: WorldAsk<'_>) -> Result<World> {
+        World::start_logged(ask, LogTail::default()).await
+    }
+
+    /// The same; the shop's page shows the end of the log in `log`.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_logged(ask: WorldAsk<'_>, log: LogTail) -> Result<World> {
         // Before the chain's file is touched: two miners on one file would ruin it.
         let lock = take_dir(ask.dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -126,6 +134,7 @@ impl World {
         let shop_plan = Blueprint {
             stock: vec![sample_service(upstream)?],
             customer: Some(purse.clone()),
+            log,
             ..blueprint(
                 ask.dir.join("shop"),
                 chain_source.clone(),
@@ -441,6 +450,8 @@ fn blueprint(
         stock: Vec::new(),
         variables: Box::new(|_| None),
         customer: None,
+        configuration: Configuration::default(),
+        log: LogTail::default(),
     })
 }
 

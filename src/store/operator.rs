@@ -20,6 +20,21 @@ pub struct ApiKeyRow {
     pub created_at: Timestamp,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
+    /// When it ends by itself, if it does.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewApiKey {
+    /// What the operator calls it.
+    pub label: String,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// What it may do, space-separated.
+    pub scopes: String,
+    /// When it ends by itself, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -68,20 +83,21 @@ impl Ledger {
     ///
     /// # Errors
     /// When the disk fails, or the key is there already.
-    pub async fn add_api_key(&self, label: &str, hash: [u8; 32], scopes: &str) -> Result<i64, StoreError> {
-        let (label, scopes) = (label.to_owned(), scopes.to_owned());
-        self.0.writer.call(move |page| add_key(page, &label, hash, &scopes)).await
+    pub async fn add_api_key(&self, key: NewApiKey) -> Result<i64, StoreError> {
+        self.0.writer.call(move |page| add_key(page, &key)).await
     }
 
-    /// The live key with this hash.
+    /// The key with this hash that is neither revoked nor over at `now`.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn api_key(&self, hash: [u8; 32]) -> Result<Option<ApiKeyRow>, StoreError> {
+    pub async fn api_key(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<ApiKeyRow>, StoreError> {
         let work = move |connection: &Connection| {
-            let mut query =
-                connection.prepare_cached("SELECT * FROM api_keys WHERE hash = ?1 AND revoked_at IS NULL")?;
-            optional(query.query_row([hash.as_slice()], read))
+            let mut query = connection.prepare_cached(
+                "SELECT * FROM api_keys WHERE hash = ?1 AND revoked_at IS NULL
+                    AND (expires_at IS NULL OR expires_at > ?2)",
+            )?;
+            optional(query.query_row(params![hash.as_slice(), Stored(now)], read))
         };
         self.0.readers.read(work).await
     }
@@ -113,11 +129,12 @@ impl Ledger {
     }
 }
 
-pub(super) fn add_key(page: &Page<'_>, label: &str, hash: [u8; 32], scopes: &str) -> Result<i64, StoreError> {
-    let mut insert = page
-        .connection
-        .prepare_cached("INSERT INTO api_keys (label, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4)")?;
-    insert.execute(params![label, hash.as_slice(), scopes, Stored(page.now)])?;
+pub(super) fn add_key(page: &Page<'_>, key: &NewApiKey) -> Result<i64, StoreError> {
+    let mut insert = page.connection.prepare_cached(
+        "INSERT INTO api_keys (label, hash, scopes, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let ends = key.expires_at.map(Stored);
+    insert.execute(params![key.label, key.hash.as_slice(), key.scopes, Stored(page.now), ends])?;
     Ok(page.connection.last_insert_rowid())
 }
 
@@ -128,5 +145,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
         scopes: row.get("scopes")?,
         created_at: column(row, "created_at")?,
         revoked_at: column_or_none(row, "revoked_at")?,
+        expires_at: column_or_none(row, "expires_at")?,
     })
 }

@@ -8,6 +8,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::budgets::{WalletLimits, WalletRow, read_limits, today};
+use super::operator::NewApiKey;
 use super::outgoing::{self, OutgoingRow};
 use super::page::Page;
 use super::plan::asked;
@@ -47,16 +48,9 @@ impl Ledger {
     ///
     /// # Errors
     /// When the disk fails, or the key is there already.
-    pub async fn add_wallet_key(
-        &self,
-        label: &str,
-        hash: [u8; 32],
-        scopes: &str,
-        limits: WalletLimits,
-    ) -> Result<i64, StoreError> {
-        let (label, scopes) = (label.to_owned(), scopes.to_owned());
+    pub async fn add_wallet_key(&self, key: NewApiKey, limits: WalletLimits) -> Result<i64, StoreError> {
         let work = move |page: &mut Page<'_>| {
-            let key = super::operator::add_key(page, &label, hash, &scopes)?;
+            let key = super::operator::add_key(page, &key)?;
             let mut insert = page.connection.prepare_cached(
                 "INSERT INTO wallets (key_id, per_day_msat, per_payment_msat) VALUES (?1, ?2, ?3)",
             )?;
@@ -74,9 +68,9 @@ impl Ledger {
         let work = move |connection: &Connection| {
             let mut query = connection.prepare_cached(
                 "SELECT w.* FROM wallets w JOIN api_keys k ON k.id = w.key_id
-                 WHERE k.hash = ?1 AND k.revoked_at IS NULL",
+                 WHERE k.hash = ?1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?2)",
             )?;
-            let limits = optional(query.query_row([hash.as_slice()], read_limits))?;
+            let limits = optional(query.query_row(params![hash.as_slice(), Stored(now)], read_limits))?;
             limits.map(|(key, limits)| today(connection, key, limits, now)).transpose()
         };
         self.0.readers.read(work).await

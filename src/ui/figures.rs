@@ -97,7 +97,8 @@ pub(super) fn ago(secs: u64) -> String {
     match secs {
         0..=119 => format!("{secs} s ago"),
         120..=7_199 => format!("{} min ago", secs / 60),
-        _ => format!("{} h ago", secs / 3_600),
+        7_200..=172_799 => format!("{} h ago", secs / 3_600),
+        _ => format!("{} days ago", secs / 86_400),
     }
 }
 
@@ -133,6 +134,7 @@ mod tests {
         assert_eq!([permille(1, 2), permille(5, 0), permille(u64::MAX, 1)], [500, 1_000, 1_000]);
         assert_eq!(iso(Timestamp::from_secs(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(utc(Timestamp::from_secs(1_700_000_000)), "14 Nov 22:13:20 UTC");
-        assert_eq!([5, 300, 9_000].map(ago), ["5 s ago", "5 min ago", "2 h ago"]);
+        let told = ["5 s ago", "5 min ago", "2 h ago", "3 days ago"];
+        assert_eq!([5, 300, 9_000, 3 * 86_400].map(ago), told);
     }
 }

@@ -54,12 +54,12 @@ impl Caller {
             Caller::Session(_) => return Ok(()),
             Caller::Key(hash) => *hash,
         };
-        let known = op.parts.ledger.api_key(hash).await.map_err(|error| {
+        let known = op.parts.ledger.api_key(hash, op.parts.clock.now()).await.map_err(|error| {
             tracing::error!(%error, "an API key could not be looked up");
             Problem::internal()
         })?;
         match known {
-            None => Err(unauthenticated("No such API key, or it was revoked.")),
+            None => Err(unauthenticated("No such API key, or it was revoked or has run out.")),
             Some(row) if scope.allowed_by(&row.scopes) => Ok(()),
             Some(_) => Err(Problem::new(
                 StatusCode::FORBIDDEN,

@@ -8,14 +8,16 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest;
 
+use super::key_ask::KeyAsk;
 use super::private_file;
 use crate::clock::Entropy;
-use crate::store::{Ledger, StoreError, WalletLimits};
+use crate::store::{Ledger, NewApiKey, StoreError, WalletLimits};
+use crate::types::Timestamp;
 
 /// Every key begins so, for people and for scanners of leaked secrets.
 const PREFIX: &str = "tollhouse_";
 /// The label of the key that the first start makes.
-const ADMIN_LABEL: &str = "admin.key";
+pub const ADMIN_LABEL: &str = "admin.key";
 
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,18 @@ impl Scope {
             Scope::Integrate => "integrate",
             Scope::ForwardAuth => "forward_auth",
             Scope::Wallet => "wallet",
+        }
+    }
+
+    /// What it lets a program do, for whoever gives it.
+    pub const fn allows(self) -> &'static str {
+        match self {
+            Scope::Read => "see revenue, payments, channels and events",
+            Scope::Pay => "pay invoices from the node, without a limit, and see the proofs of what it paid",
+            Scope::Admin => "everything: prices, channels, coins, keys and backups",
+            Scope::Integrate => "sell and settle for an application of its own",
+            Scope::ForwardAuth => "ask for another proxy whether a request was paid",
+            Scope::Wallet => "pay within limits, as a wallet with LND's REST interface",
         }
     }
 
@@ -132,7 +146,7 @@ pub enum KeyError {
     },
 }
 
-/// Makes a key and stores its hash; the text exists only in what is returned.
+/// Makes a key without an end and stores its hash; the text exists only in what is returned.
 ///
 /// # Errors
 /// When the ledger cannot store it.
@@ -143,11 +157,11 @@ pub async fn create(
     scopes: &[Scope],
 ) -> Result<NewKey, StoreError> {
     let key = ApiKey::new(entropy);
-    let id = enter(ledger, &key, label, scopes).await?;
+    let id = ledger.add_api_key(kept(&key, label, scopes, None)).await?;
     Ok(NewKey { id, key })
 }
 
-/// Makes a wallet's key: it pays within `limits` and can do nothing else.
+/// Makes a wallet's key without an end: it pays within `limits` and can do nothing else.
 ///
 /// # Errors
 /// When the ledger cannot store it.
@@ -158,13 +172,33 @@ pub async fn create_wallet(
     limits: WalletLimits,
 ) -> Result<NewKey, StoreError> {
     let key = ApiKey::new(entropy);
-    let id = ledger.add_wallet_key(label, hash(key.text()), Scope::Wallet.word(), limits).await?;
+    let id = ledger.add_wallet_key(kept(&key, label, &[Scope::Wallet], None), limits).await?;
     Ok(NewKey { id, key })
 }
 
-async fn enter(ledger: &Ledger, key: &ApiKey, label: &str, scopes: &[Scope]) -> Result<i64, StoreError> {
+/// Makes the key that `ask` describes.
+///
+/// # Errors
+/// When the ledger cannot store it.
+pub async fn make(
+    ledger: &Ledger,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    ask: &KeyAsk,
+) -> Result<NewKey, StoreError> {
+    let key = ApiKey::new(entropy);
+    let kept = kept(&key, &ask.label, &ask.scopes, ask.lasts.map(|lasts| now.plus(lasts)));
+    let id = match ask.limits {
+        Some(limits) => ledger.add_wallet_key(kept, limits).await?,
+        None => ledger.add_api_key(kept).await?,
+    };
+    Ok(NewKey { id, key })
+}
+
+/// What the store keeps of `key`.
+fn kept(key: &ApiKey, label: &str, scopes: &[Scope], expires_at: Option<Timestamp>) -> NewApiKey {
     let words: Vec<&str> = scopes.iter().map(|scope| scope.word()).collect();
-    ledger.add_api_key(label, hash(key.text()), &words.join(" ")).await
+    NewApiKey { label: label.to_owned(), hash: hash(key.text()), scopes: words.join(" "), expires_at }
 }
 
 /// Makes `<dir>/admin.key` (mode 0600, one line, scope admin) at the first start. Later starts leave
@@ -182,7 +216,7 @@ pub async fn ensure_admin_key(ledger: &Ledger, entropy: &dyn Entropy, dir: &Path
     // replaces it.
     private_file::replace(&path, &format!("{}\n", key.text()))
         .map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
-    enter(ledger, &key, ADMIN_LABEL, &[Scope::Admin]).await?;
+    ledger.add_api_key(kept(&key, ADMIN_LABEL, &[Scope::Admin], None)).await?;
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use url::Url;
 
 use super::secret::WebhookSecret;
 use crate::egress::{Call, Reach, Take};
-use crate::types::Timestamp;
+use crate::event::Event;
+use crate::types::{Msat, PaymentHash, Timestamp};
 
 /// What is said, to whom is another matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,23 @@ impl Message {
     }
 }
 
+/// What an endpoint gets of a payment, as it would be told of one at `at`: the body, spread over lines for a reader.
+pub fn sample(at: Timestamp) -> String {
+    let paid = Event::PaymentReceived {
+        payment_hash: PaymentHash::from_bytes([0x5a; 32]),
+        amount_msat: Msat::from_sat(21).expect("it is small"),
+        service: "weather".parse().ok(),
+        route: "forecast".parse().ok(),
+        over_msat: Msat::ZERO,
+        opening_fee_msat: Msat::ZERO,
+        late: false,
+    };
+    let logged = serde_json::to_string(&paid).unwrap_or_default();
+    let message = Message::of_event((1, 42), at, "payment.received", &logged);
+    let told: Value = serde_json::from_str(&message.body).unwrap_or_default();
+    serde_json::to_string_pretty(&told).unwrap_or_default()
+}
+
 fn body(topic: &str, at: Timestamp, data: Value) -> String {
     json!({ "type": topic, "timestamp": written(at), "data": data }).to_string()
 }
@@ -82,6 +100,17 @@ fn written(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sample_is_a_message_of_the_same_shape() {
+        let told: Value = serde_json::from_str(&sample(Timestamp::from_secs(1_760_000_000))).unwrap();
+        assert_eq!(told["type"], "payment.received");
+        assert_eq!(
+            (&told["data"]["amount_msat"], &told["data"]["service"]),
+            (&json!(21_000), &json!("weather"))
+        );
+        assert_eq!(told["data"]["kind"], Value::Null);
+    }
 
     #[test]
     fn an_event_is_told_in_the_standard_s_shape() {

@@ -35,7 +35,7 @@ use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::upkeep::{FileRules, PayoutsParts, Splicer, Unspliced, Upkeep, UpkeepParts};
 use tollhouse::vault::Vault;
 use tollhouse::watchman::{AlarmLimits, Watchman, WatchmanParts};
-use tollhouse::web::{self, Operator, OperatorParts, WebConfig};
+use tollhouse::web::{self, Configuration, LogTail, Operator, OperatorParts, WebConfig};
 use tollhouse::webhooks::{Webhooks, WebhooksConfig, WebhooksParts};
 use tollhouse::{api, ui, wallet_face};
 
@@ -236,7 +236,9 @@ impl AdminApp {
                 hosts: vec!["tollhouse.example".to_owned()],
                 gateway: gateway.clone(),
                 sample_url: None,
+                configuration: Configuration::default(),
             },
+            log: LogTail::default(),
         });
         let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), op.clone());
         let stopped = stop.clone().cancelled_owned();

@@ -13,6 +13,7 @@ use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod coins;
 mod first;
+mod house;
 mod lightning;
 
 const HOUR: Duration = Duration::from_secs(3_600);

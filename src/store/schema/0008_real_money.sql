@@ -149,3 +149,5 @@ CREATE TABLE sweeps (
     confirmed_height INTEGER,
     PRIMARY KEY (local_id, txid)
 ) STRICT;
+-- A key for a program may end by itself.
+ALTER TABLE api_keys ADD COLUMN expires_at INTEGER;

@@ -6,7 +6,9 @@ use super::{World, books_are_right, draw, events, hash, price, units};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ledger::{Bought, Ending, MAX_RESTORES, ReserveRefused, RestoreReason};
-use crate::store::{Intended, Intent, Ledger, OutgoingState, PaymentState, Reservation, ReserveError};
+use crate::store::{
+    Intended, Intent, Ledger, NewApiKey, OutgoingState, PaymentState, Reservation, ReserveError,
+};
 use crate::types::{Msat, Preimage, Timestamp};
 
 fn refusal(outcome: Result<Reservation, ReserveError>) -> ReserveRefused {
@@ -257,11 +259,23 @@ async fn settings_and_keys() {
     taken.sort();
     assert_eq!(taken, [None, Some("b".into())], "of two callers one gets it");
     assert_eq!(ledger.setting("claim").await.unwrap(), None);
-    let id = ledger.add_api_key("ci", [1; 32], "read pay").await.unwrap();
-    assert!(ledger.add_api_key("again", [1; 32], "admin").await.is_err());
-    assert_eq!(ledger.api_key([1; 32]).await.unwrap().unwrap().scopes, "read pay");
+    let now = Timestamp::from_secs(1_000);
+    let key = |hash, scopes: &str, expires_at| NewApiKey {
+        label: "ci".to_owned(),
+        hash,
+        scopes: scopes.to_owned(),
+        expires_at,
+    };
+    let id = ledger.add_api_key(key([1; 32], "read pay", None)).await.unwrap();
+    assert!(ledger.add_api_key(key([1; 32], "admin", None)).await.is_err());
+    assert_eq!(ledger.api_key([1; 32], now).await.unwrap().unwrap().scopes, "read pay");
     assert!(ledger.revoke_api_key(id).await.unwrap());
     assert!(!ledger.revoke_api_key(id).await.unwrap());
-    assert_eq!(ledger.api_key([1; 32]).await.unwrap(), None);
-    assert_eq!(ledger.list_api_keys().await.unwrap().len(), 1);
+    assert_eq!(ledger.api_key([1; 32], now).await.unwrap(), None);
+    let ends = now.plus(Duration::from_secs(60));
+    ledger.add_api_key(key([2; 32], "read", Some(ends))).await.unwrap();
+    let just_before = Timestamp::from_millis(ends.millis() - 1);
+    assert_eq!(ledger.api_key([2; 32], just_before).await.unwrap().unwrap().expires_at, Some(ends));
+    assert_eq!(ledger.api_key([2; 32], ends).await.unwrap(), None, "over at the moment itself");
+    assert_eq!(ledger.list_api_keys().await.unwrap().len(), 2, "both stay in the list");
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{World, hash};
 use crate::store::{
-    Intended, Intent, Ledger, OutgoingState, OverBudget, WalletLimits, WalletPages, WalletRow,
+    Intended, Intent, Ledger, NewApiKey, OutgoingState, OverBudget, WalletLimits, WalletPages, WalletRow,
 };
 use crate::types::{Msat, Preimage};
 
@@ -18,7 +18,8 @@ const KEY: [u8; 32] = [9; 32];
 
 async fn wallet(ledger: &Ledger, hash: [u8; 32], per_day: u64, per_payment: u64) -> i64 {
     let limits = WalletLimits { per_day: msat(per_day), per_payment: msat(per_payment) };
-    ledger.add_wallet_key("agent", hash, "wallet", limits).await.unwrap()
+    let key = NewApiKey { label: "agent".to_owned(), hash, scopes: "wallet".to_owned(), expires_at: None };
+    ledger.add_wallet_key(key, limits).await.unwrap()
 }
 
 fn intent(seed: u8, amount: u64, max_fee: u64, wallet: i64) -> Intent {

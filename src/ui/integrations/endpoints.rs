@@ -1,0 +1,289 @@
+//! Endpoints that hear of what happens: added, tested, switched off and on, forgotten.
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::deliveries::DeliveryLine;
+use super::keys::shown_once;
+use super::{above, gets, standing};
+use crate::egress::Reach;
+use crate::store::{DeliveryFilter, DeliveryState, WebhookRow};
+use crate::ui::figures::{iso, utc};
+use crate::ui::form::{Fields, Refused};
+use crate::ui::question::{Question, notice};
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{entry, fault, html};
+use crate::web::{Problem, label, webhook_problem};
+use crate::webhooks::{self, Tested, WebhookAsk, WebhookError, topics};
+
+/// Deliveries of one page.
+const SHOWN: u32 = 50;
+
+/// One thing that can be chosen.
+struct Topic {
+    name: &'static str,
+    ticked: bool,
+}
+
+#[derive(Template)]
+#[template(path = "integrations/new_endpoint.html")]
+struct New {
+    shell: Shell,
+    refusal: Option<Refused>,
+    label: String,
+    url: String,
+    allow_private: bool,
+    topics: Vec<Topic>,
+    sample: String,
+}
+
+/// `GET /integrations/webhooks/new`.
+pub(in crate::ui) async fn form(desk: Desk) -> Response {
+    shown(&desk, &Fields::default(), None).await
+}
+
+async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Problem>) -> Response {
+    let status = refusal.as_ref().map_or(StatusCode::OK, |problem| problem.status);
+    let page = New {
+        refusal: refusal.map(|problem| problem.detail),
+        label: fields.text("label").to_owned(),
+        url: fields.text("url").to_owned(),
+        allow_private: fields.ticked("allow_private"),
+        topics: topics().map(|name| Topic { name, ticked: fields.ticked(name) }).collect(),
+        sample: webhooks::sample(desk.op.parts.clock.now()),
+        shell: desk.shell(Section::Integrations).await,
+    };
+    html(status, &page)
+}
+
+/// `POST /integrations/webhooks`: makes the endpoint and shows its secret once.
+pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
+    let name = match label(fields.text("label")) {
+        Ok(name) => name.to_owned(),
+        Err(problem) => return shown(&desk, &fields, Some(problem)).await,
+    };
+    let ask = WebhookAsk {
+        url: fields.text("url").to_owned(),
+        topics: topics().filter(|topic| fields.ticked(topic)).map(str::to_owned).collect(),
+        label: name.clone(),
+        reach: Reach::allowing(fields.ticked("allow_private")),
+    };
+    match desk.op.parts.webhooks.add(ask).await {
+        Ok((_, secret)) => {
+            let how = "Each message is signed with it, in the form of Standard Webhooks. Put it into the program \
+                       that receives them, and have it refuse what is not signed.";
+            let title = format!("The secret of “{name}”");
+            shown_once(&desk, title, secret.text().as_str().to_owned(), how).await
+        }
+        Err(error) => shown(&desk, &fields, Some(webhook_problem(error))).await,
+    }
+}
+
+/// Which deliveries.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::ui) struct Asked {
+    before: Option<i64>,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    said: String,
+}
+
+fn said(word: &str) -> Option<&'static str> {
+    match word {
+        "enabled" => Some("It gets what happens from now on, and what still waited for it."),
+        "disabled" => Some("It gets nothing any more. What happens meanwhile is not kept for it."),
+        "redelivered" => Some("The delivery is made once more. Reload to see how it went."),
+        _ => None,
+    }
+}
+
+/// One choice of a row of choices.
+struct Choice {
+    name: &'static str,
+    href: String,
+    chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "integrations/endpoint.html")]
+struct Page {
+    shell: Shell,
+    id: i64,
+    label: String,
+    url: String,
+    gets: String,
+    all_topics: Vec<String>,
+    made: String,
+    made_iso: String,
+    private: bool,
+    waiting: u64,
+    parked: u64,
+    state: String,
+    state_class: &'static str,
+    enabled: bool,
+    said: Option<&'static str>,
+    tested: Option<(bool, String)>,
+    states: Vec<Choice>,
+    deliveries: Vec<DeliveryLine>,
+    older: Option<String>,
+    newer: Option<String>,
+    sample: String,
+}
+
+/// `GET /integrations/webhooks/{id}`.
+pub(in crate::ui) async fn page(
+    desk: Desk,
+    Path(id): Path<String>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    told(&desk, &id, &asked, None).await
+}
+
+async fn told(desk: &Desk, id: &str, asked: &Asked, tested: Option<(bool, String)>) -> Response {
+    let ledger = &desk.op.parts.ledger;
+    let hooks = match ledger.webhooks().await {
+        Ok(hooks) => hooks,
+        Err(error) => return fault(&error),
+    };
+    let Some(hook) = hooks.iter().find(|hook| hook.id.to_string() == id) else { return unknown(desk).await };
+    let state = DeliveryState::of(&asked.state);
+    let filter = DeliveryFilter { webhook: Some(hook.id), state, before: asked.before };
+    let mut rows = match ledger.deliveries(filter, SHOWN + 1).await {
+        Ok(rows) => rows,
+        Err(error) => return fault(&error),
+    };
+    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    let place = format!("/integrations/webhooks/{}", hook.id);
+    let word = state.map_or("", DeliveryState::as_str);
+    let choice = |name, word: &str| Choice {
+        name,
+        href: format!("{place}?state={word}"),
+        chosen: state.map_or("", DeliveryState::as_str) == word,
+    };
+    let older = rows.last().filter(|_| more).map(|row| format!("{place}?state={word}&before={}", row.id));
+    let (standing, state_class) = standing(hook);
+    let page = Page {
+        id: hook.id,
+        label: hook.label.clone(),
+        url: hook.url.clone(),
+        gets: gets(&hook.topics),
+        all_topics: hook.topics.split_whitespace().map(str::to_owned).collect(),
+        made: utc(hook.created_at),
+        made_iso: iso(hook.created_at),
+        private: hook.allow_private,
+        waiting: hook.waiting,
+        parked: hook.parked,
+        state: standing,
+        state_class,
+        enabled: hook.disabled.is_none(),
+        said: said(&asked.said),
+        tested,
+        states: vec![
+            choice("All", ""),
+            choice("Waiting", "waiting"),
+            choice("Delivered", "delivered"),
+            choice("Given up", "parked"),
+        ],
+        deliveries: rows.iter().map(|row| DeliveryLine::of(row, &hooks)).collect(),
+        older,
+        newer: asked.before.map(|_| format!("{place}?state={word}")),
+        sample: webhooks::sample(desk.op.parts.clock.now()),
+        shell: desk.shell(Section::Integrations).await,
+    };
+    html(StatusCode::OK, &page)
+}
+
+async fn unknown(desk: &Desk) -> Response {
+    let told = ("There is no such endpoint", "It may have been removed. Nothing was changed.");
+    notice(desk, Section::Integrations, above(), StatusCode::NOT_FOUND, told).await
+}
+
+/// `POST /integrations/webhooks/{id}/test`: sends a test message and says how it went.
+pub(in crate::ui) async fn test(desk: Desk, Path(id): Path<String>) -> Response {
+    let number = id.parse().unwrap_or(-1);
+    match desk.op.parts.webhooks.test(number).await {
+        Ok(tested) => told(&desk, &id, &Asked::default(), Some(outcome(&tested))).await,
+        Err(error) => failed(&desk, error).await,
+    }
+}
+
+/// Whether a test message arrived, and the sentence for it.
+fn outcome(tested: &Tested) -> (bool, String) {
+    let took = tested.took.as_millis();
+    match (&tested.error, tested.status) {
+        (None, Some(status)) => {
+            (true, format!("The test message arrived: it answers {status} in {took} ms."))
+        }
+        (None, None) => (true, format!("The test message arrived in {took} ms.")),
+        (Some(error), _) => (false, format!("The test message did not arrive: {error}.")),
+    }
+}
+
+/// `POST /integrations/webhooks/{id}/enable`.
+pub(in crate::ui) async fn enable(desk: Desk, Path(id): Path<String>) -> Response {
+    match desk.op.parts.webhooks.enable(id.parse().unwrap_or(-1)).await {
+        Ok(()) => Redirect::to(&format!("/integrations/webhooks/{id}?said=enabled")).into_response(),
+        Err(error) => failed(&desk, error).await,
+    }
+}
+
+/// `POST /integrations/webhooks/{id}/disable`.
+pub(in crate::ui) async fn disable(desk: Desk, Path(id): Path<String>) -> Response {
+    match desk.op.parts.webhooks.disable(id.parse().unwrap_or(-1)).await {
+        Ok(()) => Redirect::to(&format!("/integrations/webhooks/{id}?said=disabled")).into_response(),
+        Err(error) => failed(&desk, error).await,
+    }
+}
+
+/// `POST /integrations/webhooks/{id}/remove`.
+pub(in crate::ui) async fn remove(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let hooks = match desk.op.parts.ledger.webhooks().await {
+        Ok(hooks) => hooks,
+        Err(error) => return fault(&error),
+    };
+    let Some(hook) = hooks.iter().find(|hook| hook.id.to_string() == id) else { return unknown(&desk).await };
+    if let Err(response) = removing(hook).answered(&desk, &fields).await {
+        return response;
+    }
+    match desk.op.parts.webhooks.remove(hook.id).await {
+        Ok(()) => Redirect::to("/integrations?said=removed").into_response(),
+        Err(error) => failed(&desk, error).await,
+    }
+}
+
+fn removing(hook: &WebhookRow) -> Question {
+    let mut lines = vec![format!("{} gets nothing any more.", hook.url)];
+    if hook.waiting > 0 {
+        lines.push(format!("{} deliveries still wait for it and are forgotten too.", hook.waiting));
+    }
+    lines.push("Its secret and the list of its deliveries are forgotten.".to_owned());
+    Question {
+        section: Section::Integrations,
+        above: (format!("/integrations/webhooks/{}", hook.id), hook.label.clone()),
+        title: format!("Remove the endpoint “{}”?", hook.label),
+        lines,
+        warning: Some("This cannot be undone. Disabling it keeps everything.".to_owned()),
+        action: format!("/integrations/webhooks/{}/remove", hook.id),
+        fields: Vec::new(),
+        yes: Some("Remove it"),
+        refusal: None,
+    }
+}
+
+/// What was refused, on a page that leads back.
+pub(super) async fn failed(desk: &Desk, error: WebhookError) -> Response {
+    if matches!(error, WebhookError::Unknown) {
+        return unknown(desk).await;
+    }
+    let problem = webhook_problem(error);
+    let told = ("This was not done", problem.detail.as_str());
+    notice(desk, Section::Integrations, above(), problem.status, told).await
+}
