@@ -6,19 +6,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
+use super::answer::{Created, Path};
+use super::document::told::{Answers, Told};
 use super::{bad_body, ledger_fault};
 use crate::backup::{BackupFault, Shelved, Verified};
-use crate::types::PaymentHash;
+use crate::store::{Doubt, Generation};
+use crate::types::{PaymentHash, Timestamp};
 use crate::web::{MayAdmin, MayRead, Operator, Problem, backup_problem};
 
 /// Rows of tokens in doubt.
@@ -27,28 +30,31 @@ const MOST_DOUBTS: u32 = 500;
 const CHUNK: usize = 64 * 1024;
 
 /// `GET /api/v1/backups`, the newest first.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<BackupList>, Problem> {
     let standing = op.parts.backups.standing().await;
     let backups = op.parts.backups.list().await.map_err(backup_problem)?;
-    Ok(Json(json!({
-        "dir": standing.dir,
-        "every_seconds": standing.every_seconds,
-        "keep": standing.keep,
-        "failed": standing.failed,
-        "backups": backups,
-    })))
+    let crate::backup::Standing { dir, every_seconds, keep, failed, .. } = standing;
+    Ok(Json(BackupList { dir, every_seconds, keep, failed, backups }))
+}
+
+/// The backups, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BackupList {
+    dir: Option<PathBuf>,
+    every_seconds: u64,
+    keep: usize,
+    /// Why the last try failed, when it did.
+    failed: Option<String>,
+    backups: Vec<Shelved>,
 }
 
 /// `POST /api/v1/backups`: one more, now.
-pub(super) async fn make(
-    _: MayAdmin,
-    State(op): State<Arc<Operator>>,
-) -> Result<(StatusCode, Json<Shelved>), Problem> {
+pub(super) async fn make(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Created<Shelved>, Problem> {
     // It goes on when the caller leaves.
     let backups = Arc::clone(&op.parts.backups);
     let made = op.parts.tracker.spawn(async move { backups.make().await }).await;
     let made = made.map_err(|_| Problem::internal())?.map_err(backup_problem)?;
-    Ok((StatusCode::CREATED, Json(made)))
+    Ok(Created(made))
 }
 
 /// `POST /api/v1/backups/{file}/verify`: opens it, and audits the ledger in it.
@@ -65,7 +71,7 @@ pub(super) async fn fetch(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(file): Path<String>,
-) -> Result<Response, Problem> {
+) -> Result<Sealed, Problem> {
     let path = op.parts.backups.path(&file).map_err(backup_problem)?;
     let failed = |error| backup_problem(BackupFault::File { path: PathBuf::from(&file), error });
     let opened = tokio::fs::File::open(path).await.map_err(failed)?;
@@ -83,38 +89,85 @@ pub(super) async fn fetch(
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")) {
         headers.insert(CONTENT_DISPOSITION, value);
     }
-    Ok(response)
+    Ok(Sealed(response))
+}
+
+/// A backup's file.
+pub(super) struct Sealed(Response);
+
+impl IntoResponse for Sealed {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Answers for Sealed {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::OK, "application/octet-stream", None);
+    }
+}
+
+/// The ledger's lives, the first one first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Generations {
+    current: Option<Generation>,
+    generations: Vec<Generation>,
+}
+
+/// Whether coins could not be sent before.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Released {
+    released: bool,
+}
+
+/// Tokens that the restored ledger cannot prove.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doubtful {
+    generation: u64,
+    /// Tokens of master keys below this epoch are in doubt; 0 when none is.
+    below_epoch: u32,
+    since: Timestamp,
+    tokens: Vec<Doubt>,
+}
+
+/// Whether something changed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Honoured {
+    honoured: bool,
 }
 
 /// `GET /api/v1/generations`: the ledger's lives, the first one first. A new one begins with a restore.
-pub(super) async fn generations(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn generations(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+) -> Result<Json<Generations>, Problem> {
     let lives = op.parts.ledger.generations().await.map_err(ledger_fault)?;
-    Ok(Json(json!({ "current": lives.last(), "generations": lives })))
+    Ok(Json(Generations { current: lives.last().cloned(), generations: lives }))
 }
 
 /// `POST /api/v1/payouts/release`: coins may be sent again after a restore.
-pub(super) async fn release(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn release(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Released>, Problem> {
     let released = op.parts.ledger.release_payouts().await.map_err(ledger_fault)?;
-    Ok(Json(json!({ "released": released })))
+    Ok(Json(Released { released }))
 }
 
 /// `GET /api/v1/tokens/doubtful`: tokens that the restored ledger cannot prove and that were presented or
 /// honoured.
-pub(super) async fn doubtful(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn doubtful(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Doubtful>, Problem> {
     let ledger = &op.parts.ledger;
     ledger.barrier().await;
     let life = ledger.generation().await.map_err(ledger_fault)?;
     let tokens = ledger.doubts(MOST_DOUBTS).await.map_err(ledger_fault)?;
-    Ok(Json(json!({
-        "generation": life.generation,
-        "below_epoch": life.doubtful_below_epoch,
-        "since": life.begun_at,
-        "tokens": tokens,
-    })))
+    Ok(Json(Doubtful {
+        generation: life.generation,
+        below_epoch: life.doubtful_below_epoch,
+        since: life.begun_at,
+        tokens,
+    }))
 }
 
 /// What `POST /api/v1/tokens/honour` takes: one payment's token, or all.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Honour {
     payment_hash: Option<PaymentHash>,
@@ -127,7 +180,7 @@ pub(super) async fn honour(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Honour>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Honoured>, Problem> {
     let Json(ask) = body.map_err(bad_body)?;
     let ledger = &op.parts.ledger;
     let honoured = match (ask.payment_hash, ask.all) {
@@ -148,5 +201,5 @@ pub(super) async fn honour(
             return Err(Problem::bad_request("bad_body", "Say either a payment_hash or all=true."));
         }
     };
-    Ok(Json(json!({ "honoured": honoured.map_err(ledger_fault)? })))
+    Ok(Json(Honoured { honoured: honoured.map_err(ledger_fault)? }))
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{bad_query, ledger_fault};
-use crate::store::{AuditReport, Step};
+use crate::store::{AuditReport, RevenuePoint, RouteRevenue, Step};
 use crate::types::{Name, Timestamp};
 use crate::web::{MayRead, Operator, Problem};
 
@@ -26,7 +26,7 @@ pub(super) async fn audit(_: MayRead, State(op): State<Arc<Operator>>) -> Result
 }
 
 /// Which hours.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Span {
     /// Unix milliseconds.
     from: Option<u64>,
@@ -36,7 +36,7 @@ pub(super) struct Span {
     service: Option<Name>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum By {
     Hour,
@@ -51,7 +51,7 @@ pub(super) async fn revenue(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     query: Result<Query<Span>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Series>, Problem> {
     let Query(span) = query.map_err(bad_query)?;
     let (by, step) = match span.by {
         By::Hour => (Step::Hour, Duration::from_secs(3_600)),
@@ -68,5 +68,15 @@ pub(super) async fn revenue(
     ledger.barrier().await;
     let points = ledger.revenue_series(from, to, by, span.service).await.map_err(ledger_fault)?;
     let routes = ledger.revenue_by_route(from, to, by).await.map_err(ledger_fault)?;
-    Ok(Json(json!({ "from": from, "to": to, "points": points, "routes": routes })))
+    Ok(Json(Series { from, to, points, routes }))
+}
+
+/// What was earned, step by step.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Revenue")]
+pub(super) struct Series {
+    from: Timestamp,
+    to: Timestamp,
+    points: Vec<RevenuePoint>,
+    routes: Vec<RouteRevenue>,
 }

@@ -4,34 +4,47 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::{Query, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::{IdempotencyKey, Path};
 use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
-use crate::ports::ForwardingFees;
+use crate::ports::{ChannelView, ForwardingFees};
+use crate::store::ChannelRow;
 use crate::treasury::Deed;
 use crate::types::Msat;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
 /// `GET /api/v1/channels`.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
-    Json(json!({ "channels": op.parts.node.view().await.channels }))
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Channels> {
+    Json(Channels { channels: op.parts.node.view().await.channels })
+}
+
+/// The channels that there are.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Channels {
+    channels: Vec<ChannelView>,
+}
+
+/// The channels that there were.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Closed {
+    channels: Vec<ChannelRow>,
 }
 
 /// How many are listed at most.
 const MOST_CLOSED: u32 = 500;
 
 /// `GET /api/v1/channels/closed`: the records of closed channels, the last one first.
-pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Closed>, Problem> {
     let rows = op.parts.treasury.closed_channels(MOST_CLOSED).await.map_err(treasury_problem)?;
-    Ok(Json(json!({ "channels": rows })))
+    Ok(Json(Closed { channels: rows }))
 }
 
 /// What `POST /api/v1/channels` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Open {
     peer: String,
@@ -48,21 +61,21 @@ pub(super) async fn open(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     how: Result<Query<How>, QueryRejection>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: Result<Json<Open>, JsonRejection>,
 ) -> Answer {
     let Json(Open { peer, address, amount_sat, push_msat, announce }) = body.map_err(bad_body)?;
     carry_out(
         &op,
         how.map_err(bad_query)?.0,
-        &headers,
+        key,
         Deed::OpenChannel { peer, address, amount_sat, push_msat, announce },
     )
     .await
 }
 
 /// What `DELETE /api/v1/channels/{id}` takes in its query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Close {
     #[serde(default)]
     force: bool,
@@ -73,14 +86,14 @@ pub(super) async fn close(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     query: Result<Query<Close>, QueryRejection>,
     how: Result<Query<How>, QueryRejection>,
 ) -> Answer {
     let Query(close) = query.map_err(bad_query)?;
     let deed =
         if close.force { Deed::ForceCloseChannel { channel_id } } else { Deed::CloseChannel { channel_id } };
-    carry_out(&op, how.map_err(bad_query)?.0, &headers, deed).await
+    carry_out(&op, how.map_err(bad_query)?.0, key, deed).await
 }
 
 /// `PUT /api/v1/channels/{id}/fees`: what forwarding through it costs others.
@@ -96,7 +109,7 @@ pub(super) async fn set_fees(
 }
 
 /// What `POST /api/v1/channels/{id}/splice-in` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct In {
     amount_sat: u64,
@@ -108,15 +121,15 @@ pub(super) async fn splice_in(
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
     how: Result<Query<How>, QueryRejection>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: Result<Json<In>, JsonRejection>,
 ) -> Answer {
     let Json(In { amount_sat }) = body.map_err(bad_body)?;
-    carry_out(&op, how.map_err(bad_query)?.0, &headers, Deed::SpliceIn { channel_id, amount_sat }).await
+    carry_out(&op, how.map_err(bad_query)?.0, key, Deed::SpliceIn { channel_id, amount_sat }).await
 }
 
 /// What `POST /api/v1/channels/{id}/splice-out` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Out {
     amount_sat: u64,
@@ -129,10 +142,9 @@ pub(super) async fn splice_out(
     State(op): State<Arc<Operator>>,
     Path(channel_id): Path<String>,
     how: Result<Query<How>, QueryRejection>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: Result<Json<Out>, JsonRejection>,
 ) -> Answer {
     let Json(Out { amount_sat, address }) = body.map_err(bad_body)?;
-    carry_out(&op, how.map_err(bad_query)?.0, &headers, Deed::SpliceOut { channel_id, address, amount_sat })
-        .await
+    carry_out(&op, how.map_err(bad_query)?.0, key, Deed::SpliceOut { channel_id, address, amount_sat }).await
 }

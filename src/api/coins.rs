@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::IdempotencyKey;
 use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
-use crate::ports::{CoinsView, FeeRates};
+use crate::ports::{ChainTx, CoinsView, FeeRates};
 use crate::treasury::{Deed, FeeChoice};
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault};
 
@@ -24,19 +24,31 @@ pub(super) async fn look(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 pub(super) async fn new_address(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Address>, Problem> {
     let address = op.parts.control.new_address().await.map_err(node_fault)?;
-    Ok(Json(json!({ "address": address })))
+    Ok(Json(Address { address }))
+}
+
+/// A fresh address of the wallet.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Address {
+    address: String,
+}
+
+/// The wallet's transactions.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Transactions {
+    transactions: Vec<ChainTx>,
 }
 
 /// `GET /api/v1/onchain/transactions`: unconfirmed ones first, then the newest.
 pub(super) async fn transactions(
     _: MayRead,
     State(op): State<Arc<Operator>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Transactions>, Problem> {
     let mut transactions = op.parts.coins.transactions().await.map_err(node_fault)?;
     transactions.sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
-    Ok(Json(json!({ "transactions": transactions })))
+    Ok(Json(Transactions { transactions }))
 }
 
 /// `GET /api/v1/onchain/fees`: what `fast`, `normal` and `slow` mean now.
@@ -45,7 +57,7 @@ pub(super) async fn fees(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 }
 
 /// What `POST /api/v1/onchain/send` takes: an amount, or `all`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Send {
     address: String,
@@ -63,7 +75,7 @@ pub(super) async fn send(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     how: Result<Query<How>, QueryRejection>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: Result<Json<Send>, JsonRejection>,
 ) -> Answer {
     let Json(Send { address, amount_sat, all, reserve_too, fee }) = body.map_err(bad_body)?;
@@ -75,5 +87,5 @@ pub(super) async fn send(
             return Err(Problem::bad_request("bad_amount", detail));
         }
     };
-    carry_out(&op, how.map_err(bad_query)?.0, &headers, deed).await
+    carry_out(&op, how.map_err(bad_query)?.0, key, deed).await
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::{Created, Path};
 use super::{bad_query, ledger_fault};
 use crate::event::Event;
 use crate::secrets::{EpochFault, Epochs};
@@ -18,7 +19,7 @@ use crate::types::Msat;
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
 
 /// `GET /api/v1/epochs`, the newest first.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<EpochList>, Problem> {
     op.parts.ledger.barrier().await;
     let sums = op.parts.ledger.epochs().await.map_err(ledger_fault)?;
     let keys = op.parts.epochs.ring().keys();
@@ -31,24 +32,34 @@ pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
         epoch if keys.epochs().any(|one| one == epoch) => "verifies",
         _ => "retired",
     };
-    let epochs: Vec<Value> =
-        known.iter().rev().map(|(epoch, sums)| shown(*epoch, state(*epoch), sums)).collect();
-    Ok(Json(json!({ "epochs": epochs, "unknown_msat": sums.unknown_msat })))
+    let epochs = known.iter().rev().map(|(epoch, sums)| Epoch::of(*epoch, state(*epoch), sums)).collect();
+    Ok(Json(EpochList { epochs, unknown_msat: sums.unknown_msat }))
+}
+
+/// The epochs, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EpochList {
+    epochs: Vec<Epoch>,
+    /// Paid for and not presented yet, of an epoch that nobody remembers.
+    unknown_msat: u64,
+}
+
+/// An epoch that began.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Begun {
+    epoch: u32,
 }
 
 /// `POST /api/v1/epochs`: a new master key, which mints from now on. Tokens of the others stay good.
-pub(super) async fn rotate(
-    _: MayAdmin,
-    State(op): State<Arc<Operator>>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+pub(super) async fn rotate(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Created<Begun>, Problem> {
     let entropy = Arc::clone(&op.parts.entropy);
     let epoch = on_disk(&op, move |epochs| epochs.rotate(entropy.as_ref())).await?;
     noted(&op, Event::EpochBegun { epoch }).await;
-    Ok((StatusCode::CREATED, Json(json!({ "epoch": epoch }))))
+    Ok(Created(Begun { epoch }))
 }
 
 /// What `DELETE /api/v1/epochs/{epoch}` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sure {
     /// What the caller saw that it takes from those who paid; more than this is not taken.
@@ -62,7 +73,7 @@ pub(super) async fn retire(
     State(op): State<Arc<Operator>>,
     Path(epoch): Path<u32>,
     sure: Result<Query<Sure>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Epoch>, Problem> {
     let Query(Sure { unearned_msat }) = sure.map_err(bad_query)?;
     op.parts.ledger.barrier().await;
     let sums = op.parts.ledger.epochs().await.map_err(ledger_fault)?;
@@ -80,7 +91,7 @@ pub(super) async fn retire(
     on_disk(&op, move |epochs| epochs.retire(epoch)).await?;
     let tokens = was.tokens.saturating_add(was.waiting);
     noted(&op, Event::EpochRetired { epoch, tokens, unearned_msat: takes }).await;
-    Ok(Json(shown(epoch, "retired", &was)))
+    Ok(Json(Epoch::of(epoch, "retired", &was)))
 }
 
 /// Changes the keys' file where blocking is allowed.
@@ -124,15 +135,34 @@ fn amount(msat: u64) -> String {
     Msat::new(msat).map_or_else(|_| format!("{msat} msat"), |amount| amount.to_string())
 }
 
-fn shown(epoch: u32, state: &str, sums: &EpochSums) -> Value {
-    json!({
-        "epoch": epoch,
-        "state": state,
-        "tokens": sums.tokens,
-        "waiting": sums.waiting,
-        "unearned_msat": sums.unearned_msat(),
-        "owed_msat": sums.owed_msat,
-        "waiting_msat": sums.waiting_msat,
-        "granted_msat": sums.granted_msat,
-    })
+/// What an epoch's tokens are still good for.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Epoch {
+    epoch: u32,
+    /// `mints`, `verifies` or `retired`.
+    state: &'static str,
+    /// Tokens of which something is left.
+    tokens: u64,
+    /// Paid for and not presented yet.
+    waiting: u64,
+    /// What retiring it takes from those who paid.
+    unearned_msat: u64,
+    owed_msat: u64,
+    waiting_msat: u64,
+    granted_msat: u64,
+}
+
+impl Epoch {
+    fn of(epoch: u32, state: &'static str, sums: &EpochSums) -> Epoch {
+        Epoch {
+            epoch,
+            state,
+            tokens: sums.tokens,
+            waiting: sums.waiting,
+            unearned_msat: sums.unearned_msat(),
+            owed_msat: sums.owed_msat,
+            waiting_msat: sums.waiting_msat,
+            granted_msat: sums.granted_msat,
+        }
+    }
 }

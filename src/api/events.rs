@@ -15,10 +15,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::answer::LastEventId;
 use super::{bad_query, ledger_fault};
 use crate::event::LoggedEvent;
 use crate::store::Generation;
@@ -33,7 +34,7 @@ const QUIET: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where the reader wants to begin.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 pub(super) struct From {
     after: Option<i64>,
 }
@@ -53,7 +54,7 @@ struct Reader {
 pub(super) async fn stream(
     MayRead(caller): MayRead,
     State(op): State<Arc<Operator>>,
-    headers: HeaderMap,
+    LastEventId(last): LastEventId,
     query: Result<Query<From>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
     let Query(from) = query.map_err(bad_query)?;
@@ -63,7 +64,7 @@ pub(super) async fn stream(
     })?;
     let mut wake = op.parts.ledger.watch();
     let newest = *wake.borrow_and_update();
-    let last = match headers.get("last-event-id") {
+    let last = match last {
         Some(value) => {
             let seen = value.to_str().ok().and_then(seen).ok_or_else(|| {
                 Problem::bad_request("bad_event_id", "Last-Event-ID is not an event's number.")

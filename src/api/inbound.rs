@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::{Accepted, Created, Path};
 use super::{bad_body, ledger_fault};
-use crate::inbound::{OrderError, Orders};
-use crate::ports::OrderAsk;
-use crate::store::{OrderRow, OrderWay};
+use crate::inbound::{OpeningsView, OrderError, Orders, OrdersView};
+use crate::ports::{OrderAsk, OrderLimits, OrderPayment};
+use crate::store::{OrderRow, OrderState, OrderWay};
+use crate::types::Timestamp;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
 /// Orders that are shown.
@@ -22,23 +24,40 @@ const SHOWN: u32 = 100;
 const USUAL_BLOCKS: u32 = 26_000;
 
 /// What is set, and how it stands.
-pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
+pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Json<InboundView> {
     let inbound = &op.parts.inbound;
-    Json(json!({
-        "just_in_time": inbound.openings.as_ref().map(|openings| openings.view()),
-        "orders": inbound.orders.as_ref().map(|orders| orders.view()),
-    }))
+    Json(InboundView {
+        just_in_time: inbound.openings.as_ref().map(|openings| openings.view()),
+        orders: inbound.orders.as_ref().map(|orders| orders.view()),
+    })
+}
+
+/// Who opens channels to us.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Inbound")]
+pub(super) struct InboundView {
+    just_in_time: Option<OpeningsView>,
+    orders: Option<OrdersView>,
+}
+
+/// Channels that were ordered, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OrderList {
+    orders: Vec<Order>,
 }
 
 /// `GET /api/v1/inbound/limits`: what may be ordered.
-pub(super) async fn limits(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!(desk(&op)?.limits().await.map_err(refused)?)))
+pub(super) async fn limits(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+) -> Result<Json<OrderLimits>, Problem> {
+    Ok(Json(desk(&op)?.limits().await.map_err(refused)?))
 }
 
 /// `GET /api/v1/inbound/orders`.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<OrderList>, Problem> {
     let rows = op.parts.ledger.orders(SHOWN).await.map_err(ledger_fault)?;
-    Ok(Json(json!({ "orders": rows.iter().map(shown).collect::<Vec<_>>() })))
+    Ok(Json(OrderList { orders: rows.into_iter().map(Order::from).collect() }))
 }
 
 /// `GET /api/v1/inbound/orders/{id}`: asks the provider when it is not over.
@@ -46,12 +65,12 @@ pub(super) async fn look(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&desk(&op)?.look(order).await.map_err(refused)?)))
+) -> Result<Json<Order>, Problem> {
+    Ok(Json(desk(&op)?.look(order).await.map_err(refused)?.into()))
 }
 
 /// What `POST /api/v1/inbound/orders` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Quote {
     receivable_sat: u64,
@@ -65,15 +84,15 @@ pub(super) async fn quote(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Quote>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Created<Order>, Problem> {
     let Json(Quote { receivable_sat, blocks, announce }) = body.map_err(bad_body)?;
     let ask = OrderAsk { receivable_sat, blocks: blocks.unwrap_or(USUAL_BLOCKS), announce };
     let row = desk(&op)?.quote(ask).await.map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(shown(&row))))
+    Ok(Created(row.into()))
 }
 
 /// What `POST /api/v1/inbound/orders/{id}/pay` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pay {
     way: Way,
@@ -82,7 +101,7 @@ pub(super) struct Pay {
 }
 
 /// How an order is to be paid.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Way {
     Lightning,
@@ -95,14 +114,14 @@ pub(super) async fn pay(
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
     body: Result<Json<Pay>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Accepted<Order>, Problem> {
     let Json(Pay { way, max_total_sat }) = body.map_err(bad_body)?;
     let way = match way {
         Way::Lightning => OrderWay::Lightning,
         Way::Onchain => OrderWay::Onchain,
     };
     let row = desk(&op)?.pay(order, way, max_total_sat).await.map_err(refused)?;
-    Ok((StatusCode::ACCEPTED, Json(shown(&row))))
+    Ok(Accepted(row.into()))
 }
 
 fn desk(op: &Operator) -> Result<&Orders, Problem> {
@@ -113,22 +132,49 @@ fn desk(op: &Operator) -> Result<&Orders, Problem> {
     op.parts.inbound.orders.as_deref().ok_or_else(missing)
 }
 
-fn shown(row: &OrderRow) -> Value {
-    json!({
-        "id": row.id,
-        "order_id": row.told.order_id,
-        "lsp": row.lsp,
-        "state": row.state,
-        "receivable_sat": row.ask.receivable_sat,
-        "blocks": row.ask.blocks,
-        "announce": row.ask.announce,
-        "lightning": row.told.lightning,
-        "onchain": row.told.onchain,
-        "way": row.way,
-        "funding": row.told.funding,
-        "placed_at": row.placed_at,
-        "changed_at": row.changed_at,
-    })
+/// An ordered channel.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Order {
+    id: i64,
+    /// The provider's name for it.
+    order_id: String,
+    /// The provider.
+    lsp: String,
+    state: OrderState,
+    receivable_sat: u64,
+    /// For how long, in blocks.
+    blocks: u32,
+    announce: bool,
+    /// What it costs over Lightning.
+    lightning: Option<OrderPayment>,
+    /// What it costs on-chain.
+    onchain: Option<OrderPayment>,
+    /// How it was paid.
+    way: Option<OrderWay>,
+    /// The channel's transaction output.
+    funding: Option<String>,
+    placed_at: Timestamp,
+    changed_at: Timestamp,
+}
+
+impl From<OrderRow> for Order {
+    fn from(row: OrderRow) -> Order {
+        Order {
+            id: row.id,
+            order_id: row.told.order_id,
+            lsp: row.lsp,
+            state: row.state,
+            receivable_sat: row.ask.receivable_sat,
+            blocks: row.ask.blocks,
+            announce: row.ask.announce,
+            lightning: row.told.lightning,
+            onchain: row.told.onchain,
+            way: row.way,
+            funding: row.told.funding,
+            placed_at: row.placed_at,
+            changed_at: row.changed_at,
+        }
+    }
 }
 
 fn refused(error: OrderError) -> Problem {

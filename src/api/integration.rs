@@ -9,26 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::answer::Path;
 use super::bad_body;
 use crate::checkout::{BodySeen, Described, NamedPrice, Offered};
 use crate::custody::{EndRefused, HoldId, Kept, Owner, State as Standing};
 use crate::metering::Hold;
 use crate::payment_auth::receipt;
-use crate::types::{Kind, Name, Timestamp};
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 use crate::web::{Caller, MayIntegrate, Operator, Problem};
 use refusal::{no_room, not_described, not_ended, not_held, not_sold};
 
 mod refusal;
 
 /// What `POST …/challenges` and `POST …/verify` take.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     service: Name,
@@ -58,7 +59,7 @@ pub(super) struct Asked {
 }
 
 /// What `POST …/holds/{id}/settle` takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settle {
     /// What it cost, at most what is held; by default all that is due.
@@ -70,7 +71,7 @@ pub(super) async fn challenge(
     may: MayIntegrate,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Asked>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Challenged>, Problem> {
     owner(may)?;
     let Json(asked) = body.map_err(bad_body)?;
     if asked.authorization.is_some() || asked.hold_seconds.is_some() {
@@ -85,7 +86,7 @@ pub(super) async fn challenge(
         let detail = format!("`{wanted}` is not on offer for this request.");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_such_offer", detail));
     }
-    Ok(Json(shown_offer(&offered)))
+    Ok(Json(Challenged::of(&offered)))
 }
 
 /// `POST /api/v1/integration/verify`.
@@ -93,7 +94,7 @@ pub(super) async fn verify(
     may: MayIntegrate,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Asked>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<HoldShown>, Problem> {
     let owner = owner(may)?;
     let Json(asked) = body.map_err(bad_body)?;
     if asked.offer.is_some() {
@@ -113,7 +114,7 @@ pub(super) async fn verify(
     let room = op.parts.custody.room(owner).map_err(no_room)?;
     let hold = op.parts.checkout.hold(&described, &credential).await.map_err(not_held)?;
     let about = about(&hold, op.parts.checkout.now());
-    Ok(Json(shown(&room.keep(hold, lasts), about)))
+    Ok(Json(HoldShown { about: Some(about), ..HoldShown::from(&room.keep(hold, lasts)) }))
 }
 
 /// `GET /api/v1/integration/holds/{id}`.
@@ -121,10 +122,10 @@ pub(super) async fn look(
     may: MayIntegrate,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<HoldShown>, Problem> {
     let owner = owner(may)?;
     let kept = op.parts.custody.look(owner, hold_id(&id)?).ok_or(EndRefused::Unknown);
-    kept.map(|kept| Json(shown(&kept, json!({})))).map_err(not_ended)
+    kept.map(|kept| Json(HoldShown::from(&kept))).map_err(not_ended)
 }
 
 /// `POST /api/v1/integration/holds/{id}/settle`. When it answers, the charge is on disk.
@@ -132,18 +133,13 @@ pub(super) async fn settle(
     may: MayIntegrate,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Problem> {
+    body: Result<Option<Json<Settle>>, JsonRejection>,
+) -> Result<Json<HoldShown>, Problem> {
     let owner = owner(may)?;
-    let Settle { actual_msat } = if body.is_empty() {
-        Settle::default()
-    } else {
-        let unread = |error: serde_json::Error| Problem::bad_request("bad_body", format!("{error}."));
-        serde_json::from_slice(&body).map_err(unread)?
-    };
+    let Settle { actual_msat } = body.map_err(bad_body)?.map(|Json(said)| said).unwrap_or_default();
     let kept = op.parts.custody.settle(owner, hold_id(&id)?, actual_msat).map_err(not_ended)?;
     op.parts.ledger.barrier().await;
-    Ok(Json(shown(&kept, json!({}))))
+    Ok(Json(HoldShown::from(&kept)))
 }
 
 /// `POST /api/v1/integration/holds/{id}/release`. When it answers, the return is on disk.
@@ -151,11 +147,11 @@ pub(super) async fn release(
     may: MayIntegrate,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<HoldShown>, Problem> {
     let owner = owner(may)?;
     let kept = op.parts.custody.release(owner, hold_id(&id)?).map_err(not_ended)?;
     op.parts.ledger.barrier().await;
-    Ok(Json(shown(&kept, json!({}))))
+    Ok(Json(HoldShown::from(&kept)))
 }
 
 /// A hold belongs to a key, which a browser's session is not.
@@ -226,58 +222,118 @@ fn hold_id(text: &str) -> Result<HoldId, Problem> {
 }
 
 /// All that the application needs for a 402 of its own.
-fn shown_offer(offered: &Offered) -> Value {
-    let challenge = offered.challenge();
-    let lines = offered.challenges();
-    let lines: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).collect();
-    json!({
-        "status": 402,
-        "challenges": lines,
-        "headers": {
-            // One line, for whoever knows no more; all of them are in `challenges`, to be sent one by one.
-            "WWW-Authenticate": lines.first(),
-            "Content-Type": "application/problem+json",
-            "Cache-Control": "no-store",
-        },
-        "body": offered.body(),
-        "invoice": challenge.bolt11,
-        "payment_hash": challenge.payment_hash,
-        "amount_msat": challenge.amount,
-        "kind": challenge.kind,
-        "units": challenge.units,
-        "expires_at": challenge.expires_at,
-        "valid_until": challenge.valid_until,
-    })
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Challenge")]
+pub(super) struct Challenged {
+    /// Always 402.
+    status: u16,
+    /// The values of `WWW-Authenticate`, to be sent one by one.
+    challenges: Vec<String>,
+    /// For whoever can send one line of each.
+    headers: BTreeMap<&'static str, String>,
+    /// The 402's body.
+    body: Value,
+    invoice: String,
+    payment_hash: PaymentHash,
+    amount_msat: Msat,
+    kind: Kind,
+    units: u64,
+    expires_at: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl Challenged {
+    fn of(offered: &Offered) -> Challenged {
+        let challenge = offered.challenge();
+        let lines = offered.challenges();
+        let lines: Vec<String> =
+            lines.iter().filter_map(|line| line.to_str().ok()).map(str::to_owned).collect();
+        let mut headers = BTreeMap::from([
+            ("Content-Type", "application/problem+json".to_owned()),
+            ("Cache-Control", "no-store".to_owned()),
+        ]);
+        headers.extend(lines.first().map(|line| ("WWW-Authenticate", line.clone())));
+        Challenged {
+            status: 402,
+            challenges: lines,
+            headers,
+            body: offered.body(),
+            invoice: challenge.bolt11.to_owned(),
+            payment_hash: challenge.payment_hash,
+            amount_msat: challenge.amount,
+            kind: challenge.kind,
+            units: challenge.units,
+            expires_at: challenge.expires_at,
+            valid_until: challenge.valid_until,
+        }
+    }
+}
+
+/// A hold on units of a customer's token.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Hold")]
+pub(super) struct HoldShown {
+    hold_id: String,
+    /// `open`, `settled`, `released` or `expired`.
+    state: &'static str,
+    kind: Kind,
+    /// What the units are.
+    unit: &'static str,
+    /// How many are held.
+    units: u64,
+    /// How many the token has besides.
+    left: u64,
+    expires_at: Timestamp,
+    /// Of a settled one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged: Option<u64>,
+    /// When it was taken: whose it is.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    about: Option<About>,
 }
 
 /// Whose hold it is.
-fn about(hold: &Hold, now: Timestamp) -> Value {
-    let sale = hold.sale();
-    let receipt = hold.challenge_id().and_then(|id| receipt(id, sale.payment_hash, now));
-    json!({
-        "payment_hash": sale.payment_hash,
-        "service": sale.service,
-        "sold_route": sale.route,
-        "costs_at_most_msat": hold.most(),
-        // To be sent with a successful answer, in the header of that name.
-        "payment_receipt": receipt.as_ref().and_then(|receipt| receipt.to_str().ok()),
-    })
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct About {
+    payment_hash: PaymentHash,
+    service: Name,
+    sold_route: Name,
+    costs_at_most_msat: u64,
+    /// To be sent with a successful answer, in the header of that name.
+    payment_receipt: Option<String>,
 }
 
-fn shown(kept: &Kept, mut about: Value) -> Value {
-    let unit = match kept.kind {
-        Kind::Request | Kind::Pack | Kind::Pass => "request",
-        Kind::Balance | Kind::Granted => "msat",
-    };
-    about["hold_id"] = kept.id.to_string().into();
-    about["state"] = kept.state.code().into();
-    about["kind"] = json!(kept.kind);
-    about["unit"] = unit.into();
-    about["units"] = kept.units.into();
-    about["left"] = kept.left.into();
-    about["expires_at"] = json!(kept.expires_at);
-    if let Standing::Settled(charged) = kept.state {
-        about["charged"] = charged.into();
+fn about(hold: &Hold, now: Timestamp) -> About {
+    let sale = hold.sale();
+    let receipt = hold.challenge_id().and_then(|id| receipt(id, sale.payment_hash, now));
+    About {
+        payment_hash: sale.payment_hash,
+        service: sale.service.clone(),
+        sold_route: sale.route.clone(),
+        costs_at_most_msat: hold.most(),
+        payment_receipt: receipt.and_then(|receipt| receipt.to_str().ok().map(str::to_owned)),
     }
-    about
+}
+
+impl From<&Kept> for HoldShown {
+    fn from(kept: &Kept) -> HoldShown {
+        HoldShown {
+            hold_id: kept.id.to_string(),
+            state: kept.state.code(),
+            kind: kept.kind,
+            unit: match kept.kind {
+                Kind::Request | Kind::Pack | Kind::Pass => "request",
+                Kind::Balance | Kind::Granted => "msat",
+            },
+            units: kept.units,
+            left: kept.left,
+            expires_at: kept.expires_at,
+            charged: match kept.state {
+                Standing::Settled(charged) => Some(charged),
+                _ => None,
+            },
+            about: None,
+        }
+    }
 }

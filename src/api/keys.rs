@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::response::NoContent;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::{Created, Path};
 use super::{bad_body, ledger_fault};
 use crate::store::{ApiKeyRow, WalletRow};
-use crate::types::Msat;
+use crate::types::{Msat, Timestamp};
 use crate::web::keys;
 use crate::web::{KeyWish, MayAdmin, MaySpend, Operator, Problem};
 
 /// What `POST /api/v1/keys` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Add {
     label: String,
@@ -36,7 +38,7 @@ pub(super) async fn add(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Add>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Created<Made>, Problem> {
     let Json(add) = body.map_err(bad_body)?;
     let wish = KeyWish {
         label: add.label,
@@ -48,29 +50,50 @@ pub(super) async fn add(
     let ask = wish.checked()?;
     let (ledger, entropy, now) = (&op.parts.ledger, op.parts.entropy.as_ref(), op.parts.clock.now());
     let made = keys::make(ledger, entropy, now, &ask).await.map_err(ledger_fault)?;
-    let words: Vec<&str> = ask.scopes.iter().map(|scope| scope.word()).collect();
-    let mut shown = json!({
-        "id": made.id,
-        "label": ask.label,
-        "scopes": words,
-        "key": made.key.text(),
-        "expires_at": ask.lasts.map(|lasts| now.plus(lasts)),
-    });
-    if let Some(limits) = ask.limits {
-        shown["macaroon"] = made.key.as_macaroon().into();
-        shown["per_day_msat"] = limits.per_day.msat().into();
-        shown["per_payment_msat"] = limits.per_payment.msat().into();
-    }
-    Ok((StatusCode::CREATED, Json(shown)))
+    Ok(Created(Made {
+        id: made.id,
+        scopes: ask.scopes.iter().map(|scope| scope.word()).collect(),
+        key: made.key.text().to_owned(),
+        expires_at: ask.lasts.map(|lasts| now.plus(lasts)),
+        macaroon: ask.limits.map(|_| made.key.as_macaroon()),
+        per_day_msat: ask.limits.map(|limits| limits.per_day),
+        per_payment_msat: ask.limits.map(|limits| limits.per_payment),
+        label: ask.label.to_owned(),
+    }))
+}
+
+/// A key that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyMade")]
+pub(super) struct Made {
+    id: i64,
+    label: String,
+    scopes: Vec<&'static str>,
+    /// It is shown in this answer and never again.
+    key: String,
+    /// When it ends by itself.
+    expires_at: Option<Timestamp>,
+    /// The same for a client of LND, of a wallet's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    macaroon: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_day_msat: Option<Msat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_payment_msat: Option<Msat>,
+}
+
+/// All keys that were ever made.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct KeyList {
+    keys: Vec<Key>,
 }
 
 /// `GET /api/v1/keys`.
-pub(super) async fn list(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<KeyList>, Problem> {
     let rows = op.parts.ledger.list_api_keys().await.map_err(ledger_fault)?;
     let wallets = op.parts.ledger.wallets(op.parts.clock.now()).await.map_err(ledger_fault)?;
     let wallet = |row: &ApiKeyRow| wallets.iter().find(|wallet| wallet.key == row.id);
-    let keys: Vec<Value> = rows.iter().map(|row| shown(row, wallet(row))).collect();
-    Ok(Json(json!({ "keys": keys })))
+    Ok(Json(KeyList { keys: rows.iter().map(|row| Key::of(row, wallet(row))).collect() }))
 }
 
 /// `DELETE /api/v1/keys/{id}`: the key opens nothing from its next request on.
@@ -78,32 +101,56 @@ pub(super) async fn revoke(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let unknown =
         || Problem::new(StatusCode::NOT_FOUND, "unknown_key", "There is no live key of that number.");
     let id = id.parse().map_err(|_| unknown())?;
     let revoked = op.parts.ledger.revoke_api_key(id).await.map_err(ledger_fault)?;
-    if revoked { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if revoked { Ok(NoContent) } else { Err(unknown()) }
 }
 
-fn shown(row: &ApiKeyRow, wallet: Option<&WalletRow>) -> Value {
-    let scopes: Vec<&str> = row.scopes.split([' ', ',']).filter(|word| !word.is_empty()).collect();
-    let mut value = json!({
-        "id": row.id,
-        "label": row.label,
-        "scopes": scopes,
-        "created_at": row.created_at,
-        "revoked_at": row.revoked_at,
-        "expires_at": row.expires_at,
-    });
-    if let Some(wallet) = wallet {
-        value["wallet"] = json!({
-            "per_day_msat": wallet.limits.per_day,
-            "per_payment_msat": wallet.limits.per_payment,
-            "spent_today_msat": wallet.spent,
-            "reserved_today_msat": wallet.reserved,
-            "left_today_msat": wallet.left(),
-        });
+/// A key, without what opens anything.
+#[derive(Serialize, JsonSchema)]
+struct Key {
+    id: i64,
+    label: String,
+    scopes: Vec<String>,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+    /// When it ends by itself.
+    expires_at: Option<Timestamp>,
+    /// The limits of a wallet's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<Lent>,
+}
+
+/// What a lent wallet may pay, and what it paid today (UTC).
+#[derive(Serialize, JsonSchema)]
+struct Lent {
+    per_day_msat: Msat,
+    per_payment_msat: Msat,
+    spent_today_msat: Msat,
+    reserved_today_msat: Msat,
+    left_today_msat: Msat,
+}
+
+impl Key {
+    fn of(row: &ApiKeyRow, wallet: Option<&WalletRow>) -> Key {
+        let words = row.scopes.split([' ', ',']).filter(|word| !word.is_empty());
+        Key {
+            id: row.id,
+            label: row.label.clone(),
+            scopes: words.map(str::to_owned).collect(),
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+            expires_at: row.expires_at,
+            wallet: wallet.map(|wallet| Lent {
+                per_day_msat: wallet.limits.per_day,
+                per_payment_msat: wallet.limits.per_payment,
+                spent_today_msat: wallet.spent,
+                reserved_today_msat: wallet.reserved,
+                left_today_msat: wallet.left(),
+            }),
+        }
     }
-    value
 }

@@ -7,25 +7,54 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::answer::{Accepted, IdempotencyKey, Path};
+use super::document::told::{Answers, Told};
 use super::{bad_body, bad_query};
 use crate::store::{OperationRow, OperationState};
-use crate::treasury::{Deed, TreasuryError, Verdict};
-use crate::web::{MayAdmin, MayRead, Operator, Problem, treasury_problem};
-
-const KEY: &str = "idempotency-key";
-/// The most rows of one page.
-const MOST: u32 = 500;
+use crate::treasury::{Deed, Preview, TreasuryError, Verdict};
+use crate::types::Timestamp;
+use crate::web::{MayAdmin, MayRead, Operator, Problem, Rows, treasury_problem};
 
 /// An answer to a call that moves coins.
-pub(super) type Answer = Result<(StatusCode, Json<Value>), Problem>;
+pub(super) type Answer = Result<Moved, Problem>;
+
+/// What became of a call that moves coins.
+pub(super) enum Moved {
+    /// Nothing: it was only asked what would.
+    Not(Preview),
+    /// It is done.
+    Done(Operation),
+    /// It goes on, or nobody knows yet.
+    Running(Operation),
+}
+
+impl IntoResponse for Moved {
+    fn into_response(self) -> Response {
+        match self {
+            Moved::Not(preview) => Json(preview).into_response(),
+            Moved::Done(operation) => Json(operation).into_response(),
+            Moved::Running(operation) => Accepted(operation).into_response(),
+        }
+    }
+}
+
+impl Answers for Moved {
+    fn answer(told: &mut Told<'_>) {
+        Json::<Preview>::answer(told);
+        Json::<Operation>::answer(told);
+        Accepted::<Operation>::answer(told);
+    }
+}
 
 /// How a call that moves coins is made, in its query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct How {
     /// Only say what would happen.
     #[serde(default)]
@@ -34,12 +63,12 @@ pub(super) struct How {
 
 /// Has the treasury do `deed` under the request's key, or under a new one; with `?dry_run=true` it only says
 /// what would happen.
-pub(super) async fn carry_out(op: &Operator, how: How, headers: &HeaderMap, deed: Deed) -> Answer {
+pub(super) async fn carry_out(op: &Operator, how: How, key: IdempotencyKey, deed: Deed) -> Answer {
     if how.dry_run {
         let preview = op.preview(&deed).await?;
-        return Ok((StatusCode::OK, Json(json!(preview))));
+        return Ok(Moved::Not(preview));
     }
-    let key = match headers.get(KEY) {
+    let key = match key.0 {
         Some(value) => value.to_str().map_err(|_| treasury_problem(TreasuryError::BadKey))?.to_owned(),
         None => op.fresh_key(),
     };
@@ -49,25 +78,28 @@ pub(super) async fn carry_out(op: &Operator, how: How, headers: &HeaderMap, deed
             let why = row.outcome["reason"].as_str().unwrap_or("it did not say why");
             let detail = format!("The node refused: {why}. Nothing was moved.");
             let refused = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "node_refused", detail);
-            Err(Problem { errors: vec![shown(&row)], ..refused })
+            Err(Problem { errors: vec![serde_json::json!(Operation::from(row))], ..refused })
         }
-        OperationState::Done => Ok((StatusCode::OK, Json(shown(&row)))),
+        OperationState::Done => Ok(Moved::Done(row.into())),
         OperationState::Intended | OperationState::Sent | OperationState::Unclear => {
-            Ok((StatusCode::ACCEPTED, Json(shown(&row))))
+            Ok(Moved::Running(row.into()))
         }
     }
 }
 
 /// Which page.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Page {
-    #[serde(default = "fifty")]
-    limit: u32,
+    #[serde(default)]
+    limit: Rows,
     before: Option<i64>,
 }
 
-fn fifty() -> u32 {
-    50
+/// Operations, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Operations {
+    operations: Vec<Operation>,
+    next_before: Option<i64>,
 }
 
 /// `GET /api/v1/operations`, newest first; `next_before` is `null` on the last page.
@@ -75,20 +107,12 @@ pub(super) async fn list(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     query: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Operations>, Problem> {
     let Query(Page { limit, before }) = query.map_err(bad_query)?;
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::bad_request("bad_query", format!("limit must be 1 to {MOST}.")));
-    }
-    // One more than asked for tells whether there is a next page.
     let before = before.unwrap_or(i64::MAX);
-    let mut rows = op.parts.treasury.operations(before, limit + 1).await.map_err(treasury_problem)?;
-    let shown_at_once = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > shown_at_once;
-    rows.truncate(shown_at_once);
-    let next_before = more.then(|| rows.last().map(|row| row.id)).flatten();
-    let operations: Vec<Value> = rows.iter().map(shown).collect();
-    Ok(Json(json!({ "operations": operations, "next_before": next_before })))
+    let mut rows = op.parts.treasury.operations(before, limit.to_read()).await.map_err(treasury_problem)?;
+    let next_before = limit.page(&mut rows, |row| row.id);
+    Ok(Json(Operations { operations: rows.into_iter().map(Operation::from).collect(), next_before }))
 }
 
 /// `GET /api/v1/operations/{id}`.
@@ -96,18 +120,18 @@ pub(super) async fn look(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     Path(id): Path<i64>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&op.parts.treasury.operation(id).await.map_err(treasury_problem)?)))
+) -> Result<Json<Operation>, Problem> {
+    Ok(Json(op.parts.treasury.operation(id).await.map_err(treasury_problem)?.into()))
 }
 
 /// What `POST /api/v1/operations/{id}/settle` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settle {
     outcome: Outcome,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
     Done,
@@ -120,29 +144,50 @@ pub(super) async fn settle(
     State(op): State<Arc<Operator>>,
     Path(id): Path<i64>,
     body: Result<Json<Settle>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Operation>, Problem> {
     let Json(Settle { outcome }) = body.map_err(bad_body)?;
     let verdict = match outcome {
         Outcome::Done => Verdict::Done,
         Outcome::Failed => Verdict::Failed,
     };
-    Ok(Json(shown(&op.parts.treasury.settle(id, verdict).await.map_err(treasury_problem)?)))
+    Ok(Json(op.parts.treasury.settle(id, verdict).await.map_err(treasury_problem)?.into()))
 }
 
-/// An operation for programs. What the treasury noted to find it again stays in the ledger.
-pub(super) fn shown(row: &OperationRow) -> Value {
-    let mut outcome = row.outcome.clone();
-    if let Some(known) = outcome.as_object_mut() {
-        known.remove("before");
+/// One move of coins that was asked for.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Operation {
+    /// Its number.
+    operation: i64,
+    /// The key that names it.
+    key: String,
+    /// What it does, such as `send` or `open_channel`.
+    kind: String,
+    /// What was asked for.
+    ask: Value,
+    /// `intended`, `sent`, `done`, `failed`, or `unclear` when a crash hid what became of it.
+    state: &'static str,
+    /// What is known of its outcome: a transaction, a channel, the reason of a failure.
+    outcome: Value,
+    begun_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+impl From<OperationRow> for Operation {
+    /// What the treasury noted to find it again stays in the ledger.
+    fn from(row: OperationRow) -> Operation {
+        let mut outcome = row.outcome;
+        if let Some(known) = outcome.as_object_mut() {
+            known.remove("before");
+        }
+        Operation {
+            operation: row.id,
+            key: row.key,
+            kind: row.kind,
+            ask: row.ask,
+            state: row.state.word(),
+            outcome,
+            begun_at: row.begun_at,
+            ended_at: row.ended_at,
+        }
     }
-    json!({
-        "operation": row.id,
-        "key": row.key,
-        "kind": row.kind,
-        "ask": row.ask,
-        "state": row.state.word(),
-        "outcome": outcome,
-        "begun_at": row.begun_at,
-        "ended_at": row.ended_at,
-    })
 }

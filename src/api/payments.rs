@@ -5,26 +5,27 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{bad_query, ledger_fault};
 use crate::store::PaymentRow;
-use crate::web::{MayRead, Operator, Problem};
-
-/// The most rows of one page.
-const MOST: u32 = 500;
+use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
+use crate::web::{MayRead, Operator, Problem, Rows};
 
 /// Which page.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Page {
-    #[serde(default = "fifty")]
-    limit: u32,
+    #[serde(default)]
+    limit: Rows,
     before: Option<i64>,
 }
 
-fn fifty() -> u32 {
-    50
+/// Payments, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Payments {
+    payments: Vec<Payment>,
+    next_before: Option<i64>,
 }
 
 /// `next_before` goes into the next question; it is `null` on the last page.
@@ -32,34 +33,54 @@ pub(super) async fn list(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     query: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Payments>, Problem> {
     let Query(Page { limit, before }) = query.map_err(bad_query)?;
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::bad_request("bad_query", format!("limit must be 1 to {MOST}.")));
-    }
     op.parts.ledger.barrier().await;
-    // One more than asked for tells whether there is a next page.
-    let mut rows = op.parts.ledger.payments(limit + 1, before).await.map_err(ledger_fault)?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next_before = more.then(|| rows.last().map(|row| row.id)).flatten();
-    let payments: Vec<Value> = rows.iter().map(shown).collect();
-    Ok(Json(json!({ "payments": payments, "next_before": next_before })))
+    let mut rows = op.parts.ledger.payments(limit.to_read(), before).await.map_err(ledger_fault)?;
+    let next_before = limit.page(&mut rows, |row| row.id);
+    Ok(Json(Payments { payments: rows.into_iter().map(Payment::from).collect(), next_before }))
 }
 
-fn shown(row: &PaymentRow) -> Value {
-    json!({
-        "payment_hash": row.payment_hash,
-        "amount_msat": row.amount,
-        "opening_fee_msat": row.opening_fee,
-        "surplus_msat": row.surplus,
-        "over_msat": row.over,
-        "late": row.late,
-        "kind": row.kind,
-        "quote": row.quote,
-        "received_at": row.received_at,
-        "service": row.service,
-        "route": row.route,
-        "state": row.state.code(),
-    })
+/// One payment that arrived.
+#[derive(Serialize, JsonSchema)]
+struct Payment {
+    payment_hash: PaymentHash,
+    /// What was paid.
+    amount_msat: Msat,
+    /// The part of it that stayed with a provider for the channel that it opened for it.
+    opening_fee_msat: Msat,
+    /// What may have been paid again.
+    surplus_msat: Msat,
+    /// What arrived beyond what the invoice asked for.
+    over_msat: Msat,
+    /// It came after its invoice had expired.
+    late: bool,
+    /// What was sold for it, once known.
+    kind: Option<Kind>,
+    /// The price in another currency that the invoice was made at, with its rate.
+    quote: Option<String>,
+    received_at: Timestamp,
+    service: Option<Name>,
+    route: Option<Name>,
+    /// What became of it.
+    state: &'static str,
+}
+
+impl From<PaymentRow> for Payment {
+    fn from(row: PaymentRow) -> Payment {
+        Payment {
+            payment_hash: row.payment_hash,
+            amount_msat: row.amount,
+            opening_fee_msat: row.opening_fee,
+            surplus_msat: row.surplus,
+            over_msat: row.over,
+            late: row.late,
+            kind: row.kind,
+            quote: row.quote,
+            received_at: row.received_at,
+            service: row.service,
+            route: row.route,
+            state: row.state.code(),
+        }
+    }
 }

@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use http::Method;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bad_body;
@@ -15,7 +16,7 @@ use crate::catalog::{Candidate, Fate};
 use crate::web::{MayRead, Operator, PriceAsk, PriceTold, Problem};
 
 /// What `POST /api/v1/price` takes: a request as a customer would send it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// GET by default.
@@ -35,7 +36,7 @@ pub(super) async fn ask(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     asked: Result<Json<Asked>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Price>, Problem> {
     let Json(Asked { method, url, headers, body }) = asked.map_err(bad_body)?;
     let method: Method = method
         .as_deref()
@@ -46,28 +47,54 @@ pub(super) async fn ask(
     let ask =
         PriceAsk { method, url, headers: headers.into_iter().collect(), body: text.unwrap_or_default() };
     let PriceTold { request, tag, candidates } = op.price_of(&ask)?;
-    let mut answer = match tag {
+    let tag = match tag {
         Some(tag) => tag.json(),
         None => json!({ "service": null, "why": ["nothing is sold there: 404"] }),
     };
-    answer["method"] = json!(request.method().as_str());
-    answer["host"] = json!(request.host());
-    answer["path"] = json!(request.path());
-    answer["candidates"] = candidates.iter().map(candidate).collect();
-    Ok(Json(answer))
+    Ok(Json(Price {
+        method: request.method().to_string(),
+        host: request.host().to_owned(),
+        path: request.path().to_owned(),
+        candidates: candidates.iter().map(Weighed::from).collect(),
+        tag,
+    }))
 }
 
-fn candidate(candidate: &Candidate) -> Value {
-    let host = candidate.service.host.as_deref().unwrap_or("*");
-    json!({
-        "service": candidate.service.name,
-        "route": candidate.route,
-        "requests": format!(
-            "{} {host}{}",
-            candidate.method.as_ref().map_or("any", Method::as_str),
-            candidate.path
-        ),
-        "won": matches!(candidate.fate, Fate::Won | Fate::WonByLikeness),
-        "why": candidate.fate.to_string(),
-    })
+/// What a request would cost, and why: `service`, `route`, `price`, `why`, `offers` and more, as
+/// `tollhouse price --json` says it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Price {
+    method: String,
+    host: String,
+    path: String,
+    /// The routes that it might have been for.
+    candidates: Vec<Weighed>,
+    #[serde(flatten)]
+    tag: Value,
+}
+
+/// A route that the request might be for.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Candidate")]
+struct Weighed {
+    service: String,
+    route: String,
+    /// What it is for.
+    requests: String,
+    won: bool,
+    why: String,
+}
+
+impl From<&Candidate> for Weighed {
+    fn from(candidate: &Candidate) -> Weighed {
+        let host = candidate.service.host.as_deref().unwrap_or("*");
+        let method = candidate.method.as_ref().map_or("any", Method::as_str);
+        Weighed {
+            service: candidate.service.name.to_string(),
+            route: candidate.route.to_string(),
+            requests: format!("{method} {host}{}", candidate.path),
+            won: matches!(candidate.fate, Fate::Won | Fate::WonByLikeness),
+            why: candidate.fate.to_string(),
+        }
+    }
 }

@@ -6,20 +6,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unlock::unreadable;
 use crate::secrets::{KeyFiles, Passphrase, Seed};
+use crate::types::Timestamp;
 use crate::web::{MayAdmin, MayRead, Operator, Problem, seed_problem};
 
 /// `GET /api/v1/seed`.
-pub(super) async fn status(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
+pub(super) async fn status(_: MayRead, State(op): State<Arc<Operator>>) -> Json<SeedStatus> {
     Json(told(op.seed.seed()))
 }
 
 /// What `POST /api/v1/seed/words` takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Show {
     again: bool,
@@ -31,26 +32,38 @@ pub(super) async fn words(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Show>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Words>, Problem> {
     let Json(Show { again, passphrase }) = body.map_err(unreadable)?;
     let words = op.seed_words(again.then_some(passphrase)).await.map_err(seed_problem)?;
-    Ok(Json(json!({ "words": words.split(' ').collect::<Vec<_>>() })))
+    Ok(Json(Words { words: words.split(' ').map(str::to_owned).collect() }))
+}
+
+/// The seed words, in their order.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Words {
+    words: Vec<String>,
+}
+
+/// Which words to say, counted from 1.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Questions {
+    numbers: Vec<usize>,
 }
 
 /// `POST /api/v1/seed/questions`: which words to say, by their numbers from 1.
-pub(super) async fn questions(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Value> {
-    Json(json!({ "numbers": op.seed.seed().ask(op.parts.entropy.as_ref()) }))
+pub(super) async fn questions(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Questions> {
+    Json(Questions { numbers: op.seed.seed().ask(op.parts.entropy.as_ref()).to_vec() })
 }
 
 /// What `POST /api/v1/seed/verify` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
     words: Vec<Word>,
 }
 
 /// A word that is wiped when it was looked at.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct Word(Passphrase);
 
@@ -65,14 +78,14 @@ pub(super) async fn verify(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Answer>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<SeedStatus>, Problem> {
     let Json(Answer { words }) = body.map_err(unreadable)?;
     op.verify_seed(words).await.map_err(seed_problem)?;
     Ok(Json(told(op.seed.seed())))
 }
 
 /// What `POST /api/v1/seed/passphrase` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     current: Option<Passphrase>,
@@ -86,21 +99,33 @@ pub(super) async fn passphrase(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Change>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<SeedStatus>, Problem> {
     let Json(Change { current, new, keep_key_file }) = body.map_err(unreadable)?;
     let key_files = if keep_key_file { KeyFiles::Keep } else { KeyFiles::Forget };
     op.set_seed_passphrase(current, new, key_files).await.map_err(seed_problem)?;
     Ok(Json(told(op.seed.seed())))
 }
 
-fn told(seed: &Seed) -> Value {
+/// How the seed is kept.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SeedStatus {
+    /// How many words it has.
+    words: usize,
+    /// `passphrase`, `key_file` or both.
+    opens_with: Vec<&'static str>,
+    /// When its words were shown.
+    shown_at: Option<Timestamp>,
+    /// When somebody proved to have them.
+    verified_at: Option<Timestamp>,
+}
+
+fn told(seed: &Seed) -> SeedStatus {
     let status = seed.status();
     let ways = [("passphrase", status.opens_with.passphrase), ("key_file", status.opens_with.key_file)];
-    let ways: Vec<&str> = ways.into_iter().filter(|way| way.1).map(|way| way.0).collect();
-    json!({
-        "words": seed.word_count(),
-        "opens_with": ways,
-        "shown_at": status.shown_at,
-        "verified_at": status.verified_at,
-    })
+    SeedStatus {
+        words: seed.word_count(),
+        opens_with: ways.into_iter().filter(|way| way.1).map(|way| way.0).collect(),
+        shown_at: status.shown_at,
+        verified_at: status.verified_at,
+    }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::Path;
 use super::{bad_body, ledger_fault};
 use crate::payments::{PayAsk, PayError};
 use crate::store::{OutgoingRow, OutgoingState};
@@ -27,7 +28,7 @@ const USUAL_FEE: Msat = match Msat::from_sat(50) {
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// What `POST /api/v1/payments/send` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Send {
     invoice: String,
@@ -41,7 +42,7 @@ pub(super) async fn pay(
     _: MayPay,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Send>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Sent>, Problem> {
     let Json(send) = body.map_err(bad_body)?;
     let wait = send.wait_ms.map_or(USUAL_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     let ask = PayAsk {
@@ -51,7 +52,7 @@ pub(super) async fn pay(
         wallet: None,
     };
     let row = op.parts.outbox.pay(ask, wait).await.map_err(refused)?;
-    Ok(Json(shown(&row)))
+    Ok(Json(row.into()))
 }
 
 /// `GET /api/v1/payments/sent/{payment_hash}`.
@@ -59,32 +60,44 @@ pub(super) async fn look(
     _: MayPay,
     State(op): State<Arc<Operator>>,
     Path(payment_hash): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Sent>, Problem> {
     let hash: PaymentHash = payment_hash
         .parse()
         .map_err(|error| Problem::bad_request("bad_payment_hash", format!("The payment hash: {error}.")))?;
     let row = op.parts.ledger.outgoing(hash).await.map_err(ledger_fault)?;
     let unknown =
         || Problem::new(StatusCode::NOT_FOUND, "unknown_payment", "No payment with that hash was asked for.");
-    row.as_ref().map(|row| Json(shown(row))).ok_or_else(unknown)
+    row.map(|row| Json(row.into())).ok_or_else(unknown)
 }
 
-fn shown(row: &OutgoingRow) -> Value {
-    let mut value =
-        json!({ "payment_hash": row.payment_hash, "amount_msat": row.amount, "fee_msat": Value::Null });
-    match &row.state {
-        OutgoingState::Intended | OutgoingState::Sent => value["status"] = "pending".into(),
-        OutgoingState::Succeeded { preimage, fee } => {
-            value["status"] = "succeeded".into();
-            value["fee_msat"] = fee.msat().into();
-            value["preimage"] = preimage.to_hex().into();
-        }
-        OutgoingState::Failed { reason } => {
-            value["status"] = "failed".into();
-            value["reason"] = reason.as_str().into();
-        }
+/// A payment that was asked for, and how it stands.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Sent {
+    payment_hash: PaymentHash,
+    amount_msat: Msat,
+    /// What routing cost, once it is known.
+    fee_msat: Option<Msat>,
+    /// `pending`, `succeeded` or `failed`.
+    status: &'static str,
+    /// The proof of the payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preimage: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<OutgoingRow> for Sent {
+    fn from(row: OutgoingRow) -> Sent {
+        let (status, fee_msat, preimage, reason) = match row.state {
+            OutgoingState::Intended | OutgoingState::Sent => ("pending", None, None, None),
+            OutgoingState::Succeeded { preimage, fee } => {
+                ("succeeded", Some(fee), Some(preimage.to_hex()), None)
+            }
+            OutgoingState::Failed { reason } => ("failed", None, None, Some(reason)),
+        };
+        Sent { payment_hash: row.payment_hash, amount_msat: row.amount, fee_msat, status, preimage, reason }
     }
-    value
 }
 
 /// Nothing was sent: every refusal comes before the intent is stored.

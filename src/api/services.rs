@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use http::StatusCode;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::answer::Path;
 use super::{bad_body, ledger_fault};
 use crate::catalog::spec::{Spec, SpecFault};
-use crate::storefront::{Plan, Refusal, Run, Stocked};
+use crate::storefront::{Change, Plan, Refusal, Run, Stocked};
+use crate::types::{Name, Timestamp};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
 
 /// A price list may be longer than other bodies.
@@ -23,9 +26,23 @@ pub(super) fn large_bodies() -> DefaultBodyLimit {
 }
 
 /// `GET /api/v1/services`.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Value> {
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<ServiceList> {
     let stock = op.parts.storefront.stock();
-    Json(json!({ "services": stock.iter().map(shown).collect::<Vec<_>>() }))
+    Json(ServiceList { services: stock.iter().map(Service::from).collect() })
+}
+
+/// All that is sold.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ServiceList {
+    services: Vec<Service>,
+}
+
+/// What a change comes to.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Changes {
+    changes: Vec<Change>,
+    /// It is in force; false of a dry run.
+    applied: bool,
 }
 
 /// `GET /api/v1/services/{name}`.
@@ -33,10 +50,10 @@ pub(super) async fn show(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Service>, Problem> {
     let stock = op.parts.storefront.stock();
     let found = stock.iter().find(|own| own.name.as_str() == name);
-    found.map(|own| Json(shown(own))).ok_or_else(|| refused(Refusal::Unknown(name)))
+    found.map(|own| Json(Service::from(own))).ok_or_else(|| refused(Refusal::Unknown(name)))
 }
 
 /// `PUT /api/v1/services/{name}`: adds it, or makes it this.
@@ -44,9 +61,9 @@ pub(super) async fn put(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
-    body: Result<Json<Value>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Json(mut body) = body.map_err(bad_body)?;
+    body: Result<Json<Given>, JsonRejection>,
+) -> Result<Json<Changes>, Problem> {
+    let Json(Given(mut body)) = body.map_err(bad_body)?;
     if let Some(table) = body.as_object_mut() {
         let said = table.entry("name").or_insert_with(|| Value::from(name.as_str()));
         if said != name.as_str() {
@@ -55,7 +72,7 @@ pub(super) async fn put(
         }
     }
     let plan = op.parts.storefront.put(vec![Spec::read(&body)], Run::Real).await.map_err(refused)?;
-    Ok(Json(told(&plan, Run::Real)))
+    Ok(Json(told(plan, Run::Real)))
 }
 
 /// `DELETE /api/v1/services/{name}`.
@@ -63,16 +80,16 @@ pub(super) async fn remove(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Changes>, Problem> {
     let plan = op.parts.storefront.remove(&name, Run::Real).await.map_err(refused)?;
-    Ok(Json(told(&plan, Run::Real)))
+    Ok(Json(told(plan, Run::Real)))
 }
 
 /// What `POST /api/v1/services/apply` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Apply {
-    services: Vec<Value>,
+    services: Vec<Given>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -82,29 +99,74 @@ pub(super) async fn apply(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Apply>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Changes>, Problem> {
     let Json(Apply { services, dry_run }) = body.map_err(bad_body)?;
     let run = if dry_run { Run::Dry } else { Run::Real };
-    let given = services.iter().map(Spec::read).collect();
+    let given = services.iter().map(|Given(one)| Spec::read(one)).collect();
     let plan = op.parts.storefront.put(given, run).await.map_err(refused)?;
-    Ok(Json(told(&plan, run)))
+    Ok(Json(told(plan, run)))
 }
 
-fn told(plan: &Plan, run: Run) -> Value {
-    json!({ "changes": plan.changes, "applied": run == Run::Real })
+/// A service as the price list writes it. What cannot be sold so is said field by field, so it is read as it
+/// comes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Given(Value);
+
+impl JsonSchema for Given {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Given".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object", "description": "A service as the price list writes it: the schema `Spec`." })
+    }
 }
 
-fn shown(own: &Stocked) -> Value {
-    let fault =
-        |SpecFault { field, what, help }: &SpecFault| json!({ "field": field, "what": what, "help": help });
-    json!({
-        "name": own.name,
-        "owner": own.owner,
-        "changed_at": own.changed_at,
-        // A service with faults is closed: it can be sold no more as it is written.
-        "faults": own.faults.iter().map(fault).collect::<Vec<_>>(),
-        "spec": own.spec.redacted(),
-    })
+fn told(plan: Plan, run: Run) -> Changes {
+    Changes { changes: plan.changes, applied: run == Run::Real }
+}
+
+/// What is sold.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Service {
+    name: Name,
+    /// The file that owns it, if one does: it is changed there.
+    owner: Option<String>,
+    changed_at: Timestamp,
+    /// Why it can be sold no more as it is written; then it is closed.
+    faults: Vec<Fault>,
+    /// As the price list writes it, without what may be a key.
+    spec: Spec,
+}
+
+/// What is wrong with a field.
+#[derive(Serialize, JsonSchema)]
+struct Fault {
+    field: String,
+    what: String,
+    help: String,
+}
+
+impl From<&Stocked> for Service {
+    fn from(own: &Stocked) -> Service {
+        let fault = |SpecFault { field, what, help }: &SpecFault| Fault {
+            field: field.to_string(),
+            what: what.to_string(),
+            help: help.to_string(),
+        };
+        Service {
+            name: own.name.clone(),
+            owner: own.owner.clone(),
+            changed_at: own.changed_at,
+            faults: own.faults.iter().map(fault).collect(),
+            spec: own.spec.redacted(),
+        }
+    }
 }
 
 fn refused(refusal: Refusal) -> Problem {

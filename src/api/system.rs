@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
+use super::answer::Text;
 use super::{bad_query, ledger_fault};
 use crate::web::{Configuration, LogLine, MayAdmin, MayRead, Operator, Problem, SystemView};
 
@@ -28,7 +28,7 @@ pub(super) async fn config(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json
 }
 
 /// Which lines of the log.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Asked {
     /// The least grave level that is wanted.
     level: Option<String>,
@@ -44,7 +44,7 @@ fn hundred() -> usize {
 }
 
 /// The end of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Tail {
     /// The oldest first.
     lines: Vec<LogLine>,
@@ -77,7 +77,6 @@ pub(super) async fn log(
 }
 
 /// `GET /api/v1/diagnostics`: text to hand to somebody who helps; keys, hashes and addresses are cut short.
-pub(super) async fn diagnostics(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Response, Problem> {
-    let text = op.diagnostics().await.map_err(ledger_fault)?;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+pub(super) async fn diagnostics(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Text, Problem> {
+    Ok(Text(op.diagnostics().await.map_err(ledger_fault)?))
 }

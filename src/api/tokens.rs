@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::{Created, Path};
 use super::{bad_body, bad_query, ledger_fault};
 use crate::ledger::Counter;
 use crate::store::{CounterRow, GrantFilter, GrantRow, GrantState, SpendRow};
-use crate::types::{Bound, Kind, Name, PaymentHash};
-use crate::web::{GiftWords, MayAdmin, MayRead, MaySpend, Operator, Problem};
+use crate::types::{Bound, CounterId, Kind, Msat, Name, PaymentHash, Timestamp};
+use crate::web::{GiftWords, MayAdmin, MayRead, MaySpend, Operator, Problem, Rows};
 
-/// The most rows of one page.
-const MOST: u32 = 500;
 /// The longest search that is looked for, in bytes.
 const LONGEST_SEARCH: usize = 100;
+
 /// What `POST /api/v1/tokens/grant` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Give {
     service: Name,
@@ -40,7 +40,7 @@ pub(super) async fn give(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Give>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Created<Gift>, Problem> {
     let Json(give) = body.map_err(bad_body)?;
     let words = GiftWords {
         service: give.service,
@@ -52,22 +52,37 @@ pub(super) async fn give(
     let ask = words.read()?;
     let told = ask.clone();
     let gift = op.give(ask).await?;
-    let shown = json!({
-        "payment_hash": gift.payment_hash,
-        "service": told.service,
-        "label": told.label,
-        "budget_msat": told.budget,
-        "per_seconds": told.per.map(|per| per.as_secs()),
-        "valid_until": gift.valid_until,
-        "macaroon": gift.macaroon(),
-        "preimage": gift.preimage(),
-        "authorization": gift.authorization(),
-    });
-    Ok((StatusCode::CREATED, Json(shown)))
+    Ok(Created(Gift {
+        payment_hash: gift.payment_hash,
+        service: told.service,
+        label: told.label,
+        budget_msat: told.budget,
+        per_seconds: told.per.map(|per| per.as_secs()),
+        valid_until: gift.valid_until,
+        macaroon: gift.macaroon(),
+        preimage: gift.preimage(),
+        authorization: gift.authorization(),
+    }))
+}
+
+/// A token that was given away. Its credential is shown in this answer and never again.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Gift {
+    payment_hash: PaymentHash,
+    service: Name,
+    label: String,
+    budget_msat: Msat,
+    /// The budget is filled up after each of so long.
+    per_seconds: Option<u64>,
+    valid_until: Timestamp,
+    macaroon: String,
+    preimage: String,
+    /// Both, as the header of a request carries them.
+    authorization: String,
 }
 
 /// Which tokens, and which page of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
     /// The beginning of a payment hash, or a part of a label.
@@ -75,13 +90,16 @@ pub(super) struct Page {
     service: Option<Name>,
     kind: Option<String>,
     state: Option<String>,
-    #[serde(default = "fifty")]
-    limit: u32,
+    #[serde(default)]
+    limit: Rows,
     before: Option<i64>,
 }
 
-fn fifty() -> u32 {
-    50
+/// Tokens, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tokens {
+    tokens: Vec<Token>,
+    next_before: Option<i64>,
 }
 
 /// `GET /api/v1/tokens`, newest first. `next_before` goes into the next question; it is `null` on the
@@ -90,22 +108,14 @@ pub(super) async fn list(
     _: MayRead,
     State(op): State<Arc<Operator>>,
     query: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Tokens>, Problem> {
     let Query(page) = query.map_err(bad_query)?;
-    if !(1..=MOST).contains(&page.limit) {
-        return Err(Problem::bad_request("bad_query", format!("limit must be 1 to {MOST}.")));
-    }
     let filter = filter(&page)?;
     op.parts.ledger.barrier().await;
-    // One more than asked for tells whether there is a next page.
-    let rows = op.parts.ledger.grants(filter, page.limit + 1, page.before).await;
+    let rows = op.parts.ledger.grants(filter, page.limit.to_read(), page.before).await;
     let mut rows = rows.map_err(ledger_fault)?;
-    let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let more = rows.len() > most;
-    rows.truncate(most);
-    let next_before = more.then(|| rows.last().map(|row| row.id)).flatten();
-    let tokens: Vec<Value> = rows.iter().map(shown).collect();
-    Ok(Json(json!({ "tokens": tokens, "next_before": next_before })))
+    let next_before = page.limit.page(&mut rows, |row| row.id);
+    Ok(Json(Tokens { tokens: rows.into_iter().map(Token::from).collect(), next_before }))
 }
 
 fn filter(page: &Page) -> Result<GrantFilter, Problem> {
@@ -138,11 +148,11 @@ fn filter(page: &Page) -> Result<GrantFilter, Problem> {
 }
 
 /// Which page of a token's requests.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spends {
-    #[serde(default = "fifty")]
-    limit: u32,
+    #[serde(default)]
+    limit: Rows,
     before: Option<u64>,
 }
 
@@ -153,23 +163,23 @@ pub(super) async fn look(
     State(op): State<Arc<Operator>>,
     Path(payment_hash): Path<String>,
     query: Result<Query<Spends>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Looked>, Problem> {
     let Query(Spends { limit, before }) = query.map_err(bad_query)?;
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::bad_request("bad_query", format!("limit must be 1 to {MOST}.")));
-    }
     let hash = hash(&payment_hash)?;
     op.parts.ledger.barrier().await;
     let row = op.parts.ledger.grant(hash).await.map_err(ledger_fault)?.ok_or_else(|| {
         let detail = "No token of that payment was used or granted yet.";
         Problem::new(StatusCode::NOT_FOUND, "unknown_token", detail)
     })?;
-    let spends = op.parts.ledger.spends(hash, limit, before).await.map_err(ledger_fault)?;
+    let mut spends = op.parts.ledger.spends(hash, limit.to_read(), before).await.map_err(ledger_fault)?;
+    let next_before = limit.page(&mut spends, |spend| spend.number);
     let limits = op.parts.ledger.counters(hash).await.map_err(ledger_fault)?;
-    let mut token = shown(&row);
-    token["limits"] = limits.iter().map(limited).collect();
-    token["spends"] = spends.iter().map(spend).collect();
-    Ok(Json(token))
+    Ok(Json(Looked {
+        token: row.into(),
+        limits: limits.iter().map(Limited::from).collect(),
+        spends: spends.into_iter().map(Spend::from).collect(),
+        next_before,
+    }))
 }
 
 /// `DELETE /api/v1/tokens/{payment_hash}`: the token opens nothing any more, used before or not, and an
@@ -178,12 +188,12 @@ pub(super) async fn revoke(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     Path(payment_hash): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Revoked>, Problem> {
     let hash = hash(&payment_hash)?;
     let ledger = &op.parts.ledger;
     let known = ledger.grant(hash).await.map_err(ledger_fault)?.is_some();
     let units = ledger.revoke(hash).await.map_err(ledger_fault)?;
-    Ok(Json(json!({ "payment_hash": hash, "known": known, "revoked_units": units })))
+    Ok(Json(Revoked { payment_hash: hash, known, revoked_units: units }))
 }
 
 fn hash(text: &str) -> Result<PaymentHash, Problem> {
@@ -191,68 +201,169 @@ fn hash(text: &str) -> Result<PaymentHash, Problem> {
         .map_err(|error| Problem::bad_request("bad_payment_hash", format!("The payment hash: {error}.")))
 }
 
-fn shown(row: &GrantRow) -> Value {
-    let grant = &row.grant;
-    let unit = match grant.kind {
-        Kind::Request | Kind::Pack => "request",
-        Kind::Pass => "pass",
-        Kind::Balance | Kind::Granted => "msat",
-    };
-    json!({
-        "payment_hash": row.payment_hash,
-        "kind": grant.kind,
-        "state": row.state().code(),
-        "label": row.label,
-        "service": row.service,
-        "route": row.route,
-        "price_msat": grant.price,
-        "quote": row.quote,
-        "unit": unit,
-        "units": {
-            "sold": grant.sold,
-            "left": grant.left,
-            "held": grant.held,
-            "spent": grant.spent,
-            "expired": grant.expired,
-            "revoked": grant.revoked,
-        },
-        "calls": grant.calls,
-        "bytes": grant.bytes,
-        "restored": grant.restored,
-        "budget_msat": grant.budget.map(|budget| budget.units),
-        "per_seconds": grant.budget.map(|budget| budget.per.as_secs()),
-        "opens_until": grant.opens_until,
-        "since": row.redeemed_at,
-        "valid_until": grant.valid_until,
-        "over_at": row.over_at,
-    })
+/// A token that was taken back.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Revoked {
+    payment_hash: PaymentHash,
+    /// It was used or granted before.
+    known: bool,
+    /// What was left of it.
+    revoked_units: u64,
 }
 
-fn limited(row: &CounterRow) -> Value {
-    let Counter { bound, used, held } = row.counter;
-    let unit = match bound {
-        Bound::Uses(_) => "request",
-        Bound::Spend(_) => "msat",
-    };
-    json!({
-        "counter": row.id,
-        "below": row.below,
-        "unit": unit,
-        "most": bound.most(),
-        "used": used,
-        "held": held,
-        "left": row.counter.rest(),
-    })
+/// What somebody may use.
+#[derive(Serialize, JsonSchema)]
+struct Token {
+    payment_hash: PaymentHash,
+    kind: Kind,
+    /// `held`, `left`, `spent`, `expired` or `revoked`.
+    state: &'static str,
+    /// What the operator calls a token that was granted.
+    label: Option<String>,
+    service: Name,
+    route: Name,
+    price_msat: Msat,
+    /// The price in another currency, with its rate.
+    quote: Option<String>,
+    /// What the units are.
+    unit: &'static str,
+    units: Units,
+    /// Requests that were charged.
+    calls: u64,
+    /// Bytes of their answers.
+    bytes: u64,
+    /// Units that were given back.
+    restored: u64,
+    budget_msat: Option<u64>,
+    /// The budget is filled up after each of so long.
+    per_seconds: Option<u64>,
+    /// Until when a pass must be used first.
+    opens_until: Option<Timestamp>,
+    since: Timestamp,
+    valid_until: Timestamp,
+    /// Since when nothing more can happen to it.
+    over_at: Option<Timestamp>,
 }
 
-fn spend(row: &SpendRow) -> Value {
-    json!({
-        "number": row.number,
-        "at": row.at,
-        "route": row.route,
-        "units": row.units,
-        "earned_msat": row.earned,
-        "bytes": row.bytes,
-        "how": row.how.code(),
-    })
+/// What became of a token's units.
+#[derive(Serialize, JsonSchema)]
+struct Units {
+    sold: u64,
+    left: u64,
+    held: u64,
+    spent: u64,
+    expired: u64,
+    revoked: u64,
+}
+
+impl From<GrantRow> for Token {
+    fn from(row: GrantRow) -> Token {
+        let (state, grant) = (row.state().code(), row.grant);
+        let unit = match grant.kind {
+            Kind::Request | Kind::Pack => "request",
+            Kind::Pass => "pass",
+            Kind::Balance | Kind::Granted => "msat",
+        };
+        Token {
+            payment_hash: row.payment_hash,
+            kind: grant.kind,
+            state,
+            label: row.label,
+            service: row.service,
+            route: row.route,
+            price_msat: grant.price,
+            quote: row.quote,
+            unit,
+            units: Units {
+                sold: grant.sold,
+                left: grant.left,
+                held: grant.held,
+                spent: grant.spent,
+                expired: grant.expired,
+                revoked: grant.revoked,
+            },
+            calls: grant.calls,
+            bytes: grant.bytes,
+            restored: grant.restored,
+            budget_msat: grant.budget.map(|budget| budget.units),
+            per_seconds: grant.budget.map(|budget| budget.per.as_secs()),
+            opens_until: grant.opens_until,
+            since: row.redeemed_at,
+            valid_until: grant.valid_until,
+            over_at: row.over_at,
+        }
+    }
+}
+
+/// A token with what was charged to it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenInFull")]
+pub(super) struct Looked {
+    #[serde(flatten)]
+    token: Token,
+    /// What its holders allowed others.
+    limits: Vec<Limited>,
+    /// The requests that were charged to it, newest first.
+    spends: Vec<Spend>,
+    next_before: Option<u64>,
+}
+
+/// A limit that a holder put into a copy of the token.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenLimit")]
+struct Limited {
+    counter: CounterId,
+    /// The first limit of its chain, when it is not that itself.
+    below: Option<CounterId>,
+    unit: &'static str,
+    most: u64,
+    used: u64,
+    held: u64,
+    left: u64,
+}
+
+impl From<&CounterRow> for Limited {
+    fn from(row: &CounterRow) -> Limited {
+        let Counter { bound, used, held } = row.counter;
+        Limited {
+            counter: row.id,
+            below: row.below,
+            unit: match bound {
+                Bound::Uses(_) => "request",
+                Bound::Spend(_) => "msat",
+            },
+            most: bound.most(),
+            used,
+            held,
+            left: row.counter.rest(),
+        }
+    }
+}
+
+/// A request that was charged.
+#[derive(Serialize, JsonSchema)]
+struct Spend {
+    /// Counts the token's requests from 1.
+    number: u64,
+    at: Timestamp,
+    route: Name,
+    units: u64,
+    earned_msat: Msat,
+    bytes: u64,
+    /// How it came to be charged.
+    how: &'static str,
+}
+
+impl From<SpendRow> for Spend {
+    fn from(row: SpendRow) -> Spend {
+        Spend {
+            number: row.number,
+            at: row.at,
+            route: row.route,
+            units: row.units,
+            earned_msat: row.earned,
+            bytes: row.bytes,
+            how: row.how.code(),
+        }
+    }
 }

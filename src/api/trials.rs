@@ -7,14 +7,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::bad_body;
+use crate::types::{Msat, PaymentHash};
 use crate::web::{Answered, MayAdmin, Operator, Problem, TrialAsk};
 
 /// What `POST /api/v1/trials` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trial {
     /// GET by default.
@@ -39,17 +40,45 @@ pub(super) async fn make(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Trial>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Tried>, Problem> {
     let Json(trial) = body.map_err(bad_body)?;
     let pay = trial.pay;
     let ask = read(trial)?;
     let first = op.try_out(&ask, None).await?;
-    let mut told = json!({ "answer": shown(&first), "paid": null });
-    if let (true, Some(challenge)) = (pay, &first.challenge) {
-        let credential = op.pay_challenge(&challenge.macaroon_b64, &challenge.invoice).await?;
-        told["paid"] = shown(&op.try_out(&ask, Some(&credential)).await?);
-    }
-    Ok(Json(told))
+    let paid = match (pay, &first.challenge) {
+        (true, Some(challenge)) => {
+            let credential = op.pay_challenge(&challenge.macaroon_b64, &challenge.invoice).await?;
+            Some(Reply::from(&op.try_out(&ask, Some(&credential)).await?))
+        }
+        _ => None,
+    };
+    Ok(Json(Tried { answer: Reply::from(&first), paid }))
+}
+
+/// What the gateway answered.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Trial")]
+pub(super) struct Tried {
+    /// To the request without a credential.
+    answer: Reply,
+    /// To the same with one, where its 402 was paid.
+    paid: Option<Reply>,
+}
+
+/// One answer of the gateway.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GatewayAnswer")]
+struct Reply {
+    status: u16,
+    /// Names and values, in their order.
+    headers: Vec<(String, String)>,
+    /// Its beginning, as text.
+    body: String,
+    /// Bytes of the whole body.
+    bytes: usize,
+    payment_hash: Option<PaymentHash>,
+    invoice: Option<String>,
+    price_msat: Option<Msat>,
 }
 
 fn read(trial: Trial) -> Result<TrialAsk, Problem> {
@@ -69,15 +98,17 @@ fn read(trial: Trial) -> Result<TrialAsk, Problem> {
     Ok(TrialAsk { method, target, host, headers, body, offer })
 }
 
-fn shown(answer: &Answered) -> Value {
-    let headers = answer.headers.iter().map(|(name, value)| json!([name.as_str(), value]));
-    json!({
-        "status": answer.status.as_u16(),
-        "headers": headers.collect::<Vec<_>>(),
-        "body": answer.body,
-        "bytes": answer.bytes,
-        "payment_hash": answer.payment_hash(),
-        "invoice": answer.challenge.as_ref().map(|challenge| &challenge.invoice),
-        "price_msat": answer.sold().map(|sold| sold.sold),
-    })
+impl From<&Answered> for Reply {
+    fn from(answer: &Answered) -> Reply {
+        let headers = answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        Reply {
+            status: answer.status.as_u16(),
+            headers: headers.collect(),
+            body: answer.body.clone(),
+            bytes: answer.bytes,
+            payment_hash: answer.payment_hash(),
+            invoice: answer.challenge.as_ref().map(|challenge| challenge.invoice.clone()),
+            price_msat: answer.sold().map(|sold| sold.sold),
+        }
+    }
 }

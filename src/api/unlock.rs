@@ -33,7 +33,7 @@ async fn status(State(door): State<Arc<Door>>) -> Json<Value> {
 }
 
 /// What `POST /api/v1/unlock` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Unlock {
     passphrase: Passphrase,

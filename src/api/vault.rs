@@ -6,19 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::answer::Taken;
 use super::bad_body;
 use crate::ports::{ChainView, NoColdAddress, SourceAnswer};
-use crate::vault::{USUAL_GAP, VaultAsk, VaultFault};
+use crate::types::Timestamp;
+use crate::vault::{USUAL_GAP, VaultAsk, VaultEntry, VaultFault, VaultView};
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
 /// Addresses in one list.
 const MOST_ADDRESSES: u32 = 1_000;
 
 /// What `PUT /api/v1/vault` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
     key: String,
@@ -28,7 +30,7 @@ pub(super) struct Set {
 }
 
 /// A height, or `now`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Birthday {
     Height(u32),
@@ -36,15 +38,22 @@ enum Birthday {
 }
 
 /// What `POST /api/v1/vault/address` takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     deposit: Option<String>,
 }
 
 /// `GET /api/v1/vault`: `vault` is null when none is set.
-pub(super) async fn show(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Value> {
-    Json(json!({ "vault": op.parts.vault.view() }))
+pub(super) async fn show(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Shown> {
+    Json(Shown { vault: op.parts.vault.view() })
+}
+
+/// The vault, if one is set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Vault")]
+pub(super) struct Shown {
+    vault: Option<VaultView>,
 }
 
 /// `PUT /api/v1/vault`.
@@ -52,7 +61,7 @@ pub(super) async fn set(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Set>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Shown>, Problem> {
     // What cannot be read is not said again: it may hold a key.
     let Json(set) = body.map_err(|rejection| match rejection {
         JsonRejection::JsonDataError(_) => {
@@ -72,7 +81,7 @@ pub(super) async fn set(
         set.form.as_deref().map(str::parse).transpose().map_err(|fault| refused(VaultFault::Key(fault)))?;
     let ask = VaultAsk { key: set.key, form, gap: set.gap.unwrap_or(USUAL_GAP), birthday };
     let view = op.parts.vault.set(ask).await.map_err(refused)?;
-    Ok(Json(json!({ "vault": view })))
+    Ok(Json(Shown { vault: Some(view) }))
 }
 
 async fn best_height(op: &Operator) -> Result<u32, Problem> {
@@ -85,50 +94,91 @@ async fn best_height(op: &Operator) -> Result<u32, Problem> {
 }
 
 /// `DELETE /api/v1/vault`.
-pub(super) async fn remove(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn remove(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Json<Removed>, Problem> {
     let removed = op.parts.vault.remove().await.map_err(refused)?;
-    Ok(Json(json!({ "removed": removed })))
+    Ok(Json(Removed { removed }))
+}
+
+/// Whether there was one.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Removed {
+    removed: bool,
+}
+
+/// An address of the vault.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ColdAddressGiven {
+    address: String,
+    /// Its number in the descriptor.
+    index: u32,
+    /// What it was handed out for.
+    deposit: String,
+}
+
+/// What happened in the vault, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct VaultHistory {
+    transactions: Vec<VaultEntry>,
+}
+
+/// Addresses that were handed out, the newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct VaultAddresses {
+    addresses: Vec<VaultAddress>,
+}
+
+/// An address that was handed out.
+#[derive(Serialize, JsonSchema)]
+struct VaultAddress {
+    index: u32,
+    address: String,
+    deposit: String,
+    given_at: Timestamp,
 }
 
 /// `POST /api/v1/vault/address`: a fresh one; the same again for a deposit that was named before.
 pub(super) async fn address(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
-    body: Option<Json<Ask>>,
-) -> Result<Json<Value>, Problem> {
-    let deposit = body.and_then(|Json(ask)| ask.deposit).unwrap_or_else(|| {
+    body: Result<Option<Json<Ask>>, JsonRejection>,
+) -> Result<Json<ColdAddressGiven>, Problem> {
+    let deposit = body.map_err(bad_body)?.and_then(|Json(ask)| ask.deposit).unwrap_or_else(|| {
         let mut random = [0; 8];
         op.parts.entropy.fill(&mut random);
         format!("by hand {}", hex::encode(random))
     });
     let given = op.parts.vault.next_address(&deposit).await.map_err(no_address)?;
-    Ok(Json(json!({ "address": given.address, "index": given.index, "deposit": deposit })))
+    Ok(Json(ColdAddressGiven { address: given.address, index: given.index, deposit }))
 }
 
 /// `GET /api/v1/vault/history`, the newest first.
-pub(super) async fn history(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn history(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+) -> Result<Json<VaultHistory>, Problem> {
     let entries = op.parts.vault.history().map_err(refused)?;
-    Ok(Json(json!({ "transactions": entries })))
+    Ok(Json(VaultHistory { transactions: entries }))
 }
 
 /// `GET /api/v1/vault/addresses`: those that were handed out, the newest first.
-pub(super) async fn addresses(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn addresses(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+) -> Result<Json<VaultAddresses>, Problem> {
     let rows = op.parts.vault.addresses(MOST_ADDRESSES).await.map_err(refused)?;
-    let shown = rows.iter().map(|row| {
-        json!({
-            "index": row.index,
-            "address": row.address,
-            "deposit": row.deposit,
-            "given_at": row.given_at,
-        })
+    let shown = rows.into_iter().map(|row| VaultAddress {
+        index: row.index,
+        address: row.address,
+        deposit: row.deposit,
+        given_at: row.given_at,
     });
-    Ok(Json(json!({ "addresses": shown.collect::<Vec<_>>() })))
+    Ok(Json(VaultAddresses { addresses: shown.collect() }))
 }
 
 /// `POST /api/v1/vault/look`: looks at the chain now instead of at the next turn.
-pub(super) async fn look(_: MayAdmin, State(op): State<Arc<Operator>>) -> StatusCode {
+pub(super) async fn look(_: MayAdmin, State(op): State<Arc<Operator>>) -> Taken {
     op.parts.vault.look_now();
-    StatusCode::ACCEPTED
+    Taken
 }
 
 /// `GET /api/v1/chain`.
@@ -137,7 +187,7 @@ pub(super) async fn chain(_: MayRead, State(op): State<Arc<Operator>>) -> Json<C
 }
 
 /// What `POST /api/v1/chain/test` answers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Asked {
     sources: Vec<SourceAnswer>,
 }

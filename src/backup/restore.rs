@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::format::Backup;
@@ -16,7 +17,7 @@ use crate::store::{AuditReport, Ledger};
 use crate::types::Timestamp;
 
 /// A backup that is good.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Verified {
     /// What it says of itself.
     pub manifest: Manifest,

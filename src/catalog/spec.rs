@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub use compile::{Lookup, clash};
 pub use words::{Wrong, nearest};
 
 /// One thing that is wrong with a spec.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpecFault {
     /// The setting, such as `route[0].price`.
     pub field: String,
@@ -54,7 +55,7 @@ impl fmt::Display for SpecFault {
 }
 
 /// One service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Spec {
     /// Its name, as in tokens and reports.
     pub name: String,
@@ -109,7 +110,7 @@ pub struct Spec {
 }
 
 /// How long the upstream is waited for, each such as `90s`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TimeoutsSpec {
     /// For a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +124,7 @@ pub struct TimeoutsSpec {
 }
 
 /// Some of a service's requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RouteSpec {
     /// Its name; by default made of method and path.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +145,7 @@ pub struct RouteSpec {
 
 /// On what terms something is sold. What a route leaves out it has from its service; `price`,
 /// `tiers`, `per`, `ceiling` and `fallback` come together, from the one or the other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TermsSpec {
     /// The price of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,7 @@ pub struct TermsSpec {
 }
 
 /// What a request costs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PriceSpec {
     /// `50 sat`, `250 msat`, `0.002 USD` or `free`.
@@ -201,7 +202,7 @@ pub enum PriceSpec {
 }
 
 /// One tier.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct TierSpec {
     /// Up to how much of use it reaches; the last tier has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,7 +212,7 @@ pub struct TierSpec {
 }
 
 /// The end of a tier.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum UpTo {
     /// So many requests.
@@ -221,7 +222,7 @@ pub enum UpTo {
 }
 
 /// One thing that a buyer may choose.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OfferSpec {
     /// `request`.
@@ -247,7 +248,7 @@ pub enum OfferSpec {
 }
 
 /// Requests that cost nothing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FreeSpec {
     /// How many; 0 is none, for a route that is not to have its service's.
     pub requests: u64,
@@ -260,7 +261,7 @@ pub struct FreeSpec {
 }
 
 /// One exchange that formulas are tried on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct SampleSpec {
     /// The method; GET by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -288,7 +289,7 @@ pub struct SampleSpec {
 }
 
 /// The value of a header that the upstream gets.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum HeaderSpec {
     /// As it stands.

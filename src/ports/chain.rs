@@ -30,7 +30,7 @@ pub struct ChainView {
 }
 
 /// What became of asking one chain source just now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SourceAnswer {
     /// `bitcoind`, `esplora` or `electrum`.
     pub kind: &'static str,

@@ -1,11 +1,13 @@
 //! What opens the seed: a passphrase, or the key in a file. Neither shows itself in `Debug`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -22,6 +24,20 @@ const LARGEST_FILE: u64 = 8 * 1_024;
 /// A passphrase as it was typed.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<String>);
+
+impl JsonSchema for Passphrase {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Passphrase".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "writeOnly": true })
+    }
+}
 
 impl Passphrase {
     /// From text.

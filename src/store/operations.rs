@@ -212,14 +212,19 @@ impl Ledger {
         self.0.readers.read(move |connection| many(connection, sql, params![from, to])).await
     }
 
-    /// The newest operations of one kind, newest first, at most `limit`.
+    /// The newest operations of one kind with a number below `before`, newest first, at most `limit`.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn operations_of(&self, kind: &str, limit: u32) -> Result<Vec<OperationRow>, StoreError> {
+    pub async fn operations_of(
+        &self,
+        kind: &str,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<OperationRow>, StoreError> {
         let kind = kind.to_owned();
-        let sql = "SELECT * FROM operations WHERE kind = ?1 ORDER BY id DESC LIMIT ?2";
-        self.0.readers.read(move |connection| many(connection, sql, params![kind, limit])).await
+        let sql = "SELECT * FROM operations WHERE kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+        self.0.readers.read(move |connection| many(connection, sql, params![kind, before, limit])).await
     }
 
     /// The newest operations with a number below `before`, newest first, at most `limit`.

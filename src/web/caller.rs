@@ -97,6 +97,7 @@ macro_rules! may {
 may!(MayRead, Scope::Read, "Proof that the caller may read.");
 may!(MayPay, Scope::Pay, "Proof that the caller may pay.");
 may!(MayAdmin, Scope::Admin, "Proof that the caller may move coins and channels.");
+may!(MayMeter, Scope::Metrics, "Proof that the caller may read the metrics.");
 may!(MayIntegrate, Scope::Integrate, "Proof that the caller may sell and settle for an application.");
 
 /// Proof that the caller may move coins or make keys: a key with the scope `admin`, or a person who said the

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Operator;
@@ -15,7 +16,7 @@ const IN_STEP_SECS: u64 = 600;
 const HIDDEN: &str = "admin.first_steps_hidden";
 
 /// One point of the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// A password opens the operator's page.
@@ -35,7 +36,7 @@ pub enum Step {
 }
 
 /// How one point stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Point {
     /// Which.
     pub step: Step,
@@ -46,7 +47,7 @@ pub struct Point {
 }
 
 /// The list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Checklist {
     /// Its points, in the order in which they are best seen to.
     pub points: Vec<Point>,

@@ -1,9 +1,10 @@
 //! The settings in force, for a reader: what each one is, and where it was said. Secrets are not among them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One setting that is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SettingLine {
     /// Its full name, such as `gateway.listen`.
     pub setting: String,
@@ -16,7 +17,7 @@ pub struct SettingLine {
 }
 
 /// The settings that the appliance was started with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Configuration {
     /// The file that was read, if there was one.
     pub file: Option<String>,

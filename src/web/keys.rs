@@ -32,19 +32,28 @@ pub enum Scope {
     Integrate,
     /// Ask the forward-auth listener, for another proxy.
     ForwardAuth,
+    /// Read the metrics, and nothing else.
+    Metrics,
     /// Pay within limits, in the words of LND's REST interface.
     Wallet,
 }
 
 /// A word that is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a scope: there are read, pay, admin, integrate, forward_auth and wallet")]
+#[error("`{0}` is not a scope: there are read, pay, admin, integrate, forward_auth, metrics and wallet")]
 pub struct NoSuchScope(String);
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 6] =
-        [Scope::Read, Scope::Pay, Scope::Admin, Scope::Integrate, Scope::ForwardAuth, Scope::Wallet];
+    pub const ALL: [Scope; 7] = [
+        Scope::Read,
+        Scope::Pay,
+        Scope::Admin,
+        Scope::Integrate,
+        Scope::ForwardAuth,
+        Scope::Metrics,
+        Scope::Wallet,
+    ];
 
     /// Its word in the store and in messages.
     pub const fn word(self) -> &'static str {
@@ -54,6 +63,7 @@ impl Scope {
             Scope::Admin => "admin",
             Scope::Integrate => "integrate",
             Scope::ForwardAuth => "forward_auth",
+            Scope::Metrics => "metrics",
             Scope::Wallet => "wallet",
         }
     }
@@ -66,6 +76,7 @@ impl Scope {
             Scope::Admin => "everything: prices, channels, coins, keys and backups",
             Scope::Integrate => "sell and settle for an application of its own",
             Scope::ForwardAuth => "ask for another proxy whether a request was paid",
+            Scope::Metrics => "read the metrics, for Prometheus",
             Scope::Wallet => "pay within limits, as a wallet with LND's REST interface",
         }
     }

@@ -1,6 +1,7 @@
 //! How the appliance is: what it is made of, how far it is, what it takes of its machine, what is the matter.
 //! The page, the API and the diagnostics tell the same.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Operator;
@@ -17,7 +18,7 @@ const LIBRARIES: [Library; 3] = [
 ];
 
 /// A library that handles money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Library {
     /// Its name.
     pub name: &'static str,
@@ -26,7 +27,7 @@ pub struct Library {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckView {
     /// Stable word, such as `chain`.
     pub name: &'static str,
@@ -39,7 +40,7 @@ pub struct CheckView {
 }
 
 /// Something that stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlarmView {
     /// Stable word, such as `chain_stale`.
     pub code: String,
@@ -56,7 +57,7 @@ pub struct AlarmView {
 }
 
 /// A database in the data directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FileView {
     /// Its name.
     pub name: String,
@@ -65,7 +66,7 @@ pub struct FileView {
 }
 
 /// The appliance at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SystemView {
     /// Tollhouse's version.
     pub version: &'static str,

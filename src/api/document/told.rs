@@ -1,0 +1,401 @@
+//! What a handler takes and gives, read off its signature.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::response::NoContent;
+use axum::response::sse::Sse;
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::{ANY, Refusal};
+use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Taken, Text};
+use crate::web::keys::Scope;
+use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend, Problem};
+
+/// One operation, as its types tell it.
+pub(in crate::api) struct Told<'g> {
+    questions: &'g mut SchemaGenerator,
+    answers: &'g mut SchemaGenerator,
+    path: &'static str,
+    scope: Option<Scope>,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    given: BTreeMap<u16, Vec<(&'static str, Option<Schema>)>>,
+    refused: BTreeMap<u16, BTreeSet<&'static str>>,
+}
+
+impl<'g> Told<'g> {
+    pub(super) fn new(
+        questions: &'g mut SchemaGenerator,
+        answers: &'g mut SchemaGenerator,
+        path: &'static str,
+    ) -> Told<'g> {
+        let mut told = Told {
+            questions,
+            answers,
+            path,
+            scope: None,
+            parameters: Vec::new(),
+            body: None,
+            given: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        };
+        // What the walls say, and what is ours when something of ours fails.
+        told.refuses(StatusCode::MISDIRECTED_REQUEST, "unknown_host");
+        told.refuses(StatusCode::FORBIDDEN, "cross_site");
+        told.refuses(StatusCode::INTERNAL_SERVER_ERROR, "internal");
+        told
+    }
+
+    pub(in crate::api) fn refuses(&mut self, status: StatusCode, code: &'static str) {
+        self.refused.entry(status.as_u16()).or_default().insert(code);
+    }
+
+    fn needs(&mut self, scope: Scope) {
+        self.scope = Some(scope);
+        self.refuses(StatusCode::UNAUTHORIZED, "unauthenticated");
+        self.refuses(StatusCode::FORBIDDEN, "missing_scope");
+    }
+
+    pub(in crate::api) fn gives<T: JsonSchema>(&mut self, status: StatusCode) {
+        let schema = self.answers.subschema_for::<T>();
+        self.gives_of(status, "application/json", Some(schema));
+    }
+
+    pub(in crate::api) fn gives_of(
+        &mut self,
+        status: StatusCode,
+        media: &'static str,
+        schema: Option<Schema>,
+    ) {
+        self.given.entry(status.as_u16()).or_default().push((media, schema));
+    }
+
+    fn header(&mut self, name: &str, what: &str) {
+        self.parameters.push(json!({
+            "name": name, "in": "header", "required": false, "description": what,
+            "schema": { "type": "string" },
+        }));
+    }
+
+    /// The fields of a query, each a parameter.
+    fn query<T: JsonSchema>(&mut self) {
+        let schema = self.questions.root_schema_for::<T>();
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let fields = schema.get("properties").and_then(Value::as_object);
+        for (name, field) in fields.into_iter().flatten() {
+            let mut field = field.clone();
+            let what = field.as_object_mut().and_then(|field| field.remove("description"));
+            let mut parameter = json!({
+                "name": name, "in": "query", "required": required.contains(&name.as_str()),
+                "schema": not_null(field),
+            });
+            if let Some(what) = what {
+                parameter["description"] = what;
+            }
+            self.parameters.push(parameter);
+        }
+    }
+
+    /// What the template leaves open, in order, each of this form.
+    fn places<T: JsonSchema>(&mut self) {
+        let schema = self.questions.subschema_for::<T>();
+        let open = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        for name in open {
+            self.parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+        }
+    }
+
+    fn takes<T: JsonSchema>(&mut self, need: Need) {
+        let mut schema = self.questions.root_schema_for::<T>();
+        schema.remove("$schema");
+        self.body = Some(json!({
+            "required": need == Need::Must,
+            "content": { "application/json": { "schema": schema } },
+        }));
+    }
+
+    pub(super) fn operation(mut self, noun: &'static str, what: &'static str, refusals: &[Refusal]) -> Value {
+        for (status, code) in refusals {
+            self.refused.entry(*status).or_default().insert(code);
+        }
+        let problem = self.answers.subschema_for::<ProblemBody>();
+        let mut responses = Map::new();
+        for (status, forms) in self.given {
+            let mut content: BTreeMap<&str, Vec<Schema>> = BTreeMap::new();
+            for (media, schema) in forms {
+                let known = content.entry(media).or_default();
+                known.extend(schema.filter(|schema| !known.contains(schema)));
+            }
+            let content: Map<String, Value> = content
+                .into_iter()
+                .filter(|(media, _)| !media.is_empty())
+                .map(|(media, schemas)| {
+                    let schema = match schemas.as_slice() {
+                        [] => json!({ "type": "string" }),
+                        [one] => json!(one),
+                        several => json!({ "anyOf": several }),
+                    };
+                    (media.to_owned(), json!({ "schema": schema }))
+                })
+                .collect();
+            let mut response = json!({ "description": reason(status) });
+            if !content.is_empty() {
+                response["content"] = content.into();
+            }
+            responses.insert(status.to_string(), response);
+        }
+        for (status, codes) in self.refused {
+            let words: Vec<String> =
+                codes.iter().filter(|code| **code != ANY).map(|code| format!("`{code}`")).collect();
+            let schema = match codes.contains(ANY) {
+                true => json!(problem),
+                false => json!({ "allOf": [problem, { "properties": { "code": { "enum": codes } } }] }),
+            };
+            let content = json!({ "application/problem+json": { "schema": schema } });
+            match responses.get_mut(&status.to_string()) {
+                // A status may mean an answer and a refusal.
+                Some(known) => known["content"]["application/problem+json"] = json!({ "schema": schema }),
+                None => {
+                    let description = format!("{}: {}", reason(status), words.join(", "));
+                    responses.insert(
+                        status.to_string(),
+                        json!({ "description": description, "content": content }),
+                    );
+                }
+            }
+        }
+        let mut operation = json!({
+            "tags": [noun],
+            "summary": what,
+            "responses": responses,
+            "security": self.scope.map_or_else(Vec::new, |scope| vec![json!({ "key": [scope.word()] })]),
+        });
+        if let Some(scope) = self.scope {
+            operation["description"] = format!("Needs the scope `{}`.", scope.word()).into();
+        }
+        if !self.parameters.is_empty() {
+            operation["parameters"] = self.parameters.into();
+        }
+        if let Some(body) = self.body {
+            operation["requestBody"] = body;
+        }
+        operation
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("An answer")
+}
+
+/// A parameter that is not said is left out; in a query nothing is `null`.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [one] = types.as_slice() {
+            let one = one.clone();
+            schema["type"] = one;
+        }
+    }
+    if schema.get("default").is_some_and(Value::is_null)
+        && let Some(fields) = schema.as_object_mut()
+    {
+        fields.remove("default");
+    }
+    if let Some(Value::Array(forms)) = schema.get_mut("anyOf") {
+        forms.retain(|form| form["type"] != "null");
+        if let [one] = forms.as_slice() {
+            return one.clone();
+        }
+    }
+    schema
+}
+
+/// How every refusal and failure is told (RFC 9457).
+#[derive(JsonSchema, serde::Serialize)]
+#[schemars(rename = "Problem")]
+struct ProblemBody {
+    /// Always `about:blank`: the code says what it is.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// Stable word for programs.
+    code: String,
+    /// What happened and what to do, for a person.
+    detail: String,
+    /// Each thing that is wrong, where there may be several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Value>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
+
+/// Something that a handler takes.
+pub(in crate::api) trait Asks {
+    /// Says what the request needs for it.
+    fn ask(told: &mut Told<'_>);
+}
+
+/// Something that a handler gives.
+pub(in crate::api) trait Answers {
+    /// Says what the answer may be.
+    fn answer(told: &mut Told<'_>);
+}
+
+/// A handler whose signature tells what it takes and gives.
+pub(in crate::api) trait Tells<A> {
+    /// Tells it.
+    fn tell(told: &mut Told<'_>);
+}
+
+macro_rules! tells {
+    ($($taken:ident)*) => {
+        impl<F, Fut, R, $($taken),*> Tells<(Fut, R, $($taken,)*)> for F
+        where
+            F: Fn($($taken),*) -> Fut,
+            Fut: Future<Output = R>,
+            R: Answers,
+            $($taken: Asks,)*
+        {
+            fn tell(told: &mut Told<'_>) {
+                $($taken::ask(told);)*
+                R::answer(told);
+            }
+        }
+    };
+}
+tells!();
+tells!(A);
+tells!(A B);
+tells!(A B C);
+tells!(A B C D);
+tells!(A B C D E);
+tells!(A B C D E G);
+
+macro_rules! scoped {
+    ($($name:ident: $scope:ident;)*) => {$(
+        impl Asks for $name {
+            fn ask(told: &mut Told<'_>) {
+                told.needs(Scope::$scope);
+            }
+        }
+    )*};
+}
+scoped! { MayRead: Read; MayPay: Pay; MayAdmin: Admin; MayIntegrate: Integrate; MayMeter: Metrics; }
+
+impl Asks for MaySpend {
+    fn ask(told: &mut Told<'_>) {
+        told.needs(Scope::Admin);
+        told.refuses(StatusCode::FORBIDDEN, "password_needed");
+    }
+}
+
+impl<S> Asks for State<S> {
+    fn ask(_: &mut Told<'_>) {}
+}
+
+impl<T: JsonSchema> Asks for Result<Json<T>, JsonRejection> {
+    fn ask(told: &mut Told<'_>) {
+        told.takes::<T>(Need::Must);
+        told.refuses(StatusCode::BAD_REQUEST, "bad_body");
+    }
+}
+
+impl<T: JsonSchema> Asks for Result<Option<Json<T>>, JsonRejection> {
+    fn ask(told: &mut Told<'_>) {
+        told.takes::<T>(Need::May);
+        told.refuses(StatusCode::BAD_REQUEST, "bad_body");
+    }
+}
+
+macro_rules! headed {
+    ($($name:ident)*) => {$(
+        impl Asks for $name {
+            fn ask(told: &mut Told<'_>) {
+                told.header($name::NAME, $name::WHAT);
+            }
+        }
+    )*};
+}
+headed!(IdempotencyKey LastEventId);
+
+impl<T: JsonSchema> Asks for Result<Query<T>, QueryRejection> {
+    fn ask(told: &mut Told<'_>) {
+        told.query::<T>();
+        told.refuses(StatusCode::BAD_REQUEST, "bad_query");
+    }
+}
+
+impl<T: JsonSchema> Asks for Path<T> {
+    fn ask(told: &mut Told<'_>) {
+        told.places::<T>();
+        told.refuses(StatusCode::NOT_FOUND, "not_found");
+    }
+}
+
+impl<T: JsonSchema> Answers for Json<T> {
+    fn answer(told: &mut Told<'_>) {
+        told.gives::<T>(StatusCode::OK);
+    }
+}
+
+impl<T: JsonSchema> Answers for Created<T> {
+    fn answer(told: &mut Told<'_>) {
+        told.gives::<T>(StatusCode::CREATED);
+    }
+}
+
+impl<T: JsonSchema> Answers for Accepted<T> {
+    fn answer(told: &mut Told<'_>) {
+        told.gives::<T>(StatusCode::ACCEPTED);
+    }
+}
+
+impl Answers for Taken {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::ACCEPTED, "", None);
+    }
+}
+
+impl Answers for Text {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::OK, "text/plain", None);
+    }
+}
+
+impl Answers for NoContent {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::NO_CONTENT, "", None);
+    }
+}
+
+impl<S> Answers for Sse<S> {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::OK, "text/event-stream", None);
+    }
+}
+
+impl<T: Answers> Answers for Result<T, Problem> {
+    fn answer(told: &mut Told<'_>) {
+        T::answer(told);
+    }
+}
+
+/// A refusal and nothing else.
+impl Answers for Problem {
+    fn answer(_: &mut Told<'_>) {}
+}

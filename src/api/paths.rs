@@ -1,0 +1,476 @@
+//! Every address of the API: what it does, and the refusals that are its own. What each takes and gives is
+//! read off its handler ([`super::document`]).
+
+use http::Method;
+
+use super::document::{ANY, Paths, Refusal};
+use super::{
+    backups, books, channels, checklist, coins, epochs, events, health, inbound, integration, keys,
+    operations, payments, payouts, peers, price, rates, rules, seed, send, services, status, system, tokens,
+    trials, unlock, vault, webhooks,
+};
+
+/// What the node may say.
+const NODE: Refusal = (422, "node_refused");
+/// After a restore nothing is sent until the operator says so.
+const PARKED: Refusal = (409, "payouts_parked");
+/// Of every call that moves coins.
+const MOVES: &[Refusal] = &[
+    NODE,
+    PARKED,
+    (400, "bad_idempotency_key"),
+    (422, "idempotency_key_reused"),
+    (400, "bad_address"),
+    (400, "bad_amount"),
+    (400, "bad_fee"),
+    (400, "unknown_channel"),
+    (409, "no_vault"),
+    (409, "vault_not_synced"),
+    (409, "vault_gap"),
+    (409, "vault_failed"),
+    (503, "stopping"),
+];
+/// Of every question to the seed.
+const SEED: &[Refusal] = &[
+    (409, "words_verified"),
+    (409, "words_were_shown"),
+    (409, "not_asked"),
+    (403, "wrong_passphrase"),
+    (403, "wrong_words"),
+    (422, "unfit_passphrase"),
+    (429, "too_many_tries"),
+    (429, "busy"),
+    (500, "seed_not_changed"),
+];
+/// Of whatever a description of a request may be refused for, as the gateway would.
+const AS_THE_GATEWAY: &[Refusal] = &[(400, ANY), (404, ANY), (405, ANY), (413, ANY), (414, ANY), (431, ANY)];
+const NO_TOKEN: Refusal = (404, "unknown_token");
+const BAD_HASH: Refusal = (400, "bad_payment_hash");
+const NO_HOLD: Refusal = (404, "unknown_hold");
+const KEY_REQUIRED: Refusal = (403, "key_required");
+const ENDED: &[Refusal] = &[
+    NO_HOLD,
+    KEY_REQUIRED,
+    (409, "hold_settled"),
+    (409, "hold_released"),
+    (409, "hold_expired"),
+    (422, "more_than_held"),
+];
+const SERVICE: &[Refusal] = &[
+    (400, "bad_name"),
+    (404, "no_such_service"),
+    (409, "owned_by_file"),
+    (409, "services_clash"),
+    (422, "bad_service"),
+];
+const ORDER: &[Refusal] = &[
+    PARKED,
+    (404, "unknown_order"),
+    (422, "no_provider"),
+    (422, "provider_refused"),
+    (422, "out_of_limits"),
+    (422, "way_not_taken"),
+    (422, "other_way"),
+    (422, "order_expired"),
+    (422, "order_over"),
+    (422, "too_expensive"),
+    (422, "bad_invoice"),
+    (422, "not_paid"),
+];
+const BACKUP: &[Refusal] = &[
+    (409, "no_backup_dir"),
+    (404, "unknown_backup"),
+    (422, "bad_backup"),
+    (422, "foreign_backup"),
+    (422, "books_wrong"),
+    (500, "ledger_unavailable"),
+    (500, "keys_not_changed"),
+    (500, "backup_file"),
+    (500, "broken_off"),
+];
+const VAULT: &[Refusal] = &[
+    (400, "bad_birthday"),
+    (422, "private_key"),
+    (422, "wrong_network"),
+    (422, "form_needed"),
+    (422, "bad_key"),
+    (422, "bad_gap"),
+    (422, "birthday_needed"),
+    (503, "node_not_ready"),
+];
+const NO_VAULT: &[Refusal] =
+    &[(404, "no_vault"), (503, "vault_not_synced"), (422, "vault_gap"), (422, "vault_failed")];
+const ENDPOINT: &[Refusal] = &[(404, "unknown_webhook")];
+const EPOCH: &[Refusal] = &[
+    (404, "unknown_epoch"),
+    (409, "epoch_mints"),
+    (409, "no_higher_epoch"),
+    (409, "confirm_unearned"),
+    (500, "keys_not_changed"),
+];
+
+/// All of them.
+pub(super) fn all() -> Paths {
+    let paths = Paths::new();
+    let paths = standing(paths);
+    let paths = sales(paths);
+    let paths = tokens(paths);
+    let paths = coins(paths);
+    let paths = lightning(paths);
+    let paths = keeping(paths);
+    connected(paths)
+}
+
+fn standing(paths: Paths) -> Paths {
+    paths
+        .about("Standing", "How the appliance fares.")
+        .get("/api/v1/status", status::read, "Revenue, the ledger's sums, the node.", &[])
+        .get("/api/v1/health", health::read, "Everything that is looked at, and the alarms that stand.", &[])
+        .get("/api/v1/system", system::read, "Versions, sync, disk, memory, chain sources, alarms.", &[])
+        .get("/api/v1/config", system::config, "The settings in force, each with where it was said.", &[])
+        .get("/api/v1/log", system::log, "The newest lines of the log, the oldest of them first.", &[])
+        .get("/api/v1/diagnostics", system::diagnostics, "Text to hand to somebody who helps.", &[])
+        .get("/api/v1/checklist", checklist::read, "What a new operator has to see to.", &[])
+        .put("/api/v1/checklist", checklist::put, "Puts the list away, or brings it back.", &[])
+        .get("/livez", health::alive, "This process answers.", &[])
+        .get("/readyz", health::ready, "A request can be sold.", &[])
+        .get(
+            "/api/v1/events",
+            events::stream,
+            "The log as server-sent events, from Last-Event-ID on.",
+            &[(400, "bad_event_id"), (503, "too_many_streams")],
+        )
+        .post(
+            "/api/v1/unlock",
+            unlock::unlocked,
+            "Opens the seed of an appliance that started locked.",
+            &[(409, "not_locked")],
+        )
+}
+
+fn sales(paths: Paths) -> Paths {
+    paths
+        .about("Sales", "What is sold, and what it earned.")
+        .get("/api/v1/services", services::list, "All that is sold.", &[])
+        .at(
+            &Method::GET,
+            "/api/v1/services/{name}",
+            services::show,
+            "One service.",
+            &[(404, "no_such_service")],
+        )
+        .wrapped(
+            &Method::PUT,
+            "/api/v1/services/{name}",
+            services::put,
+            "Adds a service, or makes it this.",
+            SERVICE,
+            |route| route.layer(services::large_bodies()),
+        )
+        .delete("/api/v1/services/{name}", services::remove, "Sells it no more.", SERVICE)
+        .wrapped(
+            &Method::POST,
+            "/api/v1/services/apply",
+            services::apply,
+            "Adds or changes all of these, or none.",
+            SERVICE,
+            |route| route.layer(services::large_bodies()),
+        )
+        .post(
+            "/api/v1/price",
+            price::ask,
+            "What a request would cost, and why.",
+            &[AS_THE_GATEWAY, &[(400, "bad_url"), (400, "bad_method")]].concat(),
+        )
+        .post(
+            "/api/v1/trials",
+            trials::make,
+            "Asks the gateway as a customer would.",
+            &[
+                (400, "bad_target"),
+                (400, "bad_header"),
+                (400, "bad_method"),
+                (409, "no_customer"),
+                (422, "not_paid"),
+                (422, "payment_failed"),
+                (422, "payment_pending"),
+                (502, "gateway_unanswered"),
+            ],
+        )
+        .get("/api/v1/revenue", books::revenue, "What was earned, in hours or days, and by route.", &[])
+        .get("/api/v1/audit", books::audit, "Proves the books from every row; takes a while.", &[])
+        .get("/api/v1/payments", payments::list, "What arrived, newest first.", &[])
+        .get("/api/v1/rates", rates::read, "What bitcoin costs in other currencies, and who says so.", &[])
+        .post("/api/v1/rates/refresh", rates::refresh, "Asks every source of rates now.", &[])
+        .about("Integration", "For an application that serves its own requests and asks in between.")
+        .post(
+            "/api/v1/integration/challenges",
+            integration::challenge,
+            "A 402 for what is described.",
+            &[
+                AS_THE_GATEWAY,
+                &[
+                    KEY_REQUIRED,
+                    (422, "not_charged"),
+                    (422, "no_such_offer"),
+                    (422, "not_for_sale"),
+                    (503, "cannot_receive"),
+                    (503, ANY),
+                ],
+            ]
+            .concat(),
+        )
+        .post(
+            "/api/v1/integration/verify",
+            integration::verify,
+            "Verifies a customer's credential into a hold.",
+            &[
+                AS_THE_GATEWAY,
+                &[
+                    KEY_REQUIRED,
+                    (402, ANY),
+                    (409, "in_flight"),
+                    (422, "not_charged"),
+                    (429, "too_many_holds"),
+                    (503, ANY),
+                ],
+            ]
+            .concat(),
+        )
+        .get("/api/v1/integration/holds/{id}", integration::look, "How a hold stands.", ENDED)
+        .post("/api/v1/integration/holds/{id}/settle", integration::settle, "Charges what it cost.", ENDED)
+        .post("/api/v1/integration/holds/{id}/release", integration::release, "Gives the units back.", ENDED)
+}
+
+fn tokens(paths: Paths) -> Paths {
+    paths
+        .about("Tokens", "Who holds what.")
+        .get("/api/v1/tokens", tokens::list, "Tokens that were used or granted, newest first.", &[])
+        .post(
+            "/api/v1/tokens/grant",
+            tokens::give,
+            "Gives a token away; it is shown once.",
+            &[
+                (400, "bad_budget"),
+                (400, "bad_per"),
+                (400, "bad_expires"),
+                (400, "bad_label"),
+                (404, "unknown_service"),
+            ],
+        )
+        .get(
+            "/api/v1/tokens/{payment_hash}",
+            tokens::look,
+            "One token, and what was charged to it.",
+            &[NO_TOKEN, BAD_HASH],
+        )
+        .delete("/api/v1/tokens/{payment_hash}", tokens::revoke, "Takes it back.", &[BAD_HASH])
+        .get("/api/v1/tokens/doubtful", backups::doubtful, "Those that a restored ledger cannot prove.", &[])
+        .post("/api/v1/tokens/honour", backups::honour, "Honours one of them, or all.", &[])
+        .get("/api/v1/epochs", epochs::list, "The tokens' master keys, the newest first.", &[])
+        .post("/api/v1/epochs", epochs::rotate, "Begins a new one; tokens of the others stay good.", EPOCH)
+        .delete("/api/v1/epochs/{epoch}", epochs::retire, "Destroys one: its tokens open nothing.", EPOCH)
+}
+
+fn coins(paths: Paths) -> Paths {
+    paths
+        .about("Coins", "On the chain, and in the vault.")
+        .get("/api/v1/onchain", coins::look, "Balances, what closed channels owe, and sweeps.", &[NODE])
+        .post("/api/v1/onchain/address", coins::new_address, "A fresh address of the wallet.", &[NODE])
+        .get(
+            "/api/v1/onchain/transactions",
+            coins::transactions,
+            "Unconfirmed first, then the newest.",
+            &[NODE],
+        )
+        .get("/api/v1/onchain/fees", coins::fees, "What fast, normal and slow mean now.", &[NODE])
+        .post("/api/v1/onchain/send", coins::send, "Sends an amount, or all.", MOVES)
+        .get("/api/v1/operations", operations::list, "Moves of coins that were asked for, newest first.", &[])
+        .get("/api/v1/operations/{id}", operations::look, "One of them.", &[(404, "unknown_operation")])
+        .post(
+            "/api/v1/operations/{id}/settle",
+            operations::settle,
+            "Says what became of one that is unclear.",
+            &[(404, "unknown_operation"), (409, "not_unclear")],
+        )
+        .get("/api/v1/chain", vault::chain, "The chain sources.", &[])
+        .post("/api/v1/chain/test", vault::test_chain, "Asks every chain source now.", &[])
+        .about("Vault", "Cold storage that is watched.")
+        .get("/api/v1/vault", vault::show, "The vault; null when none is set.", &[])
+        .put("/api/v1/vault", vault::set, "Watches this one.", VAULT)
+        .delete("/api/v1/vault", vault::remove, "Watches none.", &[])
+        .post(
+            "/api/v1/vault/address",
+            vault::address,
+            "A fresh address, or the same for a deposit.",
+            NO_VAULT,
+        )
+        .get("/api/v1/vault/addresses", vault::addresses, "Those that were handed out.", &[(404, "no_vault")])
+        .get("/api/v1/vault/history", vault::history, "What happened in it.", &[(404, "no_vault")])
+        .post("/api/v1/vault/look", vault::look, "Looks at the chain now.", &[])
+}
+
+fn lightning(paths: Paths) -> Paths {
+    paths
+        .about("Lightning", "Channels, peers and payments.")
+        .get("/api/v1/channels", channels::list, "The channels.", &[])
+        .post("/api/v1/channels", channels::open, "Opens one.", MOVES)
+        .get("/api/v1/channels/closed", channels::closed, "Records of closed ones, the last first.", &[])
+        .delete(
+            "/api/v1/channels/{channel_id}",
+            channels::close,
+            "Closes one, by agreement or by force.",
+            MOVES,
+        )
+        .put(
+            "/api/v1/channels/{channel_id}/fees",
+            channels::set_fees,
+            "What forwarding costs others.",
+            &[NODE],
+        )
+        .post("/api/v1/channels/{channel_id}/splice-in", channels::splice_in, "Puts coins into one.", MOVES)
+        .post(
+            "/api/v1/channels/{channel_id}/splice-out",
+            channels::splice_out,
+            "Takes coins out of one.",
+            MOVES,
+        )
+        .get("/api/v1/peers", peers::list, "The nodes that there is to do with.", &[NODE])
+        .post("/api/v1/peers", peers::connect, "Connects, and keeps calling.", &[NODE])
+        .delete(
+            "/api/v1/peers/{peer}",
+            peers::forget,
+            "Disconnects and forgets.",
+            &[NODE, (409, "peer_has_channel")],
+        )
+        .post(
+            "/api/v1/payments/send",
+            send::pay,
+            "Pays an invoice, once for each payment hash.",
+            &[
+                PARKED,
+                (422, "not_an_invoice"),
+                (422, "wrong_network"),
+                (422, "no_amount"),
+                (422, "bad_amount"),
+                (422, "invoice_expired"),
+                (422, "too_expensive"),
+                (422, "already_paid"),
+            ],
+        )
+        .get(
+            "/api/v1/payments/sent/{payment_hash}",
+            send::look,
+            "How a payment that was asked for stands.",
+            &[BAD_HASH, (404, "unknown_payment")],
+        )
+        .get("/api/v1/payouts", payouts::list, "Payouts, newest first.", &[])
+        .post(
+            "/api/v1/payouts",
+            payouts::pay,
+            "Pays out, once for each Idempotency-Key.",
+            &[
+                PARKED,
+                (400, "bad_idempotency_key"),
+                (400, "bad_amount"),
+                (409, "idempotency_key_reused"),
+                (422, "bad_destination"),
+                (422, "wrong_amount"),
+                (422, "payee_refused"),
+                (422, "bad_offer"),
+                (422, "bad_invoice"),
+                (422, "no_amount"),
+                (422, "wrong_network"),
+                (422, "expired"),
+                (422, "bad_amount"),
+                (422, "too_little_spendable"),
+                (422, ANY),
+                (503, "node_not_ready"),
+            ],
+        )
+        .get("/api/v1/payouts/{id}", payouts::look, "One payout.", &[(404, "unknown_payout")])
+        .post("/api/v1/payouts/release", backups::release, "Coins may be sent again after a restore.", &[])
+        .get("/api/v1/rules", rules::list, "What the appliance keeps up by itself.", &[])
+        .put(
+            "/api/v1/rules/{name}",
+            rules::put,
+            "Sets a rule, which is in force at once.",
+            &[(400, "bad_rule"), (404, "unknown_rule"), (409, "rule_in_file"), (422, "bad_rule")],
+        )
+        .delete(
+            "/api/v1/rules/{name}",
+            rules::remove,
+            "Switches a rule off.",
+            &[(404, "unknown_rule"), (409, "rule_in_file")],
+        )
+        .get("/api/v1/forecast", rules::forecast, "When receivable runs out.", &[])
+        .about("Inbound", "Channels that others open to us.")
+        .get("/api/v1/inbound", inbound::read, "Who opens channels to us, and on what terms.", &[])
+        .get("/api/v1/inbound/limits", inbound::limits, "What may be ordered.", ORDER)
+        .get("/api/v1/inbound/orders", inbound::list, "What was ordered.", &[])
+        .post("/api/v1/inbound/orders", inbound::quote, "Asks for a price. Nothing is paid.", ORDER)
+        .get("/api/v1/inbound/orders/{id}", inbound::look, "How an order stands.", ORDER)
+        .post("/api/v1/inbound/orders/{id}/pay", inbound::pay, "Pays an order, once.", ORDER)
+}
+
+fn keeping(paths: Paths) -> Paths {
+    paths
+        .about("Keeping", "The seed, and copies of the ledger.")
+        .get("/api/v1/seed", seed::status, "How the seed is kept.", &[])
+        .post("/api/v1/seed/words", seed::words, "The words, once.", SEED)
+        .post("/api/v1/seed/questions", seed::questions, "Which words to say.", &[])
+        .post("/api/v1/seed/verify", seed::verify, "The words that were asked for.", SEED)
+        .post("/api/v1/seed/passphrase", seed::passphrase, "What opens the seed from now on.", SEED)
+        .get("/api/v1/backups", backups::list, "The copies, the newest first.", BACKUP)
+        .post("/api/v1/backups", backups::make, "One more, now.", BACKUP)
+        .get("/api/v1/backups/{file}", backups::fetch, "The file, sealed: only the seed opens it.", BACKUP)
+        .post("/api/v1/backups/{file}/verify", backups::verify, "Opens it, and audits what is in it.", BACKUP)
+        .get(
+            "/api/v1/generations",
+            backups::generations,
+            "The ledger's lives: one more with each restore.",
+            &[],
+        )
+}
+
+fn connected(paths: Paths) -> Paths {
+    paths
+        .about("Keys", "What programs may do.")
+        .get("/api/v1/keys", keys::list, "All keys that were ever made.", &[])
+        .post(
+            "/api/v1/keys",
+            keys::add,
+            "Makes a key; it is shown once.",
+            &[(400, "bad_label"), (400, "bad_scope"), (400, "bad_limits"), (400, "bad_expiry")],
+        )
+        .delete("/api/v1/keys/{id}", keys::revoke, "The key opens nothing any more.", &[(404, "unknown_key")])
+        .about("Webhooks", "Endpoints that hear of what happens.")
+        .get("/api/v1/webhooks", webhooks::list, "The endpoints, and all that they may hear of.", &[])
+        .post(
+            "/api/v1/webhooks",
+            webhooks::add,
+            "Adds an endpoint; its secret is shown once.",
+            &[
+                (400, "bad_url"),
+                (400, "bad_topic"),
+                (400, "bad_label"),
+                (422, "bad_url"),
+                (422, "forbidden_address"),
+                (422, "no_address"),
+                (422, "unreachable"),
+                (422, "timed_out"),
+                (422, "too_many_webhooks"),
+            ],
+        )
+        .delete("/api/v1/webhooks/{id}", webhooks::remove, "Forgets it.", ENDPOINT)
+        .post("/api/v1/webhooks/{id}/enable", webhooks::enable, "Sends to it again.", ENDPOINT)
+        .post("/api/v1/webhooks/{id}/disable", webhooks::disable, "Sends nothing to it.", ENDPOINT)
+        .post("/api/v1/webhooks/{id}/test", webhooks::test, "Sends a test, and says how it went.", ENDPOINT)
+        .get("/api/v1/deliveries", webhooks::deliveries, "The delivery log, newest first.", &[])
+        .post(
+            "/api/v1/deliveries/{id}/redeliver",
+            webhooks::redeliver,
+            "Sends it again.",
+            &[(404, "unknown_delivery")],
+        )
+}

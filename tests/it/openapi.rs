@@ -1,0 +1,132 @@
+//! The description of the API: it has every route that there is, and says what each is asked and answers.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tollhouse::web::keys::Scope;
+
+use crate::admin_app::{AdminApp, ok};
+
+const VERBS: [&str; 4] = ["get", "post", "put", "delete"];
+
+/// Every operation: method and path.
+fn operations(document: &Value) -> Vec<(Method, String, Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let each = |(path, verbs): (&String, &Value)| {
+        let verbs = verbs.as_object().expect("operations");
+        verbs
+            .iter()
+            .map(|(verb, operation)| {
+                let method = verb.to_ascii_uppercase().parse().expect("a method");
+                (method, path.clone(), operation.clone())
+            })
+            .collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(each).collect()
+}
+
+/// Every text of the sources that looks like an address of the API, where it is routed.
+fn routed() -> BTreeSet<String> {
+    fn read(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("the sources") {
+            let path: PathBuf = entry.expect("an entry").path();
+            if path.is_dir() {
+                read(&path, found);
+            } else {
+                found.push(std::fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    let mut sources = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
+    let mut routed = BTreeSet::new();
+    for source in sources {
+        for (at, _) in source.match_indices(".route(") {
+            let rest = source[at + ".route(".len()..].trim_start();
+            let path = rest.strip_prefix('"').and_then(|rest| rest.split('"').next());
+            routed.extend(path.filter(|path| path.starts_with("/api/")).map(str::to_owned));
+        }
+    }
+    routed
+}
+
+#[tokio::test]
+async fn the_description_has_every_route() {
+    let app = AdminApp::start().await;
+    let document = ok(app.get("/api/v1/openapi.json").send().await.expect("an answer")).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let operations = operations(&document);
+    assert!(operations.len() > 90, "{}", operations.len());
+
+    // A route of the API enters the router with its description. Those that do not are of a locked appliance,
+    // which answers at two of the same addresses.
+    let paths: BTreeSet<String> = operations.iter().map(|(_, path, _)| path.clone()).collect();
+    let undescribed: Vec<String> = routed().into_iter().filter(|path| !paths.contains(path)).collect();
+    assert!(undescribed.is_empty(), "described nowhere: {undescribed:?}");
+
+    // And from outside: what is described answers, and with no other method than is said.
+    let key = app.key(&[Scope::ForwardAuth]).await;
+    for path in &paths {
+        let filled = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "1" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        for verb in VERBS {
+            let method: Method = verb.to_ascii_uppercase().parse().expect("a method");
+            let described = document["paths"][path].get(verb);
+            let url = format!("{}{filled}", app.origin);
+            let answer = app.client.request(method, url).bearer_auth(&key).send().await.expect("an answer");
+            let status = answer.status();
+            match described {
+                None => assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{verb} {path}"),
+                // This key may do nothing here: nothing was done, and nobody who may not got in.
+                Some(operation) if operation["security"][0].is_object() => {
+                    assert_eq!(status, StatusCode::FORBIDDEN, "{verb} {path}");
+                }
+                Some(_) => assert_ne!(status, StatusCode::NOT_FOUND, "{verb} {path}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_described_can_be_read() {
+    let app = AdminApp::start().await;
+    let document = ok(app.get("/api/v1/openapi.json").send().await.expect("an answer")).await;
+    let mut links = BTreeSet::new();
+    fn collect(value: &Value, links: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                links.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| collect(value, links));
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, links)),
+            _ => {}
+        }
+    }
+    collect(&document, &mut links);
+    assert!(links.len() > 20, "{links:?}");
+    for link in &links {
+        let pointer = link.strip_prefix('#').expect("within the document");
+        assert!(document.pointer(pointer).is_some(), "{link} leads nowhere");
+    }
+    for (method, path, operation) in operations(&document) {
+        let what = format!("{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{what}");
+        let answers = operation["responses"].as_object().expect("answers");
+        assert!(answers.contains_key("500") && answers.contains_key("421"), "{what}");
+        let open = path.matches('{').count();
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let places = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
+        assert_eq!(open, places, "{what}");
+        if operation["security"][0].is_object() {
+            assert!(answers.contains_key("401") && answers.contains_key("403"), "{what}");
+        }
+    }
+    // Money is whole numbers.
+    let token = &document["components"]["schemas"]["Payment"]["properties"]["amount_msat"];
+    assert!(token["type"] == "integer" || token["$ref"].is_string(), "{token}");
+}
