@@ -1,9 +1,15 @@
 //! Lightning: can I be paid, by whom, and what keeps it so.
 
 mod channel;
+mod decimal;
+mod inbound;
 mod moves;
 mod open;
+mod order;
+mod payouts;
+mod peers;
 mod place;
+mod rules;
 mod story;
 mod ways;
 mod words;
@@ -25,7 +31,6 @@ use crate::store::{ChannelRow, StoreError};
 use crate::upkeep::{Forecast, Outlook, RuleView};
 use crate::web::Operator;
 use ways::Ways;
-use words::sentence;
 
 /// Closed channels shown.
 const CLOSED_SHOWN: u32 = 50;
@@ -35,6 +40,15 @@ pub(super) fn router() -> Router<Arc<Operator>> {
     Router::new()
         .route("/lightning", get(page))
         .route("/lightning/open", get(open::page).post(open::open))
+        .route("/lightning/inbound", get(inbound::page).post(inbound::quote))
+        .route("/lightning/inbound/orders/{id}", get(order::page))
+        .route("/lightning/inbound/orders/{id}/pay", post(order::pay))
+        .route("/lightning/payouts", get(payouts::page).post(payouts::pay))
+        .route("/lightning/rules", get(rules::page))
+        .route("/lightning/rules/{name}", post(rules::set))
+        .route("/lightning/rules/{name}/off", post(rules::off))
+        .route("/lightning/peers", get(peers::page).post(peers::connect))
+        .route("/lightning/peers/forget", post(peers::forget))
         .route("/lightning/channels/{id}", get(channel::page))
         .route("/lightning/channels/{id}/fees", post(moves::fees))
         .route("/lightning/channels/{id}/splice-in", post(moves::splice_in))
@@ -47,12 +61,23 @@ pub(super) fn router() -> Router<Arc<Operator>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tab {
     Channels,
+    Inbound,
+    PayOut,
+    Rules,
+    Peers,
 }
 
 impl Tab {
     /// All of them: address, name, whether one is there.
-    fn choices(self) -> [(&'static str, &'static str, bool); 1] {
-        [("/lightning", "Channels", Tab::Channels)].map(|(path, name, tab)| (path, name, tab == self))
+    fn choices(self) -> [(&'static str, &'static str, bool); 5] {
+        [
+            ("/lightning", "Channels", Tab::Channels),
+            ("/lightning/inbound", "Room to receive", Tab::Inbound),
+            ("/lightning/payouts", "Pay out", Tab::PayOut),
+            ("/lightning/rules", "Rules", Tab::Rules),
+            ("/lightning/peers", "Peers", Tab::Peers),
+        ]
+        .map(|(path, name, tab)| (path, name, tab == self))
     }
 }
 
@@ -67,14 +92,6 @@ struct Said {
 struct Unsold {
     name: String,
     price: String,
-}
-
-/// A rule of the operator's in a sentence.
-struct RuleLine {
-    name: &'static str,
-    on: bool,
-    says: String,
-    now: Option<String>,
 }
 
 /// A closed channel as one line.
@@ -106,7 +123,7 @@ struct Page {
     unsold: Vec<Unsold>,
     ways: Option<Ways>,
     channels: Vec<ChannelLine>,
-    rules: Vec<RuleLine>,
+    rules: Vec<String>,
     closed: Vec<ClosedLine>,
 }
 
@@ -136,10 +153,10 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
         runs_out: runs_out(&forecast),
         unsold: unsold(&forecast),
-        forecast: sentence(&forecast.detail),
+        forecast: words::forecast(&forecast),
         ways: if nothing { Some(Ways::of(desk, &node).await) } else { None },
         channels: node.channels.iter().map(ChannelLine::of).collect(),
-        rules: rules.iter().map(rule).collect(),
+        rules: rules.iter().filter_map(rule).collect(),
         closed: closed.iter().map(closed_line).collect(),
         shell: desk.shell(Section::Lightning).await,
     })
@@ -162,16 +179,11 @@ fn unsold(forecast: &Forecast) -> Vec<Unsold> {
     stuck.filter_map(line).collect()
 }
 
-fn rule(view: &RuleView) -> RuleLine {
-    RuleLine {
-        name: words::rule_name(view.name),
-        on: view.terms.is_some(),
-        says: match &view.terms {
-            Some(terms) => words::rule_terms(view.name, terms),
-            None => "Off.".to_owned(),
-        },
-        now: view.said.as_ref().map(|(_, why)| sentence(why)),
-    }
+/// A rule that is on, and what it would do now.
+fn rule(view: &RuleView) -> Option<String> {
+    let says = words::rule_terms(view.name, view.terms.as_ref()?);
+    let now = view.said.as_ref().map(|(_, why)| format!(" Now: {}", words::sentence(why)));
+    Some(format!("{says}{}", now.unwrap_or_default()))
 }
 
 fn closed_line(row: &ChannelRow) -> ClosedLine {

@@ -294,6 +294,28 @@ impl Keeper {
         Ok(views)
     }
 
+    /// Whether a rule's terms make sense here.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check(&self, rule: &Rule) -> Result<(), RuleRefused> {
+        let senseless = |why: String| RuleRefused::Senseless(why);
+        match rule {
+            Rule::PayOut(terms) => {
+                terms.check().map_err(|why| senseless(why.to_owned()))?;
+                let to = self.0.parts.payouts.destination(&terms.to);
+                if !to.map_err(|error| senseless(format!("to: {error}")))?.is_reusable() {
+                    return Err(senseless("to: an invoice is paid once: give an offer".to_owned()));
+                }
+            }
+            Rule::SpliceOut(terms) => {
+                terms.check().map_err(|why| senseless(why.to_owned()))?;
+                self.0.parts.splicer.check(&terms.to).map_err(|why| senseless(format!("to: {why}")))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sets a rule, or with `None` switches the one of that name off.
     ///
     /// # Errors
@@ -302,23 +324,8 @@ impl Keeper {
         if self.rule(name).await?.is_some_and(|(_, in_file)| in_file) {
             return Err(RuleRefused::InFile);
         }
-        match &rule {
-            Some(Rule::PayOut(terms)) => {
-                terms.check().map_err(|why| RuleRefused::Senseless(why.to_owned()))?;
-                let to = self.0.parts.payouts.destination(&terms.to);
-                let to = to.map_err(|error| RuleRefused::Senseless(format!("to: {error}")))?;
-                if !to.is_reusable() {
-                    return Err(RuleRefused::Senseless(
-                        "to: an invoice is paid once: give an offer".to_owned(),
-                    ));
-                }
-            }
-            Some(Rule::SpliceOut(terms)) => {
-                terms.check().map_err(|why| RuleRefused::Senseless(why.to_owned()))?;
-                let to = self.0.parts.splicer.check(&terms.to);
-                to.map_err(|why| RuleRefused::Senseless(format!("to: {why}")))?;
-            }
-            None => {}
+        if let Some(rule) = &rule {
+            self.check(rule)?;
         }
         self.0.parts.ledger.set_rule(name, rule.map(|rule| rule.terms())).await?;
         self.tell(name, Told::default());

@@ -17,6 +17,8 @@ pub(super) struct Ways {
     pub(super) wait: Option<&'static str>,
     /// A provider opens one for the first payment; what it wants, where it said so.
     pub(super) just_in_time: Option<String>,
+    /// A provider sells them.
+    pub(super) orders: bool,
     /// What opening one costs.
     pub(super) opening: String,
     /// `KEY@HOST:PORT` of this node.
@@ -49,6 +51,7 @@ impl Ways {
                     _ => "The provider has not said what it wants, so no channel is opened now.".to_owned(),
                 }
             }),
+            orders: parts.inbound.orders.is_some(),
             opening: match fee {
                 Some(fee) => format!("It costs about {} sat for its transaction", grouped(fee)),
                 None => "It costs one on-chain fee".to_owned(),

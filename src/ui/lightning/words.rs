@@ -2,19 +2,10 @@
 
 use serde_json::Value;
 
-use crate::ui::figures::grouped;
-use crate::upkeep::PAY_OUT_RULE;
-
-/// `text` as a sentence: a capital letter first, a full stop last.
-pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.trim().chars();
-    let Some(first) = letters.next() else { return String::new() };
-    let mut whole: String = first.to_uppercase().chain(letters).collect();
-    if !whole.ends_with(['.', '!', '?']) {
-        whole.push('.');
-    }
-    whole
-}
+use crate::types::Msat;
+use crate::ui::figures::{counted, grouped, sats_exact, sats_whole};
+pub(super) use crate::ui::operation::sentence;
+use crate::upkeep::{Forecast, Outlook, PAY_OUT_RULE};
 
 /// Why a channel is gone, by the record's stable word.
 pub(super) fn cause(word: Option<&str>) -> &'static str {
@@ -61,6 +52,30 @@ pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
     )
 }
 
+/// How long what can be received lasts.
+pub(super) fn forecast(forecast: &Forecast) -> String {
+    let (per_day, receivable) =
+        (sats_exact(forecast.per_day_msat.msat()), sats_whole(forecast.receivable_msat.msat()));
+    match forecast.outlook {
+        Outlook::RanOut if forecast.receivable_msat == Msat::ZERO => {
+            "Nothing can be sold until there is room.".to_owned()
+        }
+        Outlook::RanOut => {
+            let stuck = forecast.routes.iter().filter(|route| route.sellable == Some(false)).count();
+            let stuck = counted(u64::try_from(stuck).unwrap_or(u64::MAX), "price");
+            format!("That is less than {stuck} of yours, which cannot be sold now.")
+        }
+        Outlook::Lasts if forecast.calls == 0 => {
+            "Nothing was earned lately, so it stays as it is.".to_owned()
+        }
+        Outlook::Lasts => format!("At {per_day} sat a day it lasts for years."),
+        Outlook::TooLittleData => "Too little was sold yet to say how long it lasts.".to_owned(),
+        Outlook::RunsOut => {
+            format!("At {per_day} sat a day, {receivable} sat are used up if nothing is paid out.")
+        }
+    }
+}
+
 /// Millionths as a percentage: `10000` is `1 %`.
 pub(super) fn percent(ppm: u64) -> String {
     let parts = format!("{:04}", ppm % 10_000);
@@ -77,9 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_become_sentences() {
-        assert_eq!(sentence("receivable is 5 sat"), "Receivable is 5 sat.");
-        assert_eq!([sentence(" "), sentence("Done.")], [String::new(), "Done.".to_owned()]);
+    fn terms_become_sentences() {
         assert_eq!([10_000, 2_500, 1, 1_000_000].map(percent), ["1 %", "0.25 %", "0.0001 %", "100 %"]);
         let terms =
             json!({ "to": "vault", "above_sat": 500_000, "keep_sat": 100_000, "per_day_sat": 1_000_000 });

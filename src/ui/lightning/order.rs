@@ -1,0 +1,205 @@
+//! `/lightning/inbound/orders/{id}`: a channel that was ordered, from its price to its end.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+
+use super::inbound::{plain, state};
+use crate::inbound::OrderError;
+use crate::ports::OrderPayment;
+use crate::store::{OrderRow, OrderState, OrderWay};
+use crate::ui::figures::{grouped, iso, sats_whole, shortened, utc};
+use crate::ui::form::Fields;
+use crate::ui::question::{Question, notice};
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{fault, html};
+
+/// One way to pay.
+struct Way {
+    word: &'static str,
+    name: &'static str,
+    total: String,
+    fee: String,
+    until: String,
+    until_iso: String,
+}
+
+#[derive(Template)]
+#[template(path = "lightning/order.html")]
+struct Page {
+    shell: Shell,
+    id: i64,
+    refusal: Option<String>,
+    state: &'static str,
+    dot: &'static str,
+    meaning: &'static str,
+    size: String,
+    blocks: String,
+    announce: bool,
+    provider: String,
+    at: String,
+    at_iso: String,
+    paid_by: Option<&'static str>,
+    funding: Option<String>,
+    ways: Vec<Way>,
+}
+
+fn path(id: i64) -> String {
+    format!("/lightning/inbound/orders/{id}")
+}
+
+/// `GET /lightning/inbound/orders/{id}`.
+pub(super) async fn page(desk: Desk, Path(id): Path<String>) -> Response {
+    match find(&desk, &id).await {
+        Ok(row) => shown(&desk, &row, StatusCode::OK, None).await,
+        Err(response) => response,
+    }
+}
+
+async fn find(desk: &Desk, id: &str) -> Result<OrderRow, Response> {
+    let row = match id.parse() {
+        Ok(id) => desk.op.parts.ledger.order(id).await.map_err(|error| fault(&error))?,
+        Err(_) => None,
+    };
+    let Some(row) = row else {
+        let above = ("/lightning/inbound".to_owned(), "Room to receive".to_owned());
+        let said = ("No such order", "No channel was ordered under that number.");
+        return Err(notice(desk, Section::Lightning, above, StatusCode::NOT_FOUND, said).await);
+    };
+    Ok(row)
+}
+
+async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<String>) -> Response {
+    let (name, dot) = state(row.state);
+    let page = Page {
+        shell: desk.shell(Section::Lightning).await,
+        id: row.id,
+        refusal,
+        state: name,
+        dot,
+        meaning: meaning(row.state),
+        size: grouped(row.ask.receivable_sat),
+        blocks: grouped(row.ask.blocks.into()),
+        announce: row.ask.announce,
+        provider: shortened(&row.lsp),
+        at: utc(row.placed_at),
+        at_iso: iso(row.placed_at),
+        paid_by: row.way.map(named),
+        funding: row.told.funding.clone(),
+        ways: if row.state == OrderState::Quoted { ways(row) } else { Vec::new() },
+    };
+    html(status, &page)
+}
+
+const fn named(way: OrderWay) -> &'static str {
+    match way {
+        OrderWay::Lightning => "over Lightning",
+        OrderWay::Onchain => "from the on-chain wallet",
+    }
+}
+
+fn ways(row: &OrderRow) -> Vec<Way> {
+    let way = |way: OrderWay, payment: Option<&OrderPayment>| {
+        payment.map(|payment| Way {
+            word: way.word(),
+            name: named(way),
+            total: grouped(payment.total_sat),
+            fee: grouped(payment.fee_sat),
+            until: utc(payment.expires_at),
+            until_iso: iso(payment.expires_at),
+        })
+    };
+    let both = [
+        way(OrderWay::Lightning, row.told.lightning.as_ref()),
+        way(OrderWay::Onchain, row.told.onchain.as_ref()),
+    ];
+    both.into_iter().flatten().collect()
+}
+
+const fn meaning(state: OrderState) -> &'static str {
+    match state {
+        OrderState::Quoted => "It binds nobody until it is paid.",
+        OrderState::Paying => "The payment is on its way to the provider.",
+        OrderState::Paid => "The provider has the money, and is to open the channel.",
+        OrderState::Opened => {
+            "The transaction that funds the channel is published. It is listed under Channels."
+        }
+        OrderState::Refunded => "The provider gave the money back, and opens no channel.",
+        OrderState::Expired => "Its price holds no more. Ask for another one.",
+        OrderState::Failed => "The payment did not come about. Ask for another price.",
+    }
+}
+
+/// `POST /lightning/inbound/orders/{id}/pay`: asks, then pays, once however often it is sent.
+pub(super) async fn pay(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let row = match find(&desk, &id).await {
+        Ok(row) => row,
+        Err(response) => return response,
+    };
+    let (way, payment) = match fields.text("way") {
+        "lightning" => (OrderWay::Lightning, row.told.lightning.clone()),
+        _ => (OrderWay::Onchain, row.told.onchain.clone()),
+    };
+    let (Some(payment), Some(orders)) = (payment, desk.op.parts.inbound.orders.clone()) else {
+        let refusal = "Nothing was paid: the provider does not take that way of paying.".to_owned();
+        return shown(&desk, &row, StatusCode::UNPROCESSABLE_ENTITY, Some(refusal)).await;
+    };
+    // What was seen when it was asked is what is paid at the most.
+    let most_sat = fields.number("total_sat", "The price").unwrap_or(payment.total_sat);
+    let question = question(&desk, &row, way, &payment).await;
+    if let Err(response) = question.answered(&desk, &fields).await {
+        return response;
+    }
+    match orders.pay(row.id, way, most_sat).await {
+        Ok(row) => Redirect::to(&path(row.id)).into_response(),
+        Err(OrderError::Store(error)) => fault(&error),
+        Err(refusal) => {
+            tracing::warn!(%refusal, "an order of a channel was not paid");
+            let row = match find(&desk, &id).await {
+                Ok(row) => row,
+                Err(response) => return response,
+            };
+            shown(&desk, &row, StatusCode::UNPROCESSABLE_ENTITY, Some(plain(&refusal))).await
+        }
+    }
+}
+
+async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPayment) -> Question {
+    let node = desk.op.parts.node.view().await;
+    let (has, costs) = match way {
+        OrderWay::Lightning => {
+            (sats_whole(node.spendable_msat), "Routing costs at most 1 % of it, or 50 sat.")
+        }
+        OrderWay::Onchain => (grouped(node.onchain_spendable_sat), "The transaction's fee comes on top."),
+    };
+    let total = grouped(payment.total_sat);
+    Question {
+        section: Section::Lightning,
+        above: (path(row.id), format!("Order {}", row.id)),
+        title: format!("Pay {total} sat for a channel?"),
+        lines: vec![
+            format!(
+                "{total} sat go to the provider, {}; {} sat of them are its fee.",
+                named(way),
+                grouped(payment.fee_sat)
+            ),
+            costs.to_owned(),
+            format!("{has} sat are spendable that way."),
+            format!(
+                "It opens a channel over which you can receive {} sat, and keeps it open for {} blocks or more.",
+                grouped(row.ask.receivable_sat),
+                grouped(row.ask.blocks.into())
+            ),
+        ],
+        warning: Some(
+            "A payment cannot be taken back. A provider that opens no channel must give it back, but nobody can make \
+             it."
+                .to_owned(),
+        ),
+        action: format!("{}/pay", path(row.id)),
+        fields: vec![("way", way.word().to_owned()), ("total_sat", payment.total_sat.to_string())],
+        yes: Some("Pay"),
+        refusal: None,
+    }
+}

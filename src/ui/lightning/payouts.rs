@@ -1,0 +1,177 @@
+//! `/lightning/payouts`: what was earned goes to the operator's own wallet, and room to receive comes back.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+
+use super::Tab;
+use crate::store::{OperationRow, OperationState, StoreError};
+use crate::types::Msat;
+use crate::ui::figures::{iso, sats_exact, sats_whole, shortened, utc};
+use crate::ui::form::Fields;
+use crate::ui::operation_line::OperationLine;
+use crate::ui::question::Question;
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{fault, html};
+use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan};
+
+const PATH: &str = "/lightning/payouts";
+const FIELDS: &[&str] = &["to", "amount_sat", "max_fee_sat"];
+/// Payouts shown.
+const SHOWN: u32 = 50;
+/// The answer waits for the payment's end for so long.
+const WAIT: Duration = Duration::from_secs(8);
+
+/// One payout.
+struct Line {
+    id: i64,
+    at: String,
+    at_iso: String,
+    to: String,
+    to_short: String,
+    amount: String,
+    fee: Option<String>,
+    state: &'static str,
+    dot: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "lightning/payouts.html")]
+struct Page {
+    shell: Shell,
+    tab: Tab,
+    refusal: Option<String>,
+    spendable: String,
+    to: String,
+    amount_sat: String,
+    max_fee_sat: String,
+    payouts: Vec<Line>,
+}
+
+/// `GET /lightning/payouts`.
+pub(super) async fn page(desk: Desk) -> Response {
+    shown(&desk, StatusCode::OK, None, &Fields::default()).await
+}
+
+/// `POST /lightning/payouts`: asks, then pays.
+pub(super) async fn pay(desk: Desk, fields: Fields) -> Response {
+    let ask = match read(&fields) {
+        Ok(ask) => ask,
+        Err(refusal) => return shown(&desk, StatusCode::BAD_REQUEST, Some(refusal), &fields).await,
+    };
+    let payouts = desk.op.parts.upkeep.payouts();
+    // Under a key it may be paid already, and then it can no longer be said beforehand.
+    let question = match (payouts.plan(&ask).await, fields.optional("key")) {
+        (Ok(plan), _) => question(&ask, Some(&plan), &fields),
+        (Err(_), Some(_)) => question(&ask, None, &fields),
+        (Err(error), None) => return refused(&desk, error, &fields).await,
+    };
+    let key = match question.answered(&desk, &fields).await {
+        Ok(key) => key,
+        Err(response) => return response,
+    };
+    match payouts.pay(&key, &ask, WAIT).await {
+        Ok(row) => {
+            let place = if row.state == OperationState::Failed { "#failed" } else { "" };
+            Redirect::to(&format!("/operations/{}{place}", row.id)).into_response()
+        }
+        Err(error) => refused(&desk, error, &fields).await,
+    }
+}
+
+fn read(fields: &Fields) -> Result<PayoutAsk, String> {
+    let to = fields.optional("to").ok_or("Say who is to be paid.")?.to_owned();
+    let sat = |name: &str, label: &str| {
+        let sat = fields.optional_number(name, label)?;
+        sat.map(Msat::from_sat).transpose().map_err(|_| format!("{label} is more than there is."))
+    };
+    let amount = sat("amount_sat", "The amount")?;
+    Ok(PayoutAsk { to, amount, max_fee: sat("max_fee_sat", "The fee")?, why: None })
+}
+
+fn question(ask: &PayoutAsk, plan: Option<&PayoutPlan>, fields: &Fields) -> Question {
+    let amount = plan.map(|plan| plan.amount).or(ask.amount);
+    let mut lines = Vec::new();
+    if let Some(plan) = plan {
+        let most = plan.amount.checked_add(plan.max_fee).unwrap_or(Msat::MAX);
+        let left = plan.spendable.checked_sub(most).unwrap_or(Msat::ZERO);
+        let amount = sats_exact(plan.amount.msat());
+        lines.push(format!("{amount} sat go to {}.", shortened(&ask.to)));
+        if let Some(description) = plan.description.as_deref().filter(|text| !text.trim().is_empty()) {
+            lines.push(format!("The payee says that it is for: {description}"));
+        }
+        lines.push(format!("Routing costs {} sat at most.", sats_exact(plan.max_fee.msat())));
+        lines.push(format!(
+            "Of {} sat that are spendable, {} sat or more are left.",
+            sats_whole(plan.spendable.msat()),
+            sats_whole(left.msat())
+        ));
+        lines.push(format!("You can then receive about {amount} sat more."));
+    }
+    Question {
+        section: Section::Lightning,
+        above: (PATH.to_owned(), "Pay out".to_owned()),
+        title: match amount {
+            Some(amount) => format!("Pay out {} sat?", sats_exact(amount.msat())),
+            None => "Pay out?".to_owned(),
+        },
+        lines,
+        warning: Some("A payment that arrived cannot be taken back.".to_owned()),
+        action: PATH.to_owned(),
+        fields: fields.again(FIELDS),
+        yes: Some("Pay out"),
+        refusal: None,
+    }
+}
+
+async fn refused(desk: &Desk, error: PayoutError, fields: &Fields) -> Response {
+    match error {
+        PayoutError::Store(StoreError::Parked) => {
+            let text = format!("Nothing was paid: {}.", StoreError::Parked);
+            shown(desk, StatusCode::CONFLICT, Some(text), fields).await
+        }
+        PayoutError::Store(error) => fault(&error),
+        refusal => {
+            let text = format!("Nothing was paid: {refusal}.");
+            shown(desk, StatusCode::UNPROCESSABLE_ENTITY, Some(text), fields).await
+        }
+    }
+}
+
+async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
+    let parts = &desk.op.parts;
+    let rows = match parts.ledger.operations_of(PAY_OUT, SHOWN).await {
+        Ok(rows) => rows,
+        Err(error) => return fault(&error),
+    };
+    let page = Page {
+        shell: desk.shell(Section::Lightning).await,
+        tab: Tab::PayOut,
+        refusal,
+        spendable: sats_whole(parts.node.view().await.spendable_msat),
+        to: fields.text("to").to_owned(),
+        amount_sat: fields.text("amount_sat").to_owned(),
+        max_fee_sat: fields.text("max_fee_sat").to_owned(),
+        payouts: rows.iter().map(line).collect(),
+    };
+    html(status, &page)
+}
+
+fn line(row: &OperationRow) -> Line {
+    let OperationLine { id, state, dot, .. } = OperationLine::of(row);
+    let msat = |text: &serde_json::Value| text.as_u64().map(sats_exact);
+    let to = row.ask["to"].as_str().unwrap_or_default();
+    Line {
+        id,
+        at: utc(row.begun_at),
+        at_iso: iso(row.begun_at),
+        to_short: shortened(to),
+        to: to.to_owned(),
+        amount: msat(&row.outcome["amount_msat"]).or(msat(&row.ask["amount_msat"])).unwrap_or_default(),
+        fee: msat(&row.outcome["fee_msat"]),
+        state,
+        dot,
+    }
+}
