@@ -15,6 +15,7 @@ mod coins;
 mod first;
 mod house;
 mod lightning;
+mod lightning_world;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

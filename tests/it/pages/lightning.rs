@@ -1,10 +1,13 @@
 //! The Lightning pages: what there is, a channel's life, and what is asked before anything moves.
 
 use serde_json::json;
-use tollhouse::ports::{ChannelView, ForwardingFees};
-use tollhouse::store::{ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
+use tollhouse::ports::{ChannelView, ForwardingFees, OrderAsk, PeerView};
+use tollhouse::store::{
+    BegunOperation, ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, OperationState, SweepRow,
+};
 
 use super::{business, clean, logged_in, look_at};
+use crate::admin_app::neighbours::ORDER_SAT;
 use crate::admin_app::{AdminApp, PASSWORD};
 use crate::chromium::{Chromium, Tab};
 
@@ -78,6 +81,54 @@ async fn channels(app: &AdminApp) {
     app.ledger.note_closing("5", "7c".repeat(32)).await.expect("noted");
 }
 
+/// Payouts, a rule, an order, peers: each with what an outsider may have written.
+async fn moves(app: &AdminApp) {
+    for (n, to, end) in
+        [(1, "me@wallet.example", Some(OperationState::Done)), (2, CANARY, Some(OperationState::Failed))]
+    {
+        let ask = json!({ "to": to, "amount_msat": 250_000_000_u64, "max_fee_msat": 2_500_000 });
+        let begun = app.ledger.begin_operation(&format!("out-{n}"), "pay_out", ask).await.expect("noted");
+        let BegunOperation::New(id) = begun else { panic!("it is new") };
+        let outcome = match end {
+            Some(OperationState::Done) => json!({ "amount_msat": 250_000_000_u64, "fee_msat": 12_000 }),
+            _ => json!({ "reason": CANARY }),
+        };
+        app.ledger.note_operation(id, end.expect("an end"), outcome).await.expect("noted");
+    }
+    let terms = json!({ "to": "me@wallet.example", "below_sat": 2_000_000, "until_sat": 3_000_000,
+                        "per_day_sat": 100_000, "max_fee_ppm": 2_500 });
+    app.ledger.set_rule("pay_out", Some(terms)).await.expect("set");
+    let orders = app.op.parts.inbound.orders.as_ref().expect("a provider");
+    let ask = OrderAsk { receivable_sat: 1_000_000, blocks: 26_000, announce: false };
+    orders.quote(ask).await.expect("a price");
+    let peer = |n: u8, address: &str, connected| PeerView {
+        peer: format!("03{}", format!("{n:02x}").repeat(32)),
+        address: address.to_owned(),
+        connected,
+        kept: true,
+    };
+    let met =
+        [peer(3, "203.0.113.7:9735", false), peer(9, CANARY, true), peer(8, "[2001:db8::8]:9735", false)];
+    app.node.peers.lock().expect("no panic").extend(met);
+}
+
+/// Writes `text` into a field in the place of what is there.
+async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
+    tab.value(&format!("document.querySelector({}).value = ''", json!(selector))).await;
+    tab.click(selector).await;
+    tab.types(text).await;
+}
+
+/// Answers a question with yes, and with the password when it asks for that.
+async fn yes(tab: &Tab<'_>) {
+    tab.until("document.querySelector('input[name=key]')").await;
+    if tab.value("!!document.querySelector('#password')").await == json!(true) {
+        tab.click("#password").await;
+        tab.types(PASSWORD).await;
+    }
+    tab.click(".form .button").await;
+}
+
 fn page(n: u8) -> String {
     format!("/lightning/channels/{}", seen(n, true).channel_id)
 }
@@ -93,6 +144,7 @@ async fn unharmed(app: &AdminApp, tab: &Tab<'_>) {
 async fn the_lightning_pages_are_legible() {
     let app = business().await;
     channels(&app).await;
+    moves(&app).await;
     let session = app.claimed().await;
     let (open, closed) = (format!("/lightning/channels/{}", "ab".repeat(32)), page(6));
     let force = format!("{open}/force-close");
@@ -105,6 +157,11 @@ async fn the_lightning_pages_are_legible() {
             ("lightning-channel", &open),
             ("lightning-closed", &closed),
             ("lightning-force", &force),
+            ("lightning-inbound", "/lightning/inbound"),
+            ("lightning-order", "/lightning/inbound/orders/1"),
+            ("lightning-payouts", "/lightning/payouts"),
+            ("lightning-rules", "/lightning/rules"),
+            ("lightning-peers", "/lightning/peers"),
         ],
     )
     .await;
@@ -165,12 +222,93 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
         assert!(asked.contains(words), "{words}: {asked}");
     }
     assert!(app.node.closed.lock().expect("no panic").is_empty());
-    if tab.value("!!document.querySelector('#password')").await == json!(true) {
-        tab.click("#password").await;
-        tab.types(PASSWORD).await;
-    }
-    tab.click(".form .button").await;
+    yes(&tab).await;
     tab.until("location.pathname.startsWith('/operations/')").await;
     assert_eq!(app.node.closed.lock().expect("no panic").len(), 1);
+    unharmed(&app, &tab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
+    let app = business().await;
+    moves(&app).await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    let open = async |path: &str| tab.open(&format!("{}{path}", app.origin)).await;
+
+    // A payout to an offer: said first, then asked of the node once.
+    open("/lightning/payouts").await;
+    assert!(tab.text(".cards").await.contains("onerror"), "what an outsider wrote is text");
+    unharmed(&app, &tab).await;
+    fill(&tab, "#to", "lno1any").await;
+    tab.click(".form .button").await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert!(tab.text(".refusal").await.contains("the amount is missing"));
+    assert_eq!(tab.value("document.querySelector('#to').value").await, "lno1any");
+    fill(&tab, "#amount_sat", "20,000").await;
+    tab.click(".form .button").await;
+    tab.until("document.querySelector('input[name=key]')").await;
+    let asked = tab.text("main").await;
+    for words in ["Pay out 20,000 sat?", "200 sat at most", "You can then receive about 20,000 sat more"] {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
+    assert!(app.node.offers.lock().expect("no panic").is_empty());
+    yes(&tab).await;
+    tab.until("location.pathname.startsWith('/operations/')").await;
+    assert_eq!(app.node.offers.lock().expect("no panic").len(), 1);
+
+    // A rule: a slip keeps what was typed; then it is in force, then off.
+    open("/lightning/rules").await;
+    assert!(tab.text("main").await.contains("routing costs at most 0.25 % of each payment"));
+    tab.click("section[aria-labelledby=pay_out] summary").await;
+    fill(&tab, "#below", "5,000,000").await;
+    tab.click("form[action$=pay_out] .button").await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert_eq!(tab.value("document.querySelector('#below').value").await, "5,000,000");
+    fill(&tab, "#until", "6000000").await;
+    fill(&tab, "#max-fee", "1.5").await;
+    tab.click("form[action$=pay_out] .button").await;
+    yes(&tab).await;
+    tab.until("document.querySelector('.said')").await;
+    let terms = app.ledger.rule("pay_out").await.expect("it reads").expect("it is on");
+    assert_eq!((&terms["until_sat"], &terms["max_fee_ppm"]), (&json!(6_000_000), &json!(15_000)));
+    tab.click("section[aria-labelledby=pay_out] summary").await;
+    tab.click("form[action$=off] .button").await;
+    yes(&tab).await;
+    tab.until("document.querySelector('.said')?.textContent.includes('off')").await;
+    assert_eq!(app.ledger.rule("pay_out").await.expect("it reads"), None);
+
+    // Peers: connected and forgotten.
+    open("/lightning/peers").await;
+    unharmed(&app, &tab).await;
+    fill(&tab, "#node", &format!("02{}@198.51.100.9", "aa".repeat(32))).await;
+    tab.click("form[action='/lightning/peers'] button").await;
+    tab.until("document.querySelector('.said')").await;
+    assert!(tab.text(".cards").await.contains("198.51.100.9:9735"));
+    let before = app.node.peers.lock().expect("no panic").len();
+    tab.click(".cards form button").await;
+    tab.until("document.querySelector('.said')?.textContent.includes('forgotten')").await;
+    assert_eq!(app.node.peers.lock().expect("no panic").len(), before - 1);
+
+    // An order: a price, the question, paid once.
+    open("/lightning/inbound").await;
+    fill(&tab, "#receivable_sat", "50").await;
+    tab.click(".form .button").await;
+    tab.until("document.querySelector('.refusal')").await;
+    assert!(tab.text(".refusal").await.contains("100,000 to 10,000,000 sat"));
+    fill(&tab, "#receivable_sat", "2 000 000").await;
+    tab.click(".form .button").await;
+    tab.until("location.pathname === '/lightning/inbound/orders/2'").await;
+    unharmed(&app, &tab).await;
+    tab.click("input[value=onchain] ~ .buttons button").await;
+    tab.until("document.querySelector('input[name=key]')").await;
+    assert!(tab.text("main").await.contains("3,200 sat go to the provider"));
+    yes(&tab).await;
+    tab.until("location.pathname === '/lightning/inbound/orders/2' && document.querySelector('.dot')").await;
+    assert!(tab.text("main").await.contains("Being paid"));
+    let ordered = app.node.ordered.lock().expect("no panic").clone();
+    assert_eq!(ordered, [("inbound-order-2".to_owned(), ORDER_SAT)]);
     unharmed(&app, &tab).await;
 }
