@@ -27,6 +27,7 @@ use crate::moment::Moment;
 use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
 use crate::store::{BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, StoreError};
 
+pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
 use mark::Mark;
 pub use preview::Preview;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{IdempotencyKey, Path};
-use super::operations::{Answer, How, carry_out};
+use super::operations::{Answer, How, Operation, carry_out};
 use super::{bad_body, bad_query};
 use crate::ports::{ChannelView, ForwardingFees};
 use crate::store::ChannelRow;
@@ -41,6 +42,33 @@ const MOST_CLOSED: u32 = 500;
 pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Closed>, Problem> {
     let rows = op.parts.treasury.closed_channels(MOST_CLOSED).await.map_err(treasury_problem)?;
     Ok(Json(Closed { channels: rows }))
+}
+
+/// One channel, open or closed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Channel {
+    /// As the node has it; `null` once it is closed.
+    open: Option<ChannelView>,
+    /// Its record; `null` before it was seen for the first time.
+    record: Option<ChannelRow>,
+    /// The moves of coins that asked for it or made it, the newest first.
+    operations: Vec<Operation>,
+}
+
+/// `GET /api/v1/channels/{id}`: by its id, or by our own of it.
+pub(super) async fn look(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+    Path(channel_id): Path<String>,
+) -> Result<Json<Channel>, Problem> {
+    let treasury = &op.parts.treasury;
+    let known = treasury.channel(&channel_id).await.map_err(treasury_problem)?;
+    let known = known.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "unknown_channel", "There is and was no such channel.")
+    })?;
+    let rows = treasury.operations_of_channel(&known).await.map_err(treasury_problem)?;
+    let operations = rows.into_iter().map(Operation::from).collect();
+    Ok(Json(Channel { open: known.open, record: known.record, operations }))
 }
 
 /// What `POST /api/v1/channels` takes.

@@ -316,6 +316,12 @@ fn lightning(paths: Paths) -> Paths {
         .get("/api/v1/channels", channels::list, "The channels.", &[])
         .post("/api/v1/channels", channels::open, "Opens one.", MOVES)
         .get("/api/v1/channels/closed", channels::closed, "Records of closed ones, the last first.", &[])
+        .get(
+            "/api/v1/channels/{channel_id}",
+            channels::look,
+            "One, open or closed, with its record.",
+            &[(404, "unknown_channel")],
+        )
         .delete(
             "/api/v1/channels/{channel_id}",
             channels::close,

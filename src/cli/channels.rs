@@ -24,7 +24,7 @@ pub(super) struct ChannelsArgs {
 enum Channels {
     /// The open ones
     List,
-    /// One of them
+    /// One, open or closed
     Show {
         /// Its id, or how it begins
         channel: String,
@@ -100,8 +100,12 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(listed, text))
         }
         Some(Channels::Show { channel }) => {
-            let found = find(admin, channel).await?;
-            let text = show_text(&found);
+            let id = any(admin, channel).await?;
+            let found = admin.get(&format!("/api/v1/channels/{id}")).await?;
+            let text = match found["open"].is_null() {
+                true => closed_text(&json!({ "channels": [found["record"]] })),
+                false => show_text(&found["open"]),
+            };
             Ok(Shown::new(found, text))
         }
         Some(Channels::Open { node, amount_sat, push_sat, announce, consent }) => {
@@ -144,6 +148,21 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
 async fn path(admin: &Admin, channel: &str, of: &str) -> Result<String, Failure> {
     let found = find(admin, channel).await?;
     Ok(format!("/api/v1/channels/{}{of}", word(&found["channel_id"])))
+}
+
+/// The id of the channel, open or closed, that begins so.
+async fn any(admin: &Admin, beginning: &str) -> Result<String, Failure> {
+    let (open, closed) = (admin.get("/api/v1/channels").await?, admin.get("/api/v1/channels/closed").await?);
+    let rows =
+        [&open, &closed].into_iter().flat_map(|listed| listed["channels"].as_array().into_iter().flatten());
+    let mut fitting = rows.map(|row| word(&row["channel_id"])).filter(|id| id.starts_with(beginning));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(Failure::arguments(format!("no channel's id begins with {beginning}"))),
+        (Some(_), Some(_)) => {
+            Err(Failure::arguments(format!("several channels' ids begin with {beginning}")))
+        }
+    }
 }
 
 /// The open channel whose id begins so.

@@ -1,11 +1,34 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
 use super::{Treasury, TreasuryError};
-use crate::ports::{CoinsView, NodeFault, NodeView};
-use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
+use crate::ports::{ChannelView, CoinsView, NodeFault, NodeView};
+use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
 
 /// Closed channels whose closing transaction is looked for, the newest.
 const LOOKED_FOR: u32 = 20;
+
+/// Operations that are looked through for those of one channel, the newest.
+const LOOKED_THROUGH: u32 = 500;
+
+/// A channel as far as it is known: the node has the open ones, the ledger keeps a record of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownChannel {
+    /// As the node has it, while it is open.
+    pub open: Option<ChannelView>,
+    /// Its record.
+    pub record: Option<ChannelRow>,
+}
+
+impl KnownChannel {
+    /// Its own id, and ours of it.
+    pub fn ids(&self) -> (&str, &str) {
+        match (&self.open, &self.record) {
+            (Some(open), _) => (&open.channel_id, &open.local_id),
+            (None, Some(record)) => (&record.channel_id, &record.local_id),
+            (None, None) => ("", ""),
+        }
+    }
+}
 
 /// What was noted last.
 #[derive(Default)]
@@ -80,6 +103,40 @@ impl Treasury {
         let spender = coins.spender(funding, height).await?;
         let splice = row.spliced_to.as_ref().and_then(|output| output.split(':').next());
         Ok(spender.filter(|txid| Some(txid.as_str()) != splice))
+    }
+
+    /// The channel that is called `id`: its own id, or ours of it.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn channel(&self, id: &str) -> Result<Option<KnownChannel>, TreasuryError> {
+        let parts = &self.0.parts;
+        let channels = parts.node.view().await.channels;
+        let open = channels.into_iter().find(|view| view.channel_id == id || view.local_id == id);
+        let record = match &open {
+            Some(view) => parts.ledger.channel_record(&view.local_id).await?,
+            None => parts.ledger.channel_called(id).await?,
+        };
+        Ok((open.is_some() || record.is_some()).then_some(KnownChannel { open, record }))
+    }
+
+    /// The moves of coins that asked for a channel or made it, newest first, as far as they are among the
+    /// newest of all.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn operations_of_channel(
+        &self,
+        known: &KnownChannel,
+    ) -> Result<Vec<OperationRow>, TreasuryError> {
+        let mut rows = self.0.parts.ledger.operations(i64::MAX, LOOKED_THROUGH).await?;
+        let (channel_id, local_id) = known.ids();
+        rows.retain(|row| {
+            row.ask["channel_id"] == channel_id
+                || row.outcome["channel_id"] == channel_id
+                || row.outcome["local_id"] == local_id
+        });
+        Ok(rows)
     }
 
     /// The closed channels, the last one first.

@@ -24,11 +24,11 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::channel_line::ChannelLine;
-use super::figures::{day, grouped, iso, sats_exact, sats_whole, shortened, utc};
+use super::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use super::shell::{Desk, Section, Shell};
-use super::{fault, html};
+use super::{fault, html, outlook};
 use crate::store::{ChannelRow, StoreError};
-use crate::upkeep::{Forecast, Outlook, RuleView};
+use crate::upkeep::{Forecast, RuleView};
 use crate::web::Operator;
 use ways::Ways;
 
@@ -119,7 +119,6 @@ struct Page {
     spendable: String,
     reserved: String,
     forecast: String,
-    runs_out: Option<(String, String)>,
     unsold: Vec<Unsold>,
     ways: Option<Ways>,
     channels: Vec<ChannelLine>,
@@ -151,21 +150,14 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         largest: sats_whole(node.largest_receivable_msat),
         spendable: sats_whole(node.spendable_msat),
         reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
-        runs_out: runs_out(&forecast),
         unsold: unsold(&forecast),
-        forecast: words::forecast(&forecast),
+        forecast: outlook::sentence(&forecast),
         ways: if nothing { Some(Ways::of(desk, &node).await) } else { None },
         channels: node.channels.iter().map(ChannelLine::of).collect(),
         rules: rules.iter().filter_map(rule).collect(),
         closed: closed.iter().map(closed_line).collect(),
         shell: desk.shell(Section::Lightning).await,
     })
-}
-
-/// The day on which nothing can be received any more, for machines and for people.
-fn runs_out(forecast: &Forecast) -> Option<(String, String)> {
-    let at = forecast.runs_out_at.filter(|_| forecast.outlook == Outlook::RunsOut)?;
-    Some((iso(at), day(at)))
 }
 
 fn unsold(forecast: &Forecast) -> Vec<Unsold> {

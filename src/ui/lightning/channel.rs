@@ -8,37 +8,33 @@ use http::StatusCode;
 use super::story::{Step, steps};
 use super::{Said, words};
 use crate::ports::ChannelView;
-use crate::store::{ChannelRow, OperationRow, StoreError};
+use crate::store::ChannelRow;
+use crate::treasury::{KnownChannel, TreasuryError};
 use crate::ui::channel_line::ChannelLine;
 use crate::ui::figures::{grouped, sats_exact, sats_whole, shortened};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::notice;
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{fault, html};
+use crate::ui::{entry, fault, html};
 
-/// Operations that are looked through for those of one channel, the newest.
-const LOOKED_THROUGH: u32 = 500;
-
-/// A channel as far as it is known: the node has the open ones, the ledger keeps all.
-pub(super) struct Found {
-    /// As the node has it.
-    pub(super) view: Option<ChannelView>,
-    /// Its record.
-    pub(super) row: Option<ChannelRow>,
+/// The channel that is called `id`.
+pub(super) async fn find(desk: &Desk, id: &str) -> Result<KnownChannel, Response> {
+    match desk.op.parts.treasury.channel(id).await {
+        Ok(Some(known)) => Ok(known),
+        Ok(None) => Err(unknown(desk).await),
+        Err(error) => Err(broken(error)),
+    }
 }
 
-impl Found {
-    /// Looks for the channel that is called `id`, its own id or ours of it.
-    pub(super) async fn of(desk: &Desk, id: &str) -> Result<Option<Found>, StoreError> {
-        let parts = &desk.op.parts;
-        let channels = parts.node.view().await.channels;
-        let view = channels.into_iter().find(|view| view.channel_id == id || view.local_id == id);
-        let row = match &view {
-            Some(view) => parts.ledger.channel_record(&view.local_id).await?,
-            None => parts.ledger.channel_called(id).await?,
-        };
-        Ok((view.is_some() || row.is_some()).then_some(Found { view, row }))
+/// The ledger did not answer.
+fn broken(error: TreasuryError) -> Response {
+    match error {
+        TreasuryError::Store(error) => fault(&error),
+        error => {
+            tracing::error!(%error, "a channel could not be looked up");
+            entry::failure()
+        }
     }
 }
 
@@ -102,75 +98,74 @@ impl Page {
 /// `GET /lightning/channels/{id}`.
 pub(super) async fn page(desk: Desk, Path(id): Path<String>, Query(said): Query<Said>) -> Response {
     let said = (said.said == "fees").then_some("The fees are set; the other side learns of them now.");
-    match Found::of(&desk, &id).await {
-        Ok(Some(found)) => shown(&desk, found, &Fields::default(), None, said).await,
-        Ok(None) => unknown(&desk).await,
-        Err(error) => fault(&error),
+    match find(&desk, &id).await {
+        Ok(known) => shown(&desk, known, &Fields::default(), None, said).await,
+        Err(response) => response,
     }
 }
 
 /// There is no such channel.
-pub(super) async fn unknown(desk: &Desk) -> Response {
+async fn unknown(desk: &Desk) -> Response {
     let above = ("/lightning".to_owned(), "Lightning".to_owned());
     let text = "This node has no channel that is called so, and no record of one.";
     notice(desk, Section::Lightning, above, StatusCode::NOT_FOUND, ("No such channel", text)).await
 }
 
-/// The page of `found`, with what was typed and why it was refused.
+/// The page of `known`, with what was typed and why it was refused.
 pub(super) async fn shown(
     desk: &Desk,
-    found: Found,
+    known: KnownChannel,
     fields: &Fields,
     refusal: Option<Refusal>,
     said: Option<&'static str>,
 ) -> Response {
     let status = refusal.as_ref().map_or(StatusCode::OK, |refusal| refusal.status);
-    match read(desk, found, fields, refusal, said).await {
-        Ok(Some(page)) => html(status, &page),
-        Ok(None) => unknown(desk).await,
-        Err(error) => fault(&error),
+    match read(desk, known, fields, refusal, said).await {
+        Ok(page) => html(status, &page),
+        Err(error) => broken(error),
     }
 }
 
 async fn read(
     desk: &Desk,
-    Found { view, row }: Found,
+    known: KnownChannel,
     fields: &Fields,
     refusal: Option<Refusal>,
     said: Option<&'static str>,
-) -> Result<Option<Page>, StoreError> {
+) -> Result<Page, TreasuryError> {
+    let operations = desk.op.parts.treasury.operations_of_channel(&known).await?;
+    let channel_id = known.ids().0.to_owned();
+    let KnownChannel { open: view, record: row } = known;
     let steps = steps(view.as_ref(), row.as_ref());
-    let size = view.as_ref().map(|view| view.capacity_sat).or(row.as_ref().map(|row| row.capacity_sat));
-    let of = |of_view: fn(&ChannelView) -> String, of_row: fn(&ChannelRow) -> String| {
-        view.as_ref().map(of_view).or(row.as_ref().map(of_row))
+    let both = |of_view: fn(&ChannelView) -> bool, of_row: fn(&ChannelRow) -> bool| {
+        view.as_ref().map(of_view).or(row.as_ref().map(of_row)) == Some(true)
     };
-    let Some(peer) = of(|view| view.peer.clone(), |row| row.peer.clone()) else { return Ok(None) };
-    let channel_id = of(|view| view.channel_id.clone(), |row| row.channel_id.clone()).unwrap_or_default();
-    let local_id = of(|view| view.local_id.clone(), |row| row.local_id.clone()).unwrap_or_default();
-    let moves = moves(desk, &channel_id, &local_id).await?;
+    let peer = view.as_ref().map(|view| view.peer.clone()).or(row.as_ref().map(|row| row.peer.clone()));
+    let peer = peer.unwrap_or_default();
+    let size = view.as_ref().map(|view| view.capacity_sat).or(row.as_ref().map(|row| row.capacity_sat));
+    let (outbound, announced) =
+        (both(|view| view.outbound, |row| row.outbound), both(|view| view.announced, |row| row.announced));
     let open = match &view {
         Some(view) => Some(open(desk, view, fields).await),
         None => None,
     };
-    Ok(Some(Page {
+    Ok(Page {
         shell: desk.shell(Section::Lightning).await,
         id: open.as_ref().map_or_else(|| channel_id.clone(), |open| open.line.id.clone()),
         peer_short: shortened(&peer),
         peer,
         channel_id,
         size: grouped(size.unwrap_or_default()),
-        outbound: view.as_ref().map(|view| view.outbound).or(row.as_ref().map(|row| row.outbound))
-            == Some(true),
-        announced: view.as_ref().map(|view| view.announced).or(row.as_ref().map(|row| row.announced))
-            == Some(true),
+        outbound,
+        announced,
         delay: view.as_ref().and_then(|view| view.force_close_blocks).map(|blocks| grouped(blocks.into())),
         said,
         refusal,
         open,
         closed: row.as_ref().filter(|_| view.is_none()).map(closed),
         steps,
-        moves,
-    }))
+        moves: operations.iter().map(OperationLine::of).collect(),
+    })
 }
 
 async fn open(desk: &Desk, view: &ChannelView, fields: &Fields) -> Open {
@@ -201,15 +196,4 @@ fn closed(row: &ChannelRow) -> Closed {
         owed: grouped(row.owed_sat),
         home: row.returned_height.is_some(),
     }
-}
-
-/// The newest moves of coins that asked for this channel, or made it.
-async fn moves(desk: &Desk, channel_id: &str, local_id: &str) -> Result<Vec<OperationLine>, StoreError> {
-    let rows = desk.op.parts.ledger.operations(i64::MAX, LOOKED_THROUGH).await?;
-    let about = |row: &&OperationRow| {
-        row.ask["channel_id"] == channel_id
-            || row.outcome["channel_id"] == channel_id
-            || row.outcome["local_id"] == local_id
-    };
-    Ok(rows.iter().filter(about).map(OperationLine::of).collect())
 }

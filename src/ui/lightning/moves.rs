@@ -5,15 +5,15 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::channel::{Found, Refusal, shown, unknown};
+use super::channel::{Refusal, find, shown};
 use super::decimal::scaled;
 use crate::ports::{ChannelView, ForwardingFees};
 use crate::treasury::Deed;
 use crate::ui::figures::{grouped, sats_whole, shortened};
 use crate::ui::form::Fields;
+use crate::ui::html;
 use crate::ui::question::{Errand, notice};
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{fault, html};
 use crate::web::Problem;
 
 /// An open channel that a form is about.
@@ -26,17 +26,14 @@ struct Subject {
 
 impl Subject {
     async fn of(desk: Desk, id: &str) -> Result<Subject, Response> {
-        match Found::of(&desk, id).await {
-            Ok(Some(Found { view: Some(view), .. })) => {
-                let id = if view.ready { &view.channel_id } else { &view.local_id };
-                let path = format!("/lightning/channels/{id}");
-                Ok(Subject { desk, view, path })
-            }
+        let known = find(&desk, id).await?;
+        let Some(view) = known.open.clone() else {
             // Its page says what became of it.
-            Ok(Some(found)) => Err(shown(&desk, found, &Fields::default(), None, None).await),
-            Ok(None) => Err(unknown(&desk).await),
-            Err(error) => Err(fault(&error)),
-        }
+            return Err(shown(&desk, known, &Fields::default(), None, None).await);
+        };
+        let id = if view.ready { &view.channel_id } else { &view.local_id };
+        let path = format!("/lightning/channels/{id}");
+        Ok(Subject { desk, view, path })
     }
 
     fn name(&self) -> String {
@@ -58,12 +55,10 @@ impl Subject {
     /// Its page again, with why the form was refused.
     async fn again(self, form: &'static str, fields: &Fields, problem: Problem) -> Response {
         let refusal = Refusal { form, text: problem.detail, status: problem.status };
-        let found = match Found::of(&self.desk, &self.view.local_id).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return unknown(&self.desk).await,
-            Err(error) => return fault(&error),
-        };
-        shown(&self.desk, found, fields, Some(refusal), None).await
+        match find(&self.desk, &self.view.local_id).await {
+            Ok(known) => shown(&self.desk, known, fields, Some(refusal), None).await,
+            Err(response) => response,
+        }
     }
 }
 

@@ -142,7 +142,7 @@ async fn refused(desk: &Desk, error: PayoutError, fields: &Fields) -> Response {
 
 async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
     let parts = &desk.op.parts;
-    let rows = match parts.ledger.operations_of(PAY_OUT, SHOWN).await {
+    let rows = match parts.ledger.operations_of(PAY_OUT, i64::MAX, SHOWN).await {
         Ok(rows) => rows,
         Err(error) => return fault(&error),
     };

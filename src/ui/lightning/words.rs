@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::types::Msat;
-use crate::ui::figures::{counted, grouped, sats_exact, sats_whole};
+use crate::ui::figures::grouped;
 pub(super) use crate::ui::operation::sentence;
-use crate::upkeep::{Forecast, Outlook, PAY_OUT_RULE};
+use crate::upkeep::PAY_OUT_RULE;
 
 /// Why a channel is gone, by the record's stable word.
 pub(super) fn cause(word: Option<&str>) -> &'static str {
@@ -50,30 +49,6 @@ pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
         sat("keep_sat"),
         sat("per_day_sat"),
     )
-}
-
-/// How long what can be received lasts.
-pub(super) fn forecast(forecast: &Forecast) -> String {
-    let (per_day, receivable) =
-        (sats_exact(forecast.per_day_msat.msat()), sats_whole(forecast.receivable_msat.msat()));
-    match forecast.outlook {
-        Outlook::RanOut if forecast.receivable_msat == Msat::ZERO => {
-            "Nothing can be sold until there is room.".to_owned()
-        }
-        Outlook::RanOut => {
-            let stuck = forecast.routes.iter().filter(|route| route.sellable == Some(false)).count();
-            let stuck = counted(u64::try_from(stuck).unwrap_or(u64::MAX), "price");
-            format!("That is less than {stuck} of yours, which cannot be sold now.")
-        }
-        Outlook::Lasts if forecast.calls == 0 => {
-            "Nothing was earned lately, so it stays as it is.".to_owned()
-        }
-        Outlook::Lasts => format!("At {per_day} sat a day it lasts for years."),
-        Outlook::TooLittleData => "Too little was sold yet to say how long it lasts.".to_owned(),
-        Outlook::RunsOut => {
-            format!("At {per_day} sat a day, {receivable} sat are used up if nothing is paid out.")
-        }
-    }
 }
 
 /// Millionths as a percentage: `10000` is `1 %`.
