@@ -11,6 +11,8 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 
 use crate::web::{Operator, Problem, label, ledger_fault};
 
+mod account;
+mod activity;
 mod answer;
 mod backups;
 mod books;

@@ -2,6 +2,7 @@
 //!
 //! Nothing secret is taken on the command line, and nothing secret is printed unless it was asked for.
 
+mod activity;
 mod amounts;
 mod audit;
 mod backup;
@@ -92,6 +93,10 @@ enum Command {
     Wallet(Box<wallet::WalletArgs>),
     /// Every move of coins that was asked for, and what became of it
     Operations(operations::OperationsArgs),
+    /// What happened, newest first
+    Activity(Box<activity::ActivityArgs>),
+    /// What came and went over Lightning, and what is left of it
+    Account(Box<activity::AccountArgs>),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),
     /// Show what bitcoin costs in other currencies, and who says so
@@ -147,6 +152,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Peers(args) => peers::run(&args, &env),
         Command::Wallet(args) => wallet::run(&args, &env),
         Command::Operations(args) => operations::run(&args, &env),
+        Command::Activity(args) => activity::run(&args, &env),
+        Command::Account(args) => activity::account(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
         Command::Token(args) => token::run(&args),

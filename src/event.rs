@@ -4,8 +4,12 @@
 //! An event never holds a secret: no preimage, no macaroon, no key.
 
 use schemars::JsonSchema;
+mod subject;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use subject::{Subject, UNLISTED};
 
 use crate::types::{Kind, Msat, Name, PaymentHash, Severity, Timestamp};
 

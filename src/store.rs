@@ -4,6 +4,8 @@
 //! Invariants: one writer connection a file; a call that changes money returns after its commit is on
 //! disk; readers are read-only and see committed data; a hold ends exactly once.
 
+mod account;
+mod activity;
 mod alarms;
 mod audit;
 mod budgets;
@@ -65,6 +67,7 @@ use crate::event::{Event, LoggedEvent};
 use crate::moment::Moment;
 use crate::types::Timestamp;
 
+pub use account::{Account, EntriesAfter, Entry, EntryKind};
 pub use alarms::{AlarmRow, Findings};
 pub use audit::AuditReport;
 pub use budgets::{OverBudget, WalletLimits, WalletRow};

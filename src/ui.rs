@@ -12,6 +12,7 @@ use http::StatusCode;
 
 use crate::web::{Operator, Problem};
 
+mod activity;
 mod alarm;
 mod channel_line;
 mod chart;
@@ -52,9 +53,15 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/start/chain", get(start::chain::page).post(start::chain::test))
         .route("/start/receive", get(start::receive::page))
         .route("/payments/{payment_hash}", get(payment::page))
+        .route("/activity", get(activity::page))
         .route("/coins", get(coins::page))
         .route("/coins/receive", get(coins::receive::page).post(coins::receive::another))
         .route("/coins/send", get(coins::send::page).post(coins::send::send))
+        .route("/coins/vault", get(coins::cold::page))
+        .route("/coins/vault/set", get(coins::cold_form::page).post(coins::cold_form::set))
+        .route("/coins/vault/address", get(coins::cold::address).post(coins::cold::fresh_address))
+        .route("/coins/vault/look", post(coins::cold::look))
+        .route("/coins/vault/remove", post(coins::cold_form::remove))
         .route("/operations/{id}", get(operation::page))
         .route("/operations/{id}/settle", post(operation::settle))
         .route("/login", get(entry::login_page).post(entry::login))

@@ -88,6 +88,19 @@ pub struct VaultAsk {
     pub birthday: Option<u32>,
 }
 
+/// What keys stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultSketch {
+    /// The descriptor of deposits.
+    pub external: String,
+    /// The descriptor of change.
+    pub internal: Option<String>,
+    /// `bip44`, `bip49`, `bip84`, `bip86` or `descriptor`.
+    pub form: String,
+    /// The deposit address with number 0, to compare with the operator's own wallet.
+    pub first_address: String,
+}
+
 /// The vault at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VaultView {
@@ -209,11 +222,11 @@ impl Vault {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches these keys from now on, in place of others.
+    /// What would be watched; nothing is.
     ///
     /// # Errors
-    /// When the keys are refused, or the ledger fails; what was watched before stays then.
-    pub async fn set(&self, ask: VaultAsk) -> Result<VaultView, VaultFault> {
+    /// When the keys are refused.
+    pub fn sketch(&self, ask: &VaultAsk) -> Result<VaultSketch, VaultFault> {
         let Keys { external, internal, form } = Keys::read(&ask.key, ask.form, self.network)?;
         if !(1..=WIDEST_GAP).contains(&ask.gap) {
             return Err(VaultFault::Gap);
@@ -223,10 +236,18 @@ impl Vault {
             return Err(VaultFault::BirthdayNeeded);
         }
         // Whatever the library would refuse, it refuses here.
-        Watched::create(&external, internal.as_deref(), self.network, ask.gap)
+        let watched = Watched::create(&external, internal.as_deref(), self.network, ask.gap)
             .map_err(|_| KeyFault::Descriptor("the wallet library refuses it"))?;
-        let vault =
-            NewVault { external, internal, form: form.to_owned(), gap: ask.gap, birthday: ask.birthday };
+        Ok(VaultSketch { first_address: watched.address_at(0), external, internal, form: form.to_owned() })
+    }
+
+    /// Watches these keys from now on, in place of others.
+    ///
+    /// # Errors
+    /// When the keys are refused, or the ledger fails; what was watched before stays then.
+    pub async fn set(&self, ask: VaultAsk) -> Result<VaultView, VaultFault> {
+        let VaultSketch { external, internal, form, .. } = self.sketch(&ask)?;
+        let vault = NewVault { external, internal, form, gap: ask.gap, birthday: ask.birthday };
         self.ledger.set_vault(vault).await?;
         self.reopen().await?;
         self.wake.notify_one();

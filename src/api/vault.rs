@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Taken;
 use super::bad_body;
-use crate::ports::{ChainView, NoColdAddress, SourceAnswer};
+use crate::ports::{ChainView, SourceAnswer};
 use crate::types::Timestamp;
 use crate::vault::{USUAL_GAP, VaultAsk, VaultEntry, VaultFault, VaultView};
-use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, no_address, vault_problem};
 
 /// Addresses in one list.
 const MOST_ADDRESSES: u32 = 1_000;
@@ -72,30 +72,22 @@ pub(super) async fn set(
     let birthday = match set.birthday {
         None => None,
         Some(Birthday::Height(height)) => Some(height),
-        Some(Birthday::Word(word)) if word == "now" => Some(best_height(&op).await?),
-        Some(Birthday::Word(_)) => {
-            return Err(Problem::bad_request("bad_birthday", "A birthday is a block's height, or now."));
-        }
+        Some(Birthday::Word(word)) => op.birthday(Some(&word)).await?,
     };
-    let form =
-        set.form.as_deref().map(str::parse).transpose().map_err(|fault| refused(VaultFault::Key(fault)))?;
+    let form = set
+        .form
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|fault| vault_problem(VaultFault::Key(fault)))?;
     let ask = VaultAsk { key: set.key, form, gap: set.gap.unwrap_or(USUAL_GAP), birthday };
-    let view = op.parts.vault.set(ask).await.map_err(refused)?;
+    let view = op.parts.vault.set(ask).await.map_err(vault_problem)?;
     Ok(Json(Shown { vault: Some(view) }))
-}
-
-async fn best_height(op: &Operator) -> Result<u32, Problem> {
-    let view = op.parts.node.view().await;
-    if view.running && view.block_height > 0 {
-        return Ok(view.block_height);
-    }
-    let detail = "The node does not know the chain's height yet: try again when it runs, or say a height.";
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "node_not_ready", detail.to_owned()))
 }
 
 /// `DELETE /api/v1/vault`.
 pub(super) async fn remove(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Json<Removed>, Problem> {
-    let removed = op.parts.vault.remove().await.map_err(refused)?;
+    let removed = op.parts.vault.remove().await.map_err(vault_problem)?;
     Ok(Json(Removed { removed }))
 }
 
@@ -156,7 +148,7 @@ pub(super) async fn history(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
 ) -> Result<Json<VaultHistory>, Problem> {
-    let entries = op.parts.vault.history().map_err(refused)?;
+    let entries = op.parts.vault.history().map_err(vault_problem)?;
     Ok(Json(VaultHistory { transactions: entries }))
 }
 
@@ -165,7 +157,7 @@ pub(super) async fn addresses(
     _: MayAdmin,
     State(op): State<Arc<Operator>>,
 ) -> Result<Json<VaultAddresses>, Problem> {
-    let rows = op.parts.vault.addresses(MOST_ADDRESSES).await.map_err(refused)?;
+    let rows = op.parts.vault.addresses(MOST_ADDRESSES).await.map_err(vault_problem)?;
     let shown = rows.into_iter().map(|row| VaultAddress {
         index: row.index,
         address: row.address,
@@ -195,32 +187,4 @@ pub(super) struct Asked {
 /// `POST /api/v1/chain/test`: every source is asked now.
 pub(super) async fn test_chain(_: MayAdmin, State(op): State<Arc<Operator>>) -> Json<Asked> {
     Json(Asked { sources: op.parts.chain.ask().await })
-}
-
-fn refused(fault: VaultFault) -> Problem {
-    let (status, code) = match &fault {
-        VaultFault::NotSet => (StatusCode::NOT_FOUND, "no_vault"),
-        VaultFault::Key(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
-        VaultFault::Gap => (StatusCode::UNPROCESSABLE_ENTITY, "bad_gap"),
-        VaultFault::BirthdayNeeded => (StatusCode::UNPROCESSABLE_ENTITY, "birthday_needed"),
-        VaultFault::Chain(_) | VaultFault::Damaged(_) | VaultFault::Store(_) => {
-            tracing::error!(%fault, "the vault could not answer the admin API");
-            return Problem::internal();
-        }
-    };
-    Problem::new(status, code, format!("{}.", capital(&fault.to_string())))
-}
-
-fn no_address(none: NoColdAddress) -> Problem {
-    let status = match none {
-        NoColdAddress::NotSet => StatusCode::NOT_FOUND,
-        NoColdAddress::NotSynced => StatusCode::SERVICE_UNAVAILABLE,
-        NoColdAddress::Gap { .. } | NoColdAddress::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    Problem::new(status, none.code(), format!("{}.", capital(&none.to_string())))
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

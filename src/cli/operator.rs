@@ -305,6 +305,12 @@ impl Admin {
         self.send(Method::GET, path, None).await
     }
 
+    /// `GET` of what is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let bytes = self.bytes(Method::GET, path, None, None).await.map_err(|refused| refused.0)?;
+        String::from_utf8(bytes.into()).map_err(|_| Failure::unreachable("the answer is no text".to_owned()))
+    }
+
     /// `POST` with a JSON body.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.send(Method::POST, path, Some(body)).await
@@ -356,6 +362,24 @@ impl Admin {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Value, Box<(Failure, Value)>> {
+        let bytes = self.bytes(method, path, body, key).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        let foreign = |_| {
+            let text = format!("{}: it does not answer as a Tollhouse does", self.url);
+            Box::new((Failure::unreachable(text), Value::Null))
+        };
+        serde_json::from_slice(&bytes).map_err(foreign)
+    }
+
+    async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<bytes::Bytes, Box<(Failure, Value)>> {
         let alone = |failure| Box::new((failure, Value::Null));
         let lost = |error: reqwest::Error| {
             let why = if error.is_connect() {
@@ -381,12 +405,7 @@ impl Admin {
             let problem = serde_json::from_slice(&bytes).unwrap_or_default();
             return Err(Box::new((refusal(status, &bytes), problem)));
         }
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        let foreign =
-            |_| alone(Failure::unreachable(format!("{}: it does not answer as a Tollhouse does", self.url)));
-        serde_json::from_slice(&bytes).map_err(foreign)
+        Ok(bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! On-chain: where the coins are, what is on its way home, what came and went; and the vault beside it.
 
 pub(super) mod cold;
+pub(super) mod cold_form;
 mod history;
 pub(super) mod receive;
 pub(super) mod send;

@@ -14,7 +14,7 @@ use super::figures::{counted, day, grouped, hour, permille, sats_exact};
 use super::payment_line::PaymentLine;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::store::{HourSums, RevenuePoint, RouteRevenue, Step, StoreError};
+use crate::store::{Account, HourSums, RevenuePoint, RouteRevenue, Step, StoreError};
 use crate::types::{Msat, Name, Timestamp};
 
 /// Payments on one page.
@@ -63,6 +63,28 @@ struct Line {
     share: u64,
 }
 
+/// What became of all that came.
+struct Left {
+    received: String,
+    went: String,
+    left: String,
+}
+
+impl Left {
+    fn of(account: &Account) -> Left {
+        let sats = |msat: i64| {
+            let sign = if msat < 0 { "−" } else { "" };
+            format!("{sign}{}", sats_exact(msat.unsigned_abs()))
+        };
+        let received = account.received_msat.saturating_add(account.surplus_msat);
+        Left {
+            received: sats(received),
+            went: sats(received.saturating_sub(account.balance_msat)),
+            left: sats(account.balance_msat),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "revenue.html")]
 struct Page {
@@ -77,6 +99,7 @@ struct Page {
     granted: String,
     shadow: Option<String>,
     unearned: String,
+    account: Left,
     chart: Chart,
     lines: Vec<Line>,
     payments: Vec<PaymentLine>,
@@ -130,6 +153,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
             format!("{} in shadow mode would have earned {would} sat.", counted(sums.shadow_calls, "call"))
         }),
         unearned: sats_exact(all.unearned.msat()),
+        account: Left::of(&ledger.account().await?),
         chart: chart(&points, range, from, span),
         lines: lines(&routes, asked.service.as_ref()),
         payments: rows.iter().map(PaymentLine::of).collect(),

@@ -78,10 +78,24 @@ impl AdminApp {
 
     /// The same, of an appliance that sells `services`.
     pub(crate) async fn selling(services: Vec<Service>) -> AdminApp {
-        AdminApp::with(services, RatesConfig::fixed("USD".parse().expect("a code"), 64_000.into())).await
+        AdminApp::with(services, AdminApp::steady()).await
+    }
+
+    /// The same, with a vault that can be looked for on `source`.
+    pub(crate) async fn watching(source: ChainSource) -> AdminApp {
+        AdminApp::over(Vec::new(), AdminApp::steady(), source).await
+    }
+
+    fn steady() -> RatesConfig {
+        RatesConfig::fixed("USD".parse().expect("a code"), 64_000.into())
     }
 
     async fn with(services: Vec<Service>, rates: RatesConfig) -> AdminApp {
+        let nowhere = ChainSource::Esplora { url: "http://127.0.0.1:1".to_owned() };
+        AdminApp::over(services, rates, nowhere).await
+    }
+
+    async fn over(services: Vec<Service>, rates: RatesConfig, source: ChainSource) -> AdminApp {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = FixedClock::at(START);
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
@@ -140,7 +154,6 @@ impl AdminApp {
             tracker.clone(),
         );
         let outbox = Arc::new(outbox);
-        let source = ChainSource::Esplora { url: "http://127.0.0.1:1".to_owned() };
         let sources = Arc::new(Sources::new(source.into()));
         let network = bitcoin::Network::Regtest;
         let vault = Vault::open(ledger.clone(), sources, network, clock.clone()).await.expect("no vault yet");

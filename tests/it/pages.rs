@@ -11,6 +11,7 @@ use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 use crate::admin_app::AdminApp;
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
+mod activity;
 mod coins;
 mod first;
 mod house;

@@ -29,7 +29,7 @@ use crate::esplora::Esplora;
 const WORDS: &str =
     "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
 
-fn account(network: Network) -> (Xpriv, Xpub) {
+pub(crate) fn account(network: Network) -> (Xpriv, Xpub) {
     let secp = Secp256k1::new();
     let seed = Mnemonic::parse(WORDS).expect("words").to_seed("");
     let master = Xpriv::new_master(network, &seed).expect("a key");
@@ -98,7 +98,7 @@ impl Watch {
     }
 }
 
-fn bitcoind_source(bitcoind: &Bitcoind) -> ChainSource {
+pub(crate) fn bitcoind_source(bitcoind: &Bitcoind) -> ChainSource {
     let (user, password) = (Bitcoind::USER.to_owned(), Bitcoind::PASSWORD.to_owned());
     let auth = RpcAuth::Password { user, password };
     ChainSource::Bitcoind { host: "127.0.0.1".to_owned(), port: bitcoind.port(), auth }

@@ -1,13 +1,43 @@
-//! The vault in short: what cold storage holds, beside the wallet.
+//! The vault: what cold storage holds, where the next deposit goes, and what came.
 
-use crate::ui::figures::grouped;
-use crate::vault::VaultView;
+use std::collections::BTreeSet;
 
-/// The vault, as the page of the coins shows it.
+use askama::Template;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::ABOVE;
+use super::receive::Deposit;
+use crate::store::VaultAddressRow;
+use crate::types::Timestamp;
+use crate::ui::figures::{grouped, iso, shortened, utc};
+use crate::ui::question::notice;
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{entry, html};
+use crate::vault::{VaultEntry, VaultView};
+use crate::web::{Problem, no_address, vault_problem};
+
+/// Addresses and transactions on the page; programs read all.
+const SHOWN: u32 = 50;
+/// What addresses that a person asked for are called.
+const BY_HAND: &str = "by hand ";
+
+/// The vault, as the pages show it.
 pub(super) struct Cold {
     pub(super) balance: String,
     pub(super) pending: Option<String>,
     pub(super) trouble: Option<String>,
+    form: &'static str,
+    first_address: String,
+    external: String,
+    internal: Option<String>,
+    birthday: Option<String>,
+    looked: String,
+    unpaid: String,
+    known: bool,
 }
 
 impl Cold {
@@ -17,6 +47,187 @@ impl Cold {
             balance: grouped(view.balance.confirmed_sat),
             pending: (view.balance.pending_sat > 0).then(|| grouped(view.balance.pending_sat)),
             trouble: view.trouble.clone(),
+            form: form(&view.form),
+            first_address: view.first_address.clone(),
+            external: view.external.clone(),
+            internal: view.internal.clone(),
+            birthday: view.birthday.map(|height| grouped(height.into())),
+            looked: match (view.searching, view.synced_at) {
+                (Some((at, last)), _) => {
+                    format!("Searching: block {} of {}.", grouped(at.into()), grouped(last.into()))
+                }
+                (None, Some(at)) => format!("{}, up to block {}.", utc(at), grouped(view.height.into())),
+                (None, None) => "Not yet since the start.".to_owned(),
+            },
+            unpaid: format!(
+                "{} of at most {} after the last that was paid",
+                grouped(view.unpaid.into()),
+                grouped(view.gap.into())
+            ),
+            known: view.scanned_at.is_some(),
         }
     }
+}
+
+/// What a form is called.
+pub(super) fn form(word: &str) -> &'static str {
+    match word {
+        "bip44" => "BIP 44, addresses that begin with 1",
+        "bip49" => "BIP 49, addresses that begin with 3",
+        "bip84" => "BIP 84, addresses that begin with bc1q",
+        "bip86" => "BIP 86, addresses that begin with bc1p",
+        _ => "as the descriptor says",
+    }
+}
+
+/// An address that was handed out.
+struct Given {
+    number: String,
+    address: String,
+    deposit: String,
+    at: String,
+    at_iso: String,
+    paid: bool,
+}
+
+/// A transaction of the vault.
+struct Moved {
+    at: Option<(String, String)>,
+    txid: String,
+    txid_short: String,
+    received: Option<String>,
+    sent: Option<String>,
+    state: String,
+    waits: bool,
+}
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(in crate::ui) struct Asked {
+    said: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "vault.html")]
+struct Page {
+    shell: Shell,
+    said: Option<&'static str>,
+    cold: Cold,
+    given: Vec<Given>,
+    more_given: bool,
+    history: Vec<Moved>,
+    more_history: bool,
+}
+
+#[derive(Template)]
+#[template(path = "vault_address.html")]
+struct AddressPage {
+    shell: Shell,
+    number: String,
+    deposit: Deposit,
+}
+
+/// `GET /coins/vault`: the vault, or the form that sets one.
+pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    let vault = &desk.op.parts.vault;
+    let Some(view) = vault.view() else { return super::cold_form::blank(&desk).await };
+    let (history, given) = match (vault.history(), vault.addresses(SHOWN + 1).await) {
+        (Ok(history), Ok(given)) => (history, given),
+        // It was removed between the two questions.
+        (Err(error), _) | (_, Err(error)) => return refused(&desk, vault_problem(error)).await,
+    };
+    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    let paid: BTreeSet<u32> = history.iter().flat_map(|entry| entry.pays.iter().copied()).collect();
+    let page = Page {
+        shell: desk.shell(Section::Coins).await,
+        said: asked.said.as_deref().and_then(said),
+        cold: Cold::of(&view),
+        more_given: given.len() > shown,
+        given: given.iter().take(shown).map(|row| handed_out(row, &paid)).collect(),
+        more_history: history.len() > shown,
+        history: history.iter().take(shown).map(moved).collect(),
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn said(word: &str) -> Option<&'static str> {
+    match word {
+        "set" => Some("The vault is watched. Compare its first address with your own wallet."),
+        "looking" => Some("The chain is being looked at now."),
+        _ => None,
+    }
+}
+
+fn handed_out(row: &VaultAddressRow, paid: &BTreeSet<u32>) -> Given {
+    let by_hand = row.deposit.starts_with(BY_HAND);
+    Given {
+        number: grouped(row.index.into()),
+        address: row.address.clone(),
+        // The name of a deposit is a key of ours, or what a program calls it.
+        deposit: if by_hand { "shown on this page".to_owned() } else { row.deposit.clone() },
+        at: utc(row.given_at),
+        at_iso: iso(row.given_at),
+        paid: paid.contains(&row.index),
+    }
+}
+
+fn moved(entry: &VaultEntry) -> Moved {
+    Moved {
+        at: entry.time.map(|secs| {
+            let at = Timestamp::from_secs(secs);
+            (iso(at), utc(at))
+        }),
+        txid: entry.txid.clone(),
+        txid_short: shortened(&entry.txid),
+        received: (entry.received_sat > 0).then(|| grouped(entry.received_sat)),
+        sent: (entry.sent_sat > 0).then(|| grouped(entry.sent_sat)),
+        state: entry.height.map_or_else(
+            || "Waits for a block".to_owned(),
+            |height| format!("Block {}", grouped(height.into())),
+        ),
+        waits: entry.height.is_none(),
+    }
+}
+
+/// `GET /coins/vault/address`: the newest that a person asked for.
+pub(in crate::ui) async fn address(desk: Desk) -> Response {
+    let rows = match desk.op.parts.vault.addresses(SHOWN).await {
+        Ok(rows) => rows,
+        Err(error) => return refused(&desk, vault_problem(error)).await,
+    };
+    let Some(row) = rows.into_iter().find(|row| row.deposit.starts_with(BY_HAND)) else {
+        return Redirect::to("/coins/vault").into_response();
+    };
+    let page = AddressPage {
+        shell: desk.shell(Section::Coins).await,
+        number: grouped(row.index.into()),
+        deposit: Deposit::of(&row.address),
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// `POST /coins/vault/address`: a fresh one.
+pub(in crate::ui) async fn fresh_address(desk: Desk) -> Response {
+    let deposit = format!("{BY_HAND}{}", desk.op.fresh_key());
+    match desk.op.parts.vault.next_address(&deposit).await {
+        Ok(_) => Redirect::to("/coins/vault/address").into_response(),
+        Err(none) => refused(&desk, no_address(none)).await,
+    }
+}
+
+/// `POST /coins/vault/look`.
+pub(in crate::ui) async fn look(desk: Desk) -> Response {
+    desk.op.parts.vault.look_now();
+    Redirect::to("/coins/vault?said=looking").into_response()
+}
+
+/// What the vault would not do; nothing moved.
+pub(super) async fn refused(desk: &Desk, problem: Problem) -> Response {
+    let above = match desk.op.parts.vault.view() {
+        Some(_) => ("/coins/vault".to_owned(), "Vault".to_owned()),
+        None => (ABOVE.0.to_owned(), ABOVE.1.to_owned()),
+    };
+    let text = format!("{} Nothing moved.", problem.detail);
+    notice(desk, Section::Coins, above, problem.status, ("That did not work", &text)).await
 }

@@ -1,11 +1,17 @@
 //! The on-chain wallet in the browser: sending with the question before it, what a move became, the vault.
 
+use std::sync::Arc;
+
+use bitcoin::{Address, Amount, Network};
+use tokio_util::sync::CancellationToken;
 use tollhouse::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
 use tollhouse::store::OperationState;
 
 use super::{clean, logged_in, look_at};
 use crate::admin_app::AdminApp;
+use crate::bitcoind::Bitcoind;
 use crate::chromium::{Chromium, Tab};
+use crate::vault::{account, bitcoind_source};
 
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
@@ -163,4 +169,96 @@ async fn an_empty_wallet_shows_where_to_put_coins() {
     app.node.wallet.lock().expect("no panic").coins = CoinsView::default();
     let session = app.claimed().await;
     look_at(&app, &session, &[("coins-empty", "/coins")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_is_set_and_its_deposit_is_seen() {
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(101).await;
+    let app = AdminApp::watching(bitcoind_source(&bitcoind)).await;
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(Arc::clone(&app.op.parts.vault).run(stop.clone()));
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/coins", app.origin)).await;
+    tab.click("a[href='/coins/vault']").await;
+    tab.until("!!document.querySelector('#keys')").await;
+    let (private, public) = account(Network::Regtest);
+
+    // A private key is neither taken nor said again.
+    fill(&tab, "#keys", &private.to_string()).await;
+    tab.click("main button[type=submit]").await;
+    tab.until("!!document.querySelector('.refusal')").await;
+    assert!(tab.text(".refusal").await.contains("private key"));
+    let page = tab.value("document.documentElement.outerHTML").await;
+    assert!(!page.as_str().expect("text").contains(&private.to_string()));
+
+    fill(&tab, "#keys", &public.to_string()).await;
+    tab.value("document.querySelector('#form').value = 'bip84'; 1").await;
+    tab.click("main button[type=submit]").await;
+    tab.until("document.querySelector('.refusal')?.innerText.includes('birthday')").await;
+    assert_eq!(tab.value("document.querySelector('#keys').value").await, public.to_string(), "it was kept");
+    let height = bitcoind.height().await;
+    fill(&tab, "#birthday", &height.to_string()).await;
+    tab.click("main button[type=submit]").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Watch this vault?'").await;
+    assert!(tab.text("main").await.contains("bcrt1q6rz28mcfaxtmd6v789l9rrlrusdprr9pz3cppk"));
+    assert_eq!(app.op.parts.vault.view(), None, "asking sets nothing");
+    tab.click("main button[type=submit]").await;
+    tab.until("location.pathname === '/coins/vault' && !!document.querySelector('.said')").await;
+
+    let known = async {
+        while app.op.parts.vault.view().and_then(|view| view.scanned_at).is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::admin_app::PATIENCE, known).await.expect("its past is known");
+    tab.open(&format!("{}/coins/vault", app.origin)).await;
+    tab.click("form[action='/coins/vault/address'] button").await;
+    tab.until("location.pathname === '/coins/vault/address' && !!document.querySelector('.qr')").await;
+    let address = tab.text(".copyable code").await;
+    let to: Address<_> = address.parse().expect("an address");
+    bitcoind.send(&to.assume_checked(), Amount::from_sat(70_000)).await;
+    bitcoind.mine(1).await;
+    let seen = async {
+        while app.op.parts.vault.view().expect("a vault").balance.confirmed_sat < 70_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::admin_app::PATIENCE, seen).await.expect("the deposit is seen");
+    tab.open(&format!("{}/coins/vault", app.origin)).await;
+    assert_eq!(tab.text(".figure").await.replace('\n', " "), "70,000 sat");
+    let page = tab.text("main").await;
+    assert!(page.contains(&address) && page.contains("+70,000") && page.contains("Paid"), "{page}");
+    clean(&app, &tab);
+    let pages = [
+        ("coins-with-vault", "/coins"),
+        ("vault", "/coins/vault"),
+        ("vault-address", "/coins/vault/address"),
+        ("vault-set", "/coins/vault/set"),
+        ("send-to-vault", "/coins/send?to=vault"),
+    ];
+    look_at(&app, &session, &pages).await;
+
+    // To the vault: an address of it that nobody had.
+    tab.open(&format!("{}/coins/send?to=vault", app.origin)).await;
+    fill(&tab, "#amount", "5000").await;
+    tab.click("main button[type=submit]").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Send 5,000 sat?'").await;
+    tab.click("main button[type=submit]").await;
+    tab.until("location.pathname.startsWith('/operations/')").await;
+    let sent = app.node.sent.lock().expect("no panic").clone();
+    assert!(sent[0].0.starts_with("bcrt1q") && sent[0].0 != address, "{sent:?}");
+
+    tab.open(&format!("{}/coins/vault", app.origin)).await;
+    tab.click("form[action='/coins/vault/remove'] button").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Watch this vault no more?'").await;
+    tab.click("main button[type=submit]").await;
+    tab.until("document.querySelector('.said')?.innerText.includes('not watched any more')").await;
+    assert_eq!(app.op.parts.vault.view(), None);
+    clean(&app, &tab);
+    stop.cancel();
+    watching.await.expect("it ended");
 }

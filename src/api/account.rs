@@ -1,0 +1,51 @@
+//! `GET /api/v1/account`: what came and went over Lightning, and what is left of it; `revenue.csv`: its entries,
+//! each with its sign, so that `amount_msat` sums to `balance_msat`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::ledger_fault;
+use crate::store::{Account, EntriesAfter, Entry};
+use crate::web::sheet::{self, Cell};
+use crate::web::{MayRead, Operator, Problem};
+
+/// Entries that are read at once, about.
+const BATCH: u32 = 1_000;
+const HEAD: [&str; 8] =
+    ["at", "kind", "service", "route", "payment_hash", "amount_msat", "amount_sat", "quote"];
+
+/// `GET /api/v1/account`.
+pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Account>, Problem> {
+    op.parts.ledger.barrier().await;
+    Ok(Json(op.parts.ledger.account().await.map_err(ledger_fault)?))
+}
+
+/// `GET /api/v1/revenue.csv`.
+pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Response {
+    op.parts.ledger.barrier().await;
+    let next = move |after: EntriesAfter| {
+        let op = Arc::clone(&op);
+        async move {
+            let (entries, after) =
+                op.parts.ledger.entries(after, BATCH).await.map_err(std::io::Error::other)?;
+            Ok((entries.iter().map(cells).collect(), after))
+        }
+    };
+    sheet::download("revenue.csv", &HEAD, EntriesAfter::default(), next)
+}
+
+fn cells(entry: &Entry) -> Vec<Cell> {
+    vec![
+        Cell::Time(entry.at),
+        Cell::Text(entry.kind.word().to_owned()),
+        Cell::text(entry.service.as_ref()),
+        Cell::text(entry.route.as_ref()),
+        Cell::Text(entry.payment_hash.to_hex()),
+        Cell::Number(entry.amount_msat),
+        Cell::Satoshi(entry.amount_msat),
+        Cell::text(entry.quote.as_ref()),
+    ]
+}

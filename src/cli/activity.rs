@@ -1,0 +1,134 @@
+//! `tollhouse activity`: what happened, newest first; `tollhouse account`: what came and went over Lightning.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::operator::{Failure, OperatorArgs, Shown, ask, table};
+use super::times::moment;
+use crate::config::Environment;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ActivityArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    /// About one thing alone
+    #[arg(long, value_parser = ["payments", "tokens", "payouts", "coins", "channels", "services", "system"])]
+    about: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 30)]
+    limit: u32,
+    /// All of it as a table for spreadsheets
+    #[arg(long, conflicts_with_all = ["limit", "json"])]
+    csv: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AccountArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    /// Every payment with its sign, as a table for spreadsheets: amount_msat sums to what is left
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// What happened.
+pub(super) fn run(args: &ActivityArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| {
+        let about = args.about.as_deref().map(|about| format!("about={about}")).unwrap_or_default();
+        if args.csv {
+            return csv(admin.text(&format!("/api/v1/activity.csv?{about}")).await?);
+        }
+        let listed = admin.get(&format!("/api/v1/activity?limit={}&{about}", args.limit)).await?;
+        let rows = listed["activity"].as_array().into_iter().flatten().map(|row| {
+            let kind = row["kind"].as_str().unwrap_or_default().replace('_', " ");
+            [moment(&row["at"]), kind, details(row)]
+        });
+        let text = table(["AT", "WHAT", ""], rows);
+        Ok(Shown::new(listed, text))
+    })
+}
+
+/// What came and went.
+pub(super) fn account(args: &AccountArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| {
+        if args.csv {
+            return csv(admin.text("/api/v1/revenue.csv").await?);
+        }
+        let account = admin.get("/api/v1/account").await?;
+        let line = |name: &str, field: &str| [name.to_owned(), sat(&account[field])];
+        let rows = [
+            line("received", "received_msat"),
+            line("perhaps paid twice", "surplus_msat"),
+            line("kept for opening channels", "opening_fees_msat"),
+            line("paid", "paid_msat"),
+            line("routing fees", "routing_fees_msat"),
+            line("left", "balance_msat"),
+        ];
+        let text = table(["LIGHTNING", "SAT"], rows);
+        Ok(Shown::new(account, text))
+    })
+}
+
+fn csv(text: String) -> Result<Shown, Failure> {
+    Ok(Shown::new(json!({ "csv": text }), text.trim_end().to_owned()))
+}
+
+/// Millisatoshi as satoshi, exact.
+fn sat(msat: &Value) -> String {
+    let msat = msat.as_i64().unwrap_or_default();
+    let sign = if msat < 0 { "-" } else { "" };
+    let (whole, rest) = (msat.unsigned_abs() / 1_000, msat.unsigned_abs() % 1_000);
+    let rest = format!("{rest:03}");
+    match rest.trim_end_matches('0') {
+        "" => format!("{sign}{whole}"),
+        rest => format!("{sign}{whole}.{rest}"),
+    }
+}
+
+/// Its plain fields, in one line.
+fn details(row: &Value) -> String {
+    let known = ["id", "generation", "at", "kind"];
+    let fields = row.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str()));
+    let told = fields.filter_map(|(name, value)| match value {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(format!("{name}={}", short(text))),
+        Value::Number(msat) if name.ends_with("_msat") => {
+            Some(format!("{}={} sat", name.trim_end_matches("_msat"), sat(&Value::Number(msat.clone()))))
+        }
+        Value::Number(number) => Some(format!("{name}={number}")),
+        Value::Bool(true) => Some(name.clone()),
+        _ => None,
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// Long identifiers by their beginning; what would break the line or the terminal is left out.
+fn short(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    match plain.get(..12) {
+        Some(head) if plain.len() >= 64 && plain.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("{head}…")
+        }
+        _ => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let row = json!({
+            "id": 7, "generation": 1, "at": 0, "kind": "payment_received", "amount_msat": 1_500,
+            "payment_hash": "ab".repeat(32), "service": null, "late": true, "reason": "a\u{1b}[2Jb",
+        });
+        let told = details(&row);
+        for part in ["amount=1.5 sat", "payment_hash=abababababab…", "late", "reason=a[2Jb"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains('\u{1b}') && !told.contains("service"));
+        assert_eq!(sat(&json!(-2_500)), "-2.5");
+    }
+}

@@ -1,0 +1,109 @@
+//! Activity: what happened, in one list.
+
+mod words;
+
+use askama::Template;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::figures::{iso, utc};
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::event::{LoggedEvent, Subject};
+use words::Told;
+
+/// Events on one page.
+const SHOWN: u32 = 50;
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    about: Option<String>,
+    before: Option<i64>,
+}
+
+/// One choice of a row of choices.
+struct Choice {
+    name: &'static str,
+    href: String,
+    chosen: bool,
+}
+
+/// One event.
+struct Line {
+    at: String,
+    at_iso: String,
+    told: Told,
+}
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct Page {
+    shell: Shell,
+    choices: Vec<Choice>,
+    lines: Vec<Line>,
+    older: Option<String>,
+    newest: Option<String>,
+    table: String,
+    sample_url: String,
+}
+
+/// `GET /activity?about&before`.
+pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    let subject = asked.about.as_deref().and_then(Subject::of_word);
+    let mut rows = match desk.op.parts.ledger.activity(subject, asked.before, SHOWN + 1).await {
+        Ok(rows) => rows,
+        Err(error) => return fault(&error),
+    };
+    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    let config = &desk.op.parts.config;
+    let page = Page {
+        choices: choices(subject),
+        older: rows.last().filter(|_| more).map(|row| link("/activity", subject, Some(row.id))),
+        newest: asked.before.map(|_| link("/activity", subject, None)),
+        table: link("/api/v1/activity.csv", subject, None),
+        lines: rows.iter().map(line).collect(),
+        sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+        shell: desk.shell(Section::Activity).await,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(row: &LoggedEvent) -> Line {
+    Line { at: utc(row.at), at_iso: iso(row.at), told: Told::of(&row.event) }
+}
+
+const fn name(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Payments => "Payments",
+        Subject::Tokens => "Tokens",
+        Subject::Payouts => "Payouts",
+        Subject::Coins => "Coins",
+        Subject::Channels => "Channels",
+        Subject::Services => "Services",
+        Subject::System => "System",
+    }
+}
+
+fn choices(chosen: Option<Subject>) -> Vec<Choice> {
+    let all = Choice { name: "Everything", href: "/activity".to_owned(), chosen: chosen.is_none() };
+    let one = |subject: Subject| Choice {
+        name: name(subject),
+        href: link("/activity", Some(subject), None),
+        chosen: chosen == Some(subject),
+    };
+    std::iter::once(all).chain(Subject::ALL.into_iter().map(one)).collect()
+}
+
+fn link(page: &str, subject: Option<Subject>, before: Option<i64>) -> String {
+    let about = subject.map(|subject| format!("about={}", subject.word()));
+    let before = before.map(|before| format!("before={before}"));
+    let query: Vec<String> = about.into_iter().chain(before).collect();
+    if query.is_empty() { page.to_owned() } else { format!("{page}?{}", query.join("&")) }
+}

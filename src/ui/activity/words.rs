@@ -1,0 +1,331 @@
+//! Each kind of event, in a sentence for a person.
+//!
+//! Reasons and names may be an outsider's words: they are text here, and the template escapes them.
+
+use serde_json::Value;
+
+use crate::event::Event;
+use crate::store::{OperationRow, OperationState};
+use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
+use crate::ui::figures::{counted, grouped, sats_exact, shortened};
+use crate::ui::operation_line::OperationLine;
+
+/// An event in words.
+pub(super) struct Told {
+    /// What happened.
+    pub(super) what: String,
+    /// More of it.
+    pub(super) more: Option<String>,
+    /// Where more about it is.
+    pub(super) href: Option<String>,
+    /// `good`, `bad` or nothing, for its dot.
+    pub(super) dot: &'static str,
+    /// What came or went, with its sign, satoshi.
+    pub(super) amount: Option<String>,
+}
+
+impl Told {
+    fn new(what: impl Into<String>) -> Told {
+        Told { what: what.into(), more: None, href: None, dot: "", amount: None }
+    }
+
+    fn more(self, more: impl Into<String>) -> Told {
+        Told { more: Some(more.into()).filter(|more: &String| !more.is_empty()), ..self }
+    }
+
+    fn at(self, href: impl Into<String>) -> Told {
+        Told { href: Some(href.into()), ..self }
+    }
+
+    fn of_payment(self, hash: &PaymentHash) -> Told {
+        self.at(format!("/payments/{}", hash.to_hex()))
+    }
+
+    fn of_channel(self, id: &str) -> Told {
+        self.at(format!("/lightning/channels/{id}"))
+    }
+
+    fn good(self) -> Told {
+        Told { dot: "good", ..self }
+    }
+
+    fn bad(self) -> Told {
+        Told { dot: "bad", ..self }
+    }
+
+    fn came(self, msat: Msat) -> Told {
+        Told { amount: Some(format!("+{}", sats_exact(msat.msat()))), ..self }
+    }
+
+    fn went(self, msat: Msat) -> Told {
+        Told { amount: Some(format!("−{}", sats_exact(msat.msat()))), ..self }
+    }
+
+    /// Of `event`.
+    pub(super) fn of(event: &Event) -> Told {
+        sold(event).or_else(|| moved(event)).unwrap_or_else(|| kept(event))
+    }
+}
+
+/// What customers paid and got.
+fn sold(event: &Event) -> Option<Told> {
+    Some(match event {
+        Event::PaymentReceived {
+            payment_hash,
+            amount_msat,
+            service,
+            route,
+            over_msat,
+            opening_fee_msat,
+            late,
+        } => {
+            let mut more = Vec::new();
+            if let Some(service) = service {
+                more.push(match route {
+                    Some(route) if route != service => format!("for {service} / {route}"),
+                    _ => format!("for {service}"),
+                });
+            }
+            if *over_msat > Msat::ZERO {
+                more.push(format!("{} sat more than asked for", sats_exact(over_msat.msat())));
+            }
+            if *opening_fee_msat > Msat::ZERO {
+                more.push(format!(
+                    "{} sat of it for the channel that was opened",
+                    sats_exact(opening_fee_msat.msat())
+                ));
+            }
+            if *late {
+                more.push("after its invoice had expired".to_owned());
+            }
+            Told::new("Payment received")
+                .more(more.join(", "))
+                .of_payment(payment_hash)
+                .good()
+                .came(*amount_msat)
+        }
+        Event::PossibleSurplus { payment_hash, amount_msat } => Told::new("Perhaps paid twice")
+            .more("it is not revenue")
+            .of_payment(payment_hash)
+            .came(*amount_msat),
+        Event::SaleAttributed { payment_hash, service, route, .. } => {
+            Told::new("Sale known").more(format!("{service} / {route}")).of_payment(payment_hash)
+        }
+        Event::GrantExhausted { payment_hash, service, offer, left } => Told::new("Token used up")
+            .more(match (offer, *left) {
+                (_, 0) => service.to_string(),
+                (Kind::Balance | Kind::Granted, left) => format!("{service}, {} sat left", sats_exact(left)),
+                (_, left) => format!("{service}, {} left", counted(left, "request")),
+            })
+            .of_payment(payment_hash),
+        Event::TokenGranted { payment_hash, service, label, budget_msat, .. } => Told::new("Token granted")
+            .more(format!("“{label}” for {service}, {} sat", sats_exact(budget_msat.msat())))
+            .of_payment(payment_hash),
+        Event::UnitRestored { payment_hash, service, reason } => Told::new("Request given back")
+            .more(format!("{service}, {}", plain(reason)))
+            .of_payment(payment_hash),
+        Event::CrashRestored { payment_hash, restored: true } => {
+            Told::new("Request given back after a crash").of_payment(payment_hash)
+        }
+        Event::CrashRestored { payment_hash, restored: false } => {
+            Told::new("Request charged after a second crash").of_payment(payment_hash)
+        }
+        Event::UnitsExpired { payment_hash, .. } => {
+            Told::new("What was left ran out").of_payment(payment_hash)
+        }
+        Event::TokenRevoked { payment_hash, .. } => Told::new("Token revoked").of_payment(payment_hash),
+        Event::TokenDoubted { payment_hash, service } => Told::new("Token refused after a restore")
+            .more(format!("{service}, until you honour it"))
+            .of_payment(payment_hash)
+            .bad(),
+        Event::TokenHonoured { payment_hash } => Told::new("Token honoured").of_payment(payment_hash),
+        Event::AllTokensHonoured { .. } => Told::new("All tokens from before the restore honoured"),
+        _ => return None,
+    })
+}
+
+/// Coins, channels and payouts.
+fn moved(event: &Event) -> Option<Told> {
+    Some(match event {
+        Event::PaymentSent { amount_msat, fee_msat, payment_hash } => {
+            let both = amount_msat.checked_add(*fee_msat).unwrap_or(*amount_msat);
+            let fee = format!(
+                "{} with {} sat of fees",
+                shortened(&payment_hash.to_hex()),
+                sats_exact(fee_msat.msat())
+            );
+            Told::new("Paid over Lightning").more(fee).good().went(both)
+        }
+        Event::UnknownPaymentSent { fee_msat, payment_hash } => Told::new("Paid, and not asked for here")
+            .more(shortened(&payment_hash.to_hex()))
+            .bad()
+            .went(*fee_msat),
+        Event::PaymentFailed { reason, .. } => {
+            Told::new("A payment of yours failed; nothing was moved").more(plain(reason)).bad()
+        }
+        Event::RuleRan { rule, operation, why } => Told::new(format!("Rule “{}” acted", plain(rule)))
+            .more(why.clone())
+            .at(format!("/operations/{operation}")),
+        Event::RuleRested { rule, why, .. } => {
+            Told::new(format!("Rule “{}” waits", plain(rule))).more(why.clone())
+        }
+        Event::PayoutsReleased => Told::new("Payouts released after a restore"),
+        Event::OperationBegun { operation, what, ask } => {
+            let line = operation_line(*operation, what, ask, &Value::Null, OperationState::Intended);
+            Told::new(line.title).more("asked for").at(format!("/operations/{operation}"))
+        }
+        Event::OperationChanged { operation, what, state, outcome } => {
+            let states =
+                [OperationState::Sent, OperationState::Done, OperationState::Failed, OperationState::Unclear];
+            let state =
+                states.into_iter().find(|known| known.word() == state).unwrap_or(OperationState::Intended);
+            let line = operation_line(*operation, what, &Value::Null, outcome, state);
+            let more = match outcome["reason"].as_str() {
+                Some(reason) => format!("{}: {reason}", line.state.to_lowercase()),
+                None => line.state.to_lowercase(),
+            };
+            Told { dot: line.dot, ..Told::new(line.title).more(more).at(format!("/operations/{operation}")) }
+        }
+        Event::VaultSet { .. } => Told::new("Vault set").at("/coins/vault"),
+        Event::VaultRemoved { .. } => Told::new("Vault watched no more").at("/coins/vault"),
+        Event::VaultAddressGiven { index, address, .. } => {
+            Told::new(format!("Address {} of the vault handed out", grouped((*index).into())))
+                .more(address.clone())
+                .at("/coins/vault")
+        }
+        Event::VaultMoved { txid, received_sat, sent_sat, height } => {
+            let when = match height {
+                Some(height) => format!("block {}", grouped((*height).into())),
+                None => "waits for a block".to_owned(),
+            };
+            let came = sent_sat <= received_sat;
+            let told = Told::new(if came { "Coins came to the vault" } else { "Coins left the vault" })
+                .more(format!("{}, {when}", shortened(txid)))
+                .at("/coins/vault");
+            let (sign, sat) = match came {
+                true => ("+", received_sat - sent_sat),
+                false => ("−", sent_sat - received_sat),
+            };
+            Told { amount: Some(format!("{sign}{}", grouped(sat))), ..told }
+        }
+        Event::ChannelOrderChanged { state, receivable_sat, .. } => Told::new("Ordered channel")
+            .more(format!("{} sat to receive, {state}", grouped(*receivable_sat)))
+            .at("/lightning/inbound"),
+        Event::ChannelPending { channel_id, peer } => {
+            Told::new("Channel waits for confirmations").more(with(peer)).of_channel(channel_id)
+        }
+        Event::ChannelReady { channel_id, peer } => {
+            Told::new("Channel ready").more(with(peer)).of_channel(channel_id).good()
+        }
+        Event::ChannelClosed { channel_id, peer, cause, reason, .. } => {
+            let why = if cause.is_empty() { reason.clone() } else { plain(cause) };
+            Told::new("Channel closed").more(format!("{}, {why}", with(peer))).of_channel(channel_id)
+        }
+        Event::SplicePending { channel_id, .. } => {
+            Told::new("A channel’s new size waits for confirmations").of_channel(channel_id)
+        }
+        Event::SpliceFailed { channel_id } => {
+            Told::new("A channel stays as it was").of_channel(channel_id).bad()
+        }
+        _ => return None,
+    })
+}
+
+/// Services, keys, copies, alarms, the program.
+fn kept(event: &Event) -> Told {
+    match event {
+        Event::ServiceChanged { service, before, after } => {
+            let what = match (before, after) {
+                (None, _) => "Service added",
+                (_, None) => "Service removed",
+                _ => "Service changed",
+            };
+            Told::new(what).more(service.to_string()).at("/services")
+        }
+        Event::EpochBegun { epoch } => Told::new("New token key").more(format!("number {epoch}")),
+        Event::EpochRetired { epoch, tokens, unearned_msat } => {
+            Told::new("Token key destroyed").more(format!(
+                "number {epoch}, {} that were still good, {} sat unearned",
+                counted(*tokens, "token"),
+                sats_exact(*unearned_msat)
+            ))
+        }
+        Event::GenerationBegun { why, .. } => {
+            Told::new("The ledger was brought back from a copy").more(plain(why)).at("/backup").bad()
+        }
+        Event::BackupMade { file, .. } => Told::new("Backup made").more(file.clone()).at("/backup").good(),
+        Event::BackupFailed { reason } => {
+            Told::new("No backup could be made").more(reason.clone()).at("/backup").bad()
+        }
+        Event::ChainSourceChanged { source, position } => Told::new("Chain source changed")
+            .more(if *position == 0 { format!("{source}, the preferred one") } else { source.clone() })
+            .at("/system"),
+        Event::AlarmRaised { text, severity, .. } => {
+            let told = Told::new("Alarm").more(text.clone()).at("/system");
+            if *severity == Severity::Info { told } else { told.bad() }
+        }
+        Event::AlarmChanged { text, .. } => Told::new("Alarm changed").more(text.clone()).at("/system"),
+        Event::AlarmCleared { code, .. } => Told::new("Alarm over").more(plain(code)).at("/system").good(),
+        Event::BooksAudited { ok: true, .. } => Told::new("Books audited").more("they are right").good(),
+        Event::BooksAudited { ok: false, mismatches } => {
+            Told::new("Books audited").more(mismatches.join("; ")).bad()
+        }
+        Event::SeedWordsShown => Told::new("The seed’s words were shown").at("/backup"),
+        Event::SeedVerified => Told::new("The seed’s words were checked").at("/backup").good(),
+        Event::PassphraseChanged => Told::new("The seed’s passphrase was changed").at("/backup"),
+        Event::Started { version, clean } => {
+            let told = Told::new("Tollhouse started");
+            match clean {
+                true => told.more(version.clone()),
+                false => told.more(format!("{version}, after a stop that was not orderly")).bad(),
+            }
+        }
+        Event::Stopped => Told::new("Tollhouse stopped"),
+        // The other two lists have every other kind.
+        _ => Told::new("Something happened that this page has no words for"),
+    }
+}
+
+fn operation_line(id: i64, what: &str, ask: &Value, outcome: &Value, state: OperationState) -> OperationLine {
+    OperationLine::of(&OperationRow {
+        id,
+        key: String::new(),
+        kind: what.to_owned(),
+        ask: ask.clone(),
+        state,
+        outcome: outcome.clone(),
+        begun_at: Timestamp::default(),
+        ended_at: None,
+    })
+}
+
+fn with(peer: &str) -> String {
+    format!("with {}", shortened(peer))
+}
+
+/// A stable word as words.
+fn plain(code: &str) -> String {
+    code.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_and_went_has_its_sign() {
+        let sat = |sat| Msat::from_sat(sat).unwrap();
+        let payment_hash = PaymentHash::from_bytes([7; 32]);
+        let sent = Told::of(&Event::PaymentSent { payment_hash, amount_msat: sat(10), fee_msat: sat(2) });
+        assert_eq!(sent.amount.as_deref(), Some("−12"));
+        let moved = |received_sat, sent_sat| {
+            Told::of(&Event::VaultMoved { txid: "ab".repeat(32), received_sat, sent_sat, height: Some(7) })
+                .amount
+        };
+        assert_eq!(
+            (moved(50_000, 0).as_deref(), moved(10, 60_010).as_deref()),
+            (Some("+50,000"), Some("−60,000"))
+        );
+        assert_eq!(Told::of(&Event::Stopped).what, "Tollhouse stopped");
+    }
+}

@@ -1,0 +1,160 @@
+//! Activity and the account: what happened in one list, found by what it is about, and tables whose amounts
+//! sum to what is left.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tollhouse::event::Event;
+use tollhouse::ledger::Bought;
+use tollhouse::store::{Intent, OutgoingState};
+use tollhouse::types::{Kind, Msat, PaymentHash, Preimage, Severity};
+use tollhouse::web::keys::Scope;
+
+use super::{business, clean, logged_in, look_at};
+use crate::admin_app::{AdminApp, ok};
+use crate::chromium::Chromium;
+
+const CANARY: &str = "<img src=x onerror=alert(1)>\"><script>alert(2)</script>";
+
+/// Something of everything, with the words of outsiders in it.
+async fn eventful() -> AdminApp {
+    let app = business().await;
+    let sat = |sat| Msat::from_sat(sat).expect("small");
+    let hash = |n| PaymentHash::from_bytes([n; 32]);
+    // A formula where text of others can stand, a channel opened for a payment, one paid twice.
+    let bought = Bought {
+        service: "llm".parse().expect("a name"),
+        route: "chat".parse().expect("a name"),
+        kind: Kind::Request,
+        units: 1,
+        amount: sat(300),
+        quote: Some("=1+1 USD at 64000".to_owned()),
+        expires_at: app.op.parts.clock.now().plus(std::time::Duration::from_secs(60)),
+        epoch: None,
+    };
+    app.ledger.receive_less(hash(201), sat(250), sat(50), Some(bought)).await.expect("received");
+    app.ledger.receive(hash(202), sat(70), None).await.expect("received");
+    app.ledger.receive(hash(202), sat(70), None).await.expect("told again");
+    for n in 1..=2u8 {
+        let preimage = Preimage::from_bytes([n; 32]);
+        let payment_hash = preimage.payment_hash();
+        let intent =
+            Intent { payment_hash, bolt11: String::new(), amount: sat(1_000), max_fee: sat(9), wallet: None };
+        app.ledger.intend(intent).await.expect("noted");
+        let end = match n {
+            1 => OutgoingState::Succeeded { preimage, fee: Msat::new(1_250).expect("small") },
+            _ => OutgoingState::Failed { reason: CANARY.to_owned() },
+        };
+        app.ledger.settle_outgoing(payment_hash, end).await.expect("settled");
+    }
+    let events = [
+        Event::ChannelReady { channel_id: "ab".repeat(32), peer: format!("02{}", "cd".repeat(32)) },
+        Event::ChannelClosed {
+            channel_id: "ab".repeat(32),
+            peer: format!("02{}", "cd".repeat(32)),
+            reason: CANARY.to_owned(),
+            cause: String::new(),
+            local_id: "7".to_owned(),
+        },
+        Event::AlarmRaised {
+            code: "chain_stale".to_owned(),
+            subject: None,
+            severity: Severity::Warning,
+            text: format!("the chain is stale {CANARY}"),
+            fix: "look".to_owned(),
+        },
+        Event::VaultMoved { txid: "ef".repeat(32), received_sat: 50_000, sent_sat: 0, height: Some(230) },
+        Event::SeedVerified,
+        Event::ServiceChanged {
+            service: "llm".parse().expect("a name"),
+            before: None,
+            after: Some(json!({})),
+        },
+        Event::Started { version: "0.1.0".to_owned(), clean: false },
+    ];
+    for event in events {
+        app.ledger.log(event).await.expect("logged");
+    }
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_is_legible_found_by_subject_and_paged() {
+    let app = eventful().await;
+    let session = app.claimed().await;
+    look_at(&app, &session, &[("activity", "/activity"), ("activity-channels", "/activity?about=channels")])
+        .await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/activity", app.origin)).await;
+    let all = tab.text("main").await;
+    for said in
+        ["Payment received", "Channel closed", "Alarm", "+50,000 sat", "−1,001.25 sat", "Perhaps paid twice"]
+    {
+        assert!(all.contains(said), "{said}: {all}");
+    }
+    assert_eq!(tab.value("document.querySelectorAll('img, script:not([nonce])').length").await, 0);
+    assert!(all.contains("<img src=x onerror=alert(1)>"), "what others said is text");
+    tab.click(".pages a").await;
+    tab.until("location.search.startsWith('?before=')").await;
+    tab.until("document.querySelectorAll('.events tbody tr').length > 0").await;
+    tab.click(".choices a[href='/activity?about=channels']").await;
+    tab.until("location.search === '?about=channels' && !!document.querySelector('.events')").await;
+    assert_eq!(tab.value("document.querySelectorAll('.events tbody tr').length").await, 2);
+    clean(&app, &tab);
+}
+
+/// The rows of a CSV file.
+fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let rows = reader.deserialize::<BTreeMap<String, String>>();
+    rows.map(|row| row.expect("a row of the head's length")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
+    let app = eventful().await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.open(&format!("{}/revenue", app.origin)).await;
+    let link = "document.querySelector('a[download]').href";
+    let text = tab.value(&format!("fetch({link}).then((answer) => answer.text())")).await;
+    let text = text.as_str().expect("a file");
+    let rows = rows(text);
+    let sum: i64 = rows.iter().map(|row| row["amount_msat"].parse::<i64>().expect("a number")).sum();
+    let key = app.key(&[Scope::Read]).await;
+    let account = ok(app.read("/api/v1/account", &key).await).await;
+    assert_eq!(sum, account["balance_msat"].as_i64().expect("a number"));
+    let audit = app.ledger.audit().await.expect("it reads");
+    assert!(audit.ok);
+    let (received, kept, twice) =
+        (audit.sums.received_msat, audit.sums.opening_fees_msat, audit.sums.surplus_msat);
+    assert_eq!(sum, received - kept + twice - 1_000_000 - 1_250);
+    let of = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
+    let kinds = ["opening_fee", "possible_surplus", "paid", "routing_fee"];
+    assert_eq!(kinds.map(of), [1, 1, 1, 1]);
+    let neutral = rows.iter().find(|row| row["quote"].contains("=1+1")).expect("it is there");
+    assert_eq!(neutral["quote"], "'=1+1 USD at 64000");
+    assert!(rows.iter().any(|row| row["amount_sat"] == "-1.25"));
+    clean(&app, &tab);
+
+    // Everything that happened, too; and nobody who is not known gets it.
+    let events = app.read("/api/v1/activity.csv", &key).await.text().await.expect("a file");
+    let mut reader = csv::Reader::from_reader(events.as_bytes());
+    let listed = reader.records().inspect(|row| assert!(row.is_ok())).count();
+    let mut known = 0;
+    let mut before = String::new();
+    loop {
+        let page: Value = ok(app.read(&format!("/api/v1/activity?limit=37{before}"), &key).await).await;
+        known += page["activity"].as_array().expect("a list").len();
+        match page["next_before"].as_i64() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(listed, known);
+    assert_eq!(app.get("/api/v1/revenue.csv").send().await.expect("an answer").status(), 401);
+    assert_eq!(app.read("/api/v1/activity?about=nothing", &key).await.status(), 400);
+}
