@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 
+use super::answer::Table;
 use super::ledger_fault;
 use crate::store::{Account, EntriesAfter, Entry};
 use crate::web::sheet::{self, Cell};
@@ -24,7 +24,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 }
 
 /// `GET /api/v1/revenue.csv`.
-pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Response {
+pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Table, Problem> {
     op.parts.ledger.barrier().await;
     let next = move |after: EntriesAfter| {
         let op = Arc::clone(&op);
@@ -34,7 +34,7 @@ pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Respon
             Ok((entries.iter().map(cells).collect(), after))
         }
     };
-    sheet::download("revenue.csv", &HEAD, EntriesAfter::default(), next)
+    Ok(Table(sheet::download("revenue.csv", &HEAD, EntriesAfter::default(), next)))
 }
 
 fn cells(entry: &Entry) -> Vec<Cell> {

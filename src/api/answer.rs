@@ -25,6 +25,15 @@ pub(super) struct Taken;
 /// 200 with plain text.
 pub(super) struct Text(pub(super) String);
 
+/// 200 with a table for spreadsheets ([`crate::web::sheet`]).
+pub(super) struct Table(pub(super) Response);
+
+impl IntoResponse for Table {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
 impl IntoResponse for Text {
     fn into_response(self) -> Response {
         // A string is sent as text/plain in UTF-8.

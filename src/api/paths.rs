@@ -5,9 +5,9 @@ use http::Method;
 
 use super::document::{ANY, Paths, Refusal};
 use super::{
-    backups, books, channels, checklist, coins, epochs, events, health, inbound, integration, keys,
-    operations, payments, payouts, peers, price, rates, rules, seed, send, services, status, system, tokens,
-    trials, unlock, vault, webhooks,
+    account, activity, backups, books, channels, checklist, coins, epochs, events, health, inbound,
+    integration, keys, operations, payments, payouts, peers, price, rates, rules, seed, send, services,
+    status, system, tokens, trials, unlock, vault, webhooks,
 };
 
 /// What the node may say.
@@ -198,6 +198,15 @@ fn sales(paths: Paths) -> Paths {
             ],
         )
         .get("/api/v1/revenue", books::revenue, "What was earned, in hours or days, and by route.", &[])
+        .get(
+            "/api/v1/revenue.csv",
+            account::table,
+            "Every payment that came or went, each with its sign: `amount_msat` sums to the account's balance.",
+            &[],
+        )
+        .get("/api/v1/account", account::read, "What came and went over Lightning, and what is left.", &[])
+        .get("/api/v1/activity", activity::list, "What happened, newest first, or about one subject.", &[])
+        .get("/api/v1/activity.csv", activity::table, "All of it, as a table for spreadsheets.", &[])
         .get("/api/v1/audit", books::audit, "Proves the books from every row; takes a while.", &[])
         .get("/api/v1/payments", payments::list, "What arrived, newest first.", &[])
         .get("/api/v1/rates", rates::read, "What bitcoin costs in other currencies, and who says so.", &[])

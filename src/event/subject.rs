@@ -1,7 +1,11 @@
 //! What an event is about, for a person who looks for one among many.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 /// What events are about. Each kind is about one thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// Money that customers paid.
     Payments,
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(told, known);
         for subject in Subject::ALL {
             assert_eq!(Subject::of_word(subject.word()), Some(subject));
+            let read: Subject = serde_json::from_value(subject.word().into()).expect("the same word");
+            assert_eq!(read, subject);
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use super::figures::{iso, utc};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::event::{LoggedEvent, Subject};
+use crate::event::{Event, LoggedEvent, Subject};
+use crate::store::StoreError;
 use words::Told;
 
 /// Events on one page.
@@ -62,6 +63,9 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
     let more = rows.len() > shown;
     rows.truncate(shown);
+    if let Err(error) = name_sales(&desk, &mut rows).await {
+        return fault(&error);
+    }
     let config = &desk.op.parts.config;
     let page = Page {
         choices: choices(subject),
@@ -73,6 +77,19 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
         shell: desk.shell(Section::Activity).await,
     };
     html(StatusCode::OK, &page)
+}
+
+/// What became known of payments after they were logged: what they were for.
+async fn name_sales(desk: &Desk, rows: &mut [LoggedEvent]) -> Result<(), StoreError> {
+    for row in rows {
+        if let Event::PaymentReceived { payment_hash, service, route, .. } = &mut row.event
+            && service.is_none()
+            && let Some(known) = desk.op.parts.ledger.payment(*payment_hash).await?
+        {
+            (*service, *route) = (known.service, known.route);
+        }
+    }
+    Ok(())
 }
 
 fn line(row: &LoggedEvent) -> Line {

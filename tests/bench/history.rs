@@ -15,8 +15,8 @@ use tollhouse::store::{GrantFilter, Ledger, Step};
 use tollhouse::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// Packs, and requests in each: ten million spends.
-const PACKS: i64 = 100_000;
-const PACK: i64 = 100;
+pub(crate) const PACKS: i64 = 100_000;
+pub(crate) const PACK: i64 = 100;
 const PRICE_MSAT: i64 = 50_000;
 const DAYS: u64 = 365;
 /// The last hour of the history.
@@ -111,20 +111,26 @@ fn build(path: &Path) -> Result<u64> {
         let (ledger, _) = Ledger::open(path, FixedClock::at(END))?;
         ledger.close().await
     })?;
+    fill(path, END)?;
+    Ok(std::fs::metadata(path)?.len())
+}
+
+/// Puts ten million requests from packs, until `end`, into a ledger that is not open and has no sales.
+pub(crate) fn fill(path: &Path, end: Timestamp) -> Result<()> {
     let file = Connection::open(path)?;
     // It is only a benchmark's: nobody waits for the disk.
     file.pragma_update(None, "synchronous", "OFF")?;
     file.pragma_update(None, "cache_size", -500_000)?;
-    let (end, span) = (i64::try_from(END.millis())?, i64::try_from(DAYS * DAY * 1_000)?);
+    let (end, span) = (i64::try_from(end.millis())?, i64::try_from(DAYS * DAY * 1_000)?);
     file.execute_batch(&format!(
         "BEGIN;
          WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 13)
-         INSERT INTO names (id, name) SELECT i, iif(i <= 8, 'service-', 'route-') || i FROM n;
+         INSERT INTO names (id, name) SELECT 1000 + i, iif(i <= 8, 'service-', 'route-') || i FROM n;
          WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PACKS})
          INSERT INTO grants (id, payment_hash, token_id, service, route, kind, price_msat, sold, left_, held, spent,
                              expired, revoked, calls, open, bytes, restored, crash_restored, returned, loaded,
                              crash_returned, redeemed_at, valid_until, exhausted_at, over_at, due)
-             SELECT i, randomblob(32), randomblob(32), 1 + i % 8, 9 + i / 8 % 5, 'pack', {PACK} * {PRICE_MSAT},
+             SELECT i, randomblob(32), randomblob(32), 1001 + i % 8, 1009 + i / 8 % 5, 'pack', {PACK} * {PRICE_MSAT},
                     {PACK}, 0, 0, {PACK}, 0, 0, {PACK}, 0, 0, 0, 0, 0, 0, 0, {end} - {span}, {end}, {end}, {end},
                     {end} + 1000000000
              FROM n;
@@ -146,7 +152,7 @@ fn build(path: &Path) -> Result<u64> {
          COMMIT;",
     ))?;
     file.close().map_err(|(_, error)| error)?;
-    Ok(std::fs::metadata(path)?.len())
+    Ok(())
 }
 
 async fn reports(ledger: &Ledger) -> Result<Vec<Report>> {

@@ -1,6 +1,7 @@
 //! `scripts/bench`: what a debit costs beside a transaction of its own, reports over ten million spends
 //! beside a scan of them, what a challenge costs beside one that is stored, the processor's time of a
-//! challenge and of a proof, what a quote costs, and how long a sale takes. `scripts/bench debits` (or any of their names) measures one.
+//! challenge and of a proof, what a quote costs, how long a sale takes, and the operator's pages over ten million
+//! spends. `scripts/bench debits` (or any of their names) measures one.
 //!
 //! Machines are noisy, ratios hold: every figure stands beside a reference of the same run. Printed for
 //! people, and as JSON under `target/bench/`.
@@ -18,6 +19,7 @@ mod cost;
 mod debits;
 mod history;
 mod load;
+mod pages;
 mod prices;
 mod sales;
 mod storing;
@@ -59,6 +61,9 @@ async fn run(parts: &[String]) -> Result<()> {
     }
     if wanted("history") {
         tell(&mut report, "history", history::measure(folder.path(), &progress).await?)?;
+    }
+    if wanted("pages") {
+        tell(&mut report, "pages", pages::measure(&folder.path().join("pages"), &progress).await?)?;
     }
     if wanted("challenges") || wanted("cost") || wanted("sales") {
         let ask = WorldAsk {

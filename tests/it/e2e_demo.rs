@@ -159,7 +159,12 @@ async fn a_real_bitcoind_takes_every_block_of_a_demo() {
     let ask = WorldAsk { dir: dir.path(), gateway: any().await, admin: any().await, progress: &|_| {} };
     let world = World::start(ask).await.unwrap();
     let (shop, payer) = (world.shop.node(), world.payer.node());
+    let room = shop.view().await.receivable_msat;
     sell(&world, 2).await;
+    // What the ledger says is left is what went over to our side of the channel.
+    let left = u64::try_from(world.shop.ledger().account().await.unwrap().balance_msat).unwrap();
+    assert_eq!(left, 10_000);
+    sees(shop, "the money on our side", |view| view.receivable_msat + left == room).await;
 
     let coins = payer.view().await.onchain_spendable_sat;
     close(&world, CloseHow::Cooperative).await;

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{ANY, Refusal};
-use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Taken, Text};
+use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Table, Taken, Text};
 use crate::web::keys::Scope;
 use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend, Problem};
 
@@ -374,6 +374,12 @@ impl Answers for Taken {
 impl Answers for Text {
     fn answer(told: &mut Told<'_>) {
         told.gives_of(StatusCode::OK, "text/plain", None);
+    }
+}
+
+impl Answers for Table {
+    fn answer(told: &mut Told<'_>) {
+        told.gives_of(StatusCode::OK, "text/csv", None);
     }
 }
 

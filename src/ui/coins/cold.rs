@@ -127,11 +127,11 @@ struct AddressPage {
     deposit: Deposit,
 }
 
-/// `GET /coins/vault`: the vault, or the form that sets one.
+/// `GET /coins/vault`; without one, the form that sets it.
 pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
     let Ok(Query(asked)) = query else { return entry::incomplete() };
     let vault = &desk.op.parts.vault;
-    let Some(view) = vault.view() else { return super::cold_form::blank(&desk).await };
+    let Some(view) = vault.view() else { return Redirect::to("/coins/vault/set").into_response() };
     let (history, given) = match (vault.history(), vault.addresses(SHOWN + 1).await) {
         (Ok(history), Ok(given)) => (history, given),
         // It was removed between the two questions.

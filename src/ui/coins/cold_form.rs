@@ -47,14 +47,9 @@ const FORMS: [(&str, &str); 5] = [
     ("bip44", "The oldest, 1… (BIP 44)"),
 ];
 
-/// The form, empty.
-pub(super) async fn blank(desk: &Desk) -> Response {
-    shown(desk, StatusCode::OK, Typed { gap: USUAL_GAP.to_string(), ..Typed::default() }, None).await
-}
-
-/// `GET /coins/vault/set`.
+/// `GET /coins/vault/set`: the form, empty.
 pub(in crate::ui) async fn page(desk: Desk) -> Response {
-    blank(&desk).await
+    shown(&desk, StatusCode::OK, Typed { gap: USUAL_GAP.to_string(), ..Typed::default() }, None).await
 }
 
 async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<String>) -> Response {

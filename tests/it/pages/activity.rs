@@ -120,6 +120,8 @@ async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
     let tab = logged_in(&app, &browser, &session).await;
     tab.open(&format!("{}/revenue", app.origin)).await;
     let link = "document.querySelector('a[download]').href";
+    tab.until(&format!("!!document.querySelector('a[download]') && {link}.endsWith('/api/v1/revenue.csv')"))
+        .await;
     let text = tab.value(&format!("fetch({link}).then((answer) => answer.text())")).await;
     let text = text.as_str().expect("a file");
     let rows = rows(text);
