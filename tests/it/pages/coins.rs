@@ -177,7 +177,7 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
     bitcoind.mine(101).await;
     let app = AdminApp::watching(bitcoind_source(&bitcoind)).await;
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(Arc::clone(&app.op.parts.vault).run(stop.clone()));
+    app.op.parts.tracker.spawn(Arc::clone(&app.op.parts.vault).run(stop.clone()));
     let session = app.claimed().await;
     let browser = Chromium::start();
     let tab = logged_in(&app, &browser, &session).await;
@@ -260,5 +260,4 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
     assert_eq!(app.op.parts.vault.view(), None);
     clean(&app, &tab);
     stop.cancel();
-    watching.await.expect("it ended");
 }
