@@ -6,10 +6,10 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::Tab;
+use super::{Tab, words};
 use crate::store::{OperationRow, OperationState, StoreError};
 use crate::types::Msat;
-use crate::ui::figures::{iso, sats_exact, sats_whole, shortened, utc};
+use crate::ui::figures::{iso, sats_exact, sats_whole, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::Question;
@@ -98,7 +98,7 @@ fn question(ask: &PayoutAsk, plan: Option<&PayoutPlan>, fields: &Fields) -> Ques
         let most = plan.amount.checked_add(plan.max_fee).unwrap_or(Msat::MAX);
         let left = plan.spendable.checked_sub(most).unwrap_or(Msat::ZERO);
         let amount = sats_exact(plan.amount.msat());
-        lines.push(format!("{amount} sat go to {}.", shortened(&ask.to)));
+        lines.push(format!("{amount} sat go to {}.", words::payee(&ask.to)));
         if let Some(description) = plan.description.as_deref().filter(|text| !text.trim().is_empty()) {
             lines.push(format!("The payee says that it is for: {description}"));
         }
@@ -167,7 +167,7 @@ fn line(row: &OperationRow) -> Line {
         id,
         at: utc(row.begun_at),
         at_iso: iso(row.begun_at),
-        to_short: shortened(to),
+        to_short: words::payee(to),
         to: to.to_owned(),
         amount: msat(&row.outcome["amount_msat"]).or(msat(&row.ask["amount_msat"])).unwrap_or_default(),
         fee: msat(&row.outcome["fee_msat"]),

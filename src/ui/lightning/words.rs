@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::ui::figures::grouped;
+use crate::ui::figures::{grouped, shortened};
 pub(super) use crate::ui::operation::sentence;
 use crate::upkeep::PAY_OUT_RULE;
 
@@ -23,6 +23,11 @@ pub(super) fn cause(word: Option<&str>) -> &'static str {
     }
 }
 
+/// A payee as a person can compare it: whole, unless it is an offer or an invoice of hundreds of letters.
+pub(super) fn payee(to: &str) -> String {
+    if to.chars().count() <= 64 { to.to_owned() } else { shortened(to) }
+}
+
 /// What a rule is called, and what it is for.
 pub(super) fn rule_name(name: &str) -> &'static str {
     if name == PAY_OUT_RULE { "Pay out when receivable is low" } else { "Splice out when spendable is high" }
@@ -31,7 +36,7 @@ pub(super) fn rule_name(name: &str) -> &'static str {
 /// What a rule with these terms does.
 pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
     let sat = |key: &str| grouped(terms[key].as_u64().unwrap_or_default());
-    let to = terms["to"].as_str().unwrap_or_default();
+    let to = payee(terms["to"].as_str().unwrap_or_default());
     if name == PAY_OUT_RULE {
         return format!(
             "When less than {} sat can be received, pay out to {to} until {} sat can be, at most {} sat a day; routing \
@@ -42,7 +47,7 @@ pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
             percent(terms["max_fee_ppm"].as_u64().unwrap_or_default()),
         );
     }
-    let to = if to == crate::treasury::Deed::VAULT { "the vault" } else { to };
+    let to = if to == crate::treasury::Deed::VAULT { "the vault" } else { to.as_str() };
     format!(
         "When more than {} sat are spendable, move what is above {} sat to {to}, at most {} sat a day.",
         sat("above_sat"),

@@ -9,7 +9,7 @@ use tollhouse::store::{
 use super::{business, clean, logged_in, look_at};
 use crate::admin_app::neighbours::ORDER_SAT;
 use crate::admin_app::{AdminApp, PASSWORD};
-use crate::chromium::{Chromium, Tab};
+use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 /// What an outsider would write to have it run on the operator's page.
 const CANARY: &str = "\"><script>throw 1</script><img src=x onerror=\"throw 1\">";
@@ -218,10 +218,13 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.click("button.second").await;
     tab.until("document.querySelector('.grave') && document.querySelector('input[name=key]')").await;
     let asked = tab.text("main").await;
-    for words in ["144 blocks", "You can receive 1301000 sat less", "cannot be undone"] {
+    for words in ["144 blocks", "You can receive 1,301,000 sat less", "cannot be undone"] {
         assert!(asked.contains(words), "{words}: {asked}");
     }
     assert!(app.node.closed.lock().expect("no panic").is_empty());
+    tab.looks(360, 740, "light").await;
+    tab.picture("lightning-question-360-light").await;
+    assert_eq!(tab.value(LEGIBLE).await, json!([]));
     yes(&tab).await;
     tab.until("location.pathname.startsWith('/operations/')").await;
     assert_eq!(app.node.closed.lock().expect("no panic").len(), 1);

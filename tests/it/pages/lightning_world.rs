@@ -29,7 +29,7 @@ async fn claim(shop: &Appliance, tab: &Tab<'_>) {
         tab.types(PASSWORD).await;
     }
     tab.click("button[type=submit]").await;
-    tab.until("location.pathname === '/' && document.querySelector('.rail')").await;
+    tab.until("location.pathname !== '/claim' && document.querySelector('.rail')").await;
 }
 
 async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
@@ -95,7 +95,7 @@ async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
     tab.click(".form .button").await;
     tab.until("document.querySelector('input[name=key]')").await;
     let asked = tab.text("main").await;
-    assert!(asked.contains("100000 sat of it are given") && asked.contains("are left"), "{asked}");
+    assert!(asked.contains("100,000 sat of it are given") && asked.contains("are left"), "{asked}");
     let opening = yes(&tab).await;
     confirm(&bitcoind).await;
     done(&shop, &opening).await;
