@@ -223,10 +223,10 @@ fn line(view: &RuleView, refused: Option<&Refused<'_>>) -> Line {
 
 fn what_for(name: &str) -> &'static str {
     if name == PAY_OUT_RULE {
-        "Off. What is earned fills your side of the channels until nothing more can be received. This rule pays out to \
+        "What is earned fills your side of the channels until nothing more can be received. This rule pays out to \
          a wallet of yours before that, and the room comes back."
     } else {
-        "Off. This rule moves earned coins from a channel to the vault or an address, where this machine cannot spend \
+        "This rule moves earned coins from a channel to the vault or an address, where this machine cannot spend \
          them. It does not bring room to receive: paying out does."
     }
 }

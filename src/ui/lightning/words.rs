@@ -2,9 +2,14 @@
 
 use serde_json::Value;
 
-use crate::ui::figures::{grouped, shortened};
-pub(super) use crate::ui::operation::sentence;
+use crate::ui::figures::{grouped, grouped_in, shortened};
+use crate::ui::operation;
 use crate::upkeep::PAY_OUT_RULE;
+
+/// A reason of the program's as a sentence, its numbers in groups.
+pub(super) fn sentence(text: &str) -> String {
+    operation::sentence(&grouped_in(text))
+}
 
 /// Why a channel is gone, by the record's stable word.
 pub(super) fn cause(word: Option<&str>) -> &'static str {
