@@ -26,6 +26,7 @@ mod health;
 mod inbound;
 mod integration;
 mod keys;
+mod metrics;
 mod openapi;
 mod operations;
 mod paths;

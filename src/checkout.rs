@@ -5,6 +5,7 @@
 //! that cannot be paid or delivered (money rule 5).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use thiserror::Error;
@@ -22,6 +23,7 @@ use crate::ports::{CannotReceive, Minter};
 use crate::pricing::{Exchange, RequestFacts, Unpriced};
 use crate::request::CanonicalRequest;
 use crate::store::{Ledger, ReserveError, StoreError};
+use crate::tally::Tally;
 use crate::throttle::{Limits, Throttle, TooMany};
 use crate::types::{Kind, Timestamp, TokenCopy};
 
@@ -95,6 +97,7 @@ pub struct Checkout {
     allowances: Arc<Allowances>,
     throttle: Arc<Throttle>,
     openings: Option<Arc<Openings>>,
+    tally: Arc<Tally>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -155,7 +158,15 @@ impl Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
         let throttle = Arc::new(Throttle::new(&config.limits, Arc::clone(&parts.clock)));
-        Checkout { parts, gate, replays, allowances: Arc::default(), throttle, openings: None }
+        Checkout {
+            parts,
+            gate,
+            replays,
+            allowances: Arc::default(),
+            throttle,
+            openings: None,
+            tally: Arc::default(),
+        }
     }
 
     /// The same, which has a channel opened for a payment that no channel can carry.
@@ -168,6 +179,16 @@ impl Checkout {
     /// Cancelled when open connections are broken off at shutdown.
     pub fn cut(&self) -> &CancellationToken {
         &self.parts.cut
+    }
+
+    /// What the gateway counts.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// A steady count of time, for measuring spans.
+    pub fn steady(&self) -> Duration {
+        self.parts.clock.steady()
     }
 
     /// The time.

@@ -154,7 +154,11 @@ impl ForwardAuth {
                 tracing::error!("forward-auth met an answer that the gateway keeps");
                 answers::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This cannot be.")
             }
-            Outcome::Challenge(offered) => answers::challenge(offered, credentials),
+            Outcome::Challenge(offered) => {
+                let (service, route) = offered.place();
+                self.checkout.tally().demanded(service, route);
+                answers::challenge(offered, credentials)
+            }
             Outcome::Refused(refused) => answers::refused(refused),
         }
     }

@@ -15,6 +15,7 @@
 //! | 1 | [`request`] | admission: what arrived becomes one canonical request, or is refused |
 //! | 1 | [`ledger`] | the arithmetic of grants and holds; the challenges handed out lately |
 //! | 1 | [`ports`] | the small traits: mint, pay, watch, events, key-value |
+//! | 1 | [`tally`] | what is counted for Prometheus |
 //! | 1 | [`event`] | the closed list of what happened |
 //! | 2 | [`catalog`] | services, routes, their terms and offers, and the table that finds them |
 //! | 2 | [`chain`] | chain sources: what they are, whether one answers, which one is in use |
@@ -84,6 +85,7 @@ pub mod sandbox;
 pub mod secrets;
 pub mod store;
 pub mod storefront;
+pub mod tally;
 pub mod throttle;
 pub mod treasury;
 pub mod types;

@@ -97,7 +97,7 @@ pub use certificate::{Certificate, CertificateFault, Shown, TlsFiles};
 pub use framing::{Framed, Switch};
 pub use upstream::TlsFault;
 
-use answer::{Problem, is_preflight, preflight, replayed};
+use answer::{Notice, Problem, is_preflight, preflight, replayed};
 use demand::{Reader, demand};
 use discovery::{Documents, Rendered};
 use entity::look;
@@ -221,7 +221,11 @@ pub fn router(state: ProxyState) -> Router {
 /// Answers, in gRPC whoever asks in it.
 async fn serve(State(state): State<ProxyState>, request: Request<Body>) -> Response {
     let kind = request.headers().get(CONTENT_TYPE).filter(|_| is_grpc(request.headers())).cloned();
+    let checkout = state.checkout.clone();
     let answer = answer(state, request).await;
+    if let Some(told) = answer.extensions().get::<Notice>() {
+        checkout.tally().refused(told.code);
+    }
     match kind {
         Some(kind) => in_grpc(answer, kind),
         None => answer,
@@ -273,7 +277,11 @@ async fn answer(state: ProxyState, request: Request<Body>) -> Response {
             }
         }
         Outcome::Replayed(kept) => replayed(kept),
-        Outcome::Challenge(offered) => demand(&offered, Reader::of(&parts.headers)),
+        Outcome::Challenge(offered) => {
+            let (service, route) = offered.place();
+            state.checkout.tally().demanded(service, route);
+            demand(&offered, Reader::of(&parts.headers))
+        }
         Outcome::Refused(refused) => Problem::from(refused).render(),
     }
 }

@@ -65,6 +65,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::event::{Event, LoggedEvent};
 use crate::moment::Moment;
+use crate::tally::CommitTimes;
 use crate::types::Timestamp;
 
 pub use account::{Account, EntriesAfter, Entry, EntryKind};
@@ -276,6 +277,11 @@ impl Ledger {
     /// How many transactions the writer committed since it started: many calls share one.
     pub fn commits(&self) -> u64 {
         self.0.writer.commits()
+    }
+
+    /// How long those took.
+    pub fn commit_times(&self) -> &CommitTimes {
+        self.0.writer.commit_times()
     }
 }
 

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
 use super::answer::{Created, Path};
-use super::document::told::{Answers, Told};
+use super::document::signature::Answers;
+use super::document::told::Told;
 use super::{bad_body, ledger_fault};
 use crate::backup::{BackupFault, Shelved, Verified};
 use crate::store::{Doubt, Generation};

@@ -2,7 +2,7 @@
 //! types that the handlers take and give.
 //!
 //! A path enters the router only together with its description ([`Paths::at`]), so neither has what the
-//! other lacks. What a handler takes and gives is read off its signature ([`told`]); what is written by hand
+//! other lacks. What a handler takes and gives is read off its signature ([`signature`]); what is written by hand
 //! is one sentence, and the codes of the refusals that are its own.
 
 use std::collections::BTreeMap;
@@ -17,8 +17,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::web::Operator;
-use told::{Tells, Told};
+use signature::Tells;
+use told::Told;
 
+pub(super) mod signature;
 pub(super) mod told;
 
 /// A refusal that a call may be answered with: its status and its code.

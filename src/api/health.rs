@@ -11,7 +11,8 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::document::told::{Answers, Told};
+use super::document::signature::Answers;
+use super::document::told::Told;
 use super::ledger_fault;
 use crate::ports::{Alarm, Check};
 use crate::store::AlarmRow;

@@ -86,6 +86,8 @@ pub(super) async fn challenge(
         let detail = format!("`{wanted}` is not on offer for this request.");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_such_offer", detail));
     }
+    let (service, route) = offered.place();
+    op.parts.checkout.tally().demanded(service, route);
     Ok(Json(Challenged::of(&offered)))
 }
 

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Accepted, IdempotencyKey, Path};
-use super::document::told::{Answers, Told};
+use super::document::signature::Answers;
+use super::document::told::Told;
 use super::{bad_body, bad_query};
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Deed, Preview, TreasuryError, Verdict};

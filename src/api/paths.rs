@@ -3,111 +3,18 @@
 
 use http::Method;
 
-use super::document::{ANY, Paths, Refusal};
+use super::document::{ANY, Paths};
 use super::{
     account, activity, backups, books, channels, checklist, coins, epochs, events, health, inbound,
-    integration, keys, operations, payments, payouts, peers, price, rates, rules, seed, send, services,
-    status, system, tokens, trials, unlock, vault, webhooks,
+    integration, keys, metrics, operations, payments, payouts, peers, price, rates, rules, seed, send,
+    services, status, system, tokens, trials, unlock, vault, webhooks,
+};
+use refusals::{
+    AS_THE_GATEWAY, BACKUP, BAD_HASH, ENDED, ENDPOINT, EPOCH, KEY_REQUIRED, MOVES, NO_TOKEN, NO_VAULT, NODE,
+    ORDER, PARKED, SEED, SERVICE, VAULT,
 };
 
-/// What the node may say.
-const NODE: Refusal = (422, "node_refused");
-/// After a restore nothing is sent until the operator says so.
-const PARKED: Refusal = (409, "payouts_parked");
-/// Of every call that moves coins.
-const MOVES: &[Refusal] = &[
-    NODE,
-    PARKED,
-    (400, "bad_idempotency_key"),
-    (422, "idempotency_key_reused"),
-    (400, "bad_address"),
-    (400, "bad_amount"),
-    (400, "bad_fee"),
-    (400, "unknown_channel"),
-    (409, "no_vault"),
-    (409, "vault_not_synced"),
-    (409, "vault_gap"),
-    (409, "vault_failed"),
-    (503, "stopping"),
-];
-/// Of every question to the seed.
-const SEED: &[Refusal] = &[
-    (409, "words_verified"),
-    (409, "words_were_shown"),
-    (409, "not_asked"),
-    (403, "wrong_passphrase"),
-    (403, "wrong_words"),
-    (422, "unfit_passphrase"),
-    (429, "too_many_tries"),
-    (429, "busy"),
-    (500, "seed_not_changed"),
-];
-/// Of whatever a description of a request may be refused for, as the gateway would.
-const AS_THE_GATEWAY: &[Refusal] = &[(400, ANY), (404, ANY), (405, ANY), (413, ANY), (414, ANY), (431, ANY)];
-const NO_TOKEN: Refusal = (404, "unknown_token");
-const BAD_HASH: Refusal = (400, "bad_payment_hash");
-const NO_HOLD: Refusal = (404, "unknown_hold");
-const KEY_REQUIRED: Refusal = (403, "key_required");
-const ENDED: &[Refusal] = &[
-    NO_HOLD,
-    KEY_REQUIRED,
-    (409, "hold_settled"),
-    (409, "hold_released"),
-    (409, "hold_expired"),
-    (422, "more_than_held"),
-];
-const SERVICE: &[Refusal] = &[
-    (400, "bad_name"),
-    (404, "no_such_service"),
-    (409, "owned_by_file"),
-    (409, "services_clash"),
-    (422, "bad_service"),
-];
-const ORDER: &[Refusal] = &[
-    PARKED,
-    (404, "unknown_order"),
-    (422, "no_provider"),
-    (422, "provider_refused"),
-    (422, "out_of_limits"),
-    (422, "way_not_taken"),
-    (422, "other_way"),
-    (422, "order_expired"),
-    (422, "order_over"),
-    (422, "too_expensive"),
-    (422, "bad_invoice"),
-    (422, "not_paid"),
-];
-const BACKUP: &[Refusal] = &[
-    (409, "no_backup_dir"),
-    (404, "unknown_backup"),
-    (422, "bad_backup"),
-    (422, "foreign_backup"),
-    (422, "books_wrong"),
-    (500, "ledger_unavailable"),
-    (500, "keys_not_changed"),
-    (500, "backup_file"),
-    (500, "broken_off"),
-];
-const VAULT: &[Refusal] = &[
-    (400, "bad_birthday"),
-    (422, "private_key"),
-    (422, "wrong_network"),
-    (422, "form_needed"),
-    (422, "bad_key"),
-    (422, "bad_gap"),
-    (422, "birthday_needed"),
-    (503, "node_not_ready"),
-];
-const NO_VAULT: &[Refusal] =
-    &[(404, "no_vault"), (503, "vault_not_synced"), (422, "vault_gap"), (422, "vault_failed")];
-const ENDPOINT: &[Refusal] = &[(404, "unknown_webhook")];
-const EPOCH: &[Refusal] = &[
-    (404, "unknown_epoch"),
-    (409, "epoch_mints"),
-    (409, "no_higher_epoch"),
-    (409, "confirm_unearned"),
-    (500, "keys_not_changed"),
-];
+mod refusals;
 
 /// All of them.
 pub(super) fn all() -> Paths {
@@ -125,6 +32,7 @@ fn standing(paths: Paths) -> Paths {
     paths
         .about("Standing", "How the appliance fares.")
         .get("/api/v1/status", status::read, "Revenue, the ledger's sums, the node.", &[])
+        .get("/metrics", metrics::read, "What Prometheus scrapes, in OpenMetrics text.", &[])
         .get("/api/v1/health", health::read, "Everything that is looked at, and the alarms that stand.", &[])
         .get("/api/v1/system", system::read, "Versions, sync, disk, memory, chain sources, alarms.", &[])
         .get("/api/v1/config", system::config, "The settings in force, each with where it was said.", &[])

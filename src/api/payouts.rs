@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{IdempotencyKey, Path};
-use super::document::told::{Answers, Told};
+use super::document::signature::Answers;
+use super::document::told::Told;
 use super::{bad_body, bad_query, ledger_fault};
 use crate::store::{LONGEST_OPERATION_KEY, OperationRow};
 use crate::types::{Msat, Timestamp};

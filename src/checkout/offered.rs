@@ -52,6 +52,11 @@ pub struct Offered {
 }
 
 impl Offered {
+    /// The service and the route that it was asked for.
+    pub fn place(&self) -> (&Name, &Name) {
+        (&self.matched.service.name, &self.matched.route)
+    }
+
     /// The offer as the protocol shows it.
     pub fn challenge(&self) -> Challenge<'_> {
         let Minted { sold, token, invoice, .. } = &self.minted;

@@ -1,7 +1,5 @@
 //! Sends an admitted request upstream and hands its response down.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, TRAILER};
@@ -54,7 +52,7 @@ impl ProxyState {
         body: Body,
         entrance: Option<Entrance>,
     ) -> Response {
-        match self.send(request, &matched.service, body, Told::of(matched), entrance, || {}).await {
+        match self.send(request, matched, body, Told::of(matched), entrance, || {}).await {
             Ok(Said::Answer(parts, body)) => Response::from_parts(parts, Body::new(body)),
             Ok(Said::Switch(headers, passage)) => self.switch(headers, passage, None),
             Err(fault) => fault.problem(None).render(),
@@ -73,8 +71,8 @@ impl ProxyState {
         if shadowed.reads_json() {
             told = told.in_plain_text();
         }
-        let service = Arc::clone(&shadowed.matched().service);
-        match self.send(request, &service, body, told, entrance, || {}).await {
+        let matched = shadowed.matched().clone();
+        match self.send(request, &matched, body, told, entrance, || {}).await {
             Ok(Said::Answer(parts, body)) => {
                 let bodiless = request.method() == Method::HEAD || has_no_body(parts.status);
                 let length = if bodiless { Some(0) } else { body.size_hint().exact() };
@@ -107,7 +105,7 @@ impl ProxyState {
             told = told.in_plain_text();
         }
         let taken_back = hold.taken_back().cloned().unwrap_or_default();
-        let sending = self.send(request, &matched.service, body, told, entrance, || hold.dispatched());
+        let sending = self.send(request, matched, body, told, entrance, || hold.dispatched());
         let sent = tokio::select! {
             biased;
             // Whoever waits for the upstream's head is told at once, however long that takes.
@@ -221,8 +219,31 @@ impl ProxyState {
         }
     }
 
-    /// Sends once; the response comes with only the headers that pass.
+    /// Sends once; the response comes with only the headers that pass. Counts how the upstream fared.
     async fn send(
+        &self,
+        request: &CanonicalRequest,
+        matched: &Matched,
+        body: Body,
+        told: Told,
+        entrance: Option<Entrance>,
+        sent: impl FnMut() + Send,
+    ) -> Result<Said, Fault> {
+        let Matched { service, route, .. } = matched;
+        let (tally, begun) = (self.checkout.tally(), self.checkout.steady());
+        let said = self.ask(request, service, body, told, entrance, sent).await;
+        match &said {
+            Ok(_) => tally.answered(&service.name, route, self.checkout.steady().saturating_sub(begun)),
+            Err(fault) => {
+                if let Some(code) = fault.of_upstream() {
+                    tally.failed(&service.name, route, code);
+                }
+            }
+        }
+        said
+    }
+
+    async fn ask(
         &self,
         request: &CanonicalRequest,
         service: &Service,
@@ -313,6 +334,18 @@ enum Fault {
 }
 
 impl Fault {
+    /// Its code, when it is the upstream's.
+    fn of_upstream(&self) -> Option<&'static str> {
+        match self {
+            Fault::Send(SendFault::ClientBody | SendFault::ClientStalled) => None,
+            Fault::Target(_) => Some("bad_target"),
+            Fault::Send(SendFault::Unreachable(_)) => Some("upstream_unreachable"),
+            Fault::Send(SendFault::Timeout) => Some("upstream_timeout"),
+            Fault::Send(SendFault::Broken(_)) => Some("upstream_failed"),
+            Fault::Misbehaved(_) => Some("upstream_misbehaved"),
+        }
+    }
+
     /// What it means for the unit.
     fn ending(&self) -> Ending {
         match self {

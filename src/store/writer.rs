@@ -21,6 +21,7 @@ use super::totals::Totals;
 use super::{Flaw, StoreError, schema};
 use crate::clock::Clock;
 use crate::moment::Moment;
+use crate::tally::CommitTimes;
 use crate::types::Timestamp;
 
 /// Jobs that may wait; beyond it senders wait, so memory is bounded.
@@ -55,6 +56,7 @@ pub(super) struct Writer {
     jobs: mpsc::Sender<Message>,
     owed: mpsc::Sender<Box<dyn Owed>>,
     commits: Arc<AtomicU64>,
+    times: CommitTimes,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -82,14 +84,22 @@ impl Writer {
         let commits = Arc::new(AtomicU64::new(0));
         let fault = |error: std::io::Error| StoreError::Disk(error.to_string().into());
         let ticked = start.clock.now();
-        let pen = Pen { start, commits: Arc::clone(&commits), owed: Vec::new(), ticked, pause: TICK };
+        let times = CommitTimes::default();
+        let pen = Pen {
+            start,
+            commits: Arc::clone(&commits),
+            times: times.clone(),
+            owed: Vec::new(),
+            ticked,
+            pause: TICK,
+        };
         // A runtime of its own: this thread waits on two channels and a timer, and blocks on the disk.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fault)?;
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || runtime.block_on(pen.run(inbox, owed_inbox)))
             .map_err(fault)?;
-        Ok(Writer { jobs, owed, commits, thread: Mutex::new(Some(thread)) })
+        Ok(Writer { jobs, owed, commits, times, thread: Mutex::new(Some(thread)) })
     }
 
     /// Sends a job.
@@ -138,6 +148,11 @@ impl Writer {
         self.commits.load(Ordering::Acquire)
     }
 
+    /// How long they took.
+    pub(super) fn commit_times(&self) -> &CommitTimes {
+        &self.times
+    }
+
     async fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -151,6 +166,7 @@ impl Writer {
 struct Pen {
     start: Start,
     commits: Arc<AtomicU64>,
+    times: CommitTimes,
     /// Not on disk yet.
     owed: Vec<Box<dyn Owed>>,
     /// When the time was noted last.
@@ -395,7 +411,9 @@ impl Pen {
         page.add_up()?;
         Moment::Filled.reached();
         if !answers_first {
+            let begun = self.start.clock.steady();
             connection.execute_batch("COMMIT")?;
+            self.times.took(self.start.clock.steady().saturating_sub(begun));
         }
         Moment::Committed.reached();
         self.commits.fetch_add(1, Ordering::AcqRel);

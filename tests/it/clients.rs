@@ -37,7 +37,7 @@ pub(crate) fn installed() -> &'static Path {
 }
 
 /// The Python that `python3` means here: what stands on the PATH may be a script that chooses one.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each module's rank (ARCHITECTURE.md); a module imports only from ranks below its own.
 const RANKS: &[(u8, &[&str])] = &[
     (0, &["types", "clock", "moment", "qr"]),
-    (1, &["l402", "payment_auth", "pricing", "ledger", "event", "request", "ports"]),
+    (1, &["l402", "payment_auth", "pricing", "ledger", "event", "request", "ports", "tally"]),
     (2, &["catalog", "chain", "store", "egress", "secrets", "throttle"]),
     (3, &["backup", "node", "vault", "rates", "storefront"]),
     (4, &["gate", "payments", "rescue", "treasury", "webhooks"]),

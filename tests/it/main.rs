@@ -57,6 +57,7 @@ mod payment_vectors;
 mod payouts;
 mod power_loss;
 mod rates;
+mod readers;
 mod rescue;
 mod rule_splices;
 mod services;

@@ -1,20 +1,13 @@
-//! What a handler takes and gives, read off its signature.
+//! One operation of the API, told piece by piece by the types of its handler's signature.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
-use axum::response::NoContent;
-use axum::response::sse::Sse;
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{ANY, Refusal};
-use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Table, Taken, Text};
 use crate::web::keys::Scope;
-use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend, Problem};
 
 /// One operation, as its types tell it.
 pub(in crate::api) struct Told<'g> {
@@ -55,7 +48,7 @@ impl<'g> Told<'g> {
         self.refused.entry(status.as_u16()).or_default().insert(code);
     }
 
-    fn needs(&mut self, scope: Scope) {
+    pub(super) fn needs(&mut self, scope: Scope) {
         self.scope = Some(scope);
         self.refuses(StatusCode::UNAUTHORIZED, "unauthenticated");
         self.refuses(StatusCode::FORBIDDEN, "missing_scope");
@@ -75,7 +68,7 @@ impl<'g> Told<'g> {
         self.given.entry(status.as_u16()).or_default().push((media, schema));
     }
 
-    fn header(&mut self, name: &str, what: &str) {
+    pub(super) fn header(&mut self, name: &str, what: &str) {
         self.parameters.push(json!({
             "name": name, "in": "header", "required": false, "description": what,
             "schema": { "type": "string" },
@@ -83,7 +76,7 @@ impl<'g> Told<'g> {
     }
 
     /// The fields of a query, each a parameter.
-    fn query<T: JsonSchema>(&mut self) {
+    pub(super) fn query<T: JsonSchema>(&mut self) {
         let schema = self.questions.root_schema_for::<T>();
         let required: Vec<&str> = schema
             .get("required")
@@ -106,7 +99,7 @@ impl<'g> Told<'g> {
     }
 
     /// What the template leaves open, in order, each of this form.
-    fn places<T: JsonSchema>(&mut self) {
+    pub(super) fn places<T: JsonSchema>(&mut self) {
         let schema = self.questions.subschema_for::<T>();
         let open = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         for name in open {
@@ -114,7 +107,7 @@ impl<'g> Told<'g> {
         }
     }
 
-    fn takes<T: JsonSchema>(&mut self, need: Need) {
+    pub(super) fn takes<T: JsonSchema>(&mut self, need: Need) {
         let mut schema = self.questions.root_schema_for::<T>();
         schema.remove("$schema");
         self.body = Some(json!({
@@ -238,170 +231,11 @@ struct ProblemBody {
     errors: Option<Vec<Value>>,
 }
 
+/// Whether a request needs its body.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
+    /// It does.
     Must,
+    /// It may have one.
     May,
-}
-
-/// Something that a handler takes.
-pub(in crate::api) trait Asks {
-    /// Says what the request needs for it.
-    fn ask(told: &mut Told<'_>);
-}
-
-/// Something that a handler gives.
-pub(in crate::api) trait Answers {
-    /// Says what the answer may be.
-    fn answer(told: &mut Told<'_>);
-}
-
-/// A handler whose signature tells what it takes and gives.
-pub(in crate::api) trait Tells<A> {
-    /// Tells it.
-    fn tell(told: &mut Told<'_>);
-}
-
-macro_rules! tells {
-    ($($taken:ident)*) => {
-        impl<F, Fut, R, $($taken),*> Tells<(Fut, R, $($taken,)*)> for F
-        where
-            F: Fn($($taken),*) -> Fut,
-            Fut: Future<Output = R>,
-            R: Answers,
-            $($taken: Asks,)*
-        {
-            fn tell(told: &mut Told<'_>) {
-                $($taken::ask(told);)*
-                R::answer(told);
-            }
-        }
-    };
-}
-tells!();
-tells!(A);
-tells!(A B);
-tells!(A B C);
-tells!(A B C D);
-tells!(A B C D E);
-tells!(A B C D E G);
-
-macro_rules! scoped {
-    ($($name:ident: $scope:ident;)*) => {$(
-        impl Asks for $name {
-            fn ask(told: &mut Told<'_>) {
-                told.needs(Scope::$scope);
-            }
-        }
-    )*};
-}
-scoped! { MayRead: Read; MayPay: Pay; MayAdmin: Admin; MayIntegrate: Integrate; MayMeter: Metrics; }
-
-impl Asks for MaySpend {
-    fn ask(told: &mut Told<'_>) {
-        told.needs(Scope::Admin);
-        told.refuses(StatusCode::FORBIDDEN, "password_needed");
-    }
-}
-
-impl<S> Asks for State<S> {
-    fn ask(_: &mut Told<'_>) {}
-}
-
-impl<T: JsonSchema> Asks for Result<Json<T>, JsonRejection> {
-    fn ask(told: &mut Told<'_>) {
-        told.takes::<T>(Need::Must);
-        told.refuses(StatusCode::BAD_REQUEST, "bad_body");
-    }
-}
-
-impl<T: JsonSchema> Asks for Result<Option<Json<T>>, JsonRejection> {
-    fn ask(told: &mut Told<'_>) {
-        told.takes::<T>(Need::May);
-        told.refuses(StatusCode::BAD_REQUEST, "bad_body");
-    }
-}
-
-macro_rules! headed {
-    ($($name:ident)*) => {$(
-        impl Asks for $name {
-            fn ask(told: &mut Told<'_>) {
-                told.header($name::NAME, $name::WHAT);
-            }
-        }
-    )*};
-}
-headed!(IdempotencyKey LastEventId);
-
-impl<T: JsonSchema> Asks for Result<Query<T>, QueryRejection> {
-    fn ask(told: &mut Told<'_>) {
-        told.query::<T>();
-        told.refuses(StatusCode::BAD_REQUEST, "bad_query");
-    }
-}
-
-impl<T: JsonSchema> Asks for Path<T> {
-    fn ask(told: &mut Told<'_>) {
-        told.places::<T>();
-        told.refuses(StatusCode::NOT_FOUND, "not_found");
-    }
-}
-
-impl<T: JsonSchema> Answers for Json<T> {
-    fn answer(told: &mut Told<'_>) {
-        told.gives::<T>(StatusCode::OK);
-    }
-}
-
-impl<T: JsonSchema> Answers for Created<T> {
-    fn answer(told: &mut Told<'_>) {
-        told.gives::<T>(StatusCode::CREATED);
-    }
-}
-
-impl<T: JsonSchema> Answers for Accepted<T> {
-    fn answer(told: &mut Told<'_>) {
-        told.gives::<T>(StatusCode::ACCEPTED);
-    }
-}
-
-impl Answers for Taken {
-    fn answer(told: &mut Told<'_>) {
-        told.gives_of(StatusCode::ACCEPTED, "", None);
-    }
-}
-
-impl Answers for Text {
-    fn answer(told: &mut Told<'_>) {
-        told.gives_of(StatusCode::OK, "text/plain", None);
-    }
-}
-
-impl Answers for Table {
-    fn answer(told: &mut Told<'_>) {
-        told.gives_of(StatusCode::OK, "text/csv", None);
-    }
-}
-
-impl Answers for NoContent {
-    fn answer(told: &mut Told<'_>) {
-        told.gives_of(StatusCode::NO_CONTENT, "", None);
-    }
-}
-
-impl<S> Answers for Sse<S> {
-    fn answer(told: &mut Told<'_>) {
-        told.gives_of(StatusCode::OK, "text/event-stream", None);
-    }
-}
-
-impl<T: Answers> Answers for Result<T, Problem> {
-    fn answer(told: &mut Told<'_>) {
-        T::answer(told);
-    }
-}
-
-/// A refusal and nothing else.
-impl Answers for Problem {
-    fn answer(_: &mut Told<'_>) {}
 }
