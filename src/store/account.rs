@@ -123,10 +123,9 @@ impl Ledger {
 }
 
 fn account(connection: &Connection) -> Result<Account, StoreError> {
-    let view = connection.unchecked_transaction()?;
-    let sums = totals::read(&view)?;
+    let sums = totals::read(connection)?;
     let (paid_msat, routing_fees_msat): (i64, i64) =
-        view.query_row(SPENT, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        connection.query_row(SPENT, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Account {
         received_msat: sums.received_msat,
         opening_fees_msat: sums.opening_fees_msat,

@@ -67,7 +67,7 @@ fn sql(subject: Option<Subject>) -> String {
                 format!(
                     "SELECT id FROM (SELECT id FROM events
                         WHERE {APART} AND json_extract(body, '$.kind') = '{kind}' AND id < ?1
-                        ORDER BY id DESC LIMIT ?2)"
+                        ORDER BY id DESC LIMIT ?2) AS newest"
                 )
             });
             let all = each.collect::<Vec<_>>().join(" UNION ALL ");
