@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::ground::agree;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use crate::config::Environment;
 
@@ -101,11 +102,8 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         return Err(Failure::refused("way_not_taken", text));
     };
     let will = consequence(&order, buy.by, total);
-    if order["state"] == "quoted" && !buy.yes {
-        return Err(Failure::refused(
-            "not_confirmed",
-            format!("{will}\nNothing was paid: say --yes to pay."),
-        ));
+    if order["state"] == "quoted" {
+        agree(&will, buy.yes)?;
     }
     let body = json!({ "way": buy.by.word(), "max_total_sat": total });
     let order = admin.post(&format!("{path}/pay"), &body).await?;

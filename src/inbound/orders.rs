@@ -68,6 +68,8 @@ pub struct OrdersParts {
 pub struct Orders {
     parts: OrdersParts,
     news: Notify,
+    /// An operation is not ended while its invoice is being paid, nor paid when it has ended.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Why an order was not placed or not paid. Nothing was paid by the call that gave it.
@@ -151,7 +153,7 @@ pub struct OrdersView {
 impl Orders {
     /// Over `parts`. Nothing is followed before [`Orders::watch`].
     pub fn new(parts: OrdersParts) -> Arc<Orders> {
-        Arc::new(Orders { parts, news: Notify::new() })
+        Arc::new(Orders { parts, news: Notify::new(), turn: tokio::sync::Mutex::default() })
     }
 
     /// Who sells.
@@ -268,8 +270,16 @@ impl Orders {
         let yet = |error: StoreError| NotPaid::Yet(error.to_string());
         let ledger = &self.parts.ledger;
         let ask = json!({ "order": row.id, "payment_hash": hash, "amount_sat": payment.total_sat });
+        let turn = self.turn.lock().await;
         let operation = match ledger.begin_operation(&key(row.id), KIND, ask).await.map_err(yet)? {
             BegunOperation::New(id) => id,
+            // The outbox would try a payment anew that failed: of an operation that says so nobody would know it.
+            BegunOperation::Known(known) | BegunOperation::Another(known)
+                if known.state == OperationState::Failed =>
+            {
+                let why = known.outcome["reason"].as_str().unwrap_or("the payment failed");
+                return Err(NotPaid::ForGood(why.to_owned()));
+            }
             BegunOperation::Known(known) | BegunOperation::Another(known) => known.id,
         };
         Moment::Intended.reached();
@@ -280,7 +290,9 @@ impl Orders {
             max_fee: share.max(LEAST_ROUTING),
             wallet: None,
         };
-        match self.parts.outbox.pay(ask, FIRST_NEWS).await {
+        let paid = self.parts.outbox.pay(ask, FIRST_NEWS).await;
+        drop(turn);
+        match paid {
             Ok(_) => self.settle_payment(row.id, hash).await.map_err(yet).and_then(|failed| match failed {
                 Some(why) => Err(NotPaid::ForGood(why)),
                 None => Ok(()),
@@ -298,6 +310,7 @@ impl Orders {
     /// Brings the operation of a Lightning payment to where the payment stands; gives why it failed, if so.
     async fn settle_payment(&self, order: i64, hash: PaymentHash) -> Result<Option<String>, StoreError> {
         let ledger = &self.parts.ledger;
+        let _turn = self.turn.lock().await;
         let Some(operation) = ledger.operation_of_key(&key(order)).await? else { return Ok(None) };
         let (state, facts, failed) = match ledger.outgoing(hash).await?.map(|row| row.state) {
             None => return Ok(None),

@@ -82,6 +82,16 @@ async fn a_kept_world_wakes_and_takes_the_next_port_and_ends_on_ctrl_c() {
     let health = client().get(format!("{}/v1/health", text("gateway"))).send().await.unwrap();
     assert_eq!(health.status(), 200);
 
+    // Beside it there is no configuration: doctor looks at the demo, and finds nothing to fix.
+    let mut doctor = tollhouse(home.path(), &["doctor", "--json"]);
+    doctor.env("TOLLHOUSE_DEMO_FILE", &file);
+    let looked = tokio::task::spawn_blocking(move || doctor.output()).await.unwrap().unwrap();
+    let report: Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!(looked.status.code(), Some(0), "{report}");
+    let checks: Vec<&str> =
+        report["checks"].as_array().unwrap().iter().filter_map(|check| check["name"].as_str()).collect();
+    assert!(checks.contains(&"node") && !checks.contains(&"settings"), "{report}");
+
     let wallet = client().get(format!("{}/v1/balance/channels", text("payer")));
     let wallet = wallet.header("grpc-metadata-macaroon", text("wallet_macaroon")).send().await.unwrap();
     let balance: Value = wallet.json().await.unwrap();

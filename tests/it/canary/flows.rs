@@ -3,16 +3,20 @@
 use serde_json::json;
 use tollhouse::sandbox::buyer::Wanted;
 
-use super::{FIRST, PASSWORD, Stage, WRONG, loud};
+use super::{FIRST, PASSWORD, SECOND, Stage, WRONG, loud};
 use crate::appliance::{Appliance, challenged, paid, tollhouse, until};
 use crate::bitcoind::client;
 use crate::e2e_run::{fund, open_channel};
 
 /// The pages that a person may open, those that are there.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 20] = [
     "/",
     "/live",
     "/start",
+    "/start/seed",
+    "/start/seed/check",
+    "/coins/receive",
+    "/coins/send",
     "/revenue",
     "/services",
     "/services/new",
@@ -27,6 +31,9 @@ const PAGES: [&str; 16] = [
     "/backup",
     "/system",
 ];
+
+/// Forms that take something secret. What is sent is refused by each, and told to nobody.
+const FORMS: [&str; 4] = ["/start/seed/words", "/start/seed/check", "/start/seed/passphrase", "/login"];
 
 impl Stage {
     /// Locked, and unlocked on the second try.
@@ -155,8 +162,23 @@ impl Stage {
         .await;
     }
 
-    /// A person opens every page that there is.
+    /// A person opens every page that there is, and types secrets into forms.
     pub(super) async fn turns_every_page(&mut self, session: &str) {
+        let typed = [
+            ("password", PASSWORD),
+            ("passphrase", WRONG),
+            ("again", WRONG),
+            ("new", SECOND),
+            ("first", "legal"),
+            ("second", "winner"),
+            ("third", "zoo"),
+        ];
+        for form in FORMS {
+            let request = client().post(format!("{}{form}", self.shop.admin)).header("cookie", session);
+            let request = request.header("origin", &self.shop.admin).form(&typed);
+            let answer = request.send().await.expect("an answer");
+            assert!(!answer.status().is_server_error(), "{form}: {}", answer.status());
+        }
         for page in PAGES {
             let request = client().get(format!("{}{page}", self.shop.admin)).header("cookie", session);
             let status = request.send().await.expect("an answer").status();
