@@ -19,6 +19,7 @@ mod hardening;
 mod inbound;
 mod init;
 mod keys;
+mod log;
 mod logging;
 mod migrate;
 mod moving;
@@ -34,6 +35,7 @@ mod rules;
 mod run;
 mod seed;
 mod services;
+mod status;
 mod times;
 mod token;
 mod tokens;
@@ -71,6 +73,12 @@ enum Command {
     Seed(Box<seed::SeedArgs>),
     /// Say the seed's passphrase to an appliance that started locked
     Unlock(Box<unlock::UnlockArgs>),
+    /// Say whether it earns, and can go on earning
+    Status(status::StatusArgs),
+    /// What was paid, newest first
+    Payments(status::PaymentsArgs),
+    /// What the running appliance said lately, and a text for whoever helps
+    Log(log::LogArgs),
     /// Look at everything, running or not, and say what to fix
     Doctor(Box<doctor::DoctorArgs>),
     /// Prove the books from every row of the ledger
@@ -141,6 +149,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args, &env),
         Command::Seed(args) => seed::run(&args, &env),
         Command::Unlock(args) => unlock::run(&args, &env),
+        Command::Status(args) => status::run(&args, &env),
+        Command::Payments(args) => status::payments(&args, &env),
+        Command::Log(args) => log::run(&args, &env),
         Command::Doctor(args) => doctor::run(&args, &env),
         Command::Audit(args) => audit::run(&args, &env),
         Command::Backup(args) => backup::run(&args, &env),

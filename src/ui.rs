@@ -14,6 +14,7 @@ use crate::web::{Operator, Problem};
 
 mod activity;
 mod alarm;
+mod backup;
 mod channel_line;
 mod chart;
 mod coins;
@@ -37,6 +38,7 @@ mod revenue;
 mod shell;
 mod start;
 mod steps;
+mod system;
 
 /// The pages' addresses.
 pub fn router() -> Router<Arc<Operator>> {
@@ -67,8 +69,10 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/login", get(entry::login_page).post(entry::login))
         .route("/logout", post(entry::logout))
         .route("/claim", get(entry::claim_page).post(entry::claim))
+        .merge(backup::router())
         .merge(integrations::router())
         .merge(lightning::router())
+        .merge(system::router())
 }
 
 /// Renders a page.

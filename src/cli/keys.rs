@@ -1,6 +1,7 @@
 //! `tollhouse keys`: keys of the admin API for programs, each with its scopes.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -36,6 +37,9 @@ enum Keys {
         /// Of a wallet: what one payment may cost, fee included [default: what it may pay in a day]
         #[arg(long, value_name = "AMOUNT", requires = "per_day")]
         per_payment: Option<Msat>,
+        /// After how long it ends by itself, such as 30d; without it, never
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
     },
     /// All keys, revoked ones too
     List,
@@ -49,12 +53,15 @@ enum Keys {
 /// Adds, lists or revokes.
 pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Keys::Add { label, scope, per_day, per_payment } => {
+        Keys::Add { label, scope, per_day, per_payment, expires } => {
             let mut wanted = json!({ "label": label, "scopes": scope });
             for (name, limit) in [("per_day_msat", per_day), ("per_payment_msat", per_payment)] {
                 if let Some(limit) = limit {
                     wanted[name] = limit.msat().into();
                 }
+            }
+            if let Some(expires) = expires {
+                wanted["expires_in_secs"] = expires.as_secs().into();
             }
             let made = admin.post("/api/v1/keys", &wanted).await?;
             let macaroon = made["macaroon"].as_str();
@@ -98,10 +105,11 @@ fn shown(listed: &Value) -> String {
             scopes.join(" "),
             moment(&key["created_at"]),
             if key["revoked_at"].is_null() { "live".to_owned() } else { "revoked".to_owned() },
+            if key["expires_at"].is_null() { "never".to_owned() } else { moment(&key["expires_at"]) },
             today(&key["wallet"]),
         ]
     });
-    table(["ID", "LABEL", "SCOPES", "MADE", "STATE", "TODAY"], rows)
+    table(["ID", "LABEL", "SCOPES", "MADE", "STATE", "ENDS", "TODAY"], rows)
 }
 
 /// What a wallet has spent of its day, and what its payments under way may cost; nothing for other keys.

@@ -100,6 +100,7 @@ struct Page {
     dead: Vec<KeyLine>,
     endpoints: Vec<EndpointLine>,
     deliveries: Vec<DeliveryLine>,
+    alone: bool,
     sample: String,
 }
 
@@ -127,6 +128,7 @@ async fn read(desk: &Desk, word: &str) -> Result<Page, StoreError> {
         dead,
         deliveries: deliveries.iter().map(|row| DeliveryLine::of(row, &hooks)).collect(),
         endpoints: hooks.iter().map(endpoint_line).collect(),
+        alone: false,
         sample: crate::webhooks::sample(now),
         shell: desk.shell(Section::Integrations).await,
     })

@@ -83,7 +83,12 @@ impl AdminApp {
 
     /// The same, with a vault that can be looked for on `source`.
     pub(crate) async fn watching(source: ChainSource) -> AdminApp {
-        AdminApp::over(Vec::new(), AdminApp::steady(), source).await
+        AdminApp::over(Vec::new(), AdminApp::steady(), source, Configuration::default()).await
+    }
+
+    /// The same, of one that was told these settings.
+    pub(crate) async fn told(configuration: Configuration) -> AdminApp {
+        AdminApp::over(Vec::new(), AdminApp::steady(), nowhere(), configuration).await
     }
 
     fn steady() -> RatesConfig {
@@ -91,11 +96,15 @@ impl AdminApp {
     }
 
     async fn with(services: Vec<Service>, rates: RatesConfig) -> AdminApp {
-        let nowhere = ChainSource::Esplora { url: "http://127.0.0.1:1".to_owned() };
-        AdminApp::over(services, rates, nowhere).await
+        AdminApp::over(services, rates, nowhere(), Configuration::default()).await
     }
 
-    async fn over(services: Vec<Service>, rates: RatesConfig, source: ChainSource) -> AdminApp {
+    async fn over(
+        services: Vec<Service>,
+        rates: RatesConfig,
+        source: ChainSource,
+        configuration: Configuration,
+    ) -> AdminApp {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = FixedClock::at(START);
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
@@ -256,7 +265,7 @@ impl AdminApp {
                 hosts: vec!["tollhouse.example".to_owned()],
                 gateway: gateway.clone(),
                 sample_url: None,
-                configuration: Configuration::default(),
+                configuration,
             },
             log: LogTail::default(),
         });
@@ -329,6 +338,11 @@ impl Drop for AdminApp {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// A chain source that is not there.
+fn nowhere() -> ChainSource {
+    ChainSource::Esplora { url: "http://127.0.0.1:1".to_owned() }
 }
 
 /// Status and code of a refusal.

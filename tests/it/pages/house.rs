@@ -3,9 +3,11 @@
 use serde_json::json;
 use tollhouse::event::Event;
 use tollhouse::types::{Msat, PaymentHash};
+use tollhouse::web::keys::Scope;
+use tollhouse::web::{Configuration, SettingLine};
 
 use super::{HOUR, clean, logged_in, look_at};
-use crate::admin_app::{AdminApp, PASSWORD, PATIENCE};
+use crate::admin_app::{AdminApp, PASSWORD, PATIENCE, ok, problem};
 use crate::chromium::{Chromium, Tab};
 use crate::webhooks::Receiver;
 
@@ -41,7 +43,7 @@ async fn paid(app: &AdminApp, n: u8) {
 async fn integrations_are_legible_and_what_others_say_is_text() {
     let app = AdminApp::start().await;
     let session = app.claimed().await;
-    let key = app.key(&[tollhouse::web::keys::Scope::Admin]).await;
+    let key = app.key(&[Scope::Admin]).await;
     look_at(&app, &session, &[("integrations-empty", "/integrations")]).await;
     let wallet = json!({ "label": CANARY, "scopes": ["wallet"], "per_day_msat": 5_000_000, "expires_in_secs": 86_400 });
     assert_eq!(app.change("/api/v1/keys", &key, wallet).await.status(), 201);
@@ -117,7 +119,7 @@ async fn a_key_is_made_behind_the_password_shown_once_and_revoked() {
     assert_eq!(app.read("/api/v1/status", &key).await.status(), 401);
 
     // One that ends by itself.
-    let admin = app.key(&[tollhouse::web::keys::Scope::Admin]).await;
+    let admin = app.key(&[Scope::Admin]).await;
     let ask = json!({ "label": "short", "scopes": ["read"], "expires_in_secs": 60 });
     let made: serde_json::Value = app.change("/api/v1/keys", &admin, ask).await.json().await.expect("JSON");
     let short = made["key"].as_str().expect("a key");
@@ -184,4 +186,158 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     tab.until("!!document.querySelector('.said')").await;
     assert!(app.ledger.webhooks().await.expect("rows").is_empty());
     clean(&app, &tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_and_system_are_legible_and_what_others_say_is_text() {
+    let app = AdminApp::told(Configuration {
+        file: Some("/etc/tollhouse/tollhouse.toml".to_owned()),
+        settings: [
+            ("network", "regtest", "file", Some("line 3")),
+            ("gateway.listen", CANARY, "env", Some("TOLLHOUSE_GATEWAY_LISTEN")),
+            ("log", "info", "default", None),
+        ]
+        .map(|(setting, value, source, place)| SettingLine {
+            setting: setting.to_owned(),
+            value: value.to_owned(),
+            source,
+            place: place.map(str::to_owned),
+        })
+        .to_vec(),
+        warnings: vec!["admin.listen: it can be reached from other machines".to_owned()],
+    })
+    .await;
+    let session = app.claimed().await;
+    let said = tracing_subscriber::fmt().with_ansi(false).with_writer(app.op.parts.log.clone()).finish();
+    tracing::subscriber::with_default(said, || {
+        tracing::info!(peer = CANARY, "a peer said its name");
+        tracing::warn!(target: "ldk", "the peer 02{} is away", "ab".repeat(32));
+        tracing::error!("the backup could not be written: no space left on the device");
+    });
+    look_at(&app, &session, &[("backup-none", "/backup")]).await;
+    for _ in 0..3 {
+        app.op.parts.backups.make().await.expect("made");
+        app.clock.advance(HOUR);
+    }
+    look_at(&app, &session, &[("backup", "/backup"), ("system", "/system")]).await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.open(&format!("{}/system", app.origin)).await;
+    is_text(&tab).await;
+    let log = tab.text(".log").await;
+    assert!(log.contains("a peer said its name") && log.contains("<img src=x"), "{log}");
+    tab.click("a[href='/system?level=error#log']").await;
+    tab.until("location.search === '?level=error' && !!document.querySelector('.log')").await;
+    let log = tab.text(".log").await;
+    assert!(log.contains("no space left") && !log.contains("is away"), "{log}");
+    tab.click("summary").await;
+    tab.until("document.querySelector('details').open").await;
+    let settings = tab.text("details").await;
+    for told in ["line 3", "TOLLHOUSE_GATEWAY_LISTEN", "default"] {
+        assert!(settings.contains(told), "{told}: {settings}");
+    }
+    is_text(&tab).await;
+    clean(&app, &tab);
+
+    // The same for programs, and less for whoever helps.
+    let admin = app.key(&[Scope::Admin]).await;
+    let system = ok(app.read("/api/v1/system", &admin).await).await;
+    assert_eq!(
+        (&system["version"], &system["network"]),
+        (&json!(env!("CARGO_PKG_VERSION")), &json!("regtest"))
+    );
+    assert!(
+        system["memory_bytes"].as_u64() > Some(1_000_000) && system["disk_free_bytes"].as_u64() > Some(0)
+    );
+    assert!(system["files"].as_array().expect("files").iter().any(|file| file["name"] == "ledger.db"));
+    let config = ok(app.read("/api/v1/config", &admin).await).await;
+    assert_eq!(
+        config["settings"][0],
+        json!({ "setting": "network", "value": "regtest", "source": "file", "place": "line 3" })
+    );
+    let log = ok(app.read("/api/v1/log?level=warn&limit=1", &admin).await).await;
+    assert_eq!((log["lines"][0]["level"].as_str(), log["last"].as_u64()), (Some("error"), Some(3)));
+    assert_eq!(ok(app.read("/api/v1/log?after=3", &admin).await).await["lines"], json!([]));
+    for bad in ["level=loud", "limit=0", "after=x"] {
+        let refused = problem(app.read(&format!("/api/v1/log?{bad}"), &admin).await).await;
+        assert_eq!((refused.0.as_u16(), refused.1.as_str()), (400, "bad_query"), "{bad}");
+    }
+    let text = app.read("/api/v1/diagnostics", &admin).await.text().await.expect("text");
+    assert!(text.contains("no space left") && text.contains("network = regtest   (line 3)"), "{text}");
+    assert!(!text.contains(&"ab".repeat(20)), "keys are cut short: {text}");
+    let read = app.key(&[Scope::Read]).await;
+    assert_eq!(app.read("/api/v1/system", &read).await.status(), 200);
+    for closed in ["config", "log", "diagnostics"] {
+        assert_eq!(app.read(&format!("/api/v1/{closed}"), &read).await.status(), 403, "{closed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_then() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/backup", app.origin)).await;
+    assert!(tab.text("h1").await.contains("would cost you money"));
+    assert_eq!(
+        tab.value("document.querySelectorAll('.guards .dot.bad').length").await,
+        2,
+        "words and ledger"
+    );
+    tab.click("form[action='/backup/now'] button").await;
+    tab.until("document.querySelector('.said')?.textContent.includes('books are right')").await;
+    assert_eq!(tab.value("document.querySelectorAll('.guards .dot.bad').length").await, 1, "the words");
+    tab.click("form[action='/backup/verify'] button").await;
+    tab.until("!!document.querySelector('#proof')").await;
+    assert!(tab.text("#proof").await.contains("right"));
+    let href = tab.value("document.querySelector('a[download]').getAttribute('href')").await;
+    let fetched = app.get(href.as_str().expect("an address")).header("cookie", &session).send().await;
+    let fetched = fetched.expect("an answer");
+    assert_eq!(fetched.headers()["content-type"], "application/octet-stream");
+    assert!(fetched.bytes().await.expect("the file").len() > 1_000);
+
+    // A copy that somebody damaged is not good, and the page says so.
+    let dir = app.dir.path().join("backups");
+    let file = std::fs::read_dir(dir).expect("a folder").next().expect("a file").expect("an entry").path();
+    let mut bytes = std::fs::read(&file).expect("it reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("it writes");
+    tab.click("form[action='/backup/verify'] button").await;
+    tab.until("!!document.querySelector('.refusal')").await;
+    assert_eq!(tab.value("!!document.querySelector('#proof')").await, false);
+
+    // The words count once somebody proved to have them.
+    let seed = app.op.seed.seed();
+    let numbers = seed.ask(app.op.parts.entropy.as_ref());
+    let words: Vec<&str> = seed.words().split(' ').collect();
+    let right: Vec<String> = numbers.iter().map(|number| words[number - 1].to_owned()).collect();
+    app.op.verify_seed(right).await.expect("right");
+    app.op.parts.backups.make().await.expect("made");
+    tab.open(&format!("{}/backup", app.origin)).await;
+    assert!(tab.text("h1").await.contains("would cost you little"), "{}", tab.text("main").await);
+    app.clock.advance(HOUR * 24 * 30);
+    let later = AdminApp::login(&app, PASSWORD).await;
+    let later = crate::admin_app::cookie(later.headers());
+    let tab = logged_in(&app, &browser, &later).await;
+    tab.open(&format!("{}/backup", app.origin)).await;
+    assert!(tab.text("h1").await.contains("would cost you money"), "it grew old");
+    clean(&app, &tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_the_page_says_what_waits_and_lets_coins_go_behind_the_password() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let question = app.post("/backup/release").header("cookie", &session).form(&[("none", "")]).send().await;
+    let question = question.expect("an answer");
+    assert_eq!(question.status(), 200);
+    assert!(question.text().await.expect("a page").contains("Let coins be sent again?"));
+    let foreign = app.client.post(format!("{}/backup/now", app.origin)).header("cookie", &session);
+    let foreign = foreign.header("origin", "https://evil.test").send().await.expect("an answer");
+    assert_eq!(foreign.status(), 403, "a foreign page makes nothing");
+    let stranger = app.get("/system/diagnostics").send().await.expect("an answer");
+    assert_eq!(stranger.status(), 303);
 }

@@ -1,0 +1,212 @@
+//! `tollhouse status` and `tollhouse payments`: is it earning, can it go on, and what arrived.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::operator::{OperatorArgs, Shown, ask, table};
+use super::times::moment;
+use crate::clock::in_words;
+use crate::config::Environment;
+use crate::types::Msat;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PaymentsArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// Older than this one: the number that the end of the list before said
+    #[arg(long, value_name = "ID")]
+    before: Option<u64>,
+}
+
+/// How it stands; exits with 1 when nothing can be sold.
+pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| {
+        let mut status = admin.get("/api/v1/status").await?;
+        let system = admin.get("/api/v1/system").await?;
+        let text = told(&status, &system);
+        let exit = u8::from(system["ready"] != true);
+        status["system"] = system;
+        Ok(Shown::new(status, text).exiting(exit))
+    })
+}
+
+/// What arrived, newest first.
+pub(super) fn payments(args: &PaymentsArgs, env: &Environment) -> ExitCode {
+    ask(&args.operator, env, async |admin| {
+        let before = args.before.map(|id| format!("&before={id}")).unwrap_or_default();
+        let listed = admin.get(&format!("/api/v1/payments?limit={}{before}", args.limit)).await?;
+        let text = listing(&listed);
+        Ok(Shown::new(listed, text))
+    })
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn sats(msat: &Value) -> String {
+    let amount = Msat::new(msat.as_u64().unwrap_or_default());
+    amount.map_or_else(|_| format!("{msat} msat"), |amount| amount.to_string())
+}
+
+/// The time between two instants of the API, in words; `never` when there was none.
+fn since(now: &Value, then: &Value) -> String {
+    let (Some(now), Some(then)) = (now.as_u64(), then.as_u64()) else { return "never".to_owned() };
+    let secs = now.saturating_sub(then) / 1_000;
+    let rounded = match secs {
+        0..=119 => secs,
+        120..=7_199 => secs / 60 * 60,
+        7_200..=172_799 => secs / 3_600 * 3_600,
+        _ => secs / 86_400 * 86_400,
+    };
+    format!("{} ago", in_words(std::time::Duration::from_secs(rounded)))
+}
+
+fn told(status: &Value, system: &Value) -> String {
+    let (node, revenue, now) = (&status["node"], &status["revenue"], &status["time"]);
+    let sells = match system["not_ready"].as_str() {
+        None => "it sells".to_owned(),
+        Some(code) => format!("NOTHING CAN BE SOLD ({code})"),
+    };
+    let came = since(now, &system["started_at"]);
+    let waits = system["node_detail"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    let calls = |name: &str| revenue[name].as_u64().unwrap_or_default();
+    let newest = status["snapshot"]["copies"].as_array().into_iter().flatten();
+    let newest = newest.filter_map(|copy| copy["written_at"].as_u64()).max();
+    let mut rows = vec![
+        (
+            "Tollhouse",
+            format!("{} on {}, came up {came}: {sells}", word(&status["version"]), word(&status["network"])),
+        ),
+        ("selling at", word(&status["gateway"]).to_owned()),
+        (
+            "node",
+            format!(
+                "{}{waits}; block {}, in step {}, {} connected",
+                word(&system["node"]),
+                system["block_height"],
+                since(now, &system["synced_at"]),
+                match system["peers_connected"].as_u64() {
+                    Some(1) => "1 peer".to_owned(),
+                    peers => format!("{} peers", peers.unwrap_or_default()),
+                },
+            ),
+        ),
+        (
+            "lightning",
+            format!(
+                "{} receivable, {} spendable",
+                sats(&node["receivable_msat"]),
+                sats(&node["spendable_msat"])
+            ),
+        ),
+        (
+            "on-chain",
+            format!(
+                "{} sat spendable, {} sat reserved",
+                node["onchain_spendable_sat"], node["onchain_reserved_sat"]
+            ),
+        ),
+        (
+            "earned",
+            format!(
+                "{} today ({} calls), {} in 7 days ({}), {} in all ({})",
+                sats(&revenue["today_msat"]),
+                calls("calls_today"),
+                sats(&revenue["week_msat"]),
+                calls("calls_week"),
+                sats(&revenue["total_msat"]),
+                calls("calls_total"),
+            ),
+        ),
+        ("unearned", format!("{} paid and not yet delivered", sats(&revenue["unearned_msat"]))),
+        (
+            "books",
+            if status["ledger"]["ok"] == true {
+                "they add up"
+            } else {
+                "THEY DO NOT ADD UP: tollhouse audit"
+            }
+            .to_owned(),
+        ),
+        (
+            "backup",
+            format!(
+                "ledger {}, channels {}",
+                since(now, &status["backups"]["newest"]["created_at"]),
+                since(now, &json!(newest)),
+            ),
+        ),
+    ];
+    let alarms = system["alarms"].as_array().cloned().unwrap_or_default();
+    if alarms.is_empty() {
+        rows.push(("alarms", "none".to_owned()));
+    }
+    for (place, alarm) in alarms.iter().enumerate() {
+        let name = if place == 0 { "alarms" } else { "" };
+        rows.push((
+            name,
+            format!("{}: {} {}", word(&alarm["severity"]), word(&alarm["text"]), word(&alarm["fix"])),
+        ));
+    }
+    rows.into_iter().map(|(name, text)| format!("{name:<12}{text}")).collect::<Vec<_>>().join("\n")
+}
+
+fn listing(listed: &Value) -> String {
+    let rows = listed["payments"].as_array().cloned().unwrap_or_default();
+    if rows.is_empty() {
+        return "Nothing was paid yet.".to_owned();
+    }
+    let shown = rows.iter().map(|row| {
+        let what = match (row["service"].as_str(), row["route"].as_str()) {
+            (Some(service), Some(route)) if service != route => format!("{service}/{route}"),
+            (Some(service), _) => service.to_owned(),
+            (None, _) => "not yet used".to_owned(),
+        };
+        [
+            moment(&row["received_at"]),
+            sats(&row["amount_msat"]),
+            what,
+            word(&row["state"]).to_owned(),
+            word(&row["payment_hash"]).to_owned(),
+        ]
+    });
+    let table = table(["WHEN", "AMOUNT", "FOR", "STATE", "PAYMENT"], shown);
+    match listed["next_before"].as_i64() {
+        Some(before) => format!("{table}\n\nMore: --before {before}"),
+        None => table,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payments_are_a_table_in_satoshi() {
+        let row = json!({ "received_at": 1_760_000_000_000_u64, "amount_msat": 21_500, "service": "rates",
+            "route": "history", "state": "spent", "payment_hash": "ab" });
+        let text = listing(&json!({ "payments": [row], "next_before": 7 }));
+        for said in ["2025-10-09 08:53:20Z", "21.5 sat", "rates/history", "spent", "--before 7"] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        assert_eq!(listing(&json!({ "payments": [] })), "Nothing was paid yet.");
+    }
+
+    #[test]
+    fn ages_are_told_roughly() {
+        assert_eq!(since(&json!(1_000_000), &json!(940_000)), "1 minute ago");
+        assert_eq!(since(&json!(900_000_000), &json!(0)), "10 days ago");
+        assert_eq!(since(&json!(1), &Value::Null), "never");
+    }
+}

@@ -1,0 +1,381 @@
+//! Backup & recovery: could money be lost today? The age of each thing that brings money back, and the copies of
+//! the ledger: made, proved, fetched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use bytesize::ByteSize;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::figures::{ago, counted, grouped, iso, sats_exact, utc};
+use super::form::Fields;
+use super::question::Question;
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::backup::{Shelved, Standing, Verified};
+use crate::rescue::Standing as Way;
+use crate::secrets::SeedStatus;
+use crate::store::{Generation, StoreError};
+use crate::types::Timestamp;
+use crate::web::{Operator, Problem, backup_problem};
+
+/// Copies that the page lists.
+const SHOWN: usize = 20;
+/// A snapshot that is behind the channels for less is about to be written.
+const BEHIND: Duration = Duration::from_secs(120);
+
+/// The addresses of these pages.
+pub(super) fn router() -> Router<Arc<Operator>> {
+    Router::new()
+        .route("/backup", get(page))
+        .route("/backup/now", post(make))
+        .route("/backup/verify", post(verify))
+        .route("/backup/release", post(release))
+}
+
+/// One thing that brings money back, and how it stands.
+struct Guard {
+    name: &'static str,
+    /// What is lost without it.
+    why: &'static str,
+    fine: bool,
+    state: String,
+    more: Vec<String>,
+    way: Option<(&'static str, &'static str)>,
+}
+
+/// A copy as a line.
+struct Copy {
+    file: String,
+    made: String,
+    made_iso: String,
+    bytes: String,
+}
+
+/// A life of the ledger.
+struct Life {
+    number: u64,
+    begun: String,
+    begun_iso: Option<String>,
+    why: &'static str,
+}
+
+/// What the proof of a copy found.
+struct Proof {
+    file: String,
+    facts: Vec<(&'static str, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "backup/page.html")]
+struct Page {
+    shell: Shell,
+    said: Option<&'static str>,
+    refusal: Option<String>,
+    proof: Option<Proof>,
+    safe: bool,
+    guards: Vec<Guard>,
+    dir: Option<String>,
+    rhythm: String,
+    copies: Vec<Copy>,
+    more: usize,
+    lives: Vec<Life>,
+    doubtful: bool,
+    parked: bool,
+}
+
+/// A page says one thing that was done, by a fixed word of the query.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    said: String,
+}
+
+/// What came of a form.
+#[derive(Default)]
+struct Came {
+    said: Option<&'static str>,
+    refusal: Option<Problem>,
+    proof: Option<Proof>,
+}
+
+/// `GET /backup`.
+async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    let said = match asked.said.as_str() {
+        "made" => Some("The backup is made, was opened again, and its books are right."),
+        "released" => Some("Coins may be sent again."),
+        _ => None,
+    };
+    shown(&desk, Came { said, ..Came::default() }).await
+}
+
+async fn shown(desk: &Desk, came: Came) -> Response {
+    let status = came.refusal.as_ref().map_or(StatusCode::OK, |problem| problem.status);
+    match read(desk, came).await {
+        Ok(page) => html(status, &page),
+        Err(error) => fault(&error),
+    }
+}
+
+async fn read(desk: &Desk, came: Came) -> Result<Page, StoreError> {
+    let parts = &desk.op.parts;
+    let now = parts.clock.now();
+    let standing = parts.backups.standing().await;
+    let (mut copies, unread) = match parts.backups.list().await {
+        Ok(copies) => (copies, None),
+        Err(fault) => (Vec::new(), Some(backup_problem(fault))),
+    };
+    let more = copies.len().saturating_sub(SHOWN);
+    copies.truncate(SHOWN);
+    let way = parts.snapshot.borrow().clone();
+    let guards = vec![words(&desk.op.seed.seed().status(), now), snapshot(&way, now), ledger(&standing, now)];
+    let lives = parts.ledger.generations().await?;
+    let current = lives.last();
+    Ok(Page {
+        said: came.said,
+        refusal: came.refusal.or(unread).map(|problem| problem.detail),
+        proof: came.proof,
+        safe: guards.iter().all(|guard| guard.fine),
+        guards,
+        dir: standing.dir.as_ref().map(|dir| dir.display().to_string()),
+        rhythm: rhythm(&standing),
+        copies: copies.iter().map(copy).collect(),
+        more,
+        doubtful: current.is_some_and(|life| life.doubtful_below_epoch > 0),
+        parked: current.is_some_and(|life| life.payouts_parked),
+        // A ledger that was never restored has one life, and nobody needs to know.
+        lives: if lives.len() > 1 { lives.iter().map(life).collect() } else { Vec::new() },
+        shell: desk.shell(Section::Backup).await,
+    })
+}
+
+fn since(then: Timestamp, now: Timestamp) -> String {
+    ago(now.secs().saturating_sub(then.secs()))
+}
+
+fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
+    let (fine, state) = match seed.verified_at {
+        Some(at) => (true, format!("Checked {}.", since(at, now))),
+        None if seed.shown_at.is_some() => {
+            (false, "They were shown, and nobody proved to have them yet.".to_owned())
+        }
+        None => (false, "Nobody has seen them yet.".to_owned()),
+    };
+    let opens = match (seed.opens_with.passphrase, seed.opens_with.key_file) {
+        (true, true) => "On disk a passphrase or a key file opens the seed.",
+        (true, false) => "On disk a passphrase opens the seed.",
+        _ => "On disk a key file beside it opens the seed: whoever copies the whole disk has both.",
+    };
+    Guard {
+        name: "The seed's words",
+        why: "Without them a dead disk is lost money: they open everything else.",
+        fine,
+        state,
+        more: vec![opens.to_owned()],
+        way: Some(("/start/seed", if fine { "Passphrase" } else { "Write them down and check them" })),
+    }
+}
+
+fn snapshot(way: &Way, now: Timestamp) -> Guard {
+    let newest = way.copies.iter().filter_map(|copy| copy.written_at).max();
+    let behind = way.behind_since.filter(|then| now.minus(BEHIND) > *then);
+    let failed = way.copies.iter().find_map(|copy| copy.error.as_ref());
+    let channels = counted(u64::try_from(way.channels).unwrap_or(u64::MAX), "channel");
+    let (fine, state) = match (&way.barred, behind, failed, newest) {
+        (Some(why), ..) => (false, format!("The node stays away from its peers: {why}.")),
+        (None, Some(then), ..) => (false, format!("It is behind the channels since {}.", utc(then))),
+        (None, None, Some(why), _) => (false, format!("It could not be written: {why}.")),
+        (None, None, None, Some(at)) => (true, format!("Written {}, of {channels}.", since(at, now))),
+        (None, None, None, None) => (true, "There is no channel to keep yet.".to_owned()),
+    };
+    let mut more: Vec<String> =
+        way.copies.iter().map(|copy| format!("{} ({})", copy.file.display(), ByteSize(copy.bytes))).collect();
+    if way.copies.len() == 1 {
+        more.push("Name a second place for it on another disk: snapshot.dir in tollhouse.toml.".to_owned());
+    }
+    Guard {
+        name: "The channels' snapshot",
+        why: "With it and the words, the coins in channels come home when the disk is gone.",
+        fine,
+        state,
+        more,
+        way: None,
+    }
+}
+
+fn ledger(standing: &Standing, now: Timestamp) -> Guard {
+    let every = Duration::from_secs(standing.every_seconds);
+    let (fine, state) = match (&standing.dir, &standing.failed, &standing.newest) {
+        (None, ..) => (false, "None is made: name a folder on another disk.".to_owned()),
+        (Some(_), Some(why), _) => (false, format!("The last one failed: {why}.")),
+        (Some(_), None, None) => (false, "None was made yet.".to_owned()),
+        (Some(_), None, Some(newest)) => {
+            let made = newest.created_at;
+            // One that is late by less is about to be made.
+            (now.minus(every * 2) <= made, format!("Made {}.", since(made, now)))
+        }
+    };
+    Guard {
+        name: "The ledger's backup",
+        why: "Without it a dead disk takes what buyers paid for and did not use, and your books.",
+        fine,
+        state,
+        more: Vec::new(),
+        way: None,
+    }
+}
+
+fn rhythm(standing: &Standing) -> String {
+    let every = crate::clock::in_words(Duration::from_secs(standing.every_seconds));
+    format!("One is made every {every}; the newest {} are kept.", standing.keep)
+}
+
+fn copy(shelved: &Shelved) -> Copy {
+    Copy {
+        file: shelved.file.clone(),
+        made: utc(shelved.created_at),
+        made_iso: iso(shelved.created_at),
+        bytes: ByteSize(shelved.bytes).to_string(),
+    }
+}
+
+fn life(generation: &Generation) -> Life {
+    let known = generation.begun_at > Timestamp::default();
+    Life {
+        number: generation.generation,
+        begun: if known { utc(generation.begun_at) } else { "at the start".to_owned() },
+        begun_iso: known.then(|| iso(generation.begun_at)),
+        why: match generation.why.as_str() {
+            "first" => "The first one",
+            "restored" => "A backup was put in place",
+            "old_copy" => "An older copy of the file was found",
+            "new_ledger" => "The ledger was gone and began anew",
+            "unwitnessed" => "The note of how far it was is gone",
+            _ => "Of a later version",
+        },
+    }
+}
+
+/// `POST /backup/now`.
+async fn make(desk: Desk) -> Response {
+    // It goes on when the browser leaves.
+    let backups = Arc::clone(&desk.op.parts.backups);
+    let made = desk.op.parts.tracker.spawn(async move { backups.make().await }).await;
+    let refusal = match made {
+        Ok(Ok(_)) => return Redirect::to("/backup?said=made").into_response(),
+        Ok(Err(fault)) => backup_problem(fault),
+        Err(_) => Problem::internal(),
+    };
+    shown(&desk, Came { refusal: Some(refusal), ..Came::default() }).await
+}
+
+/// `POST /backup/verify`: opens a copy and audits the ledger in it.
+async fn verify(desk: Desk, fields: Fields) -> Response {
+    let file = fields.text("file");
+    let came = match desk.op.parts.backups.verify(file).await {
+        Ok(verified) => Came { proof: Some(proof(file, &verified)), ..Came::default() },
+        Err(problem) => Came { refusal: Some(backup_problem(problem)), ..Came::default() },
+    };
+    shown(&desk, came).await
+}
+
+fn proof(file: &str, verified: &Verified) -> Proof {
+    let (manifest, audit) = (&verified.manifest, &verified.audit);
+    let number = |count: i64| u64::try_from(count).unwrap_or(0);
+    let sat = |msat: i64| format!("{} sat", sats_exact(number(msat)));
+    let facts = vec![
+        ("Books", if audit.ok { "right" } else { "wrong" }.to_owned()),
+        ("Made", utc(manifest.created_at)),
+        ("Received", sat(audit.sums.received_msat)),
+        ("Earned", sat(audit.sums.earned_msat)),
+        ("Payments", grouped(number(audit.sums.payments))),
+        ("Tokens", grouped(number(audit.sums.grants))),
+        ("Written by", format!("Tollhouse {}", manifest.version)),
+        ("Ledger in it", ByteSize(manifest.ledger_bytes).to_string()),
+    ];
+    Proof { file: file.to_owned(), facts }
+}
+
+/// `POST /backup/release`: coins may be sent again after a restore.
+async fn release(desk: Desk, fields: Fields) -> Response {
+    let question = Question {
+        section: Section::Backup,
+        above: ("/backup".to_owned(), "Backup & recovery".to_owned()),
+        title: "Let coins be sent again?".to_owned(),
+        lines: vec![
+            "Since an older ledger took this one's place, nothing is sent by itself: a payment that the older ledger \
+             does not know of could be made twice."
+                .to_owned(),
+            "Compare the payouts and sends that you remember with Activity and with the wallet's history first."
+                .to_owned(),
+        ],
+        warning: Some("What is then sent twice does not come back.".to_owned()),
+        action: "/backup/release".to_owned(),
+        fields: Vec::new(),
+        yes: Some("Let them go"),
+        refusal: None,
+    };
+    if let Err(response) = question.answered(&desk, &fields).await {
+        return response;
+    }
+    match desk.op.parts.ledger.release_payouts().await {
+        Ok(_) => Redirect::to("/backup?said=released").into_response(),
+        Err(error) => fault(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rescue::SnapshotCopy;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_760_000_000);
+
+    #[test]
+    fn a_ledger_without_a_fresh_copy_is_red() {
+        let hour = Duration::from_secs(3_600);
+        let made = |ago: Duration| Shelved { file: "a".to_owned(), bytes: 1, created_at: NOW.minus(ago) };
+        let standing = |newest: Option<Shelved>, failed: Option<&str>| Standing {
+            dir: Some("/backups".into()),
+            every_seconds: 3_600,
+            keep: 3,
+            newest,
+            failed: failed.map(str::to_owned),
+        };
+        assert!(ledger(&standing(Some(made(hour)), None), NOW).fine);
+        assert!(!ledger(&standing(Some(made(hour * 3)), None), NOW).fine, "it is late");
+        assert!(!ledger(&standing(Some(made(hour)), Some("disk full")), NOW).fine);
+        assert!(!ledger(&standing(None, None), NOW).fine);
+        let nowhere = Standing { dir: None, ..standing(Some(made(hour)), None) };
+        assert!(!ledger(&nowhere, NOW).fine);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_behind_or_barred_is_red() {
+        assert!(snapshot(&Way::default(), NOW).fine, "no channel, nothing to keep");
+        let copy = SnapshotCopy {
+            file: "/data/snapshot".into(),
+            written_at: Some(NOW.minus(Duration::from_secs(60))),
+            bytes: 900,
+            error: None,
+        };
+        let kept = Way { channels: 2, copies: vec![copy.clone()], ..Way::default() };
+        let fine = snapshot(&kept, NOW);
+        assert!(fine.fine && fine.state.contains("2 channels"), "{}", fine.state);
+        let just = Way { behind_since: Some(NOW), ..kept.clone() };
+        assert!(snapshot(&just, NOW).fine, "it is being written");
+        let behind = Way { behind_since: Some(NOW.minus(BEHIND * 2)), ..kept.clone() };
+        assert!(!snapshot(&behind, NOW).fine);
+        assert!(!snapshot(&Way { barred: Some("old".to_owned()), ..kept.clone() }, NOW).fine);
+        let failed = SnapshotCopy { error: Some("read-only".to_owned()), ..copy };
+        assert!(!snapshot(&Way { copies: vec![failed], ..kept }, NOW).fine);
+    }
+}

@@ -1,0 +1,259 @@
+//! System: is it healthy? What is the matter, how far the node is, what the machine has left, what Tollhouse was
+//! told, and what it said lately.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytesize::ByteSize;
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use serde::Deserialize;
+use tracing::Level;
+
+use super::alarm::AlarmLine;
+use super::figures::{ago, grouped};
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::clock::in_words;
+use crate::store::StoreError;
+use crate::types::Timestamp;
+use crate::web::{CheckView, LogLine, LogTail, Operator, SettingLine, SystemView};
+
+/// Lines of the log that are shown.
+const SHOWN: usize = 100;
+
+/// The levels that can be chosen: what the query says, the name, and the least grave that is shown.
+const LEVELS: [(&str, &str, Level); 4] = [
+    ("error", "Errors", Level::ERROR),
+    ("warn", "Warnings", Level::WARN),
+    ("", "What happens", Level::INFO),
+    ("all", "Everything", Level::TRACE),
+];
+
+/// The addresses of these pages.
+pub(super) fn router() -> Router<Arc<Operator>> {
+    Router::new()
+        .route("/system", get(page))
+        .route("/system/log", get(log_part))
+        .route("/system/diagnostics", get(diagnostics))
+}
+
+/// One figure with its name.
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+/// One thing that was looked at.
+struct CheckLine {
+    name: &'static str,
+    class: &'static str,
+    state: &'static str,
+    detail: String,
+    age: Option<String>,
+}
+
+/// One choice of a row of choices.
+struct Choice {
+    name: &'static str,
+    href: String,
+    chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "system/page.html")]
+struct Page {
+    shell: Shell,
+    title: &'static str,
+    alarms: Vec<AlarmLine>,
+    facts: Vec<Fact>,
+    libraries: String,
+    sources: Vec<(String, &'static str, &'static str)>,
+    checks: Vec<CheckLine>,
+    file: Option<String>,
+    settings: Vec<SettingLine>,
+    warnings: Vec<String>,
+    level: &'static str,
+    levels: Vec<Choice>,
+    tail: Tail,
+}
+
+/// The end of the log, the newest line first.
+#[derive(Template)]
+#[template(path = "system/log.html")]
+struct Tail {
+    lines: Vec<LogLine>,
+}
+
+impl Tail {
+    fn of(log: &LogTail, level: Level) -> Tail {
+        let mut lines = log.lines(level, 0, SHOWN);
+        lines.reverse();
+        Tail { lines }
+    }
+}
+
+/// Which lines of the log.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    level: String,
+}
+
+impl Asked {
+    fn chosen(&self) -> (&'static str, Level) {
+        let found = LEVELS.iter().find(|(word, ..)| *word == self.level);
+        found.map_or(("", Level::INFO), |(word, _, level)| (*word, *level))
+    }
+}
+
+/// `GET /system?level`.
+async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    match read(&desk, &asked).await {
+        Ok(page) => html(StatusCode::OK, &page),
+        Err(error) => fault(&error),
+    }
+}
+
+/// `GET /system/log?level`: the part of the page that moves.
+async fn log_part(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = query else { return entry::incomplete() };
+    html(StatusCode::OK, &Tail::of(&desk.op.parts.log, asked.chosen().1))
+}
+
+/// `GET /system/diagnostics`: the text as a file.
+async fn diagnostics(desk: Desk) -> Response {
+    match desk.op.diagnostics().await {
+        Ok(text) => {
+            let headers = [
+                (CONTENT_TYPE, "text/plain; charset=utf-8"),
+                (CONTENT_DISPOSITION, "attachment; filename=\"tollhouse-diagnostics.txt\""),
+            ];
+            (headers, text).into_response()
+        }
+        Err(error) => fault(&error),
+    }
+}
+
+async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
+    let view = desk.op.system().await?;
+    let alarms = desk.op.parts.ledger.alarms().await?;
+    let configuration = desk.op.parts.config.configuration.clone();
+    let (level, least) = asked.chosen();
+    let choice = |(word, name, _): (&'static str, &'static str, Level)| Choice {
+        name,
+        href: if word.is_empty() { "/system#log".to_owned() } else { format!("/system?level={word}#log") },
+        chosen: word == level,
+    };
+    let library = |library: &crate::web::Library| format!("{} {}", library.name, library.version);
+    Ok(Page {
+        title: match (view.ready, alarms.is_empty()) {
+            (true, true) => "All is well",
+            (true, false) => "It sells, and something is to be seen to",
+            (false, _) => "Nothing can be sold now",
+        },
+        alarms: AlarmLine::all(alarms),
+        facts: facts(&view),
+        libraries: view.libraries.iter().map(library).collect::<Vec<_>>().join(", "),
+        sources: view.chain.sources.iter().map(source).collect(),
+        checks: view.checks.iter().map(check).collect(),
+        file: configuration.file,
+        settings: configuration.settings,
+        warnings: configuration.warnings,
+        level,
+        levels: LEVELS.into_iter().map(choice).collect(),
+        tail: Tail::of(&desk.op.parts.log, least),
+        shell: desk.shell(Section::System).await,
+    })
+}
+
+fn source(source: &crate::ports::SourceView) -> (String, &'static str, &'static str) {
+    let (class, answer) = match source.answers {
+        Some(true) => ("good", "It answers"),
+        Some(false) => ("bad", "It does not answer"),
+        None => ("", "Not asked lately"),
+    };
+    let name = if source.in_use { format!("{}, in use", source.name) } else { source.name.clone() };
+    (name, class, answer)
+}
+
+fn facts(view: &SystemView) -> Vec<Fact> {
+    let since = |then: Option<Timestamp>| {
+        then.map_or_else(|| "not yet".to_owned(), |then| ago(view.time.secs().saturating_sub(then.secs())))
+    };
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), |bytes| ByteSize(bytes).to_string());
+    let node = match &view.node_detail {
+        Some(why) => format!("{}: {why}", view.node),
+        None => view.node.to_owned(),
+    };
+    let mut facts = vec![
+        Fact { name: "Version", value: format!("Tollhouse {}", view.version) },
+        Fact { name: "Machine", value: view.platform.clone() },
+        Fact { name: "Came up", value: since(Some(view.started_at)) },
+        Fact { name: "Node", value: node },
+        Fact { name: "Block", value: grouped(view.block_height.into()) },
+        Fact { name: "Channels in step", value: since(view.synced_at) },
+        Fact { name: "Wallet in step", value: since(view.onchain_synced_at) },
+        Fact { name: "Fee rates learned", value: since(view.fee_rates_at) },
+        Fact { name: "Peers connected", value: view.peers_connected.to_string() },
+        Fact { name: "Memory", value: size(view.memory_bytes) },
+        Fact {
+            name: "Disk left",
+            value: format!("{} of {}", size(view.disk_free_bytes), size(view.disk_total_bytes)),
+        },
+    ];
+    for file in &view.files {
+        let name = match file.name.as_str() {
+            "ledger.db" => "The ledger",
+            "channels.db" => "The channels' state",
+            _ => continue,
+        };
+        facts.push(Fact { name, value: size(Some(file.bytes)) });
+    }
+    facts
+}
+
+fn check(check: &CheckView) -> CheckLine {
+    let (class, state) = match check.status {
+        "ok" => ("good", "Fine"),
+        "info" => ("", "Good to know"),
+        "warning" => ("bad", "Soon"),
+        _ => ("bad", "Now"),
+    };
+    // Whole minutes above two: nobody reads seconds of days.
+    let rounded = |secs: u64| if secs < 120 { secs } else { secs / 60 * 60 };
+    CheckLine {
+        name: check.name,
+        class,
+        state,
+        detail: check.detail.clone(),
+        age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_level_is_the_usual_one() {
+        let asked = |level: &str| Asked { level: level.to_owned() }.chosen();
+        assert_eq!(asked("warn"), ("warn", Level::WARN));
+        assert_eq!(asked("\"><script>"), ("", Level::INFO));
+    }
+
+    #[test]
+    fn an_age_is_told_roughly() {
+        let line =
+            |age_secs| check(&CheckView { name: "chain", status: "ok", detail: String::new(), age_secs }).age;
+        assert_eq!(line(None), None);
+        assert_eq!(line(Some(45)).as_deref(), Some("45 seconds"));
+        assert_eq!(line(Some(7_265)).as_deref(), Some("121 minutes"));
+    }
+}
