@@ -26,6 +26,11 @@ async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
     tab.types(text).await;
 }
 
+/// Waits until a page stands whole, its style too, and `expression` is true of it.
+async fn until(tab: &Tab<'_>, expression: &str) {
+    tab.until(&format!("document.readyState === 'complete' && ({expression})")).await;
+}
+
 async fn paid(app: &AdminApp, n: u8) {
     let event = Event::PaymentReceived {
         payment_hash: PaymentHash::from_bytes([n; 32]),
@@ -87,35 +92,35 @@ async fn a_key_is_made_behind_the_password_shown_once_and_revoked() {
     tab.looks(1440, 900, "light").await;
     tab.open(&format!("{}/integrations", app.origin)).await;
     tab.click("a[href='/integrations/keys/new']").await;
-    tab.until("!!document.querySelector('#label')").await;
+    until(&tab, "!!document.querySelector('#label')").await;
     fill(&tab, "#label", "dashboard").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('.refusal')").await;
+    until(&tab, "!!document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("at least one scope"));
     assert_eq!(tab.value("document.querySelector('#label').value").await, "dashboard", "kept");
     tab.click("input[name=read]").await;
     tab.value("document.querySelector('#lasts').value = '7'; 1").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Make the key')").await;
+    until(&tab, "document.querySelector('h1')?.textContent.startsWith('Make the key')").await;
     let question = tab.text("main").await;
     for said in ["see revenue", "ends by itself in 7 days", "shown once"] {
         assert!(question.contains(said), "{said}: {question}");
     }
     fill(&tab, "#password", PASSWORD).await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('#secret')").await;
+    until(&tab, "!!document.querySelector('#secret')").await;
     let key = tab.text("#secret").await;
     assert!(key.starts_with("tollhouse_"), "{key}");
     assert_eq!(app.read("/api/v1/status", &key).await.status(), 200);
     assert_eq!(app.read("/api/v1/keys", &key).await.status(), 403);
     tab.click("main a.button").await;
-    tab.until("location.pathname === '/integrations' && !!document.querySelector('.cards')").await;
+    until(&tab, "location.pathname === '/integrations' && !!document.querySelector('.cards')").await;
     assert!(!tab.text("body").await.contains(&key), "it is shown once");
 
     tab.click("form[action$='/1/revoke'] button").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Revoke')").await;
+    until(&tab, "document.querySelector('h1')?.textContent.startsWith('Revoke')").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('.said')").await;
+    until(&tab, "!!document.querySelector('.said')").await;
     assert_eq!(app.read("/api/v1/status", &key).await.status(), 401);
 
     // One that ends by itself.
@@ -142,13 +147,13 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     fill(&tab, "#url", &receiver.url).await;
     tab.click("input[name='payment.received']").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('.refusal')").await;
+    until(&tab, "!!document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("allow_private"), "{}", tab.text(".refusal").await);
     assert_eq!(tab.value("document.querySelector('#url').value").await, json!(receiver.url));
     assert_eq!(tab.value("document.querySelector(\"input[name='payment.received']\").checked").await, true);
     tab.click("input[name=allow_private]").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('#secret')").await;
+    until(&tab, "!!document.querySelector('#secret')").await;
     let secret = tab.text("#secret").await;
 
     paid(&app, 1).await;
@@ -166,24 +171,24 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     };
     tokio::time::timeout(PATIENCE, noted).await.expect("the answer is noted");
     tab.click("form[action$='/test'] button").await;
-    tab.until("document.querySelector('.said')?.textContent.includes('arrived')").await;
+    until(&tab, "document.querySelector('.said')?.textContent.includes('arrived')").await;
     assert_eq!(receiver.got(|got| got.len() == 2).await[1].told()["type"], "webhook.test");
     tab.click("form[action$='/redeliver'] button").await;
-    tab.until("document.querySelector('.said')?.textContent.includes('once more')").await;
+    until(&tab, "document.querySelector('.said')?.textContent.includes('once more')").await;
     let got = receiver.got(|got| got.len() == 3).await;
     assert_eq!(got[2].id, got[0].id, "the same message again");
 
     receiver.answer(500);
     tab.click("form[action$='/test'] button").await;
-    tab.until("document.querySelector('.refusal')?.textContent.includes('500')").await;
+    until(&tab, "document.querySelector('.refusal')?.textContent.includes('500')").await;
     tab.click("form[action$='/disable'] button").await;
-    tab.until("document.querySelector('.dot.bad')?.textContent.includes('by the operator')").await;
+    until(&tab, "document.querySelector('.dot.bad')?.textContent.includes('by the operator')").await;
     tab.click("form[action$='/enable'] button").await;
-    tab.until("document.querySelector('.dot.good')?.textContent === 'Enabled'").await;
+    until(&tab, "document.querySelector('.dot.good')?.textContent === 'Enabled'").await;
     tab.click("form[action$='/remove'] button").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Remove')").await;
+    until(&tab, "document.querySelector('h1')?.textContent.startsWith('Remove')").await;
     tab.click("main form button[type=submit]").await;
-    tab.until("!!document.querySelector('.said')").await;
+    until(&tab, "!!document.querySelector('.said')").await;
     assert!(app.ledger.webhooks().await.expect("rows").is_empty());
     clean(&app, &tab);
 }
@@ -227,11 +232,11 @@ async fn backup_and_system_are_legible_and_what_others_say_is_text() {
     let log = tab.text(".log").await;
     assert!(log.contains("a peer said its name") && log.contains("<img src=x"), "{log}");
     tab.click("a[href='/system?level=error#log']").await;
-    tab.until("location.search === '?level=error' && !!document.querySelector('.log')").await;
+    until(&tab, "location.search === '?level=error' && !!document.querySelector('.log')").await;
     let log = tab.text(".log").await;
     assert!(log.contains("no space left") && !log.contains("is away"), "{log}");
     tab.click("summary").await;
-    tab.until("document.querySelector('details').open").await;
+    until(&tab, "document.querySelector('details').open").await;
     let settings = tab.text("details").await;
     for told in ["line 3", "TOLLHOUSE_GATEWAY_LISTEN", "default"] {
         assert!(settings.contains(told), "{told}: {settings}");
@@ -287,10 +292,10 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
         "words and ledger"
     );
     tab.click("form[action='/backup/now'] button").await;
-    tab.until("document.querySelector('.said')?.textContent.includes('books are right')").await;
+    until(&tab, "document.querySelector('.said')?.textContent.includes('books are right')").await;
     assert_eq!(tab.value("document.querySelectorAll('.guards .dot.bad').length").await, 1, "the words");
     tab.click("form[action='/backup/verify'] button").await;
-    tab.until("!!document.querySelector('#proof')").await;
+    until(&tab, "!!document.querySelector('#proof')").await;
     assert!(tab.text("#proof").await.contains("right"));
     let href = tab.value("document.querySelector('a[download]').getAttribute('href')").await;
     let fetched = app.get(href.as_str().expect("an address")).header("cookie", &session).send().await;
@@ -306,7 +311,7 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("it writes");
     tab.click("form[action='/backup/verify'] button").await;
-    tab.until("!!document.querySelector('.refusal')").await;
+    until(&tab, "!!document.querySelector('.refusal')").await;
     assert_eq!(tab.value("!!document.querySelector('#proof')").await, false);
 
     // The words count once somebody proved to have them.
@@ -315,6 +320,7 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     let words: Vec<&str> = seed.words().split(' ').collect();
     let right: Vec<String> = numbers.iter().map(|number| words[number - 1].to_owned()).collect();
     app.op.verify_seed(right).await.expect("right");
+    app.clock.advance(HOUR);
     app.op.parts.backups.make().await.expect("made");
     tab.open(&format!("{}/backup", app.origin)).await;
     assert!(tab.text("h1").await.contains("would cost you little"), "{}", tab.text("main").await);
