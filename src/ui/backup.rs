@@ -20,6 +20,7 @@ use super::question::Question;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::backup::{Shelved, Standing, Verified};
+use crate::clock::in_words;
 use crate::rescue::Standing as Way;
 use crate::secrets::SeedStatus;
 use crate::store::{Generation, StoreError};
@@ -234,7 +235,8 @@ fn ledger(standing: &Standing, now: Timestamp) -> Guard {
 }
 
 fn rhythm(standing: &Standing) -> String {
-    let every = crate::clock::in_words(Duration::from_secs(standing.every_seconds));
+    let every = in_words(Duration::from_secs(standing.every_seconds));
+    let every = every.strip_prefix("1 ").unwrap_or(&every);
     format!("One is made every {every}; the newest {} are kept.", standing.keep)
 }
 

@@ -226,8 +226,13 @@ fn check(check: &CheckView) -> CheckLine {
         "warning" => ("bad", "Soon"),
         _ => ("bad", "Now"),
     };
-    // Whole minutes above two: nobody reads seconds of days.
-    let rounded = |secs: u64| if secs < 120 { secs } else { secs / 60 * 60 };
+    // Nobody reads the seconds of a day.
+    let rounded = |secs: u64| match secs {
+        0..=119 => secs,
+        120..=7_199 => secs / 60 * 60,
+        7_200..=172_799 => secs / 3_600 * 3_600,
+        _ => secs / 86_400 * 86_400,
+    };
     CheckLine {
         name: check.name,
         class,
@@ -254,6 +259,6 @@ mod tests {
             |age_secs| check(&CheckView { name: "chain", status: "ok", detail: String::new(), age_secs }).age;
         assert_eq!(line(None), None);
         assert_eq!(line(Some(45)).as_deref(), Some("45 seconds"));
-        assert_eq!(line(Some(7_265)).as_deref(), Some("121 minutes"));
+        assert_eq!(line(Some(7_265)).as_deref(), Some("2 hours"));
     }
 }
