@@ -43,17 +43,19 @@ pub(super) fn run(args: &LogArgs, env: &Environment) -> ExitCode {
             format!("/api/v1/log?{}&after={after}", query.finish())
         };
         let mut told = admin.get(&path(0)).await?;
-        while args.follow {
+        if !args.follow {
+            let text = text(&told);
+            return Ok(Shown::new(told, text));
+        }
+        loop {
             let some = told["lines"].as_array().is_some_and(|lines| !lines.is_empty());
             if some && say(text(&told)).is_err() {
-                break;
+                return Ok(Shown::new(Value::Null, ""));
             }
             let last = told["last"].as_u64().unwrap_or_default();
             tokio::time::sleep(PAUSE).await;
             told = admin.get(&path(last)).await?;
         }
-        let text = text(&told);
-        Ok(Shown::new(told, text))
     })
 }
 
