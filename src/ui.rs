@@ -35,6 +35,7 @@ mod payment;
 mod payment_line;
 mod question;
 mod revenue;
+mod services;
 mod shell;
 mod start;
 mod steps;
@@ -73,6 +74,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .merge(integrations::router())
         .merge(lightning::router())
         .merge(system::router())
+        .merge(services::router())
 }
 
 /// Renders a page.

@@ -1,0 +1,228 @@
+//! Services & prices: what is sold, what it costs, how it sells; and the forms that change it.
+//!
+//! Invariants: what a form does not show stays as it is; a change that cannot be sold changes nothing and names the
+//! field; a form that was opened before somebody else's change is not taken.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+
+use self::wording::{Sales, price, sold_as};
+use super::figures::{counted, grouped, sats_exact};
+use super::form::Fields;
+use super::question::notice;
+use super::shell::{Desk, Section, Shell};
+use super::{entry, fault, html};
+use crate::catalog::{Mode, Service};
+use crate::storefront::{Refusal, Stocked};
+use crate::web::Operator;
+
+mod cells;
+mod change;
+mod detail;
+mod draft;
+mod edit;
+mod offer_rows;
+mod routes;
+mod terms_draft;
+mod text;
+mod trial;
+mod wording;
+mod wrongs;
+
+/// The pages' addresses.
+pub(super) fn router() -> Router<Arc<Operator>> {
+    Router::new()
+        .route("/services", get(page))
+        .route("/services/new", get(edit::new_form).post(edit::add))
+        .route("/services/new/text", get(text::new_form).post(text::add))
+        .route("/services/{name}", get(detail::page))
+        .route("/services/{name}/edit", get(edit::form).post(edit::change))
+        .route("/services/{name}/text", get(text::form).post(text::change))
+        .route("/services/{name}/mode", post(change::set_mode))
+        .route("/services/{name}/delete", post(change::remove))
+        .route("/services/{name}/try", get(trial::form).post(trial::make))
+        .route("/services/{name}/routes/new", get(routes::new_form).post(routes::add))
+        .route("/services/{name}/routes/{at}", get(routes::form).post(routes::change))
+        .route("/services/{name}/routes/{at}/delete", post(routes::remove))
+}
+
+/// How a service stands.
+struct Stand {
+    /// The dot's kind.
+    class: &'static str,
+    short: &'static str,
+    says: &'static str,
+}
+
+impl Stand {
+    fn of(own: &Stocked, service: Option<&Service>) -> Stand {
+        let (class, short, says) = match service.map(|service| service.mode) {
+            _ if !own.faults.is_empty() => {
+                ("bad", "Closed", "Closed: it can be sold no more as it is written")
+            }
+            Some(Mode::On) => ("good", "On sale", "On sale"),
+            Some(Mode::Shadow) => ("", "In shadow", "In shadow: everything passes, nothing is charged"),
+            Some(Mode::Off) | None => ("bad", "Off", "Off: nothing is served"),
+        };
+        Stand { class, short, says }
+    }
+}
+
+/// One line of the list.
+struct Line {
+    address: String,
+    name: String,
+    about: String,
+    price: String,
+    more: Option<String>,
+    calls: String,
+    earned: String,
+    stand: Stand,
+}
+
+#[derive(Template)]
+#[template(path = "services.html")]
+struct Page {
+    shell: Shell,
+    said: Option<&'static str>,
+    lines: Vec<Line>,
+}
+
+/// What a page is asked for after a change that went well.
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    said: Option<String>,
+}
+
+/// `GET /services`.
+async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>) -> Response {
+    let Ok(Query(after)) = query else { return entry::incomplete() };
+    let sales = match Sales::lately(&desk).await {
+        Ok(sales) => sales,
+        Err(error) => return fault(&error),
+    };
+    let table = desk.op.parts.storefront.catalog().current();
+    let stock = desk.op.parts.storefront.stock();
+    let line = |own: &Stocked| {
+        let service = table.services().iter().find(|service| service.name == own.name);
+        let sums = sales.of(&own.name, None);
+        let more = service.map_or(0, |service| service.routes.len());
+        Line {
+            address: address(own.name.as_str()),
+            name: own.spec.title.clone().unwrap_or_else(|| own.name.to_string()),
+            about: place(own),
+            price: service.filter(|_| own.faults.is_empty()).map_or_else(String::new, |service| {
+                let also = sold_as(&service.terms);
+                let start = price(&service.terms);
+                if also.is_empty() { start } else { format!("{start}, or {also}") }
+            }),
+            more: (more > 0 && own.faults.is_empty())
+                .then(|| format!("{} with a price of its own", counted(count(more), "route"))),
+            calls: grouped(sums.calls),
+            earned: sats_exact(sums.earned_msat.msat()),
+            stand: Stand::of(own, service.map(AsRef::as_ref)),
+        }
+    };
+    let page = Page {
+        said: after.said.as_deref().and_then(said),
+        lines: stock.iter().map(line).collect(),
+        shell: desk.shell(Section::Services).await,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// The sentence for a change's word.
+fn said(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "added" => "It is on sale.",
+        "saved" => "Saved. Requests that come from now on are sold so.",
+        "same" => "Nothing was different, so nothing changed.",
+        "removed" => "The service is gone. Tokens that were sold for it open nothing any more.",
+        "applied" => "All of it is in force.",
+        _ => return None,
+    })
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Where customers reach it.
+fn place(own: &Stocked) -> String {
+    let path = own.spec.path.as_deref().unwrap_or("/");
+    format!("{}{path}", own.spec.host.as_deref().unwrap_or_default())
+}
+
+/// The address of a service's page.
+fn address(name: &str) -> String {
+    match name {
+        // A service may have the name of a page.
+        "new" => "/services/%6eew".to_owned(),
+        name => format!("/services/{name}"),
+    }
+}
+
+/// The service called `name` as it stands.
+async fn found(desk: &Desk, name: &str) -> Result<Stocked, Response> {
+    let stock = desk.op.parts.storefront.stock();
+    match stock.iter().find(|own| own.name.as_str() == name) {
+        Some(own) => Ok(own.clone()),
+        None => {
+            let up = ("/services".to_owned(), "Services & prices".to_owned());
+            let said = ("No such service", "There is no service of this name, or not any more.");
+            Err(notice(desk, Section::Services, up, StatusCode::NOT_FOUND, said).await)
+        }
+    }
+}
+
+/// The same, where it may be changed here.
+async fn changeable(desk: &Desk, name: &str) -> Result<Stocked, Response> {
+    let own = found(desk, name).await?;
+    let Some(file) = &own.owner else { return Ok(own) };
+    let up = (address(name), own.name.to_string());
+    let text = format!(
+        "This service is in the file {file}. Change it there, and send Tollhouse a SIGHUP or start it again; to \
+         change it here, take it out of the file first."
+    );
+    Err(notice(desk, Section::Services, up, StatusCode::CONFLICT, ("It belongs to a file", &text)).await)
+}
+
+/// What a form carries of the moment at which it was opened.
+fn seen(own: &Stocked) -> String {
+    own.changed_at.millis().to_string()
+}
+
+/// Whether nobody changed the service since the form was opened.
+fn fresh(own: &Stocked, fields: &Fields) -> bool {
+    fields.text("seen") == seen(own)
+}
+
+/// What is said when somebody did.
+const STALE: &str = "it was changed meanwhile, by another page or a program. What you typed is below; open the page \
+                     again to see how it is now";
+
+/// The page of a service after a change.
+fn back(name: &str, word: &str) -> Response {
+    Redirect::to(&format!("{}?said={word}", address(name))).into_response()
+}
+
+/// The status that goes with a refusal.
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Faults(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Owned { .. } | Refusal::Clash(_) => StatusCode::CONFLICT,
+        Refusal::Unknown(_) => StatusCode::NOT_FOUND,
+        Refusal::Unreadable(_) | Refusal::Store(_) => {
+            tracing::error!(%refusal, "a page could not change what is sold");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}

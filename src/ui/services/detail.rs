@@ -1,0 +1,134 @@
+//! One service: how it stands, what each of its routes costs, how it sold of late.
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use http::StatusCode;
+
+use super::wording::{Sales, price, sold_as};
+use super::{After, Stand, address, found, said};
+use crate::catalog::{DEFAULT_ROUTE, Mode, Service, Terms};
+use crate::storefront::Stocked;
+use crate::types::Name;
+use crate::ui::figures::{grouped, sats_exact};
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{entry, fault, html};
+
+/// What some of the requests cost.
+struct Price {
+    requests: String,
+    name: String,
+    price: String,
+    also: String,
+    calls: String,
+    earned: String,
+    /// Where it is changed, where it may be.
+    edit: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "services/detail.html")]
+struct Page {
+    shell: Shell,
+    said: Option<&'static str>,
+    name: String,
+    title: String,
+    description: Option<String>,
+    address: String,
+    owner: Option<String>,
+    stand: Stand,
+    mode: &'static str,
+    faults: Vec<String>,
+    doubts: Vec<String>,
+    earned: String,
+    calls: String,
+    granted: String,
+    shadow: Option<String>,
+    public: String,
+    upstream: String,
+    prices: Vec<Price>,
+}
+
+/// `GET /services/{name}`.
+pub(super) async fn page(
+    desk: Desk,
+    Path(name): Path<String>,
+    query: Result<Query<After>, QueryRejection>,
+) -> Response {
+    let Ok(Query(after)) = query else { return entry::incomplete() };
+    let own = match found(&desk, &name).await {
+        Ok(own) => own,
+        Err(response) => return response,
+    };
+    let sales = match Sales::lately(&desk).await {
+        Ok(sales) => sales,
+        Err(error) => return fault(&error),
+    };
+    let table = desk.op.parts.storefront.catalog().current();
+    let service = table.services().iter().find(|service| service.name == own.name).map(AsRef::as_ref);
+    let sums = sales.of(&own.name, None);
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let page = Page {
+        said: after.said.as_deref().and_then(said),
+        title: own.spec.title.clone().unwrap_or_else(|| name.clone()),
+        description: own.spec.description.clone(),
+        address: address(&name),
+        owner: own.owner.clone(),
+        stand: Stand::of(&own, service),
+        mode: match service.map(|service| service.mode) {
+            Some(Mode::On) => "on",
+            Some(Mode::Shadow) => "shadow",
+            Some(Mode::Off) | None => "off",
+        },
+        faults: own.faults.iter().map(ToString::to_string).collect(),
+        doubts: own.spec.doubts().iter().map(ToString::to_string).collect(),
+        earned: sats_exact(sums.earned_msat.msat()),
+        calls: grouped(sums.calls),
+        granted: grouped(sums.granted_calls),
+        shadow: (sums.shadow_calls > 0).then(|| sats_exact(sums.shadow_msat.msat())),
+        public: public(&own, &desk.op.parts.config.gateway),
+        upstream: text(&own.spec.upstream),
+        prices: service
+            .filter(|_| own.faults.is_empty())
+            .map(|service| prices(service, &own, &sales))
+            .unwrap_or_default(),
+        shell: desk.shell(Section::Services).await,
+        name,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// Where customers reach it.
+fn public(own: &Stocked, gateway: &str) -> String {
+    let path = own.spec.path.as_deref().unwrap_or("/");
+    match &own.spec.host {
+        Some(host) => format!("{host}{path}"),
+        None => format!("{gateway}{path}"),
+    }
+}
+
+fn prices(service: &Service, own: &Stocked, sales: &Sales) -> Vec<Price> {
+    let line = |requests: String, name: &Name, terms: &Terms, edit: String| {
+        let sums = sales.of(&service.name, Some(name));
+        Price {
+            requests,
+            name: name.to_string(),
+            price: price(terms),
+            also: sold_as(terms),
+            calls: grouped(sums.calls),
+            earned: sats_exact(sums.earned_msat.msat()),
+            edit: own.owner.is_none().then_some(edit),
+        }
+    };
+    let here = address(service.name.as_str());
+    let route = |(at, route): (usize, &crate::catalog::Route)| {
+        let method = route.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+        let requests = format!("{method}{}", route.path);
+        line(requests, &route.name, &route.terms, format!("{here}/routes/{at}"))
+    };
+    let rest = DEFAULT_ROUTE.parse().expect("the default route's name is a name");
+    let what = if service.routes.is_empty() { "Every request" } else { "Every other request" };
+    let rest = line(what.to_owned(), &rest, &service.terms, format!("{here}/edit"));
+    service.routes.iter().enumerate().map(route).chain([rest]).collect()
+}

@@ -1,0 +1,188 @@
+//! What is wrong with a form: each fault of a spec at the field that says it, in words that fit a form.
+
+use crate::catalog::spec::SpecFault;
+use crate::storefront::Refusal;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// The field, where the form has one for it.
+    pub(super) id: Option<String>,
+    /// Its name on the page, or the setting's.
+    pub(super) label: String,
+    /// What is wrong, and what to do.
+    pub(super) says: String,
+}
+
+/// Everything that is wrong with a form.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wrongs {
+    /// What that means for what was typed.
+    pub(super) intro: &'static str,
+    /// Each thing.
+    pub(super) list: Vec<Wrong>,
+}
+
+/// A change was not taken.
+const UNSAVED: &str = "Nothing was saved.";
+/// A service stands closed.
+const CLOSED: &str = "This service is closed, for it can be sold no more as it is written.";
+
+impl Wrongs {
+    /// Nothing was typed yet, or all of it is right.
+    pub(super) fn none() -> Wrongs {
+        Wrongs::default()
+    }
+
+    /// Whether something is wrong with the field `id`.
+    pub(super) fn at(&self, id: &str) -> bool {
+        self.list.iter().any(|wrong| wrong.id.as_deref() == Some(id))
+    }
+
+    /// Whether anything is.
+    pub(super) fn any(&self) -> bool {
+        !self.list.is_empty()
+    }
+
+    /// Why `refusal`, of one service whose settings at `part` the form shows: nothing for the service itself,
+    /// `route[2]` for a route of it. `headers` are the names of the form's rows of headers.
+    pub(super) fn of(refusal: &Refusal, part: &str, headers: &[&str]) -> Wrongs {
+        match refusal {
+            Refusal::Faults(faults) => {
+                let one = |fault: &SpecFault| wrong(fault, part, headers);
+                Wrongs::unsaved(faults.iter().map(|wrong| one(&wrong.fault)).collect())
+            }
+            other => Wrongs::whole(&other.to_string()),
+        }
+    }
+
+    /// One thing that is of no field.
+    pub(super) fn whole(text: &str) -> Wrongs {
+        Wrongs::unsaved(vec![Wrong { id: None, label: String::new(), says: sentence(text) }])
+    }
+
+    /// Why a change was not taken.
+    pub(super) fn unsaved(list: Vec<Wrong>) -> Wrongs {
+        Wrongs { intro: UNSAVED, list }
+    }
+
+    /// Why a stored service is closed.
+    pub(super) fn closed(faults: &[SpecFault], headers: &[&str]) -> Wrongs {
+        let intro = if faults.is_empty() { "" } else { CLOSED };
+        Wrongs { intro, list: faults.iter().map(|fault| wrong(fault, "", headers)).collect() }
+    }
+}
+
+fn wrong(fault: &SpecFault, part: &str, headers: &[&str]) -> Wrong {
+    let inside = match part {
+        "" => Some(fault.field.as_str()),
+        part => fault.field.strip_prefix(part).map(|rest| rest.trim_start_matches('.')),
+    };
+    let (id, label) = match inside.and_then(|setting| field(setting, headers)) {
+        Some((id, label)) => (Some(id), label),
+        None => (None, fault.field.clone()),
+    };
+    // What to do is told in the words of a services file, which is not what is filled in here.
+    let help = if fault.help.contains(" = ") || fault.help.contains("{ ") { "" } else { fault.help.as_str() };
+    let says = format!("{} {}", sentence(&fault.what), help);
+    Wrong { id, label, says: says.trim_end().to_owned() }
+}
+
+/// The field for a setting, and its name on the page.
+fn field(setting: &str, headers: &[&str]) -> Option<(String, String)> {
+    let known = |id: &str, label: &str| Some((id.to_owned(), label.to_owned()));
+    if let Some(rest) = setting.strip_prefix("upstream_headers.") {
+        let at = headers.iter().position(|name| *name == rest || rest.strip_suffix(".env") == Some(*name));
+        return at.map(|n| (format!("header{n}_value"), format!("Header {}", headers[n])));
+    }
+    if let Some((n, part)) = row(setting, "offers") {
+        let part = if matches!(part, "price" | "name" | "what") { part } else { "much" };
+        return Some((format!("offer{n}_{part}"), format!("Offer {}", n + 1)));
+    }
+    if let Some((n, part)) = row(setting, "tiers") {
+        let part = if part == "up_to" { part } else { "price" };
+        return Some((format!("tier{n}_{part}"), format!("Step {}", n + 1)));
+    }
+    match setting {
+        "name" => known("name", "Name"),
+        "path" => known("path", "Path"),
+        "method" => known("method", "Method"),
+        "host" => known("host", "Host"),
+        "upstream" => known("upstream", "Your API’s address"),
+        "strip_prefix" => known("strip_prefix", "Take off"),
+        "upstream_host" => known("upstream_host", "Host it is asked for"),
+        "openapi" => known("openapi", "OpenAPI document"),
+        "mode" => known("mode", "Selling"),
+        "timeouts.connect" => known("connect", "For a connection"),
+        "timeouts.header" => known("header", "For an answer"),
+        "timeouts.idle" => known("idle", "For more of it"),
+        "price" => known("amount", "Price"),
+        "price.formula" => known("formula", "Formula"),
+        "price.ceiling" => known("ceiling", "At most"),
+        "price.fallback" | "fallback" => known("fallback", "When there is no price"),
+        "tiers" => known("tier0_price", "Steps"),
+        "per" => known("per", "For each"),
+        "ceiling" => known("byte_ceiling", "At most for one request"),
+        "offers" => known("offer0_what", "What a buyer can choose"),
+        "free.requests" => known("free_requests", "Free requests"),
+        "free.per" => known("free_per", "In each"),
+        "free.by" => known("free_by", "Shared by"),
+        "invoice_expiry" => known("invoice_expiry", "An invoice can be paid for"),
+        "token_life" => known("token_life", "A token lives for"),
+        other if other.starts_with("restore_on") => known("restore_on", "Give back on"),
+        other if other.starts_with("dialects") => known("dialect_l402", "Dialects"),
+        _ => None,
+    }
+}
+
+/// The number and the rest of `list[2].price`.
+fn row<'s>(setting: &'s str, list: &str) -> Option<(usize, &'s str)> {
+    let (number, rest) = setting.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+    Some((number.parse().ok()?, rest.trim_start_matches('.')))
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storefront::ServiceFault;
+
+    fn fault(field: &str, what: &str, help: &str) -> ServiceFault {
+        let fault = SpecFault { field: field.to_owned(), what: what.to_owned(), help: help.to_owned() };
+        ServiceFault { index: 0, service: "a".to_owned(), fault }
+    }
+
+    #[test]
+    fn a_fault_stands_at_its_field() {
+        let refusal = Refusal::Faults(vec![
+            fault("price", "it is missing", "Add a line such as price = \"50 sat\"."),
+            fault("route[1].offers[2].pass", "\"soon\" is not a span of time", "Write it such as \"1 day\"."),
+            fault("upstream_headers.X-Key.env", "the environment variable A is not set", "Set it."),
+        ]);
+        let of = |part| {
+            let wrongs = Wrongs::of(&refusal, part, &["X-Other", "X-Key"]);
+            wrongs.list.into_iter().map(|wrong| (wrong.id, wrong.label, wrong.says)).collect::<Vec<_>>()
+        };
+        let line = |id: Option<&str>, label: &str, says: &str| {
+            (id.map(str::to_owned), label.to_owned(), says.to_owned())
+        };
+        let span = "\"soon\" is not a span of time. Write it such as \"1 day\".";
+        let unset = "The environment variable A is not set. Set it.";
+        assert_eq!(
+            of(""),
+            [
+                line(Some("amount"), "Price", "It is missing."),
+                line(None, "route[1].offers[2].pass", span),
+                line(Some("header1_value"), "Header X-Key", unset),
+            ]
+        );
+        assert_eq!(of("route[1]")[1], line(Some("offer2_much"), "Offer 3", span));
+        assert_eq!(of("route[1]")[0].0, None, "a setting of the service is not on a route's form");
+    }
+}
