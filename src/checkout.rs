@@ -38,6 +38,7 @@ mod prefer;
 mod price_tag;
 mod pricing;
 mod unlock;
+mod upstreams;
 mod ware;
 
 pub use application::{Described, NamedPrice, NotDescribed, NotHeld};
@@ -48,6 +49,7 @@ pub use prefer::L402_OFFER;
 pub use price_tag::PriceTag;
 pub use pricing::BodySeen;
 pub use unlock::{NotUnlocked, Unlock};
+pub use upstreams::{UpstreamLook, Upstreams};
 pub use ware::{NotSold, Ware};
 
 use allowance::Allowances;
@@ -98,6 +100,7 @@ pub struct Checkout {
     throttle: Arc<Throttle>,
     openings: Option<Arc<Openings>>,
     tally: Arc<Tally>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -166,6 +169,7 @@ impl Checkout {
             throttle,
             openings: None,
             tally: Arc::default(),
+            upstreams: Arc::default(),
         }
     }
 
@@ -189,6 +193,11 @@ impl Checkout {
     /// A steady count of time, for measuring spans.
     pub fn steady(&self) -> Duration {
         self.parts.clock.steady()
+    }
+
+    /// How the upstreams answered last.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// The time.

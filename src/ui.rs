@@ -40,6 +40,7 @@ mod shell;
 mod start;
 mod steps;
 mod system;
+mod tokens;
 
 /// The pages' addresses.
 pub fn router() -> Router<Arc<Operator>> {
@@ -75,6 +76,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .merge(lightning::router())
         .merge(system::router())
         .merge(services::router())
+        .merge(tokens::router())
 }
 
 /// Renders a page.

@@ -4,6 +4,7 @@
 //! handler; passwords, session ids, keys and claim links are stored as hashes and redact themselves;
 //! every response has the security headers. `api` and `ui` bring the handlers, `app` the socket.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,6 +185,8 @@ pub struct Operator {
     pub streams: Arc<Semaphore>,
     hosts: hosts::HostList,
     claim_file: Mutex<Option<PathBuf>>,
+    /// Keys of questions that were answered, the newest last.
+    answered: Mutex<VecDeque<String>>,
 }
 
 impl Operator {
@@ -197,6 +200,7 @@ impl Operator {
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             hosts: hosts::HostList::new(parts.config.listen, &parts.config.hosts),
             claim_file: Mutex::default(),
+            answered: Mutex::default(),
             parts,
         })
     }

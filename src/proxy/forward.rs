@@ -19,12 +19,13 @@ use super::tunnel::{Entrance, Passage, is_websocket, switched};
 use super::unit::Unit;
 use super::upstream::SendFault;
 use crate::catalog::{Matched, Service};
-use crate::checkout::Outcome;
+use crate::checkout::{Outcome, UpstreamLook};
 use crate::ledger::{Ending, ReserveRefused, RestoreReason};
 use crate::metering::{
     Behind, Fare, Hold, MeteredBody, ShadowBody, Shadowed, TRAILERS, TooDear, grpc_failure,
 };
 use crate::request::CanonicalRequest;
+use crate::types::Name;
 
 /// A paid request, and what it is for.
 #[derive(Debug)]
@@ -263,6 +264,7 @@ impl ProxyState {
         told.tell(outgoing.headers_mut());
         let waits = self.config.waits(upstream);
         let answer = self.upstreams.send(outgoing.map(|()| body), &upload, &waits, sent).await;
+        self.note(&service.name, &answer);
         let mut answer = answer.map_err(Fault::Send)?;
         if let Some(entrance) = entrance.filter(|_| is_websocket(answer.status(), answer.headers())) {
             let passage = Passage { entrance, upstream: hyper::upgrade::on(&mut answer) };
@@ -274,6 +276,18 @@ impl ProxyState {
         }
         let parts = self.passing(parts, &body, request);
         Ok(Said::Answer(parts, UpstreamBody::new(body, upload, waits.idle)))
+    }
+
+    /// Remembers how an upstream answered. What the client broke off says nothing of it.
+    fn note(&self, service: &Name, answer: &Result<Response<Incoming>, SendFault>) {
+        let answer = match answer {
+            Ok(response) => Ok(response.status()),
+            Err(SendFault::Unreachable(_)) => Err("upstream_unreachable"),
+            Err(SendFault::Timeout) => Err("upstream_timeout"),
+            Err(SendFault::Broken(_)) => Err("upstream_failed"),
+            Err(SendFault::ClientBody | SendFault::ClientStalled) => return,
+        };
+        self.checkout.upstreams().note(service, UpstreamLook { at: self.checkout.now(), answer });
     }
 
     /// The head to hand down.

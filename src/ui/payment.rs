@@ -1,9 +1,11 @@
 //! One payment in full: what arrived, what was sold for it, and what became of every unit.
 
 use askama::Template;
-use axum::extract::Path;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::figures::{counted, grouped, iso, sats_exact, utc};
 use super::payment_line::PaymentLine;
@@ -45,12 +47,28 @@ struct Page {
     facts: Vec<Fact>,
     spends: Vec<Spend>,
     more: bool,
+    /// Whether it may be taken back: something may still be drawn, or it was not presented yet.
+    revocable: bool,
+    /// It was taken back a moment ago.
+    revoked: bool,
+}
+
+/// What the page is asked for after a change that went well.
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    said: Option<String>,
 }
 
 /// `GET /payments/{payment_hash}`: of a granted token, too.
-pub(super) async fn page(desk: Desk, Path(hash): Path<String>) -> Response {
+pub(super) async fn page(
+    desk: Desk,
+    Path(hash): Path<String>,
+    query: Result<Query<After>, QueryRejection>,
+) -> Response {
     let Ok(hash) = hash.parse::<PaymentHash>() else { return entry::incomplete() };
-    match read(&desk, hash).await {
+    let Ok(Query(after)) = query else { return entry::incomplete() };
+    let revoked = after.said.as_deref() == Some("revoked");
+    match read(&desk, hash).await.map(|page| page.map(|page| Page { revoked, ..page })) {
         Ok(Some(page)) => html(StatusCode::OK, &page),
         Ok(None) => entry::unknown("No payment with that hash arrived, and no token was granted under it."),
         Err(error) => fault(&error),
@@ -79,6 +97,8 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
         spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),
         payment: payment.as_ref().map(PaymentLine::of),
         more,
+        revocable: grant.as_ref().is_none_or(|row| row.over_at.is_none() && !row.grant.barred),
+        revoked: false,
         shell: desk.shell(Section::Revenue).await,
     }))
 }
@@ -102,7 +122,7 @@ fn facts(row: &GrantRow) -> Vec<Fact> {
 }
 
 /// So many of a kind's units, with their unit.
-fn amount(kind: Kind, units: u64) -> String {
+pub(super) fn amount(kind: Kind, units: u64) -> String {
     match kind {
         Kind::Balance | Kind::Granted => format!("{} sat", sats_exact(units)),
         Kind::Pass if units == 1 => "1 pass".to_owned(),

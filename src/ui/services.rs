@@ -15,13 +15,14 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use self::wording::{Sales, price, sold_as};
-use super::figures::{counted, grouped, sats_exact};
+use super::figures::{counted, grouped, iso, sats_exact, utc};
 use super::form::Fields;
 use super::question::notice;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::catalog::{Mode, Service};
 use crate::storefront::{Refusal, Stocked};
+use crate::types::Name;
 use crate::web::Operator;
 
 mod cells;
@@ -76,6 +77,37 @@ impl Stand {
     }
 }
 
+/// How a service's own API answered last.
+struct Health {
+    /// The dot's kind.
+    class: &'static str,
+    says: String,
+    at: Option<(String, String)>,
+    well: bool,
+}
+
+impl Health {
+    fn of(desk: &Desk, name: &Name) -> Health {
+        let Some(look) = desk.op.parts.checkout.upstreams().last(name) else {
+            let says = "Not asked since the start".to_owned();
+            return Health { class: "", says, at: None, well: true };
+        };
+        let says = match look.answer {
+            Ok(status) => format!("Answered {}", status.as_u16()),
+            Err("upstream_unreachable") => "Could not be reached".to_owned(),
+            Err("upstream_timeout") => "Did not answer in time".to_owned(),
+            Err(_) => "Broke off before it answered".to_owned(),
+        };
+        let well = look.well();
+        Health {
+            class: if well { "good" } else { "bad" },
+            says,
+            at: Some((iso(look.at), utc(look.at))),
+            well,
+        }
+    }
+}
+
 /// One line of the list.
 struct Line {
     address: String,
@@ -86,6 +118,7 @@ struct Line {
     calls: String,
     earned: String,
     stand: Stand,
+    health: Health,
 }
 
 #[derive(Template)]
@@ -125,10 +158,11 @@ async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>) -> Respon
                 if also.is_empty() { start } else { format!("{start}, or {also}") }
             }),
             more: (more > 0 && own.faults.is_empty())
-                .then(|| format!("{} with a price of its own", counted(count(more), "route"))),
+                .then(|| format!("{} priced apart", counted(count(more), "route"))),
             calls: grouped(sums.calls),
             earned: sats_exact(sums.earned_msat.msat()),
             stand: Stand::of(own, service.map(AsRef::as_ref)),
+            health: Health::of(&desk, &own.name),
         }
     };
     let page = Page {

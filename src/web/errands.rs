@@ -1,11 +1,16 @@
 //! Moves of coins that the operator asks for, on a page or through the API: said first, then done once.
 
+use std::sync::PoisonError;
+
 use http::StatusCode;
 
 use super::{Operator, Problem};
 use crate::ports::{NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
 use crate::treasury::{Deed, Preview, TreasuryError};
+
+/// Keys of answers that are remembered.
+const MOST_ANSWERED: usize = 256;
 
 impl Operator {
     /// What `deed` would do; nothing is recorded and nothing done.
@@ -24,6 +29,19 @@ impl Operator {
         let mut bytes = [0; 16];
         self.parts.entropy.fill(&mut bytes);
         hex::encode(bytes)
+    }
+
+    /// Whether nobody answered under this key before, of late: for what is made once and shown once.
+    pub fn first_time(&self, key: &str) -> bool {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.iter().any(|own| own == key) {
+            return false;
+        }
+        if answered.len() >= MOST_ANSWERED {
+            answered.pop_front();
+        }
+        answered.push_back(key.to_owned());
+        true
     }
 
     /// Has the treasury do `deed` under `key`, and gives the operation, which may have failed or still run.

@@ -17,6 +17,8 @@ mod first;
 mod house;
 mod lightning;
 mod lightning_world;
+mod sell;
+mod tokens;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

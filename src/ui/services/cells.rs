@@ -44,13 +44,8 @@ impl TermsDraft {
 
     /// What a buyer can choose.
     pub(super) fn offer_lines(&self, wrongs: &Wrongs) -> Vec<Line> {
-        const KINDS: [(&str, &str); 5] = [
-            ("", "–"),
-            ("request", "One request"),
-            ("pack", "Pack of requests"),
-            ("pass", "Pass for a time"),
-            ("balance", "Balance to draw from"),
-        ];
+        const KINDS: [(&str, &str); 5] =
+            [("", "–"), ("request", "Request"), ("pack", "Pack"), ("pass", "Pass"), ("balance", "Balance")];
         let line = |(n, row): (usize, super::offer_rows::OfferRow)| {
             let (id, number) = (format!("offer{n}"), n + 1);
             let holder = match row.what.as_str() {

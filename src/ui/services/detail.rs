@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::wording::{Sales, price, sold_as};
-use super::{After, Stand, address, found, said};
+use super::{After, Health, Stand, address, found, said};
 use crate::catalog::{DEFAULT_ROUTE, Mode, Service, Terms};
 use crate::storefront::Stocked;
 use crate::types::Name;
@@ -47,6 +47,7 @@ struct Page {
     shadow: Option<String>,
     public: String,
     upstream: String,
+    health: Health,
     prices: Vec<Price>,
 }
 
@@ -89,6 +90,7 @@ pub(super) async fn page(
         shadow: (sums.shadow_calls > 0).then(|| sats_exact(sums.shadow_msat.msat())),
         public: public(&own, &desk.op.parts.config.gateway),
         upstream: text(&own.spec.upstream),
+        health: Health::of(&desk, &own.name),
         prices: service
             .filter(|_| own.faults.is_empty())
             .map(|service| prices(service, &own, &sales))

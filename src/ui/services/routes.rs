@@ -77,11 +77,7 @@ pub(super) async fn form(desk: Desk, Path((name, at)): Path<(String, usize)>) ->
 }
 
 /// `POST /services/{name}/routes/{at}`.
-pub(super) async fn change(
-    desk: Desk,
-    Path((name, at)): Path<(String, usize)>,
-    fields: Fields,
-) -> Response {
+pub(super) async fn change(desk: Desk, Path((name, at)): Path<(String, usize)>, fields: Fields) -> Response {
     let own = match changeable(&desk, &name).await {
         Ok(own) => own,
         Err(response) => return response,
@@ -93,11 +89,7 @@ pub(super) async fn change(
 }
 
 /// `POST /services/{name}/routes/{at}/delete`.
-pub(super) async fn remove(
-    desk: Desk,
-    Path((name, at)): Path<(String, usize)>,
-    fields: Fields,
-) -> Response {
+pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, fields: Fields) -> Response {
     let own = match changeable(&desk, &name).await {
         Ok(own) => own,
         Err(response) => return response,

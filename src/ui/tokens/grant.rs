@@ -1,0 +1,154 @@
+//! A token given away: shown once, and never again.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::above;
+use crate::types::Name;
+use crate::ui::figures::{iso, utc};
+use crate::ui::form::Fields;
+use crate::ui::html;
+use crate::ui::question::{Question, notice};
+use crate::ui::shell::{Desk, Section, Shell};
+use crate::web::{GiftWords, Problem};
+
+/// The form's fields, to be sent again with the answer.
+const FIELDS: [&str; 5] = ["label", "service", "budget", "per", "expires"];
+
+#[derive(Template)]
+#[template(path = "tokens/grant.html")]
+struct Form {
+    shell: Shell,
+    refusal: Option<String>,
+    services: Vec<(String, bool)>,
+    label: String,
+    budget: String,
+    per: String,
+    expires: String,
+}
+
+#[derive(Template)]
+#[template(path = "tokens/given.html")]
+struct Given {
+    shell: Shell,
+    label: String,
+    service: String,
+    hash: String,
+    until: String,
+    until_iso: String,
+    authorization: String,
+    macaroon: String,
+    preimage: String,
+    sample: String,
+}
+
+/// `GET /tokens/grant`.
+pub(super) async fn form(desk: Desk) -> Response {
+    let form =
+        Form { expires: "30 days".to_owned(), budget: "1000 sat".to_owned(), ..empty(&desk, "").await };
+    html(StatusCode::OK, &form)
+}
+
+async fn empty(desk: &Desk, chosen: &str) -> Form {
+    let stock = desk.op.parts.storefront.stock();
+    let names = stock.iter().map(|own| own.name.to_string());
+    Form {
+        refusal: None,
+        services: names.map(|name| (name.clone(), name == chosen)).collect(),
+        label: String::new(),
+        budget: String::new(),
+        per: String::new(),
+        expires: String::new(),
+        shell: desk.shell(Section::Tokens).await,
+    }
+}
+
+/// `POST /tokens/grant`.
+pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
+    let ask = match words(&fields).and_then(GiftWords::read) {
+        Ok(ask) => ask,
+        Err(problem) => return again(&desk, &fields, problem).await,
+    };
+    let until = desk.op.parts.clock.now().plus(ask.lasts);
+    let budget = crate::ui::figures::sats_exact(ask.budget.msat());
+    let much = match ask.per {
+        Some(per) => format!("{budget} sat in each {}", crate::clock::in_words(per)),
+        None => format!("{budget} sat in all"),
+    };
+    let question = Question {
+        section: Section::Tokens,
+        above: above(),
+        title: format!("Give “{}” a token?", ask.label),
+        lines: vec![
+            format!("Whoever holds it uses {} without paying, for {much}.", ask.service),
+            format!("It is good until {}, unless you take it back.", utc(until)),
+            "It is shown once. Nobody can show it again, and neither can you.".to_owned(),
+        ],
+        warning: None,
+        action: "/tokens/grant".to_owned(),
+        fields: fields.again(&FIELDS),
+        yes: Some("Give it"),
+        refusal: None,
+    };
+    let key = match question.answered(&desk, &fields).await {
+        Ok(key) => key,
+        Err(response) => return response,
+    };
+    if !desk.op.first_time(&key) {
+        let text = "This was answered already, and the token it made was shown then. If it is lost, take that one \
+                    back and give another.";
+        let up = above();
+        return notice(&desk, Section::Tokens, up, StatusCode::CONFLICT, ("Given already", text)).await;
+    }
+    let (label, service) = (ask.label.clone(), ask.service.to_string());
+    match desk.op.give(ask).await {
+        Ok(gift) => {
+            let config = &desk.op.parts.config;
+            let given = Given {
+                sample: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+                hash: gift.payment_hash.to_hex(),
+                until: utc(gift.valid_until),
+                until_iso: iso(gift.valid_until),
+                authorization: gift.authorization(),
+                macaroon: gift.macaroon(),
+                preimage: gift.preimage(),
+                label,
+                service,
+                shell: desk.shell(Section::Tokens).await,
+            };
+            html(StatusCode::CREATED, &given)
+        }
+        Err(problem) => again(&desk, &fields, problem).await,
+    }
+}
+
+fn words(fields: &Fields) -> Result<GiftWords<'_>, Problem> {
+    let service: Name = fields
+        .text("service")
+        .parse()
+        .map_err(|_| Problem::bad_request("unknown_service", "Choose the service that the token opens."))?;
+    Ok(GiftWords {
+        service,
+        budget: fields.text("budget"),
+        per: fields.optional("per"),
+        expires: fields.optional("expires"),
+        label: fields.text("label"),
+    })
+}
+
+async fn again(desk: &Desk, fields: &Fields, problem: Problem) -> Response {
+    let text = |name: &str| fields.text(name).to_owned();
+    // The API names the setting; the form has it under a name for people.
+    let detail = problem.detail.replacen("budget:", "It may use:", 1);
+    let detail = detail.replacen("per:", "In each:", 1).replacen("expires:", "Good for:", 1);
+    let form = Form {
+        refusal: Some(format!("Nothing was given. {detail}")),
+        label: text("label"),
+        budget: text("budget"),
+        per: text("per"),
+        expires: text("expires"),
+        ..empty(desk, fields.text("service")).await
+    };
+    html(problem.status, &form)
+}

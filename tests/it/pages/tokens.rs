@@ -1,0 +1,123 @@
+//! Tokens in the browser: one given, used, found, taken back and refused.
+
+use serde_json::json;
+
+use super::sell::{fill, looked_at, sell, upstream};
+use super::{business, clean, logged_in, look_at};
+use crate::admin_app::{AdminApp, PASSWORD};
+use crate::chromium::{Chromium, Tab};
+
+/// Markup where only a name belongs.
+const LABEL: &str = "Ann\"><script>alert(1)</script><img src=x onerror=alert(2)>";
+
+/// Takes the credential that the page shows.
+async fn credential(tab: &Tab<'_>) -> String {
+    tab.until("document.querySelector('#authorization')").await;
+    tab.text("#authorization").await
+}
+
+async fn asks(app: &AdminApp, credential: &str) -> u16 {
+    let request = app.client.get(format!("{}/v1/rates", app.gateway)).header("authorization", credential);
+    request.send().await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_legible() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    look_at(&app, &session, &[("tokens-empty", "/tokens")]).await;
+    let app = business().await;
+    sell(&app, include_str!("../../../templates/sample_service.toml")).await;
+    let session = app.claimed().await;
+    let pages = [
+        ("tokens", "/tokens?state=live"),
+        ("tokens-none", "/tokens?search=zzz"),
+        ("token-grant", "/tokens/grant"),
+        ("tokens-doubtful", "/tokens/doubtful"),
+    ];
+    look_at(&app, &session, &pages).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_given_used_found_taken_back_and_refused() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let upstream = upstream().await;
+    sell(&app, &format!("[[service]]\nname = \"rates\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\n"))
+        .await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+
+    tab.open(&format!("{}/tokens", app.origin)).await;
+    tab.click("a[href='/tokens/grant']").await;
+    tab.until("document.querySelector('#label')").await;
+    fill(&tab, "label", LABEL).await;
+    fill(&tab, "budget", "twenty").await;
+    tab.click("form.form button[type=submit]").await;
+    tab.until("document.querySelector('.refusal')?.textContent.includes('It may use')").await;
+    assert_eq!(tab.value("document.querySelector('#label').value").await, LABEL);
+    looked_at(&app, &tab, "token-wrong").await;
+    tab.looks(1440, 900, "light").await;
+    fill(&tab, "budget", "20 sat").await;
+    tab.click("form.form button[type=submit]").await;
+    tab.until("document.querySelector('h1').textContent.startsWith('Give “Ann')").await;
+    looked_at(&app, &tab, "token-question").await;
+    tab.looks(1440, 900, "light").await;
+    tab.click("button[type=submit].button").await;
+    let given = credential(&tab).await;
+    looked_at(&app, &tab, "token-given").await;
+    tab.looks(1440, 900, "light").await;
+
+    // It is used, and the pages know; a search finds it by its label and by its hash.
+    assert_eq!([asks(&app, &given).await, asks(&app, &given).await], [200, 200]);
+    tab.open(&format!("{}/tokens", app.origin)).await;
+    fill(&tab, "search", "ann").await;
+    tab.click("form.search button").await;
+    tab.until("location.search.includes('ann')").await;
+    let line = tab.text(".cards tbody").await;
+    assert!(line.contains("10 sat") && line.contains("Live") && !line.contains("–"), "{line}");
+    looked_at(&app, &tab, "tokens-found").await;
+    tab.looks(1440, 900, "light").await;
+    tab.click(".cards tbody a").await;
+    tab.until("location.pathname.startsWith('/payments/')").await;
+    let hash = tab.value("location.pathname.split('/')[2]").await;
+    let hash = hash.as_str().expect("a hash").to_owned();
+    let found = app.get(&format!("/tokens?search={hash}")).header("cookie", &session).send().await;
+    assert_eq!(found.expect("an answer").headers()["location"], format!("/payments/{hash}"));
+    let part = app.get(&format!("/tokens?search={}", &hash[..8])).header("cookie", &session).send().await;
+    assert!(part.expect("an answer").text().await.expect("a page").contains(&hash));
+
+    // Taken back behind a question, which wants the password when it was not said of late.
+    app.clock.advance(std::time::Duration::from_secs(600));
+    tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
+    tab.until("document.querySelector('h1').textContent === 'Take this token back?'").await;
+    looked_at(&app, &tab, "token-revoke").await;
+    tab.looks(1440, 900, "light").await;
+    assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
+    fill(&tab, "password", PASSWORD).await;
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.said')").await;
+    looked_at(&app, &tab, "token-revoked").await;
+    assert_ne!(asks(&app, &given).await, 200);
+    clean(&app, &tab);
+    let audit = app.ledger.audit().await.expect("it reads");
+    assert!(audit.ok, "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_answer_gives_one_token() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    sell(&app, "[[service]]\nname = \"rates\"\nupstream = \"http://127.0.0.1:1\"\nprice = \"5 sat\"\n").await;
+    let form = [("label", "Bo"), ("service", "rates"), ("budget", "5 sat"), ("key", "one")];
+    let give = async || {
+        let asked = app.post("/tokens/grant").header("cookie", &session).form(&form);
+        asked.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!([give().await, give().await], [201, 409]);
+    let tokens = app.read("/api/v1/tokens", &app.key(&[tollhouse::web::keys::Scope::Read]).await).await;
+    let tokens: serde_json::Value = tokens.json().await.expect("JSON");
+    assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1));
+    assert_eq!(tokens["tokens"][0]["label"], json!("Bo"));
+}
