@@ -232,7 +232,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     let closed = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");
     assert_eq!(closed.status(), 404);
     tab.click("button[formaction$='/delete']").await;
-    tab.until("document.querySelector('h1').textContent.includes('away?')").await;
+    tab.until("document.querySelector('h1')?.textContent.includes('away?')").await;
     looked_at(&app, &tab, "service-delete").await;
     tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;

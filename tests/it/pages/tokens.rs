@@ -61,7 +61,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.looks(1440, 900, "light").await;
     fill(&tab, "budget", "20 sat").await;
     tab.click("form.form button[type=submit]").await;
-    tab.until("document.querySelector('h1').textContent.startsWith('Give “Ann')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Give “Ann')").await;
     looked_at(&app, &tab, "token-question").await;
     tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;
@@ -91,7 +91,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     // Taken back behind a question, which wants the password when it was not said of late.
     app.clock.advance(std::time::Duration::from_secs(600));
     tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
-    tab.until("document.querySelector('h1').textContent === 'Take this token back?'").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Take this token back?'").await;
     looked_at(&app, &tab, "token-revoke").await;
     tab.looks(1440, 900, "light").await;
     assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
@@ -120,4 +120,45 @@ async fn one_answer_gives_one_token() {
     let tokens: serde_json::Value = tokens.json().await.expect("JSON");
     assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1));
     assert_eq!(tokens["tokens"][0]["label"], json!("Bo"));
+}
+
+/// A ledger that was brought back from a copy, and two tokens that came since.
+fn restored(app: &AdminApp) {
+    let file = rusqlite::Connection::open(app.dir.path().join("ledger.db")).expect("the file");
+    file.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
+    file.execute("INSERT INTO generations VALUES (2, 1, 1760000000000, 'restored', 9, 1)", [])
+        .expect("begun");
+    for n in [1u8, 2] {
+        let came = "INSERT INTO doubts (payment_hash, kind, units, price_msat, presented_at) VALUES (?1, 'pack', 100, 400000, 1760000001000)";
+        file.execute(came, [vec![n; 32]]).expect("it came");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    restored(&app);
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.looks(1440, 900, "light").await;
+    tab.open(&format!("{}/tokens", app.origin)).await;
+    tab.click(".refusal a").await;
+    tab.until("document.querySelectorAll('tbody form').length === 2").await;
+    looked_at(&app, &tab, "tokens-in-doubt").await;
+    tab.looks(1440, 900, "light").await;
+    tab.click("tbody form button").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Take this token to be good?'").await;
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.said') && document.querySelectorAll('tbody form').length === 1")
+        .await;
+    tab.click(".form button").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Take all')").await;
+    looked_at(&app, &tab, "tokens-honour").await;
+    tab.looks(1440, 900, "light").await;
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.said')?.textContent.startsWith('All of them')").await;
+    let life = app.ledger.generation().await.expect("a life");
+    assert_eq!(life.doubtful_below_epoch, 0);
+    clean(&app, &tab);
 }
