@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::answer::Path;
 use super::{bad_body, ledger_fault};
 use crate::catalog::spec::{Spec, SpecFault};
+use crate::checkout::UpstreamLook;
 use crate::storefront::{Change, Plan, Refusal, Run, Stocked};
 use crate::types::{Name, Timestamp};
 use crate::web::{MayAdmin, MayRead, Operator, Problem};
@@ -28,7 +29,7 @@ pub(super) fn large_bodies() -> DefaultBodyLimit {
 /// `GET /api/v1/services`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<ServiceList> {
     let stock = op.parts.storefront.stock();
-    Json(ServiceList { services: stock.iter().map(Service::from).collect() })
+    Json(ServiceList { services: stock.iter().map(|own| Service::of(&op, own)).collect() })
 }
 
 /// All that is sold.
@@ -53,7 +54,7 @@ pub(super) async fn show(
 ) -> Result<Json<Service>, Problem> {
     let stock = op.parts.storefront.stock();
     let found = stock.iter().find(|own| own.name.as_str() == name);
-    found.map(|own| Json(Service::from(own))).ok_or_else(|| refused(Refusal::Unknown(name)))
+    found.map(|own| Json(Service::of(&op, own))).ok_or_else(|| refused(Refusal::Unknown(name)))
 }
 
 /// `PUT /api/v1/services/{name}`: adds it, or makes it this.
@@ -142,6 +143,30 @@ pub(super) struct Service {
     faults: Vec<Fault>,
     /// As the price list writes it, without what may be a key.
     spec: Spec,
+    /// How its own API answered last; `null` when it was not asked since the start.
+    upstream: Option<LastAnswer>,
+}
+
+/// How a service's own API answered.
+#[derive(Serialize, JsonSchema)]
+struct LastAnswer {
+    at: Timestamp,
+    /// It answered, and not with a failure of its own.
+    well: bool,
+    status: Option<u16>,
+    /// Why there was no answer, such as `upstream_unreachable`.
+    code: Option<&'static str>,
+}
+
+impl From<UpstreamLook> for LastAnswer {
+    fn from(look: UpstreamLook) -> LastAnswer {
+        LastAnswer {
+            at: look.at,
+            well: look.well(),
+            status: look.answer.ok().map(|status| status.as_u16()),
+            code: look.answer.err(),
+        }
+    }
 }
 
 /// What is wrong with a field.
@@ -152,8 +177,8 @@ struct Fault {
     help: String,
 }
 
-impl From<&Stocked> for Service {
-    fn from(own: &Stocked) -> Service {
+impl Service {
+    fn of(op: &Operator, own: &Stocked) -> Service {
         let fault = |SpecFault { field, what, help }: &SpecFault| Fault {
             field: field.to_string(),
             what: what.to_string(),
@@ -165,6 +190,7 @@ impl From<&Stocked> for Service {
             changed_at: own.changed_at,
             faults: own.faults.iter().map(fault).collect(),
             spec: own.spec.redacted(),
+            upstream: op.parts.checkout.upstreams().last(&own.name).map(LastAnswer::from),
         }
     }
 }
