@@ -79,7 +79,11 @@ fn line(doubt: &Doubt) -> Line {
     Line {
         short: shortened(&hash),
         hash,
-        about: if names.is_empty() { "not presented yet".to_owned() } else { names.join(" / ") },
+        about: match (names.is_empty(), doubt.presented_at) {
+            (true, None) => "not presented yet".to_owned(),
+            (true, Some(_)) => "–".to_owned(),
+            (false, _) => names.join(" / "),
+        },
         price: doubt
             .price_msat
             .map_or_else(|| "–".to_owned(), |msat| format!("{} sat", sats_exact(msat.msat()))),
