@@ -4,6 +4,7 @@ use axum::Router;
 use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use tollhouse::catalog::spec::Spec;
 use tollhouse::storefront::Run;
 
@@ -19,7 +20,7 @@ pub(super) async fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let answer = async |body: String| format!("{{\"rate\": \"1.07\", \"asked\": {}}}", body.len());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(answer))).await });
+    TaskTracker::new().spawn(async move { axum::serve(listener, Router::new().fallback(any(answer))).await });
     format!("http://{address}")
 }
 
