@@ -22,6 +22,7 @@ mod coins;
 mod document;
 mod epochs;
 mod events;
+mod first_seed;
 mod health;
 mod inbound;
 mod integration;

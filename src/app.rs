@@ -54,12 +54,13 @@ use crate::treasury::{Treasury, TreasuryParts};
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::web::WebConfig;
-use addresses::{reachable, sample_path, scheme, trimmed};
+use addresses::{reachable, scheme, trimmed};
 pub use blueprint::{Blueprint, take_dir};
 use desk::Shop;
 use ground::Ground;
 pub use introduction::Introductions;
 use listener::{Ending, Front, Versions};
+pub use locked::Waits;
 use outside::Outside;
 
 /// Challenges whose purpose is remembered until they are paid.
@@ -147,8 +148,6 @@ impl Appliance {
         storefront.own(blueprint.services).await?;
         let stock = blueprint.stock.into_iter().map(|spec| (spec, Vec::new())).collect();
         storefront.put(stock, Run::Real).await?;
-        let table = storefront.catalog().current();
-        let sample_url = sample_path(table.services()).map(|path| format!("{public}{path}"));
         let catalog = Arc::clone(storefront.catalog());
         let terms = CheckoutConfig {
             limits: blueprint.entrance.limits.clone(),
@@ -169,7 +168,6 @@ impl Appliance {
             origin,
             hosts: blueprint.allowed_hosts,
             gateway: public,
-            sample_url,
             configuration: blueprint.configuration,
         };
         let stop_streams = CancellationToken::new();
@@ -219,7 +217,8 @@ impl Appliance {
             customer: blueprint.customer,
             log: blueprint.log,
         };
-        let (desk, claim) = desk::router(web, &dir, &ground, shop, &stop_streams, &serving).await?;
+        let (desk, claim) =
+            desk::router(web, &dir, &ground, shop, blueprint.claim, &stop_streams, &serving).await?;
 
         let appliance = Appliance {
             node: Arc::clone(&node),

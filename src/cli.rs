@@ -6,6 +6,7 @@ mod activity;
 mod amounts;
 mod audit;
 mod backup;
+mod chain;
 mod channels;
 mod check;
 mod checklist;
@@ -107,6 +108,10 @@ enum Command {
     Account(Box<activity::AccountArgs>),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),
+    /// Show where blocks come from, and whether that answers
+    Chain(chain::ChainArgs),
+    /// Show what a new operator has to see to first
+    Steps(chain::StepsArgs),
     /// Show what bitcoin costs in other currencies, and who says so
     Rates(rates::RatesArgs),
     /// See what a token says, or make one that is good for less; offline, for tokens of any L402 server
@@ -166,6 +171,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Activity(args) => activity::run(&args, &env),
         Command::Account(args) => activity::account(&args, &env),
         Command::Keys(args) => keys::run(&args, &env),
+        Command::Chain(args) => chain::run(&args, &env),
+        Command::Steps(args) => chain::steps(&args, &env),
         Command::Rates(args) => rates::run(&args, &env),
         Command::Token(args) => token::run(&args),
         Command::Tokens(args) => tokens::run(&args, &env),

@@ -20,6 +20,7 @@ mod chart;
 mod coins;
 mod entry;
 mod figures;
+mod first_seed;
 mod form;
 mod home;
 mod integrations;
@@ -56,6 +57,9 @@ pub fn router() -> Router<Arc<Operator>> {
         .route("/start/seed/passphrase", post(start::seed::passphrase))
         .route("/start/chain", get(start::chain::page).post(start::chain::test))
         .route("/start/receive", get(start::receive::page))
+        .route("/start/service", get(start::service::page).post(start::service::add))
+        .route("/start/payment", get(start::payment::page).post(start::payment::buy))
+        .route("/start/payment/seen", get(start::payment::seen))
         .route("/payments/{payment_hash}", get(payment::page))
         .route("/activity", get(activity::page))
         .route("/coins", get(coins::page))

@@ -48,6 +48,7 @@ mod deposits;
 mod diagnostics;
 mod errands;
 mod files;
+pub mod first_seed;
 mod gifts;
 mod hosts;
 mod key_ask;
@@ -60,6 +61,7 @@ mod price_question;
 mod private_file;
 mod problem;
 mod refusals;
+mod sample;
 mod seed_desk;
 pub mod session;
 pub mod sheet;
@@ -80,6 +82,7 @@ pub use page::Rows;
 pub use price_question::{PriceAsk, PriceTold};
 pub use problem::Problem;
 pub use refusals::{backup_problem, seed_problem, webhook_problem};
+pub use sample::Sample;
 pub use seed_desk::{NoAnswer, SeedDesk};
 pub use system::{AlarmView, CheckView, FileView, Library, SystemView};
 pub use trial::{Answered, TrialAsk};
@@ -100,8 +103,6 @@ pub struct WebConfig {
     pub hosts: Vec<String>,
     /// How buyers reach the gateway: `http://127.0.0.1:8402`.
     pub gateway: String,
-    /// A priced address to try with curl, where one is known.
-    pub sample_url: Option<String>,
     /// What the appliance was started with, for a reader.
     pub configuration: Configuration,
 }

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bad_body;
+use super::{bad_body, first_seed};
 use crate::secrets::Passphrase;
 use crate::web::Problem;
 use crate::web::locked::{Door, StillLocked};
@@ -21,6 +21,10 @@ pub fn locked_router() -> Router<Arc<Door>> {
         .route("/livez", get(super::health::alive))
         .route("/api/v1/status", get(status))
         .route("/api/v1/unlock", post(unlock))
+        .route("/api/v1/seed/new", post(first_seed::make))
+        .route("/api/v1/seed/restore", post(first_seed::restore))
+        .route("/api/v1/seed/questions", post(first_seed::ask))
+        .route("/api/v1/seed/verify", post(first_seed::prove))
 }
 
 async fn status(State(door): State<Arc<Door>>) -> Json<Value> {
@@ -28,6 +32,7 @@ async fn status(State(door): State<Arc<Door>>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "network": door.network().to_string(),
         "locked": true,
+        "has_seed": door.first_seed().is_none(),
         "takes_passphrase": door.takes_passphrase(),
     }))
 }
@@ -72,6 +77,7 @@ fn refused(why: StillLocked) -> Problem {
             problem(StatusCode::TOO_MANY_REQUESTS, "too_many_tries").retry_after(secs)
         }
         StillLocked::Busy => problem(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(1),
+        StillLocked::NoSeed => problem(StatusCode::CONFLICT, "no_seed"),
         StillLocked::Broken => problem(StatusCode::INTERNAL_SERVER_ERROR, "seed_unreadable"),
     }
 }

@@ -21,6 +21,7 @@ use crate::store::DirLock;
 use crate::storefront::{OwnedServices, Variables};
 use crate::upkeep::FileRules;
 use crate::watchman::AlarmLimits;
+use crate::web::claim::ClaimToken;
 use crate::web::{Configuration, LogTail, SettingLine};
 
 /// Everything that an appliance is told at its start.
@@ -69,6 +70,8 @@ pub struct Blueprint {
     pub configuration: Configuration,
     /// The end of the log, which whoever started the log feeds.
     pub log: LogTail,
+    /// What the claim link carries, where somebody followed it already to make the seed.
+    pub claim: Option<ClaimToken>,
 }
 
 impl Blueprint {
@@ -109,6 +112,7 @@ impl Blueprint {
             customer: None,
             configuration,
             log,
+            claim: None,
         })
     }
 }

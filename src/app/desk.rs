@@ -23,6 +23,7 @@ use crate::treasury::Treasury;
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
 use crate::watchman::Watchman;
+use crate::web::claim::ClaimToken;
 use crate::web::{self, LogTail, Operator, OperatorParts, WebConfig, claim, keys};
 use crate::{api, ui, wallet_face};
 
@@ -51,6 +52,7 @@ pub(super) async fn router(
     dir: &Path,
     ground: &Ground,
     shop: Shop,
+    followed: Option<ClaimToken>,
     stop: &CancellationToken,
     tracker: &TaskTracker,
 ) -> Result<(axum::Router, Option<String>)> {
@@ -89,7 +91,10 @@ pub(super) async fn router(
         config: web,
     });
     keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
-    let link = claim::ensure(&operator, dir).await?;
+    let link = match followed {
+        Some(token) => claim::ensure_with(&operator, dir, token).await?,
+        None => claim::ensure(&operator, dir).await?,
+    };
     let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), operator);
     Ok((router, link.map(|link| link.url().to_owned())))
 }

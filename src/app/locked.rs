@@ -13,20 +13,38 @@ use super::listener::{self, Ending, Front, Versions};
 use super::{ADMIN_CONNECTIONS, ASKING_CONNECTIONS, Introductions, LAST_GRACE};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::proxy::Shown;
-use crate::secrets::{Secrets, SeedPlace};
+use crate::secrets::{Secrets, SeedPlace, Unlock};
 use crate::types::Timestamp;
-use crate::web::locked::{self, Door, DoorParts};
+use crate::web::first_seed::{FirstSeed, FirstSeedParts};
+use crate::web::locked::{self, Behind, Door, DoorParts};
 use crate::{api, ui};
 
 impl Blueprint {
-    /// Serves the door until somebody opens it, or `told` says to stop, which gives `None`.
+    /// Serves the door until somebody opens it, or `told` says to stop, which gives `None`. Says `waits` what it
+    /// waits for, with the link that makes a seed where there is none yet, as `unlock` then has it open.
     ///
     /// # Errors
     /// When a listener cannot serve, or the seed cannot be read.
-    pub async fn unlocked(self, told: impl Future<Output = ()>) -> Result<Option<(Blueprint, Secrets)>> {
+    pub async fn unlocked(
+        self,
+        unlock: Unlock,
+        waits: impl FnOnce(Waits),
+        told: impl Future<Output = ()>,
+    ) -> Result<Option<(Blueprint, Secrets)>> {
         let tracker = TaskTracker::new();
         let ending = Ending::default();
-        let (door, opened) = Door::new(self.door(&tracker)?);
+        let behind = self.behind(unlock, &tracker)?;
+        let claim = match &behind {
+            Behind::NoSeed(first) => {
+                waits(Waits::ForSeed(first.link()));
+                Some(first.token().clone())
+            }
+            Behind::Seed(_) => {
+                waits(Waits::ForPassphrase(self.admin_url()?));
+                None
+            }
+        };
+        let (door, opened) = Door::new(self.door(behind, &tracker)?);
         let handlers = api::locked_router().merge(ui::locked_router());
         let admin = Front::new(self.admin, locked::finish(handlers, door), ADMIN_CONNECTIONS, Versions::One);
         let limit = listener::connection_limit();
@@ -55,7 +73,7 @@ impl Blueprint {
             Some(asking) => Some(back(asking).await?),
             None => None,
         };
-        let blueprint = Blueprint { gateway, admin, forward_auth, ..self };
+        let blueprint = Blueprint { gateway, admin, forward_auth, claim, ..self };
         Ok(secrets.map(|secrets| (blueprint, secrets)))
     }
 
@@ -67,24 +85,48 @@ impl Blueprint {
         Ok(super::reachable("http", self.admin.local_addr()?))
     }
 
-    fn door(&self, tracker: &TaskTracker) -> Result<DoorParts> {
-        let dir = self.data_dir.join(self.node.network.to_string());
-        let opens_with = match SeedPlace::look(&dir)? {
-            SeedPlace::Sealed(opens_with) => opens_with,
-            SeedPlace::Empty | SeedPlace::Plain => anyhow::bail!("there is no encrypted seed to unlock"),
-        };
+    fn behind(&self, unlock: Unlock, tracker: &TaskTracker) -> Result<Behind> {
+        let (dir, network) = (self.data_dir.join(self.node.network.to_string()), self.node.network);
+        match SeedPlace::look(&dir)? {
+            SeedPlace::Sealed(opens_with) => Ok(Behind::Seed(opens_with)),
+            SeedPlace::Plain => anyhow::bail!("there is no encrypted seed to unlock"),
+            SeedPlace::Empty => {
+                let parts = FirstSeedParts {
+                    dir,
+                    network,
+                    unlock,
+                    origin: self.admin_url()?,
+                    clock: SystemClock::new(Timestamp::default()),
+                    entropy: SystemEntropy::new(),
+                    tracker: tracker.clone(),
+                };
+                Ok(Behind::NoSeed(FirstSeed::offer(parts).context("the claim file cannot be written")?))
+            }
+        }
+    }
+
+    fn door(&self, behind: Behind, tracker: &TaskTracker) -> Result<DoorParts> {
         let clock: Arc<dyn Clock> = SystemClock::new(Timestamp::default());
         Ok(DoorParts {
             listen: self.admin.local_addr()?,
             hosts: self.allowed_hosts.clone(),
-            dir,
+            dir: self.data_dir.join(self.node.network.to_string()),
             network: self.node.network,
-            opens_with,
+            behind,
             clock,
             entropy: SystemEntropy::new(),
             tracker: tracker.clone(),
         })
     }
+}
+
+/// What a door waits for.
+#[derive(Debug)]
+pub enum Waits {
+    /// The seed's passphrase, at this address.
+    ForPassphrase(String),
+    /// A seed: the one-time link that makes it.
+    ForSeed(String),
 }
 
 /// The socket of a listener that has ended.

@@ -29,15 +29,25 @@ struct Point {
     fix: &'static str,
 }
 
+/// How `run` may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At once.
+    Now,
+    /// With a page that makes the seed, and has its words proved: until then there is nothing that could be lost.
+    SeedFirst,
+}
+
 /// Prints the list where real money is at stake.
 ///
 /// # Errors
 /// When something on it is not in order that is not, or cannot be, waived.
-pub(super) fn check(settings: &Settings, i_know: bool) -> Result<()> {
+pub(super) fn check(settings: &Settings, i_know: bool) -> Result<Start> {
     if settings.node.network != Network::Bitcoin {
-        return Ok(());
+        return Ok(Start::Now);
     }
-    let points = points(settings, &settings.network_dir())?;
+    let dir = settings.network_dir();
+    let points = points(settings, &dir)?;
     let mut list = String::from("Before real money:");
     for point in &points {
         let mark = if point.done { 'x' } else { ' ' };
@@ -48,9 +58,18 @@ pub(super) fn check(settings: &Settings, i_know: bool) -> Result<()> {
     }
     tell(list);
     match open(&points, i_know) {
-        0 => Ok(()),
+        0 => Ok(Start::Now),
+        // The page sees to the seed and its words, and what may be waived was.
+        _ if SeedPlace::look(&dir)? == SeedPlace::Empty
+            && points.iter().all(|point| point.done || !point.may_be_waived || i_know) =>
+        {
+            Ok(Start::SeedFirst)
+        }
         _ if points.iter().any(|point| !point.done && !point.may_be_waived) => {
-            bail!("mainnet waits for the list above; --i-know does not skip the seed and its words")
+            bail!(
+                "mainnet waits for the list above; --i-know skips neither the seed nor its words, but without a seed \
+                 it opens a page that makes one"
+            )
         }
         _ => bail!("mainnet waits for the list above; --i-know starts without what is open there"),
     }

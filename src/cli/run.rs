@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{checklist, logging, tell, unlocking, warn};
-use crate::app::{Appliance, Blueprint, take_dir};
+use super::checklist::{self, Start};
+use super::{logging, tell, unlocking, warn};
+use crate::app::{Appliance, Blueprint, Waits, take_dir};
 use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
 use crate::secrets::Secrets;
@@ -50,9 +51,13 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
 /// anything runs that a signal would have to stop.
 fn opened(settings: &Settings, i_know: bool) -> Result<(DirLock, Option<Secrets>)> {
     let lock = take_dir(&settings.data_dir)?;
-    checklist::check(settings, i_know)?;
-    let (unlock, dir) = (&settings.unlock, settings.network_dir());
-    Ok((lock, unlocking::open_now(unlock, &dir, settings.node.network)?))
+    match checklist::check(settings, i_know)? {
+        Start::Now => {
+            let (unlock, dir) = (&settings.unlock, settings.network_dir());
+            Ok((lock, unlocking::open_now(unlock, &dir, settings.node.network)?))
+        }
+        Start::SeedFirst => Ok((lock, None)),
+    }
 }
 
 /// Runs a command's work on a runtime of its own.
@@ -72,15 +77,20 @@ async fn serve(
     let told = told_to_stop()?;
     tokio::pin!(told);
     let mut reread = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+    let unlock = settings.unlock.clone();
     let blueprint = Blueprint::of(settings, lock, log).await?;
     let (blueprint, secrets) = match secrets {
         Some(secrets) => (blueprint, secrets),
         None => {
-            tell(format!(
-                "locked    {}   say the seed's passphrase there, or to `tollhouse unlock`",
-                blueprint.admin_url()?
-            ));
-            match blueprint.unlocked(&mut told).await? {
+            let waits = |waits| match waits {
+                Waits::ForPassphrase(url) => tell(format!(
+                    "locked    {url}   say the seed's passphrase there, or to `tollhouse unlock`"
+                )),
+                Waits::ForSeed(link) => {
+                    tell(format!("no seed   {link}   (makes one, or brings yours back from its words)"))
+                }
+            };
+            match blueprint.unlocked(unlock, waits, &mut told).await? {
                 Some(opened) => opened,
                 None => {
                     tell("stopped");

@@ -452,6 +452,7 @@ fn blueprint(
         customer: None,
         configuration: Configuration::default(),
         log: LogTail::default(),
+        claim: None,
     })
 }
 

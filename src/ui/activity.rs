@@ -73,7 +73,7 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
         newest: asked.before.map(|_| link("/activity", subject, None)),
         table: link("/api/v1/activity.csv", subject, None),
         lines: rows.iter().map(line).collect(),
-        sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+        sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
         shell: desk.shell(Section::Activity).await,
     };
     html(StatusCode::OK, &page)

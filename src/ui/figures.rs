@@ -31,6 +31,11 @@ pub(super) fn grouped_in(sentence: &str) -> String {
     told.collect::<Vec<_>>().join(" ")
 }
 
+/// The network as people call it: the library's word for mainnet is `bitcoin`.
+pub(super) fn network_word(network: &str) -> &str {
+    if network == "bitcoin" { "mainnet" } else { network }
+}
+
 /// Millisatoshi as satoshi, exact: `1500` is `1.5`.
 pub(super) fn sats_exact(msat: u64) -> String {
     let whole = grouped(msat / 1_000);

@@ -110,7 +110,9 @@ impl Live {
             },
             sync: sync(&node, now),
             payments: payments.iter().map(PaymentLine::of).collect(),
-            sample_url: op.sample_url(None).unwrap_or_else(|| format!("{}/", op.parts.config.gateway)),
+            sample_url: op
+                .sample(None)
+                .map_or_else(|| format!("{}/", op.parts.config.gateway), |sample| sample.url),
         })
     }
 }

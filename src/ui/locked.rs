@@ -11,7 +11,8 @@ use axum::{Form, Router};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use super::html;
+use super::figures::network_word;
+use super::{first_seed, html};
 use crate::secrets::Passphrase;
 use crate::web::locked::{Door, StillLocked};
 
@@ -30,14 +31,23 @@ pub fn locked_router() -> Router<Arc<Door>> {
         .route("/", get(page))
         .route("/login", get(async || Redirect::to("/")))
         .route("/unlock", post(unlock))
+        .route("/seed", get(first_seed::page))
+        .route("/seed/new", post(first_seed::make))
+        .route("/seed/words", post(first_seed::words))
+        .route("/seed/ask", post(first_seed::ask))
+        .route("/seed/check", post(first_seed::check))
+        .route("/seed/restore", post(first_seed::restore))
 }
 
 fn asking(door: &Door, refusal: Option<String>) -> Page {
-    let network = door.network().to_string();
+    let network = network_word(&door.network().to_string()).to_owned();
     Page { network, takes_passphrase: door.takes_passphrase(), opening: false, refusal }
 }
 
 async fn page(State(door): State<Arc<Door>>) -> Response {
+    if let Some(first) = door.first_seed() {
+        return first_seed::landing(&door, first);
+    }
     html(StatusCode::SERVICE_UNAVAILABLE, &asking(&door, None))
 }
 
@@ -59,6 +69,7 @@ async fn unlock(State(door): State<Arc<Door>>, form: Result<Form<Unlock>, FormRe
     let (status, wait) = match refusal {
         StillLocked::Wrong => (StatusCode::FORBIDDEN, None),
         StillLocked::Wait { secs } => (StatusCode::TOO_MANY_REQUESTS, Some(secs)),
+        StillLocked::NoSeed => (StatusCode::CONFLICT, None),
         StillLocked::Busy => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
         StillLocked::Broken => (StatusCode::INTERNAL_SERVER_ERROR, None),
     };

@@ -159,7 +159,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         payments: rows.iter().map(PaymentLine::of).collect(),
         older: older.flatten(),
         newer: asked.before.map(|_| link(range.word, asked.service.as_ref(), None)),
-        sample_url: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+        sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
         shell: desk.shell(Section::Revenue).await,
     })
 }

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 
+use super::figures::network_word;
 use crate::web::session::{SessionId, Visit};
 use crate::web::{LoggedIn, Nonce, Operator, cookie};
 
@@ -162,7 +163,7 @@ impl Desk {
     pub(super) async fn shell(&self, here: Section) -> Shell {
         Shell {
             here,
-            network: self.op.parts.node.view().await.network,
+            network: network_word(&self.op.parts.node.view().await.network).to_owned(),
             nonce: self.nonce.clone(),
             gateway: self.op.parts.config.gateway.clone(),
             version: env!("CARGO_PKG_VERSION"),

@@ -13,8 +13,10 @@ use crate::store::StoreError;
 use crate::web::Step;
 
 pub(super) mod chain;
+pub(super) mod payment;
 pub(super) mod receive;
 pub(super) mod seed;
+pub(super) mod service;
 
 #[derive(Template)]
 #[template(path = "start/overview.html")]

@@ -1,12 +1,10 @@
 //! What a new operator has to see to before the shop can earn, and keep what it earns.
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Operator;
-use crate::catalog::{Route, Service};
+use crate::catalog::Service;
 use crate::store::StoreError;
 use crate::types::Timestamp;
 
@@ -110,21 +108,6 @@ impl Operator {
     /// When the ledger cannot be written.
     pub async fn show_checklist(&self) -> Result<(), StoreError> {
         self.parts.ledger.take_setting(HIDDEN).await.map(|_| ())
-    }
-
-    /// An address at the gateway that costs something and takes a GET, for a curl line: of the service `named`, else
-    /// of any.
-    pub fn sample_url(&self, named: Option<&str>) -> Option<String> {
-        let table = self.parts.storefront.catalog().current();
-        let chosen = |service: &&Arc<Service>| named.is_none_or(|name| service.name.as_str() == name);
-        let path = table.services().iter().filter(chosen).find_map(|service| {
-            let gets =
-                |route: &&Route| route.method.as_ref().is_none_or(|method| method == http::Method::GET);
-            let route = service.routes.iter().filter(gets).find(|route| !route.terms.rule.is_free());
-            let route = route.map(|route| route.path.front().to_owned());
-            route.or_else(|| (!service.terms.rule.is_free()).then(|| service.path.clone()))
-        });
-        path.map(|path| format!("{}{path}", self.parts.config.gateway))
     }
 }
 

@@ -2,7 +2,7 @@
 //! password. The ledger holds the token's hash; taking it out is what makes the link work once.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::password::{Denied, Password, Unfit};
 use super::{Operator, keys, private_file};
+use crate::clock::Entropy;
 use crate::store::StoreError;
 
 /// The setting that holds the hash of the claim's token while nobody has claimed.
@@ -35,6 +36,44 @@ impl fmt::Debug for ClaimLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClaimLink(redacted)")
     }
+}
+
+/// What a one-time link carries. `Debug` does not show it.
+#[derive(Clone)]
+pub struct ClaimToken(String);
+
+impl ClaimToken {
+    /// A fresh one: 32 random bytes.
+    pub(super) fn fresh(entropy: &dyn Entropy) -> ClaimToken {
+        ClaimToken(BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes32()))
+    }
+
+    /// The link to `path` at `origin` that carries it, for the operator's eyes.
+    pub(super) fn link(&self, origin: &str, path: &str) -> String {
+        format!("{origin}{path}?token={}", self.0)
+    }
+
+    /// Whether `presented` is it.
+    pub(super) fn is(&self, presented: &str) -> bool {
+        // Both are hashed, so that the time tells nothing of where they differ.
+        bool::from(keys::hash(presented).ct_eq(&keys::hash(&self.0)))
+    }
+
+    /// The text, for the one page that leads on with it.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClaimToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClaimToken(redacted)")
+    }
+}
+
+/// Where the link lies in `dir` while nobody has claimed.
+pub(super) fn file(dir: &Path) -> PathBuf {
+    dir.join(FILE)
 }
 
 /// Why the claim could not be offered or taken.
@@ -71,14 +110,26 @@ pub enum ClaimError {
 /// # Errors
 /// When the ledger or the disk refuses.
 pub async fn ensure(op: &Operator, dir: &Path) -> Result<Option<ClaimLink>, ClaimError> {
-    let path = dir.join(FILE);
+    let token = ClaimToken::fresh(op.parts.entropy.as_ref());
+    ensure_with(op, dir, token).await
+}
+
+/// The same with the token of a link that somebody followed already.
+///
+/// # Errors
+/// Likewise.
+pub async fn ensure_with(
+    op: &Operator,
+    dir: &Path,
+    token: ClaimToken,
+) -> Result<Option<ClaimLink>, ClaimError> {
+    let path = file(dir);
     if stored_password(op).await?.is_some() {
         private_file::remove(&path).map_err(|source| file_error(&path, source))?;
         return Ok(None);
     }
-    let token = BASE64_URL_SAFE_NO_PAD.encode(op.parts.entropy.bytes32());
-    let link = ClaimLink(format!("{}/claim?token={token}", op.parts.config.origin));
-    op.parts.ledger.set_setting(CLAIM, &hex::encode(keys::hash(&token))).await?;
+    let link = ClaimLink(token.link(&op.parts.config.origin, "/claim"));
+    op.parts.ledger.set_setting(CLAIM, &hex::encode(keys::hash(token.text()))).await?;
     private_file::replace(&path, &format!("{}\n", link.url())).map_err(|source| file_error(&path, source))?;
     op.set_claim_file(path);
     Ok(Some(link))

@@ -1,4 +1,5 @@
-//! The door of a locked appliance: nothing is open but the way to say the seed's passphrase.
+//! The door of a locked appliance: nothing is open but the way to say the seed's passphrase, or where there is no
+//! seed yet, to make it ([`FirstSeed`]).
 //!
 //! Invariants (THREATS 16, 17): one passphrase is tried at a time, after a few wrong ones the next waits for
 //! a span that doubles; foreign hosts and foreign pages are refused as ever; nobody else is asked for a
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
+use super::first_seed::FirstSeed;
 use super::{LARGEST_BODY_BYTES, Problem, armour, files, hosts};
 use crate::clock::{Clock, Entropy};
 use crate::secrets::{Opener, OpensWith, Passphrase, Secrets, SecretsError};
@@ -36,14 +38,22 @@ pub struct DoorParts {
     pub dir: PathBuf,
     /// The network.
     pub network: bitcoin::Network,
-    /// What opens the seed.
-    pub opens_with: OpensWith,
+    /// What is behind it.
+    pub behind: Behind,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Where tasks are counted.
     pub tracker: TaskTracker,
+}
+
+/// What a door is in front of.
+pub enum Behind {
+    /// A seed.
+    Seed(OpensWith),
+    /// None yet.
+    NoSeed(Arc<FirstSeed>),
 }
 
 /// Why it stays locked.
@@ -61,6 +71,9 @@ pub enum StillLocked {
     /// Another one is being tried.
     #[error("Another passphrase is being tried at this moment. Try again in a second.")]
     Busy,
+    /// There is nothing to unlock.
+    #[error("There is no seed yet: open the one-time link that Tollhouse printed, which makes it.")]
+    NoSeed,
     /// The seed could not be read.
     #[error("The seed could not be opened; the log says why.")]
     Broken,
@@ -105,6 +118,9 @@ impl Door {
     /// # Errors
     /// When it stays locked.
     pub async fn unlock(&self, passphrase: Passphrase) -> Result<(), StillLocked> {
+        if self.first_seed().is_some() {
+            return Err(StillLocked::NoSeed);
+        }
         self.backoff.open().map_err(|secs| StillLocked::Wait { secs })?;
         let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| StillLocked::Busy)?;
         let (dir, network) = (self.parts.dir.clone(), self.parts.network);
@@ -119,12 +135,7 @@ impl Door {
         match trying.await {
             Ok(Ok(secrets)) => {
                 self.backoff.right();
-                let waiting = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(waiting) = waiting
-                    && waiting.send(secrets).is_err()
-                {
-                    tracing::debug!("unlocked while the appliance was told to stop");
-                }
+                self.open(secrets);
                 Ok(())
             }
             Ok(Err(SecretsError::WrongPassphrase { .. })) => {
@@ -142,9 +153,27 @@ impl Door {
         }
     }
 
-    /// Whether a passphrase opens it at all; else only its key file does.
+    /// The appliance goes on with these.
+    pub fn open(&self, secrets: Secrets) {
+        let waiting = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waiting) = waiting
+            && waiting.send(secrets).is_err()
+        {
+            tracing::debug!("unlocked while the appliance was told to stop");
+        }
+    }
+
+    /// Whether a passphrase opens it at all; else only its key file does, or there is no seed yet.
     pub fn takes_passphrase(&self) -> bool {
-        self.parts.opens_with.passphrase
+        matches!(self.parts.behind, Behind::Seed(OpensWith { passphrase: true, .. }))
+    }
+
+    /// Makes the seed, where there is none yet.
+    pub fn first_seed(&self) -> Option<&Arc<FirstSeed>> {
+        match &self.parts.behind {
+            Behind::NoSeed(first) => Some(first),
+            Behind::Seed(_) => None,
+        }
     }
 }
 

@@ -264,7 +264,6 @@ impl AdminApp {
                 origin: origin.clone(),
                 hosts: vec!["tollhouse.example".to_owned()],
                 gateway: gateway.clone(),
-                sample_url: None,
                 configuration,
             },
             log: LogTail::default(),

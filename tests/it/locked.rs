@@ -237,8 +237,6 @@ async fn mainnet_starts_after_its_checklist_alone() {
     };
     let said = refused(&[]).await;
     assert!(said.contains("[ ] encrypted seed") && said.contains("tollhouse seed new"), "{said}");
-    let said = refused(&["--i-know"]).await;
-    assert!(said.contains("[ ] encrypted seed"), "{said}");
     assert!(!shop.data_dir().join("bitcoin/seed").exists(), "nothing is made by itself");
     let first = passphrase_file(shop.home(), "first", FIRST).display().to_string();
     let seed = ["--network", "mainnet", "--passphrase-file", &first];

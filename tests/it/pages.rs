@@ -14,6 +14,8 @@ use crate::chromium::{Chromium, LEGIBLE, Tab};
 mod activity;
 mod coins;
 mod first;
+mod first_seed;
+mod from_claim_to_payment;
 mod house;
 mod lightning;
 mod lightning_world;

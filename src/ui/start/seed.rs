@@ -9,13 +9,13 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Onward;
-use crate::secrets::{KeyFiles, Passphrase, SHORTEST_PASSPHRASE, SeedFault, SeedStatus};
+use crate::secrets::{KeyFiles, Passphrase, SHORTEST_PASSPHRASE, SeedStatus};
 use crate::ui::figures::{iso, utc};
 use crate::ui::form::Fields;
 use crate::ui::question::NotProven;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
-use crate::web::{NoAnswer, Step};
+use crate::web::{NoAnswer, Step, seed_problem};
 
 /// Where the words stand.
 enum Stage {
@@ -131,7 +131,7 @@ pub(in crate::ui) async fn words(desk: Desk, fields: Fields) -> Response {
             let shell = desk.shell(Section::Backup).await;
             html(StatusCode::OK, &WordsPage { shell, words })
         }
-        Err(why) => refused(&desk, &why).await,
+        Err(why) => refused(&desk, why).await,
     }
 }
 
@@ -152,8 +152,8 @@ pub(in crate::ui) async fn check(desk: Desk, fields: Fields) -> Response {
     match desk.op.verify_seed(words).await {
         Ok(()) => Redirect::to("/start/seed?said=checked").into_response(),
         Err(why) => {
-            let (status, sentence) = spoken(&why);
-            asking(&desk, status, Some(sentence)).await
+            let problem = seed_problem(why);
+            asking(&desk, problem.status, Some(problem.detail)).await
         }
     }
 }
@@ -191,35 +191,13 @@ pub(in crate::ui) async fn passphrase(desk: Desk, fields: Fields) -> Response {
     let key_files = if fields.ticked("keep_key_file") { KeyFiles::Keep } else { KeyFiles::Forget };
     match desk.op.set_seed_passphrase(fields.secret("passphrase"), new, key_files).await {
         Ok(()) => Redirect::to("/start/seed?said=passphrase").into_response(),
-        Err(why) => refused(&desk, &why).await,
+        Err(why) => refused(&desk, why).await,
     }
 }
 
-async fn refused(desk: &Desk, why: &NoAnswer) -> Response {
-    let (status, sentence) = spoken(why);
-    shown(desk, status, None, Some(sentence)).await
-}
-
-/// Why something about the seed was not done, and what it is called by HTTP.
-fn spoken(why: &NoAnswer) -> (StatusCode, String) {
-    let status = match why {
-        NoAnswer::Wait { .. } | NoAnswer::Busy => StatusCode::TOO_MANY_REQUESTS,
-        NoAnswer::Broken | NoAnswer::Fault(SeedFault::File(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-        NoAnswer::Fault(SeedFault::Unfit(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-        NoAnswer::Fault(SeedFault::WrongPassphrase | SeedFault::WrongWords) => StatusCode::FORBIDDEN,
-        NoAnswer::Fault(_) => StatusCode::CONFLICT,
-    };
-    if let NoAnswer::Fault(SeedFault::File(error)) = why {
-        tracing::error!(%error, "the seed's file could not be changed");
-    }
-    (status, sentence(&why.to_string()))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    let whole: String = first.chain(letters).collect();
-    if whole.ends_with('.') { whole } else { format!("{whole}.") }
+async fn refused(desk: &Desk, why: NoAnswer) -> Response {
+    let problem = seed_problem(why);
+    shown(desk, problem.status, None, Some(problem.detail)).await
 }
 
 impl Fields {

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use serde_json::json;
-use tollhouse::ports::SourceAnswer;
+use tollhouse::ports::{Alarm, SourceAnswer};
+use tollhouse::store::Findings;
+use tollhouse::types::Severity;
 
 use super::{business, clean, logged_in, look_at};
 use crate::admin_app::{AdminApp, PASSWORD, ok, usable_channel};
@@ -60,9 +62,9 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     tab.click("#again").await;
     tab.types(PASSWORD).await;
     tab.click("button").await;
-    tab.until("location.pathname === '/start'").await;
+    tab.until("location.pathname === '/start' && document.readyState === 'complete'").await;
     tab.click(".steps a[href='/start/seed']").await;
-    tab.until("location.pathname === '/start/seed'").await;
+    tab.until("location.pathname === '/start/seed' && document.readyState === 'complete'").await;
     tab.click("form[action='/start/seed/words'] button").await;
     tab.until("document.querySelectorAll('.words li').length === 24").await;
     tab.picture("start-words-1440-light").await;
@@ -94,7 +96,7 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     assert_eq!(again.form(&[("again", "yes")]).send().await.expect("an answer").status(), 409);
 
     tab.click(".onward a").await;
-    tab.until("location.pathname === '/start/chain'").await;
+    tab.until("location.pathname === '/start/chain' && document.readyState === 'complete'").await;
     tab.click("form[action='/start/chain'] button").await;
     tab.until("document.querySelectorAll('tbody tr').length === 2").await;
     assert!(tab.text(".cards").await.contains("It answers, in 41 ms"));
@@ -132,6 +134,13 @@ async fn home_says_what_is_the_matter_and_where_to_mend_it() {
     assert!(
         tab.value("document.querySelectorAll('.alarms li').length").await.as_u64().expect("a number") >= 1
     );
+    // What a part says of itself may repeat what a peer or a server said.
+    let foreign = Alarm::new("odd", Severity::Critical, CANARY, CANARY).about(CANARY);
+    let found = Findings { standing: vec![foreign], notices: Vec::new(), watched: 0 };
+    app.ledger.note_alarms(found).await.expect("noted");
+    tab.open(&format!("{}/", app.origin)).await;
+    assert!(tab.text(".alarms").await.contains("<script>alert(1)"));
+    assert_eq!(tab.value("document.querySelectorAll('img[src=x],script:not([nonce])').length").await, 0);
     let wide = tab.value("document.querySelector('time').textContent.includes('UTC')").await;
     assert_eq!(wide, json!(false), "the script makes times local");
     clean(&app, &tab);

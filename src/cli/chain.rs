@@ -1,0 +1,117 @@
+//! `tollhouse chain`: where blocks come from, and whether that answers; `tollhouse steps`: what is to be seen to first.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::operator::{OperatorArgs, Shown, ask, table};
+use crate::config::Environment;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ChainArgs {
+    /// Ask every source now
+    #[arg(long)]
+    test: bool,
+    #[command(flatten)]
+    appliance: OperatorArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StepsArgs {
+    /// Put the list on Home away
+    #[arg(long, conflicts_with = "show")]
+    hide: bool,
+    /// Bring it back
+    #[arg(long)]
+    show: bool,
+    #[command(flatten)]
+    appliance: OperatorArgs,
+}
+
+/// Shows the sources, or asks them.
+pub(super) fn run(args: &ChainArgs, env: &Environment) -> ExitCode {
+    ask(&args.appliance, env, async |admin| {
+        let told = match args.test {
+            true => admin.post("/api/v1/chain/test", &json!({})).await?,
+            false => admin.get("/api/v1/chain").await?,
+        };
+        let text = sources(&told);
+        Ok(Shown::new(told, text))
+    })
+}
+
+/// Shows the first steps.
+pub(super) fn steps(args: &StepsArgs, env: &Environment) -> ExitCode {
+    ask(&args.appliance, env, async |admin| {
+        let told = match args.hide || args.show {
+            true => admin.put("/api/v1/checklist", &json!({ "hidden": args.hide })).await?,
+            false => admin.get("/api/v1/checklist").await?,
+        };
+        let text = points(&told);
+        Ok(Shown::new(told, text))
+    })
+}
+
+fn sources(told: &Value) -> String {
+    let rows = told["sources"].as_array().into_iter().flatten().map(|source| {
+        let answer = match (&source["fault"], source["took_ms"].as_u64(), source["answers"].as_bool()) {
+            (Value::String(why), ..) => why.clone(),
+            (_, Some(ms), _) => format!("answers, in {ms} ms"),
+            (_, _, Some(true)) => "answered when it was asked last".to_owned(),
+            (_, _, Some(false)) => "did not answer when it was asked last".to_owned(),
+            _ => "not asked lately".to_owned(),
+        };
+        let place = if source["in_use"] == true { "in use" } else { "in reserve" };
+        [source["name"].as_str().unwrap_or_default().to_owned(), place.to_owned(), answer]
+    });
+    table(["SOURCE", "USE", "ANSWER"], rows)
+}
+
+fn points(told: &Value) -> String {
+    let lines = told["points"].as_array().into_iter().flatten().map(|point| {
+        let mark = if point["done"] == true { 'x' } else { ' ' };
+        let what = match point["step"].as_str().unwrap_or_default() {
+            "password" => "a password for the operator's page: the claim link",
+            "words" => "the seed's words on paper: tollhouse seed verify",
+            "chain" => "in step with the chain: tollhouse chain --test",
+            "receive" => "room to receive: tollhouse inbound, tollhouse channels open",
+            "service" => "something to sell: tollhouse services apply",
+            "payment" => "a first payment: tollhouse fetch",
+            "backup" => "a place for backups: backup.dir",
+            other => other,
+        };
+        let waits = if point["done"] == true || point["needed"] == true { "" } else { " (can wait)" };
+        format!("[{mark}] {what}{waits}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_say_whether_they_answer() {
+        let asked = sources(&json!({ "sources": [
+            { "name": "esplora https://a/", "in_use": true, "took_ms": 41, "fault": null },
+            { "name": "bitcoind b:1", "in_use": false, "took_ms": 9, "fault": "it is away" },
+        ] }));
+        assert!(asked.contains("in use") && asked.contains("answers, in 41 ms"), "{asked}");
+        assert!(asked.contains("in reserve") && asked.contains("it is away"), "{asked}");
+        let known = sources(&json!({ "sources": [{ "name": "a", "in_use": true, "answers": false }] }));
+        assert!(known.contains("did not answer"), "{known}");
+    }
+
+    #[test]
+    fn open_steps_say_what_to_do() {
+        let text = points(&json!({ "points": [
+            { "step": "password", "done": true, "needed": true },
+            { "step": "words", "done": false, "needed": false },
+        ] }));
+        assert_eq!(
+            text.lines().nth(1),
+            Some("[ ] the seed's words on paper: tollhouse seed verify (can wait)")
+        );
+        assert!(text.starts_with("[x] a password"));
+    }
+}
