@@ -106,7 +106,10 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
         Ok(gift) => {
             let config = &desk.op.parts.config;
             let given = Given {
-                sample: config.sample_url.clone().unwrap_or_else(|| format!("{}/", config.gateway)),
+                sample: desk
+                    .op
+                    .sample(None)
+                    .map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
                 hash: gift.payment_hash.to_hex(),
                 until: utc(gift.valid_until),
                 until_iso: iso(gift.valid_until),
