@@ -6,6 +6,7 @@ use axum::response::Html;
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use tollhouse::sandbox::world::{World, WorldAsk};
 
 use crate::admin_app::PASSWORD;
@@ -20,7 +21,7 @@ async fn any() -> TcpListener {
 }
 
 /// An API, and on another path a page that tries to have the operator's browser do something.
-async fn elsewhere(admin: String) -> String {
+async fn elsewhere(admin: String, tasks: &TaskTracker) -> String {
     let listener = any().await;
     let port = listener.local_addr().expect("bound").port();
     let lure = format!(
@@ -29,7 +30,7 @@ async fn elsewhere(admin: String) -> String {
     );
     let router =
         Router::new().route("/", get(async || FORECAST)).route("/lure", get(async move || Html(lure)));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tasks.spawn(async move { axum::serve(listener, router).await });
     format!("http://127.0.0.1:{port}")
 }
 
@@ -55,7 +56,8 @@ async fn from_the_claim_link_to_the_first_paid_request() {
     let ask = WorldAsk { dir: dir.path(), gateway: any().await, admin: any().await, progress: &|_| {} };
     let world = World::start(ask).await.expect("a world");
     let admin = world.shop.admin_url();
-    let api = elsewhere(admin.clone()).await;
+    let tasks = TaskTracker::new();
+    let api = elsewhere(admin.clone(), &tasks).await;
     let browser = Chromium::start();
     let tab = browser.tab().await;
     tab.looks(1440, 900, "light").await;
