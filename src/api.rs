@@ -56,6 +56,11 @@ pub fn router() -> Router<Arc<Operator>> {
     router.merge(openapi::router(document))
 }
 
+/// What `GET /api/v1/openapi.json` answers: the description of the API.
+pub fn description() -> serde_json::Value {
+    paths::all().done().1
+}
+
 fn bad_body(rejection: JsonRejection) -> Problem {
     Problem::bad_request("bad_body", rejection.body_text())
 }

@@ -41,6 +41,7 @@ use tollhouse::{api, ui, wallet_face};
 
 use crate::gateway::FakeMinter;
 
+mod described;
 pub(crate) mod neighbours;
 mod shop;
 pub(crate) mod wallet;
@@ -269,6 +270,7 @@ impl AdminApp {
             log: LogTail::default(),
         });
         let router = web::finish(api::router().merge(ui::router()).merge(wallet_face::router()), op.clone());
+        let router = router.layer(axum::middleware::from_fn(described::described));
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
