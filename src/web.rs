@@ -62,6 +62,7 @@ mod private_file;
 mod problem;
 mod refusals;
 mod sample;
+mod scope;
 mod seed_desk;
 pub mod session;
 pub mod sheet;

@@ -24,6 +24,7 @@ use crate::web::keys::Scope;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod keys;
+mod refused;
 
 use deliveries::DeliveryLine;
 

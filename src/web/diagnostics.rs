@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn what_helps_stays() {
         for fine in [
-            "2026-03-01T12:34:56.123456Z  INFO tollhouse::app::listener: 127.0.0.1:8402 is open",
+            "2026-03-01T12:34:56.123456Z  INFO tollhouse: 127.0.0.1:8402 is open",
             "gateway.listen = 0.0.0.0:8402   (line 12)",
             "ledger.db 123456789012345678 bytes",
             "warning  backup_old since 2026-03-01T00:00:00Z: The newest backup is 3 days old.",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keys::Scope;
+use super::scope::Scope;
 use super::{Problem, label};
 use crate::store::WalletLimits;
 use crate::types::Msat;

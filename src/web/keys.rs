@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -10,6 +9,7 @@ use ring::digest;
 
 use super::key_ask::KeyAsk;
 use super::private_file;
+pub use super::scope::{NoSuchScope, Scope};
 use crate::clock::Entropy;
 use crate::store::{Ledger, NewApiKey, StoreError, WalletLimits};
 use crate::types::Timestamp;
@@ -18,84 +18,6 @@ use crate::types::Timestamp;
 const PREFIX: &str = "tollhouse_";
 /// The label of the key that the first start makes.
 pub const ADMIN_LABEL: &str = "admin.key";
-
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// See revenue, payments, channels and events.
-    Read,
-    /// Pay invoices, and see the proofs of what it paid.
-    Pay,
-    /// Everything, with channels and on-chain addresses.
-    Admin,
-    /// Sell and settle for an application of its own, through the integration API.
-    Integrate,
-    /// Ask the forward-auth listener, for another proxy.
-    ForwardAuth,
-    /// Read the metrics, and nothing else.
-    Metrics,
-    /// Pay within limits, in the words of LND's REST interface.
-    Wallet,
-}
-
-/// A word that is no scope.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a scope: there are read, pay, admin, integrate, forward_auth, metrics and wallet")]
-pub struct NoSuchScope(String);
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Scope; 7] = [
-        Scope::Read,
-        Scope::Pay,
-        Scope::Admin,
-        Scope::Integrate,
-        Scope::ForwardAuth,
-        Scope::Metrics,
-        Scope::Wallet,
-    ];
-
-    /// Its word in the store and in messages.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Scope::Read => "read",
-            Scope::Pay => "pay",
-            Scope::Admin => "admin",
-            Scope::Integrate => "integrate",
-            Scope::ForwardAuth => "forward_auth",
-            Scope::Metrics => "metrics",
-            Scope::Wallet => "wallet",
-        }
-    }
-
-    /// What it lets a program do, for whoever gives it.
-    pub const fn allows(self) -> &'static str {
-        match self {
-            Scope::Read => "see revenue, payments, channels and events",
-            Scope::Pay => "pay invoices from the node, without a limit, and see the proofs of what it paid",
-            Scope::Admin => "everything: prices, channels, coins, keys and backups",
-            Scope::Integrate => "sell and settle for an application of its own",
-            Scope::ForwardAuth => "ask for another proxy whether a request was paid",
-            Scope::Metrics => "read the metrics, for Prometheus",
-            Scope::Wallet => "pay within limits, as a wallet with LND's REST interface",
-        }
-    }
-
-    /// Whether one of `granted`, words separated by spaces or commas, allows this. `admin` allows
-    /// all; no other scope allows what another does: what pays need not see what is earned.
-    pub fn allowed_by(self, granted: &str) -> bool {
-        granted.split([' ', ',']).any(|word| word == self.word() || word == Scope::Admin.word())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = NoSuchScope;
-
-    fn from_str(text: &str) -> Result<Scope, NoSuchScope> {
-        let found = Scope::ALL.into_iter().find(|scope| scope.word() == text);
-        found.ok_or_else(|| NoSuchScope(text.to_owned()))
-    }
-}
 
 /// A key in plain, only ever held by the one it was made for. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]

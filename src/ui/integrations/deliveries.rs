@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::endpoints::failed;
+use super::refused::failed;
 use crate::store::{DeliveryRow, DeliveryState, WebhookRow};
 use crate::ui::figures::{iso, utc};
 use crate::ui::form::Fields;

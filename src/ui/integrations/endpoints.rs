@@ -9,16 +9,17 @@ use serde::Deserialize;
 
 use super::deliveries::DeliveryLine;
 use super::keys::shown_once;
-use super::{above, gets, standing};
+use super::refused::{failed, unknown};
+use super::{gets, standing};
 use crate::egress::Reach;
 use crate::store::{DeliveryFilter, DeliveryState, WebhookRow};
 use crate::ui::figures::{iso, utc};
 use crate::ui::form::{Fields, Refused};
-use crate::ui::question::{Question, notice};
+use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{entry, fault, html};
 use crate::web::{Problem, label, webhook_problem};
-use crate::webhooks::{self, Tested, WebhookAsk, WebhookError, topics};
+use crate::webhooks::{self, Tested, WebhookAsk, topics};
 
 /// Deliveries of one page.
 const SHOWN: u32 = 50;
@@ -203,11 +204,6 @@ async fn told(desk: &Desk, id: &str, asked: &Asked, tested: Option<(bool, String
     html(StatusCode::OK, &page)
 }
 
-async fn unknown(desk: &Desk) -> Response {
-    let told = ("There is no such endpoint", "It may have been removed. Nothing was changed.");
-    notice(desk, Section::Integrations, above(), StatusCode::NOT_FOUND, told).await
-}
-
 /// `POST /integrations/webhooks/{id}/test`: sends a test message and says how it went.
 pub(in crate::ui) async fn test(desk: Desk, Path(id): Path<String>) -> Response {
     let number = id.parse().unwrap_or(-1);
@@ -278,14 +274,4 @@ fn removing(hook: &WebhookRow) -> Question {
         yes: Some("Remove it"),
         refusal: None,
     }
-}
-
-/// What was refused, on a page that leads back.
-pub(super) async fn failed(desk: &Desk, error: WebhookError) -> Response {
-    if matches!(error, WebhookError::Unknown) {
-        return unknown(desk).await;
-    }
-    let problem = webhook_problem(error);
-    let told = ("This was not done", problem.detail.as_str());
-    notice(desk, Section::Integrations, above(), problem.status, told).await
 }
