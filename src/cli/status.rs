@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::clock::in_words;
 use crate::config::Environment;
-use crate::types::Msat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -52,11 +52,6 @@ pub(super) fn payments(args: &PaymentsArgs, env: &Environment) -> ExitCode {
 
 fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn sats(msat: &Value) -> String {
-    let amount = Msat::new(msat.as_u64().unwrap_or_default());
-    amount.map_or_else(|_| format!("{msat} msat"), |amount| amount.to_string())
 }
 
 /// The time between two instants of the API, in words; `never` when there was none.
