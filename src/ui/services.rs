@@ -35,6 +35,7 @@ mod routes;
 mod terms_draft;
 mod text;
 mod trial;
+mod typed;
 mod wording;
 mod wrongs;
 

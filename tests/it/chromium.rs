@@ -167,7 +167,7 @@ impl Tab<'_> {
     pub(crate) async fn open(&self, url: &str) {
         let opened = self.call("Page.navigate", json!({ "url": url })).await;
         assert!(opened["errorText"].is_null(), "{url}: {opened}");
-        self.until("document.readyState === 'complete'").await;
+        self.until("true").await;
     }
 
     /// The value of an expression; of a promise, what it comes to.
@@ -178,16 +178,18 @@ impl Tab<'_> {
         told["result"]["value"].clone()
     }
 
-    /// The text of the first element that `selector` finds.
+    /// The text of the first element that `selector` finds, once the page stands.
     pub(crate) async fn text(&self, selector: &str) -> String {
+        self.until("true").await;
         let text = self.value(&format!("document.querySelector({})?.innerText", json!(selector))).await;
         text.as_str().unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
     }
 
-    /// Waits until an expression is true, through reloads too.
+    /// Waits until a page stands whole and an expression is true, through reloads too.
     pub(crate) async fn until(&self, expression: &str) {
+        let whole = format!("document.readyState === 'complete' && !!({expression})");
         let look = async {
-            while self.value(&format!("!!({expression})")).await != json!(true) {
+            while self.value(&whole).await != json!(true) {
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
         };
@@ -197,8 +199,9 @@ impl Tab<'_> {
         }
     }
 
-    /// Clicks as a person does, wherever it is.
+    /// Clicks as a person does, wherever it is, once it is there.
     pub(crate) async fn click(&self, selector: &str) {
+        self.until(&format!("document.querySelector({})", json!(selector))).await;
         let place = self
             .value(&format!(
                 "(() => {{ const it = document.querySelector({}); it.scrollIntoView({{ block: 'center', behavior: 'instant' }});

@@ -3,7 +3,8 @@
 //! Invariant: a form that is sent back unchanged says the same spec again; where that cannot be, the spec is
 //! for the text page alone ([`Draft::holds`]).
 
-use super::terms_draft::{TermsDraft, lines, said};
+use super::terms_draft::TermsDraft;
+use super::typed::{lines, said};
 use crate::catalog::Dialects;
 use crate::catalog::spec::{HeaderSpec, RouteSpec, Spec, SpecFault, TimeoutsSpec};
 use crate::ui::form::Fields;

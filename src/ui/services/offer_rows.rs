@@ -1,6 +1,6 @@
 //! One thing that a buyer may choose, as a row of a form.
 
-use super::terms_draft::{count, lines, said};
+use super::typed::{count, lines, said};
 use crate::catalog::spec::{OfferSpec, SpecFault, Wrong};
 use crate::ui::form::Fields;
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde_json::Value;
 
-use super::terms_draft::lines;
+use super::typed::lines;
 use super::wrongs::{Wrong, Wrongs};
 use super::{STALE, address, back, changeable, fresh, seen, status};
 use crate::catalog::spec::{Spec, SpecFault};
