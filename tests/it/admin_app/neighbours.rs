@@ -85,7 +85,7 @@ impl ChannelOrders for MadeUpNode {
         Box::pin(async move { Ok(limits) })
     }
 
-    fn place_order(&self, _: OrderAsk) -> BoxFuture<'_, Result<OrderTold, NodeFault>> {
+    fn place_order(&self, ask: OrderAsk) -> BoxFuture<'_, Result<OrderTold, NodeFault>> {
         let payment = |to: &str| OrderPayment {
             to: to.to_owned(),
             total_sat: ORDER_SAT,
@@ -94,7 +94,7 @@ impl ChannelOrders for MadeUpNode {
             state: OrderPaid::Expected,
         };
         let told = OrderTold {
-            order_id: "\"><img src=x onerror=\"throw 1\">".to_owned(),
+            order_id: format!("{}\"><img src=x onerror=\"throw 1\">", ask.receivable_sat),
             lightning: Some(payment("<script>throw 1</script>")),
             onchain: Some(payment("bcrt1qprovider")),
             funding: None,

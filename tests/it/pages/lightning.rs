@@ -14,6 +14,10 @@ use crate::chromium::{Chromium, LEGIBLE, Tab};
 /// What an outsider would write to have it run on the operator's page.
 const CANARY: &str = "\"><script>throw 1</script><img src=x onerror=\"throw 1\">";
 
+/// A question stands there, drawn: what is clicked before it has its style may move away.
+pub(super) const ASKED: &str =
+    "document.readyState === 'complete' && document.querySelector('input[name=key]')";
+
 fn seen(n: u8, ready: bool) -> ChannelSeen {
     ChannelSeen {
         local_id: n.to_string(),
@@ -121,7 +125,7 @@ async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
 
 /// Answers a question with yes, and with the password when it asks for that.
 async fn yes(tab: &Tab<'_>) {
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     if tab.value("!!document.querySelector('#password')").await == json!(true) {
         tab.click("#password").await;
         tab.types(PASSWORD).await;
@@ -199,7 +203,7 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.click("#base_sat").await;
     tab.types("x").await;
     tab.click("form[action$=fees] button").await;
-    tab.until("document.querySelector('.refusal')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert!(
         tab.value("document.querySelector('#base_sat').value")
             .await
@@ -210,9 +214,9 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     // By force: a box, then a question with the password.
     tab.open(&format!("{}/lightning/channels/{id}", app.origin)).await;
     tab.click("a[href$=force-close]").await;
-    tab.until("document.querySelector('#sure')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('#sure')").await;
     tab.click("button.second").await;
-    tab.until("document.querySelector('.refusal')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert!(app.node.closed.lock().expect("no panic").is_empty());
     tab.click("#sure").await;
     tab.click("button.second").await;
@@ -247,12 +251,12 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     unharmed(&app, &tab).await;
     fill(&tab, "#to", "lno1any").await;
     tab.click(".form .button").await;
-    tab.until("document.querySelector('.refusal')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("the amount is missing"));
     assert_eq!(tab.value("document.querySelector('#to').value").await, "lno1any");
     fill(&tab, "#amount_sat", "20,000").await;
     tab.click(".form .button").await;
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     let asked = tab.text("main").await;
     for words in ["Pay out 20,000 sat?", "200 sat at most", "You can then receive about 20,000 sat more"] {
         assert!(asked.contains(words), "{words}: {asked}");
@@ -268,19 +272,22 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     tab.click("section[aria-labelledby=pay_out] summary").await;
     fill(&tab, "#below", "5,000,000").await;
     tab.click("form[action$=pay_out] .button").await;
-    tab.until("document.querySelector('.refusal')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert_eq!(tab.value("document.querySelector('#below').value").await, "5,000,000");
     fill(&tab, "#until", "6000000").await;
     fill(&tab, "#max-fee", "1.5").await;
     tab.click("form[action$=pay_out] .button").await;
     yes(&tab).await;
-    tab.until("document.querySelector('.said')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.said')").await;
     let terms = app.ledger.rule("pay_out").await.expect("it reads").expect("it is on");
     assert_eq!((&terms["until_sat"], &terms["max_fee_ppm"]), (&json!(6_000_000), &json!(15_000)));
     tab.click("section[aria-labelledby=pay_out] summary").await;
     tab.click("form[action$=off] .button").await;
     yes(&tab).await;
-    tab.until("document.querySelector('.said')?.textContent.includes('off')").await;
+    tab.until(
+        "document.readyState === 'complete' && document.querySelector('.said')?.textContent.includes('off')",
+    )
+    .await;
     assert_eq!(app.ledger.rule("pay_out").await.expect("it reads"), None);
 
     // Peers: connected and forgotten.
@@ -288,25 +295,26 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     unharmed(&app, &tab).await;
     fill(&tab, "#node", &format!("02{}@198.51.100.9", "aa".repeat(32))).await;
     tab.click("form[action='/lightning/peers'] button").await;
-    tab.until("document.querySelector('.said')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.said')").await;
     assert!(tab.text(".cards").await.contains("198.51.100.9:9735"));
     let before = app.node.peers.lock().expect("no panic").len();
     tab.click(".cards form button").await;
-    tab.until("document.querySelector('.said')?.textContent.includes('forgotten')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.said')?.textContent.includes('forgotten')").await;
     assert_eq!(app.node.peers.lock().expect("no panic").len(), before - 1);
 
     // An order: a price, the question, paid once.
     open("/lightning/inbound").await;
     fill(&tab, "#receivable_sat", "50").await;
     tab.click(".form .button").await;
-    tab.until("document.querySelector('.refusal')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("100,000 to 10,000,000 sat"));
     fill(&tab, "#receivable_sat", "2 000 000").await;
     tab.click(".form .button").await;
-    tab.until("location.pathname === '/lightning/inbound/orders/2'").await;
+    tab.until("location.pathname === '/lightning/inbound/orders/2' && document.readyState === 'complete'")
+        .await;
     unharmed(&app, &tab).await;
     tab.click("input[value=onchain] ~ .buttons button").await;
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     assert!(tab.text("main").await.contains("3,200 sat go to the provider"));
     yes(&tab).await;
     tab.until("location.pathname === '/lightning/inbound/orders/2' && document.querySelector('.dot')").await;

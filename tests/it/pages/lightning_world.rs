@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::lightning::ASKED;
 use crate::admin_app::PASSWORD;
 use crate::appliance::{Appliance, TURN, bitcoind_section, buy, until};
 use crate::bitcoind::Bitcoind;
@@ -39,7 +40,7 @@ async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
 
 /// Answers a question with yes and waits for the operation's page; gives its number.
 async fn yes(tab: &Tab<'_>) -> String {
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     if tab.value("!!document.querySelector('#password')").await == json!(true) {
         fill(tab, "#password", PASSWORD).await;
     }
@@ -88,12 +89,12 @@ async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
     tab.open(&page).await;
     assert!(tab.text("main").await.contains("You cannot receive yet"));
     tab.click("a[href='/lightning/open']").await;
-    tab.until("document.querySelector('#node')").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('#node')").await;
     fill(&tab, "#node", &place).await;
     fill(&tab, "#amount_sat", "300,000").await;
     fill(&tab, "#push_sat", "100 000").await;
     tab.click(".form .button").await;
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     let asked = tab.text("main").await;
     assert!(asked.contains("100,000 sat of it are given") && asked.contains("are left"), "{asked}");
     let opening = yes(&tab).await;
@@ -112,13 +113,14 @@ async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
 
     // Closed, and home.
     tab.click(".channels a").await;
-    tab.until("location.pathname.startsWith('/lightning/channels/')").await;
+    tab.until("location.pathname.startsWith('/lightning/channels/') && document.readyState === 'complete'")
+        .await;
     let channel = tab.value("location.href").await.as_str().expect("an address").to_owned();
     let life = tab.text(".timeline").await;
     assert!(life.contains("You asked for it") && life.contains("Ready at height"), "{life}");
     assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
     tab.click("form[action$='/close'] button").await;
-    tab.until("document.querySelector('input[name=key]')").await;
+    tab.until(ASKED).await;
     let asked = tab.text("main").await;
     assert!(asked.contains("go to the on-chain wallet") && asked.contains("You can receive"), "{asked}");
     let had = shop.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a sum");
