@@ -185,8 +185,8 @@ async fn every_answer_is_armoured_and_every_nonce_is_new() {
         assert_eq!(headers["cache-control"], caching, "{path}");
         if path == "/" {
             let page = answer.text().await.expect("a page");
-            assert_eq!(page.matches("<script").count(), 1);
-            assert!(page.contains(&format!("nonce=\"{nonce}\"")));
+            let scripts = page.matches("<script").count();
+            assert!(scripts > 0 && page.matches(&format!("nonce=\"{nonce}\"")).count() == scripts, "{page}");
             assert!(!page.contains(" style=") && !page.contains(" onclick="));
         }
     }
