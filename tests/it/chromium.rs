@@ -104,6 +104,12 @@ impl Chromium {
     }
 
     async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Value {
+        let answer = self.ask(session, method, params).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same, or the browser's error.
+    async fn ask(&self, session: Option<&str>, method: &str, params: Value) -> Result<Value, Value> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, answer) = oneshot::channel();
         self.answers.lock().expect("no test panics here").insert(id, sender);
@@ -118,8 +124,7 @@ impl Chromium {
         }
         let said = tokio::time::timeout(PATIENCE, answer).await;
         let mut said = said.unwrap_or_else(|_| panic!("{method} took too long")).expect("the browser runs");
-        assert!(said["error"].is_null(), "{method} {params}: {}", said["error"]);
-        said["result"].take()
+        if said["error"].is_null() { Ok(said["result"].take()) } else { Err(said["error"].take()) }
     }
 
     /// A new tab with cookies and storage of its own.
@@ -172,10 +177,15 @@ impl Tab<'_> {
 
     /// The value of an expression; of a promise, what it comes to.
     pub(crate) async fn value(&self, expression: &str) -> Value {
+        self.told_of(expression).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The same, or why the browser cannot say it, such as that it is on its way to another page.
+    async fn told_of(&self, expression: &str) -> Result<Value, Value> {
         let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let told = self.call("Runtime.evaluate", asked).await;
+        let told = self.browser.ask(Some(&self.session), "Runtime.evaluate", asked).await?;
         assert!(told["exceptionDetails"].is_null(), "{expression}: {told}");
-        told["result"]["value"].clone()
+        Ok(told["result"]["value"].clone())
     }
 
     /// The text of the first element that `selector` finds, once the page stands.
@@ -189,7 +199,7 @@ impl Tab<'_> {
     pub(crate) async fn until(&self, expression: &str) {
         let whole = format!("document.readyState === 'complete' && !!({expression})");
         let look = async {
-            while self.value(&whole).await != json!(true) {
+            while self.told_of(&whole).await != Ok(json!(true)) {
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
         };

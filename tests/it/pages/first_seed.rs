@@ -117,7 +117,12 @@ async fn a_seed_for_real_money_is_made_on_a_page_and_its_words_proved() {
     assert_eq!(tab.complaints(), Vec::<String>::new());
     let (status, said) = running.end("TERM").await;
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(words.iter().all(|word| !said.contains(&format!(" {word} "))), "the words are in no log");
+    // A single word may be one that a log uses anyway.
+    let together = words.windows(3).map(|three| three.join(" "));
+    assert!(
+        together.clone().count() > 9 && together.into_iter().all(|three| !said.contains(&three)),
+        "in a log"
+    );
 
     // From now on it has a seed, which its passphrase opens.
     let mut again = Process::spawn(shop.command(&["--network", "mainnet", "--i-know"]));
