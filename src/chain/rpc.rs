@@ -43,7 +43,9 @@ impl Bitcoind {
     /// When the cookie cannot be read.
     pub fn new(host: &str, port: u16, auth: &RpcAuth, patience: Duration) -> Result<Bitcoind, RpcFault> {
         let (user, password) = auth.credentials().map_err(|error| match auth {
-            RpcAuth::CookieFile(path) => RpcFault::Away(format!("its cookie {}: {error}", path.display())),
+            RpcAuth::CookieFile(path) => {
+                RpcFault::Away(format!("its cookie {} cannot be read: {error}", path.display()))
+            }
             RpcAuth::Password { .. } => RpcFault::Away(error.to_string()),
         })?;
         let http = super::http::client(patience);

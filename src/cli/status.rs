@@ -78,6 +78,10 @@ fn told(status: &Value, system: &Value) -> String {
     let calls = |name: &str| revenue[name].as_u64().unwrap_or_default();
     let newest = status["snapshot"]["copies"].as_array().into_iter().flatten();
     let newest = newest.filter_map(|copy| copy["written_at"].as_u64()).max();
+    let known = |told: String| match word(&system["node"]) {
+        "running" => told,
+        _ => "not known while the node is not up".to_owned(),
+    };
     let mut rows = vec![
         (
             "Tollhouse",
@@ -99,23 +103,23 @@ fn told(status: &Value, system: &Value) -> String {
         ),
         (
             "lightning",
-            format!(
+            known(format!(
                 "{} receivable, {} spendable",
                 sats(&node["receivable_msat"]),
                 sats(&node["spendable_msat"])
-            ),
+            )),
         ),
         (
             "on-chain",
-            format!(
+            known(format!(
                 "{} sat spendable, {} sat reserved",
                 node["onchain_spendable_sat"], node["onchain_reserved_sat"]
-            ),
+            )),
         ),
         (
             "earned",
             format!(
-                "{} today ({} calls), {} in 7 days ({}), {} in all ({})",
+                "{} today ({} paid calls), {} in 7 days ({}), {} in all ({})",
                 sats(&revenue["today_msat"]),
                 calls("calls_today"),
                 sats(&revenue["week_msat"]),

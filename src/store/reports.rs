@@ -35,7 +35,7 @@ pub struct Revenue {
     pub calls_today: u64,
     /// Paid requests in seven days.
     pub calls_week: u64,
-    /// Requests ever, those of granted tokens too.
+    /// Paid requests ever.
     pub calls_total: u64,
     /// What granted tokens used today; nobody paid for it.
     pub granted_today: Msat,
@@ -190,6 +190,8 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
     let day = hour_of(now) / HOURS_A_DAY;
     let (week, today) = (since(connection, day - 6)?, since(connection, day)?);
     let all = totals::read(connection)?;
+    // The sums over all grants do not tell them apart; the days do.
+    let granted_calls = since(connection, i64::MIN)?.granted_calls;
     Ok(Revenue {
         today: today.earned_msat,
         week: week.earned_msat,
@@ -201,7 +203,7 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
         overpaid: amount(all.overpaid_msat)?,
         calls_today: today.calls,
         calls_week: week.calls,
-        calls_total: count(all.calls)?,
+        calls_total: count(all.calls)?.saturating_sub(granted_calls),
         granted_today: today.granted_msat,
         granted_week: week.granted_msat,
         granted_total: amount(all.granted_spent_msat)?,

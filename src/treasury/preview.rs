@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Deed, FeeChoice, Treasury, TreasuryError};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
-use crate::store::StoreError;
+use crate::store::{OperationRow, OperationState, StoreError};
 
 /// A transaction of two coins to an address, with change.
 const SEND_VBYTES: u64 = 209;
@@ -64,6 +64,9 @@ impl Treasury {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
             None => None,
         };
+        if let (Deed::SpliceIn { .. } | Deed::SpliceOut { .. }, Some(channel)) = (deed, &channel) {
+            self.check_unspliced(channel).await?;
+        }
         Ok(match (deed, channel) {
             (Deed::Send { address, amount_sat, fee }, _) => sight.send(deed, address, *amount_sat, *fee),
             (Deed::SendAll { address, fee, reserve_too }, _) => {
@@ -85,8 +88,39 @@ impl Treasury {
     }
 }
 
+impl Treasury {
+    /// Refuses a splice while another one of the channel is under way: the node would, but only after an
+    /// address of the vault was handed out for it.
+    async fn check_unspliced(&self, channel: &ChannelView) -> Result<(), TreasuryError> {
+        let ledger = &self.0.parts.ledger;
+        let refused = |which: &str| TreasuryError::Senseless {
+            code: "splice_under_way",
+            text: format!(
+                "another splice of this channel is under way{which}; nothing was done, and this one can be asked for \
+                 when that one is confirmed"
+            ),
+        };
+        let splices = |row: &OperationRow| {
+            matches!(row.kind.as_str(), "splice_in" | "splice_out")
+                && matches!(row.state, OperationState::Intended | OperationState::Sent)
+                && row.ask["channel_id"] == channel.channel_id.as_str()
+        };
+        if let Some(row) = ledger.open_operations().await?.iter().find(|row| splices(row)) {
+            return Err(refused(&format!(" (operation {})", row.id)));
+        }
+        let record = ledger.channel_record(&channel.local_id).await?;
+        match record.and_then(|row| row.spliced_to) {
+            Some(to) if channel.funding.as_deref() != Some(&to) => Err(refused("")),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn destination(address: &str) -> String {
-    if address == Deed::VAULT { "a fresh address of the vault".to_owned() } else { address.to_owned() }
+    match address {
+        Deed::VAULT => "a fresh address of the vault, which is handed out when this is confirmed".to_owned(),
+        _ => address.to_owned(),
+    }
 }
 
 /// A warning, where the fee is more than a tenth of what it moves.

@@ -2,6 +2,8 @@
 
 mod words;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -66,13 +68,17 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
     if let Err(error) = name_sales(&desk, &mut rows).await {
         return fault(&error);
     }
+    let lines = match lines(&desk, &rows).await {
+        Ok(lines) => lines,
+        Err(error) => return fault(&error),
+    };
     let config = &desk.op.parts.config;
     let page = Page {
         choices: choices(subject),
         older: rows.last().filter(|_| more).map(|row| link("/activity", subject, Some(row.id))),
         newest: asked.before.map(|_| link("/activity", subject, None)),
         table: link("/api/v1/activity.csv", subject, None),
-        lines: rows.iter().map(line).collect(),
+        lines,
         sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
         shell: desk.shell(Section::Activity).await,
     };
@@ -92,8 +98,28 @@ async fn name_sales(desk: &Desk, rows: &mut [LoggedEvent]) -> Result<(), StoreEr
     Ok(())
 }
 
-fn line(row: &LoggedEvent) -> Line {
-    Line { at: utc(row.at), at_iso: iso(row.at), told: Told::of(&row.event) }
+/// The rows in words. The newest of a move of coins says how it stands; its older ones are left to the table.
+async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreError> {
+    let ledger = &desk.op.parts.ledger;
+    let (mut lines, mut moves) = (Vec::new(), BTreeSet::new());
+    for row in rows {
+        let told = match &row.event {
+            Event::OperationBegun { operation, .. } | Event::OperationChanged { operation, .. } => {
+                if !moves.insert(*operation) {
+                    continue;
+                }
+                let ask = ledger.operation(*operation).await?.map(|known| known.ask);
+                Told::of_move(&row.event, &ask.unwrap_or_default())
+            }
+            Event::ChannelClosed { local_id, .. } => {
+                let record = ledger.channel_record(local_id).await?;
+                Told::of(&row.event).returning(record.map_or(0, |record| record.owed_sat))
+            }
+            event => Told::of(event),
+        };
+        lines.push(Line { at: utc(row.at), at_iso: iso(row.at), told });
+    }
+    Ok(lines)
 }
 
 const fn name(subject: Subject) -> &'static str {

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use super::channel_line::ChannelLine;
 use super::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use super::shell::{Desk, Section, Shell};
-use super::{fault, html, outlook};
+use super::{fault, html, live, outlook};
 use crate::store::{ChannelRow, StoreError};
 use crate::upkeep::{Forecast, RuleView};
 use crate::web::Operator;
@@ -112,7 +112,8 @@ struct ClosedLine {
 struct Page {
     shell: Shell,
     tab: Tab,
-    running: bool,
+    /// Why the node does not run.
+    away: Option<String>,
     receivable: String,
     nothing: bool,
     largest: String,
@@ -142,9 +143,10 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
     let rules = parts.upkeep.keeper().view().await?;
     let closed = parts.ledger.closed_channels(CLOSED_SHOWN).await?;
     let nothing = node.receivable_msat < 1_000;
+    let away = if node.running { None } else { Some(live::away(&desk.op).await) };
     Ok(Page {
         tab: Tab::Channels,
-        running: node.running,
+        away,
         receivable: sats_whole(node.receivable_msat),
         nothing,
         largest: sats_whole(node.largest_receivable_msat),
@@ -152,7 +154,7 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
         unsold: unsold(&forecast),
         forecast: outlook::sentence(&forecast),
-        ways: if nothing { Some(Ways::of(desk, &node).await) } else { None },
+        ways: if nothing && node.running { Some(Ways::of(desk, &node).await) } else { None },
         channels: node.channels.iter().map(ChannelLine::of).collect(),
         rules: rules.iter().filter_map(rule).collect(),
         closed: closed.iter().map(closed_line).collect(),

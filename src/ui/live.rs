@@ -5,9 +5,9 @@ use askama::Template;
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
 use super::figures::{ago, counted, grouped, sats_exact, sats_whole};
-use super::outlook;
 use super::payment_line::PaymentLine;
 use super::steps::StepLine;
+use super::{operation, outlook};
 use crate::ports::NodeView;
 use crate::store::{AlarmRow, StoreError};
 use crate::types::{Msat, Timestamp};
@@ -31,6 +31,13 @@ struct Balances {
     reserved: String,
 }
 
+/// Why nobody can pay while the node does not run, and that nothing is lost.
+pub(super) async fn away(op: &Operator) -> String {
+    let why = op.node_waits_for().await.map(|why| format!(" {}", operation::sentence(&why)));
+    let why = why.unwrap_or_else(|| " The log says why.".to_owned());
+    format!("The Lightning node is not running, so nobody can pay now. Coins and channels are kept.{why}")
+}
+
 /// Whether buyers can pay.
 struct Receiving {
     title: String,
@@ -52,6 +59,8 @@ pub(super) struct Live {
     steps: Vec<StepLine>,
     outlook: String,
     receiving: Receiving,
+    /// The node runs, so what it has is known.
+    known: bool,
     lightning: Balances,
     onchain: Balances,
     channels_title: String,
@@ -78,20 +87,27 @@ impl Live {
         let node = op.parts.node.view().await;
         let list = op.checklist().await?;
         let alarms = alarms(ledger.alarms().await?, &list);
+        let alarm = match node.running {
+            true => silence(&node, now),
+            false => Some(away(op).await),
+        };
         let earned =
             |sum: Msat, calls, what| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, what) };
         Ok(Live {
             after,
             today: earned(revenue.today, revenue.calls_today, "paid call"),
             week: earned(revenue.week, revenue.calls_week, "paid call"),
-            // Those of granted tokens are among them.
-            total: earned(revenue.total, revenue.calls_total, "call"),
+            total: earned(revenue.total, revenue.calls_total, "paid call"),
             unearned: sats_exact(revenue.unearned.msat()),
-            alarm: alarm(&node, now).filter(|_| !alarms.iter().any(|line| line.class == "critical")),
+            alarm: alarm.filter(|_| !alarms.iter().any(|line| line.class == "critical")),
             alarms,
             steps: if list.done || list.hidden { Vec::new() } else { StepLine::all(&list) },
-            outlook: outlook::sentence(&op.parts.upkeep.forecast().await?),
+            outlook: match node.running {
+                true => outlook::sentence(&op.parts.upkeep.forecast().await?),
+                false => String::new(),
+            },
             receiving: receiving(&node),
+            known: node.running,
             lightning: Balances {
                 receivable: sats_whole(node.receivable_msat),
                 spendable: sats_whole(node.spendable_msat),
@@ -127,12 +143,7 @@ fn alarms(mut rows: Vec<AlarmRow>, list: &Checklist) -> Vec<AlarmLine> {
     AlarmLine::all(rows)
 }
 
-fn alarm(node: &NodeView, now: Timestamp) -> Option<String> {
-    if !node.running {
-        let text = "The Lightning node is not running, so nobody can pay now. Coins and channels are kept. The log \
-                    says why it stopped.";
-        return Some(text.to_owned());
-    }
+fn silence(node: &NodeView, now: Timestamp) -> Option<String> {
     let silent = now.secs().saturating_sub(node.synced_at?);
     (silent > STALE_SECS).then(|| {
         format!(
@@ -144,6 +155,9 @@ fn alarm(node: &NodeView, now: Timestamp) -> Option<String> {
 }
 
 fn receiving(node: &NodeView) -> Receiving {
+    if !node.running {
+        return Receiving { title: "Nobody can pay you now".to_owned(), ways_out: false, wait: None };
+    }
     let wait = if node.channels.iter().any(|channel| !channel.ready) {
         Some("A channel is opening; it is listed below with the confirmations that it still needs.")
     } else if node.channels.iter().any(|channel| !channel.usable) {
@@ -158,6 +172,9 @@ fn receiving(node: &NodeView) -> Receiving {
 }
 
 fn sync(node: &NodeView, now: Timestamp) -> String {
+    if !node.running {
+        return "What is in the channels and on the wallet is told when the node runs.".to_owned();
+    }
     let peers = counted(u64::try_from(node.peers_connected).unwrap_or(u64::MAX), "peer");
     let height = grouped(u64::from(node.block_height));
     match node.synced_at {

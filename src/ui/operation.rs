@@ -1,5 +1,7 @@
 //! One move of coins: what was asked, how it stands, and what to do when nobody knows.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,7 +15,11 @@ use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Treasury, TreasuryError, Verdict};
+use crate::types::Timestamp;
 use crate::web::treasury_problem;
+
+/// How long another node's answer is waited for before the page asks a person what became of it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A name and what is said of it.
 struct Fact {
@@ -58,7 +64,7 @@ async fn find(desk: &Desk, id: &str) -> Result<Option<OperationRow>, Response> {
 
 async fn shown(desk: &Desk, row: &OperationRow) -> Page {
     let section = section(row);
-    let settles = Treasury::may_settle(row);
+    let settles = Treasury::may_settle(row) && wondered_at(row, desk.op.parts.clock.now());
     Page {
         shell: desk.shell(section).await,
         above: above(section),
@@ -72,6 +78,11 @@ async fn shown(desk: &Desk, row: &OperationRow) -> Page {
         moves: !row.state.is_final() && row.state != OperationState::Unclear,
         key: row.key.clone(),
     }
+}
+
+/// Whether one may wonder by now what became of it: most moves have their answer within seconds.
+fn wondered_at(row: &OperationRow, now: Timestamp) -> bool {
+    row.state == OperationState::Unclear || row.begun_at.plus(PATIENCE) <= now
 }
 
 /// The page that an operation belongs to.
@@ -243,6 +254,24 @@ pub(super) async fn settle(desk: Desk, Path(id): Path<String>, fields: Fields) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_person_is_asked_only_when_nobody_knows_or_it_takes_long() {
+        let row = |state| OperationRow {
+            id: 7,
+            key: "k".to_owned(),
+            kind: "close_channel".to_owned(),
+            ask: serde_json::json!({}),
+            state,
+            outcome: serde_json::json!({}),
+            begun_at: Timestamp::from_secs(1_700_000_000),
+            ended_at: None,
+        };
+        let after = |secs: u64| Timestamp::from_secs(1_700_000_000 + secs);
+        assert!(wondered_at(&row(OperationState::Unclear), after(0)));
+        let sent = row(OperationState::Sent);
+        assert_eq!([2, 599, 600].map(|secs| wondered_at(&sent, after(secs))), [false, false, true]);
+    }
 
     #[test]
     fn reasons_become_sentences() {

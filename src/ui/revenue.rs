@@ -57,7 +57,10 @@ struct Choice {
 struct Line {
     service: String,
     route: String,
+    /// Paid ones, so that the row multiplies out.
     calls: String,
+    /// Those of granted tokens.
+    given: Option<String>,
     earned: String,
     each: String,
     share: u64,
@@ -251,7 +254,8 @@ fn lines(routes: &[RouteRevenue], service: Option<&Name>) -> Vec<Line> {
         .map(|route| Line {
             service: route.service.to_string(),
             route: route.route.to_string(),
-            calls: grouped(route.sums.calls.saturating_add(route.sums.granted_calls)),
+            calls: grouped(route.sums.calls),
+            given: (route.sums.granted_calls > 0).then(|| grouped(route.sums.granted_calls)),
             earned: sats_exact(route.sums.earned_msat.msat()),
             each: each(&route.sums),
             share: permille(route.sums.earned_msat.msat(), most),

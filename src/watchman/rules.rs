@@ -67,7 +67,8 @@ impl Looked<'_> {
             NodeStage::Starting(why) if up_for < START => Check::fine("node", format!("it starts: {why}")),
             NodeStage::Starting(why) => {
                 let text = format!("The Lightning node is not up: {why}. Nothing can be sold meanwhile.");
-                let fix = "Bring back what it waits for; it is tried again by itself.";
+                let fix = "Start what does not answer, or correct where it is looked for in tollhouse.toml and start \
+                           Tollhouse again. First steps, Network and chain source, asks each source anew.";
                 Check::fine("node", format!("it does not come up: {why}"))
                     .aged(Some(up_for))
                     .with([Alarm::new("node_down", Critical, text, fix)])

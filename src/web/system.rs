@@ -159,6 +159,13 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// What the node waits for, or why it gave up; nothing while it runs.
+    pub async fn node_waits_for(&self) -> Option<String> {
+        stage(self.parts.watchman.pulse().await.stage).1
+    }
+}
+
 impl CheckView {
     fn of(check: &Check) -> CheckView {
         CheckView {

@@ -61,6 +61,25 @@ impl Told {
         Told { amount: Some(format!("−{}", sats_exact(msat.msat()))), ..self }
     }
 
+    /// Of an event of a move of coins that asked for `ask`.
+    pub(super) fn of_move(event: &Event, ask: &Value) -> Told {
+        match event {
+            Event::OperationChanged { operation, what, state, outcome } => {
+                changed((*operation, what), state, ask, outcome)
+            }
+            event => Told::of(event),
+        }
+    }
+
+    /// Of a channel that closed, when so much of it is ours.
+    pub(super) fn returning(self, owed_sat: u64) -> Told {
+        if owed_sat == 0 {
+            return self;
+        }
+        let more = self.more.clone().unwrap_or_default();
+        self.more(format!("{more}; {} sat of it are yours", grouped(owed_sat)))
+    }
+
     /// Of `event`.
     pub(super) fn of(event: &Event) -> Told {
         sold(event).or_else(|| moved(event)).unwrap_or_else(|| kept(event))
@@ -175,16 +194,7 @@ fn moved(event: &Event) -> Option<Told> {
             Told::new(line.title).more("asked for").at(format!("/operations/{operation}"))
         }
         Event::OperationChanged { operation, what, state, outcome } => {
-            let states =
-                [OperationState::Sent, OperationState::Done, OperationState::Failed, OperationState::Unclear];
-            let state =
-                states.into_iter().find(|known| known.word() == state).unwrap_or(OperationState::Intended);
-            let line = operation_line(*operation, what, &Value::Null, outcome, state);
-            let more = match outcome["reason"].as_str() {
-                Some(reason) => format!("{}: {reason}", line.state.to_lowercase()),
-                None => line.state.to_lowercase(),
-            };
-            Told { dot: line.dot, ..Told::new(line.title).more(more).at(format!("/operations/{operation}")) }
+            changed((*operation, what), state, &Value::Null, outcome)
         }
         Event::VaultSet { .. } => Told::new("Vault set").at("/coins/vault"),
         Event::VaultRemoved { .. } => Told::new("Vault watched no more").at("/coins/vault"),
@@ -286,6 +296,35 @@ fn kept(event: &Event) -> Told {
     }
 }
 
+/// How a move of coins stands.
+fn changed((operation, what): (i64, &str), state: &str, ask: &Value, outcome: &Value) -> Told {
+    let states =
+        [OperationState::Sent, OperationState::Done, OperationState::Failed, OperationState::Unclear];
+    let state = states.into_iter().find(|known| known.word() == state).unwrap_or(OperationState::Intended);
+    let line = operation_line(operation, what, ask, outcome, state);
+    let more = match outcome["reason"].as_str() {
+        Some(reason) => format!("{}: {reason}", line.state.to_lowercase()),
+        None => line.state.to_lowercase(),
+    };
+    let left = left(what, state, ask, outcome).map(|sat| format!("−{}", grouped(sat)));
+    Told {
+        dot: line.dot,
+        amount: left,
+        ..Told::new(line.title).more(more).at(format!("/operations/{operation}"))
+    }
+}
+
+/// What a move took from the wallet or a channel for good, with its fee where that is known, once it is in a
+/// transaction. What only changes its place has no sign, and what is paid over Lightning a line of its own.
+fn left(what: &str, state: OperationState, ask: &Value, outcome: &Value) -> Option<u64> {
+    let gone = state == OperationState::Done || state == OperationState::Sent && outcome["txid"].is_string();
+    if !gone || !matches!(what, "send" | "send_all" | "splice_out") {
+        return None;
+    }
+    let amount = [&ask["amount_sat"], &outcome["sent_sat"]].into_iter().find_map(Value::as_u64)?;
+    Some(amount.saturating_add(outcome["fee_sat"].as_u64().unwrap_or(0)))
+}
+
 fn operation_line(id: i64, what: &str, ask: &Value, outcome: &Value, state: OperationState) -> OperationLine {
     OperationLine::of(&OperationRow {
         id,
@@ -327,5 +366,15 @@ mod tests {
             (Some("+50,000"), Some("−60,000"))
         );
         assert_eq!(Told::of(&Event::Stopped).what, "Tollhouse stopped");
+        let told = |what: &str, state: &str, outcome| {
+            let (what, state) = (what.to_owned(), state.to_owned());
+            let event = Event::OperationChanged { operation: 7, what, state, outcome };
+            Told::of_move(&event, &serde_json::json!({ "amount_sat": 50_000 }))
+        };
+        let sent = told("send", "sent", serde_json::json!({ "txid": "ab", "fee_sat": 209 }));
+        assert_eq!((sent.what.as_str(), sent.amount.as_deref()), ("Send 50,000 sat", Some("−50,209")));
+        for (what, state) in [("send", "failed"), ("send", "sent"), ("splice_in", "done")] {
+            assert_eq!(told(what, state, serde_json::json!({})).amount, None, "{what} {state}");
+        }
     }
 }

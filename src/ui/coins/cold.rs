@@ -11,12 +11,13 @@ use serde::Deserialize;
 
 use super::ABOVE;
 use super::receive::Deposit;
-use crate::store::VaultAddressRow;
+use crate::store::{StoreError, VaultAddressRow};
 use crate::types::Timestamp;
 use crate::ui::figures::{grouped, iso, shortened, utc};
+use crate::ui::operation_line::OperationLine;
 use crate::ui::question::notice;
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{entry, html};
+use crate::ui::{entry, fault, html};
 use crate::vault::{VaultEntry, VaultView};
 use crate::web::{Problem, no_address, vault_problem};
 
@@ -30,7 +31,7 @@ pub(super) struct Cold {
     pub(super) balance: String,
     pub(super) pending: Option<String>,
     pub(super) trouble: Option<String>,
-    form: &'static str,
+    form: String,
     first_address: String,
     external: String,
     internal: Option<String>,
@@ -47,7 +48,7 @@ impl Cold {
             balance: grouped(view.balance.confirmed_sat),
             pending: (view.balance.pending_sat > 0).then(|| grouped(view.balance.pending_sat)),
             trouble: view.trouble.clone(),
-            form: form(&view.form),
+            form: form(&view.form, &view.first_address),
             first_address: view.first_address.clone(),
             external: view.external.clone(),
             internal: view.internal.clone(),
@@ -69,14 +70,16 @@ impl Cold {
     }
 }
 
-/// What a form is called.
-pub(super) fn form(word: &str) -> &'static str {
-    match word {
-        "bip44" => "BIP 44, addresses that begin with 1",
-        "bip49" => "BIP 49, addresses that begin with 3",
-        "bip84" => "BIP 84, addresses that begin with bc1q",
-        "bip86" => "BIP 86, addresses that begin with bc1p",
-        _ => "as the descriptor says",
+/// What a form is called, by the first of its addresses: how they begin is the network's.
+pub(super) fn form(word: &str, first_address: &str) -> String {
+    // The human-readable part of a segwit address, its separator and its version; of others, one letter.
+    let begin = match (word, first_address.find('1')) {
+        ("bip84" | "bip86", Some(separator)) => first_address.get(..separator + 2),
+        _ => first_address.get(..1),
+    };
+    match word.strip_prefix("bip") {
+        Some(number) => format!("BIP {number}, addresses that begin with {}", begin.unwrap_or_default()),
+        None => "as the descriptor says".to_owned(),
     }
 }
 
@@ -84,7 +87,9 @@ pub(super) fn form(word: &str) -> &'static str {
 struct Given {
     number: String,
     address: String,
+    /// What for, and where more about it is.
     deposit: String,
+    href: Option<String>,
     at: String,
     at_iso: String,
     paid: bool,
@@ -139,12 +144,19 @@ pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRej
     };
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
     let paid: BTreeSet<u32> = history.iter().flat_map(|entry| entry.pays.iter().copied()).collect();
+    let mut lines = Vec::new();
+    for row in given.iter().take(shown) {
+        match handed_out(&desk, row, &paid).await {
+            Ok(line) => lines.push(line),
+            Err(error) => return fault(&error),
+        }
+    }
     let page = Page {
         shell: desk.shell(Section::Coins).await,
         said: asked.said.as_deref().and_then(said),
         cold: Cold::of(&view),
         more_given: given.len() > shown,
-        given: given.iter().take(shown).map(|row| handed_out(row, &paid)).collect(),
+        given: lines,
         more_history: history.len() > shown,
         history: history.iter().take(shown).map(moved).collect(),
     };
@@ -159,17 +171,25 @@ fn said(word: &str) -> Option<&'static str> {
     }
 }
 
-fn handed_out(row: &VaultAddressRow, paid: &BTreeSet<u32>) -> Given {
-    let by_hand = row.deposit.starts_with(BY_HAND);
-    Given {
+async fn handed_out(desk: &Desk, row: &VaultAddressRow, paid: &BTreeSet<u32>) -> Result<Given, StoreError> {
+    // The name of a deposit is our own, the key of a move of coins, or what a program calls it.
+    let (deposit, href) = match row.deposit.starts_with(BY_HAND) {
+        true => ("shown on this page".to_owned(), None),
+        false => match desk.op.parts.ledger.operation_of_key(&row.deposit).await? {
+            Some(row) => (OperationLine::of(&row).title, Some(format!("/operations/{}", row.id))),
+            None if hex::decode(&row.deposit).is_ok() => ("a move that was not made".to_owned(), None),
+            None => (row.deposit.clone(), None),
+        },
+    };
+    Ok(Given {
         number: grouped(row.index.into()),
         address: row.address.clone(),
-        // The name of a deposit is a key of ours, or what a program calls it.
-        deposit: if by_hand { "shown on this page".to_owned() } else { row.deposit.clone() },
+        deposit,
+        href,
         at: utc(row.given_at),
         at_iso: iso(row.given_at),
         paid: paid.contains(&row.index),
-    }
+    })
 }
 
 fn moved(entry: &VaultEntry) -> Moved {

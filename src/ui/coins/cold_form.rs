@@ -34,18 +34,26 @@ struct Page {
     above: (&'static str, &'static str),
     refusal: Option<String>,
     typed: Typed,
-    forms: [(&'static str, &'static str); 5],
+    forms: [(&'static str, String); 5],
     /// A vault is set already.
     replaces: bool,
 }
 
-const FORMS: [(&str, &str); 5] = [
-    ("", "As the key says (ypub, zpub or a descriptor)"),
-    ("bip84", "Native segwit, bc1q… (BIP 84)"),
-    ("bip86", "Taproot, bc1p… (BIP 86)"),
-    ("bip49", "Segwit inside script hash, 3… (BIP 49)"),
-    ("bip44", "The oldest, 1… (BIP 44)"),
-];
+/// The forms, with how their addresses begin on this network.
+fn forms(network: &str) -> [(&'static str, String); 5] {
+    let (segwit, script, oldest) = match network {
+        "bitcoin" | "mainnet" => ("bc", "3", "1"),
+        "regtest" => ("bcrt", "2", "m or n"),
+        _ => ("tb", "2", "m or n"),
+    };
+    [
+        ("", "As the key says (ypub, zpub or a descriptor)".to_owned()),
+        ("bip84", format!("Native segwit, {segwit}1q… (BIP 84)")),
+        ("bip86", format!("Taproot, {segwit}1p… (BIP 86)")),
+        ("bip49", format!("Segwit inside script hash, {script}… (BIP 49)")),
+        ("bip44", format!("The oldest, {oldest}… (BIP 44)")),
+    ]
+}
 
 /// `GET /coins/vault/set`: the form, empty.
 pub(in crate::ui) async fn page(desk: Desk) -> Response {
@@ -56,7 +64,8 @@ async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<St
     let replaces = desk.op.parts.vault.view().is_some();
     let above = if replaces { ("/coins/vault", "Vault") } else { ABOVE };
     let shell = desk.shell(Section::Coins).await;
-    html(status, &Page { shell, above, refusal, typed, forms: FORMS, replaces })
+    let forms = forms(&shell.network);
+    html(status, &Page { shell, above, refusal, typed, forms, replaces })
 }
 
 /// `POST /coins/vault/set`: asks, then watches these keys.
@@ -110,7 +119,7 @@ async fn again(desk: &Desk, fields: &Fields, problem: Problem) -> Response {
 fn question(desk: &Desk, fields: &Fields, sketch: &VaultSketch) -> Question {
     let mut lines = vec![
         format!("Its first address is {}. Compare it with the first one in your own wallet.", sketch.first_address),
-        format!("The form is {}.", form(&sketch.form)),
+        format!("The form is {}.", form(&sketch.form, &sketch.first_address)),
         "Deposits go to addresses of these keys from now on. Whoever holds their private keys can spend them; \
          Tollhouse cannot."
             .to_owned(),

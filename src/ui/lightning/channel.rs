@@ -52,13 +52,17 @@ pub(super) struct Refusal {
 struct Open {
     line: ChannelLine,
     neither: String,
+    /// `None` while the node cannot be asked.
     returns: Option<String>,
+    /// A new size waits for its confirmations.
+    splicing: bool,
     base: String,
     ppm: String,
     amount_in: String,
     amount_out: String,
     address: String,
     vault: bool,
+    to_vault: bool,
 }
 
 /// What only a closed channel has.
@@ -146,7 +150,7 @@ async fn read(
     let (outbound, announced) =
         (both(|view| view.outbound, |row| row.outbound), both(|view| view.announced, |row| row.announced));
     let open = match &view {
-        Some(view) => Some(open(desk, view, fields).await),
+        Some(view) => Some(open(desk, view, row.as_ref(), fields).await),
         None => None,
     };
     Ok(Page {
@@ -168,7 +172,7 @@ async fn read(
     })
 }
 
-async fn open(desk: &Desk, view: &ChannelView, fields: &Fields) -> Open {
+async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields: &Fields) -> Open {
     let parts = &desk.op.parts;
     let both = view.spendable_msat.saturating_add(view.receivable_msat);
     let claims = parts.coins.coins().await.ok().map(|coins| coins.claims);
@@ -180,13 +184,15 @@ async fn open(desk: &Desk, view: &ChannelView, fields: &Fields) -> Open {
     Open {
         line: ChannelLine::of(view),
         neither: sats_whole(view.capacity_sat.saturating_mul(1_000).saturating_sub(both)),
-        returns: ours.filter(|sat| *sat > 0).map(grouped),
+        returns: ours.map(grouped),
+        splicing: row.is_some_and(|row| row.spliced_to.is_some() && row.spliced_to != view.funding),
         base: typed("base_sat", sats_exact(view.fees.base_msat.into()).replace(',', "")),
         ppm: typed("ppm", view.fees.ppm.to_string()),
         amount_in: fields.text("in_sat").to_owned(),
         amount_out: fields.text("out_sat").to_owned(),
         address: fields.text("address").to_owned(),
         vault: parts.vault.view().is_some(),
+        to_vault: fields.ticked("to_vault"),
     }
 }
 

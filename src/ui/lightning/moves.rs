@@ -130,7 +130,7 @@ pub(super) async fn splice_out(desk: Desk, Path(id): Path<String>, fields: Field
             let channel_id = subject.view.channel_id.clone();
             let deed = Deed::SpliceOut { channel_id, address, amount_sat };
             let errand = subject.errand("splice-out", title, "Take them out", deed);
-            let fields_again = fields.again(&["out_sat", "address"]);
+            let fields_again = fields.again(&["out_sat", "address", "to_vault"]);
             Errand { fields: fields_again, ..errand }.run(&subject.desk, &fields).await
         }
         Err(text) => Err(mistake(text)),
@@ -143,8 +143,12 @@ pub(super) async fn splice_out(desk: Desk, Path(id): Path<String>, fields: Field
 
 fn read_out(fields: &Fields) -> Result<(String, u64), String> {
     let amount_sat = fields.number("out_sat", "The amount")?;
-    let address = fields.optional("address").ok_or("The address is missing.")?;
-    Ok((address.to_owned(), amount_sat))
+    match (fields.ticked("to_vault"), fields.optional("address")) {
+        (true, None) => Ok((Deed::VAULT.to_owned(), amount_sat)),
+        (true, Some(_)) => Err("Say an address, or tick the vault; not both.".to_owned()),
+        (false, Some(address)) => Ok((address.to_owned(), amount_sat)),
+        (false, None) => Err("The address is missing.".to_owned()),
+    }
 }
 
 /// `POST /lightning/channels/{id}/close`: asks, then closes by agreement.

@@ -9,9 +9,9 @@ use crate::treasury::Deed;
 use crate::types::Msat;
 use crate::ui::figures::grouped;
 use crate::ui::form::Fields;
-use crate::ui::html;
 use crate::ui::question::Errand;
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::{html, live};
 
 const PATH: &str = "/lightning/open";
 const FIELDS: &[&str] = &["node", "amount_sat", "push_sat", "announce"];
@@ -21,6 +21,8 @@ const FIELDS: &[&str] = &["node", "amount_sat", "push_sat", "announce"];
 struct Page {
     shell: Shell,
     refusal: Option<String>,
+    /// Why the node does not run.
+    away: Option<String>,
     spendable: String,
     nothing: bool,
     node: String,
@@ -65,10 +67,13 @@ fn read(fields: &Fields) -> Result<(Deed, u64), String> {
 }
 
 async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
-    let spendable = desk.op.parts.node.view().await.onchain_spendable_sat;
+    let view = desk.op.parts.node.view().await;
+    let spendable = view.onchain_spendable_sat;
+    let away = if view.running { None } else { Some(live::away(&desk.op).await) };
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         refusal,
+        away,
         spendable: grouped(spendable),
         nothing: spendable == 0,
         node: fields.text("node").to_owned(),

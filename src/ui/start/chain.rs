@@ -26,6 +26,7 @@ struct Page {
     onward: Onward,
     height: String,
     heard: String,
+    running: bool,
     sources: Vec<Source>,
     tested: bool,
 }
@@ -33,13 +34,16 @@ struct Page {
 /// `GET /start/chain`.
 pub(in crate::ui) async fn page(desk: Desk) -> Response {
     let view = desk.op.parts.chain.chain();
+    // The node that does not come up says what it came upon last.
+    let waits = desk.op.node_waits_for().await;
     let source = |source: crate::ports::SourceView| {
-        let (class, answer) = match source.answers {
-            Some(true) => ("good", "It answered when the node asked last."),
-            Some(false) => ("bad", "It did not answer when the node asked last."),
-            None => ("", "Not asked lately."),
+        let (class, answer) = match (source.answers, waits.as_deref().filter(|_| source.in_use)) {
+            (_, Some(why)) => ("bad", format!("At the last try: {why}.")),
+            (Some(true), _) => ("good", "It answered when the node asked last.".to_owned()),
+            (Some(false), _) => ("bad", "It did not answer when the node asked last.".to_owned()),
+            (None, _) => ("", "Not asked yet.".to_owned()),
         };
-        Source { name: source.name, in_use: source.in_use, class, answer: answer.to_owned() }
+        Source { name: source.name, in_use: source.in_use, class, answer }
     };
     shown(desk, view.sources.into_iter().map(source).collect(), false).await
 }
@@ -73,5 +77,5 @@ async fn shown(desk: Desk, sources: Vec<Source>, tested: bool) -> Response {
     };
     let shell = desk.shell(Section::Home).await;
     let height = grouped(u64::from(node.block_height));
-    html(StatusCode::OK, &Page { shell, onward, height, heard, sources, tested })
+    html(StatusCode::OK, &Page { shell, onward, height, heard, running: node.running, sources, tested })
 }
