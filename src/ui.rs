@@ -14,6 +14,7 @@ use crate::web::{Operator, Problem};
 
 mod activity;
 mod alarm;
+mod astray;
 mod backup;
 mod channel_line;
 mod chart;
@@ -81,6 +82,8 @@ pub fn router() -> Router<Arc<Operator>> {
         .merge(system::router())
         .merge(services::router())
         .merge(tokens::router())
+        .fallback(astray::nowhere)
+        .method_not_allowed_fallback(astray::half_way)
 }
 
 /// Renders a page.

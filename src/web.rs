@@ -230,9 +230,6 @@ impl std::fmt::Debug for Operator {
 pub fn finish(handlers: Router<Arc<Operator>>, op: Arc<Operator>) -> Router {
     handlers
         .merge(files::router())
-        .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.")
-        })
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -6,15 +6,14 @@
 
   const localTimes = (within) => {
     const now = new Date();
-    const midnight = new Date(now).setHours(0, 0, 0, 0);
     for (const time of within.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-      const day = at < midnight || at > midnight + 86400000 ? { day: "numeric", month: "short" } : {};
-      const year = at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+      const date = at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+      const year = at.getFullYear() === now.getFullYear() ? "" : ` ${at.getFullYear()}`;
       time.title ||= time.textContent;
-      time.textContent = at.toLocaleString([], { ...year, ...day, ...clock });
+      time.textContent = `${date}${year} ${at.toLocaleTimeString("en-GB", clock)}`;
     }
   };
 

@@ -29,7 +29,7 @@ impl Informant for SeedInformant {
             false => {
                 let text = "Nobody proved yet to have the seed's words on paper: without them a dead disk is lost \
                             money.";
-                let fix = "tollhouse seed verify asks for three of them.";
+                let fix = "First steps, the words of the seed: it asks for three of them. So does tollhouse seed verify.";
                 let severity = if self.network == Network::Bitcoin { Warning } else { Info };
                 let alarm = Alarm::new("seed_not_verified", severity, text, fix);
                 Check::fine("seed", "encrypted, and its words were not verified").with([alarm])
@@ -113,7 +113,7 @@ impl Informant for BackupInformant {
                 let fix = "Name a folder on another disk: backup.dir.";
                 let wanted = self.network == Network::Bitcoin;
                 let alarm = wanted.then(|| Alarm::new("backup_missing", Warning, text, fix));
-                return vec![Check::fine("backup", "none is set up").with(alarm)];
+                return vec![Check::fine("backup", "none is set up").cautioned(Info).with(alarm)];
             }
             let then = standing.newest.as_ref().map(|newest| newest.created_at);
             let now = self.clock.now();
@@ -172,7 +172,10 @@ impl Informant for SnapshotInformant {
             )
         });
         let age = standing.copies.iter().filter_map(|copy| copy.written_at).max().map(since);
-        let detail = format!("of {} channels", standing.channels);
+        let detail = match standing.channels {
+            1 => "of 1 channel".to_owned(),
+            channels => format!("of {channels} channels"),
+        };
         let check = Check::fine("snapshot", detail).aged(age).with(barred).with(failed).with(behind);
         Box::pin(async move { vec![check] })
     }

@@ -75,7 +75,10 @@ fn told(status: &Value, system: &Value) -> String {
     };
     let came = since(now, &system["started_at"]);
     let waits = system["node_detail"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-    let calls = |name: &str| revenue[name].as_u64().unwrap_or_default();
+    let calls = |name: &str| match revenue[name].as_u64().unwrap_or_default() {
+        1 => "1 paid call".to_owned(),
+        calls => format!("{calls} paid calls"),
+    };
     let newest = status["snapshot"]["copies"].as_array().into_iter().flatten();
     let newest = newest.filter_map(|copy| copy["written_at"].as_u64()).max();
     let known = |told: String| match word(&system["node"]) {
@@ -119,7 +122,7 @@ fn told(status: &Value, system: &Value) -> String {
         (
             "earned",
             format!(
-                "{} today ({} paid calls), {} in 7 days ({}), {} in all ({})",
+                "{} today ({}), {} in 7 days ({}), {} in all ({})",
                 sats(&revenue["today_msat"]),
                 calls("calls_today"),
                 sats(&revenue["week_msat"]),

@@ -39,6 +39,7 @@ pub(crate) fn read(layers: &mut Layers<'_>, top: &mut Section<'_, '_>) -> AlarmL
         chain_stale,
         fees_stale,
         peers_offline,
+        settling: usual.settling,
         receivable_sales,
         disk_free_bytes,
         clock_skew,

@@ -49,12 +49,14 @@ pub struct Check {
     pub age: Option<Duration>,
     /// What is wrong; nothing when all is well.
     pub alarms: Vec<Alarm>,
+    /// How bad it is although it raises no alarm: what a test network may do without.
+    pub caution: Option<Severity>,
 }
 
 impl Check {
     /// A check that found nothing wrong.
     pub fn fine(name: &'static str, detail: impl Into<String>) -> Check {
-        Check { name, detail: detail.into(), age: None, alarms: Vec::new() }
+        Check { name, detail: detail.into(), age: None, alarms: Vec::new(), caution: None }
     }
 
     /// The same, of something this old.
@@ -71,9 +73,16 @@ impl Check {
         self
     }
 
+    /// The same, not fine, although nobody is alarmed.
+    #[must_use]
+    pub fn cautioned(mut self, severity: Severity) -> Check {
+        self.caution = Some(severity);
+        self
+    }
+
     /// The worst that was found.
     pub fn worst(&self) -> Option<Severity> {
-        self.alarms.iter().map(|alarm| alarm.severity).max()
+        self.alarms.iter().map(|alarm| alarm.severity).chain(self.caution).max()
     }
 }
 

@@ -442,7 +442,7 @@ fn blueprint(
         tls: None,
         backup: BackupConfig::default(),
         // A world in a box calls nobody.
-        alarms: AlarmLimits::default(),
+        alarms: AlarmLimits { settling: Duration::from_secs(120), ..AlarmLimits::default() },
         rates: RatesConfig::fixed("USD".parse()?, DOLLARS_PER_BTC.into()),
         payouts: Reach::Private,
         rules: FileRules::default(),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tracing::Level;
 
 use super::alarm::AlarmLine;
-use super::figures::{ago, grouped};
+use super::figures::{ago, grouped, grouped_in};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::clock::in_words;
@@ -153,9 +153,9 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
     };
     let library = |library: &crate::web::Library| format!("{} {}", library.name, library.version);
     Ok(Page {
-        title: match (view.ready, alarms.is_empty()) {
+        title: match (view.ready, alarms.is_empty() && view.checks.iter().all(|check| check.status == "ok")) {
             (true, true) => "All is well",
-            (true, false) => "It sells, and something is to be seen to",
+            (true, false) => "It is selling, and something needs your attention",
             (false, _) => "Nothing can be sold now",
         },
         alarms: AlarmLine::all(alarms),
@@ -237,7 +237,7 @@ fn check(check: &CheckView) -> CheckLine {
         name: check.name,
         class,
         state,
-        detail: check.detail.clone(),
+        detail: grouped_in(&check.detail),
         age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
     }
 }

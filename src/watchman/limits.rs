@@ -11,6 +11,9 @@ pub struct AlarmLimits {
     pub fees_stale: Duration,
     /// No peer was connected for this long.
     pub peers_offline: Duration,
+    /// For this long after the start it is no alarm that nothing can be received: channels of a sandbox are still
+    /// being opened then.
+    pub settling: Duration,
     /// What can be received is less than this many times the highest price.
     pub receivable_sales: u64,
     /// The disk has less room than this, bytes; critical at a tenth.
@@ -32,6 +35,7 @@ impl Default for AlarmLimits {
             chain_stale: minutes(10),
             fees_stale: minutes(120),
             peers_offline: minutes(3),
+            settling: Duration::ZERO,
             receivable_sales: 10,
             disk_free_bytes: 1 << 30,
             clock_skew: minutes(2),

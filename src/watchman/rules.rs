@@ -180,8 +180,8 @@ impl Looked<'_> {
             let text = format!("Nothing can be sold: {why}.");
             let fix = "Get a channel that can receive (tollhouse inbound quote), or pay out what was earned (tollhouse pay-out).";
             // Without peers it is the peers' alarm.
-            let alarm =
-                self.vitals.since.alone.is_none().then(|| Alarm::new("cannot_receive", Critical, text, fix));
+            let alarm = (self.vitals.since.alone.is_none() && self.age(None) >= self.limits.settling)
+                .then(|| Alarm::new("cannot_receive", Critical, text, fix));
             return check.with(alarm);
         }
         let Some((highest, place)) = &self.vitals.prices.highest else { return check };

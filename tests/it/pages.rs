@@ -159,7 +159,7 @@ async fn revenue_says_what_sold_when_and_one_payment_opens() {
         assert!(routes.contains(route), "{routes}");
     }
     tab.click(".choices a[href*='service=llm']").await;
-    tab.until("document.querySelector('h1')?.textContent === 'llm earned'").await;
+    tab.until("document.querySelector('#earned')?.textContent === 'llm earned'").await;
     assert_eq!(tab.value("document.querySelectorAll('.cards tbody tr').length").await, 1);
     tab.click(".payments .what a").await;
     tab.until("location.pathname.startsWith('/payments/')").await;

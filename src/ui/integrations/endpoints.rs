@@ -30,6 +30,52 @@ struct Topic {
     ticked: bool,
 }
 
+/// Things of one kind that can be chosen.
+struct Group {
+    name: &'static str,
+    says: &'static str,
+    topics: Vec<Topic>,
+}
+
+/// The kinds, each with what its topics' names begin with; what none claims is of the last one.
+const GROUPS: [(&str, &str, &[&str]); 6] = [
+    ("Payments", "What customers paid, and what was paid out.", &["payment", "sale", "payouts"]),
+    (
+        "Tokens",
+        "What becomes of what customers bought: used up, given back, revoked, in doubt.",
+        &["unit", "grant", "token", "epoch"],
+    ),
+    ("Alarms", "Something needs a person, got worse, or is over.", &["alarm"]),
+    (
+        "Channels",
+        "Channels that open, close or change their size, and the chain source.",
+        &["channel", "chain"],
+    ),
+    (
+        "Moves of coins",
+        "What was asked for and what became of it, by hand or by a rule; the vault.",
+        &["operation", "rule", "vault"],
+    ),
+    ("This Tollhouse", "Starts, changes of what is sold, backups, the seed, and proofs of the books.", &[]),
+];
+
+/// All that can be chosen, in groups, as `fields` has it ticked.
+fn groups(fields: &Fields) -> Vec<Group> {
+    let kind = |topic: &str| {
+        let word = topic.split('.').next().unwrap_or_default();
+        GROUPS.iter().position(|(.., words)| words.contains(&word)).unwrap_or(GROUPS.len() - 1)
+    };
+    let group = |(at, (name, says, _)): (usize, (&'static str, &'static str, _))| Group {
+        name,
+        says,
+        topics: topics()
+            .filter(|topic| kind(topic) == at)
+            .map(|name| Topic { name, ticked: fields.ticked(name) })
+            .collect(),
+    };
+    GROUPS.into_iter().enumerate().map(group).collect()
+}
+
 #[derive(Template)]
 #[template(path = "integrations/new_endpoint.html")]
 struct New {
@@ -38,7 +84,7 @@ struct New {
     label: String,
     url: String,
     allow_private: bool,
-    topics: Vec<Topic>,
+    groups: Vec<Group>,
     sample: String,
 }
 
@@ -50,11 +96,11 @@ pub(in crate::ui) async fn form(desk: Desk) -> Response {
 async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Problem>) -> Response {
     let status = refusal.as_ref().map_or(StatusCode::OK, |problem| problem.status);
     let page = New {
-        refusal: refusal.map(|problem| problem.detail),
+        refusal: refusal.map(|problem| problem.detail.replace(" (allow_private)", ": tick it below")),
         label: fields.text("label").to_owned(),
         url: fields.text("url").to_owned(),
         allow_private: fields.ticked("allow_private"),
-        topics: topics().map(|name| Topic { name, ticked: fields.ticked(name) }).collect(),
+        groups: groups(fields),
         sample: webhooks::sample(desk.op.parts.clock.now()),
         shell: desk.shell(Section::Integrations).await,
     };

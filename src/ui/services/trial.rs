@@ -361,7 +361,8 @@ async fn show(desk: &Desk, own: &Stocked, ask: Ask, outcome: Outcome, status: St
 /// What a buyer may ask for anywhere in the service.
 fn offers(service: &Service, chosen: &str) -> Vec<(String, String, bool)> {
     let all = service.routes.iter().map(|route| &route.terms).chain([&service.terms]);
-    let mut names: Vec<(String, String, bool)> = vec![(String::new(), "what comes first".to_owned(), false)];
+    let mut names: Vec<(String, String, bool)> =
+        vec![(String::new(), "the first thing on offer".to_owned(), false)];
     for offer in all.flat_map(|terms| terms.offers.iter()) {
         let name = offer.name.to_string();
         let what = match &offer.what {

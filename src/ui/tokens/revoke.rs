@@ -36,7 +36,7 @@ pub(super) async fn revoke(desk: Desk, Path(hash): Path<String>, fields: Fields)
     let question = Question {
         section: Section::Tokens,
         above: (here.clone(), "The token".to_owned()),
-        title: "Take this token back?".to_owned(),
+        title: "Revoke this token?".to_owned(),
         lines: [
             Some("It opens nothing any more, and an answer that is metered for it ends.".to_owned()),
             rest,
@@ -48,7 +48,7 @@ pub(super) async fn revoke(desk: Desk, Path(hash): Path<String>, fields: Fields)
         warning: Some("This cannot be undone.".to_owned()),
         action: format!("{here}/revoke"),
         fields: Vec::new(),
-        yes: Some("Take it back"),
+        yes: Some("Revoke it"),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {

@@ -148,7 +148,7 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     tab.click("input[name='payment.received']").await;
     tab.click("main form button[type=submit]").await;
     until(&tab, "!!document.querySelector('.refusal')").await;
-    assert!(tab.text(".refusal").await.contains("allow_private"), "{}", tab.text(".refusal").await);
+    assert!(tab.text(".refusal").await.contains("tick it below"), "{}", tab.text(".refusal").await);
     assert_eq!(tab.value("document.querySelector('#url').value").await, json!(receiver.url));
     assert_eq!(tab.value("document.querySelector(\"input[name='payment.received']\").checked").await, true);
     tab.click("input[name=allow_private]").await;
@@ -346,4 +346,25 @@ async fn after_a_restore_the_page_says_what_waits_and_lets_coins_go_behind_the_p
     assert_eq!(foreign.status(), 403, "a foreign page makes nothing");
     let stranger = app.get("/system/diagnostics").send().await.expect("an answer");
     assert_eq!(stranger.status(), 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_browser_finds_a_page_and_a_program_a_problem() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    tab.open(&format!("{}/nope", app.origin)).await;
+    until(&tab, "document.querySelector('h1')?.textContent === 'Nothing is here'").await;
+    for (form, page) in [("/integrations/keys/1/revoke", "/integrations"), ("/backup/now", "/backup")] {
+        tab.open(&format!("{}{form}", app.origin)).await;
+        until(&tab, &format!("location.pathname === '{page}'")).await;
+    }
+    let key = app.key(&[Scope::Read]).await;
+    for (path, answer) in [("/nope", (404, "not_found")), ("/backup/now", (405, "method_not_allowed"))] {
+        let refused = problem(app.read(path, &key).await).await;
+        assert_eq!((refused.0.as_u16(), refused.1.as_str()), answer, "{path}");
+    }
+    let page = app.get("/api/v1/nope").header("accept", "text/html").send().await.expect("an answer");
+    assert_eq!(page.headers()["content-type"], "application/problem+json");
 }

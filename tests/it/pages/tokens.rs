@@ -91,7 +91,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     // Taken back behind a question, which wants the password when it was not said of late.
     app.clock.advance(std::time::Duration::from_secs(600));
     tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
-    tab.until("document.querySelector('h1')?.textContent === 'Take this token back?'").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Revoke this token?'").await;
     looked_at(&app, &tab, "token-revoke").await;
     tab.looks(1440, 900, "light").await;
     assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
