@@ -1,6 +1,8 @@
 //! A channel's whole life in the browser, on a real chain and with a real other node: opened on the page, paid
 //! over, closed on the page, and its coins seen on the chain.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::lightning::ASKED;
@@ -127,6 +129,17 @@ async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
     let closing = yes(&tab).await;
     confirm(&bitcoind).await;
     done(&shop, &closing).await;
+    // The record may want one more block than those that bury the closing transaction.
+    let home = async || {
+        let closed = shop.get("/api/v1/channels/closed").await;
+        if closed["channels"][0]["returned_height"].is_u64() {
+            return Some(());
+        }
+        bitcoind.mine(1).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        None
+    };
+    until("the coins to be home", home).await;
     let text = says(&tab, &channel, "Everything is in the wallet").await;
     assert!(text.contains("Closed by agreement; you asked"), "{text}");
     let owed = shop.get("/api/v1/channels/closed").await["channels"][0]["owed_sat"].as_u64().expect("a sum");
