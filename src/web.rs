@@ -71,7 +71,7 @@ mod trial;
 
 pub use armour::Nonce;
 pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend};
-pub use checklist::{Checklist, Point, Step};
+pub use checklist::{Checklist, EXAMPLE, Point, Step};
 pub use cold::{no_address, vault_problem};
 pub use configuration::{Configuration, SettingLine};
 pub use deposits::Deposits;

@@ -30,6 +30,7 @@ mod change;
 mod detail;
 mod draft;
 mod edit;
+mod knock;
 mod offer_rows;
 mod routes;
 mod terms_draft;
@@ -90,7 +91,7 @@ struct Health {
 impl Health {
     fn of(desk: &Desk, name: &Name) -> Health {
         let Some(look) = desk.op.parts.checkout.upstreams().last(name) else {
-            let says = "Not asked since the start".to_owned();
+            let says = "Not asked since Tollhouse started".to_owned();
             return Health { class: "", says, at: None, well: true };
         };
         let says = match look.answer {
@@ -134,6 +135,7 @@ struct Page {
 #[derive(Debug, Deserialize)]
 pub(super) struct After {
     said: Option<String>,
+    api: Option<String>,
 }
 
 /// `GET /services`.
@@ -179,6 +181,11 @@ fn said(word: &str) -> Option<&'static str> {
     Some(match word {
         "added" => "It is on sale.",
         "saved" => "Saved. Requests that come from now on are sold so.",
+        "on" => "It is on sale. Requests that come from now on are paid for.",
+        "shadow" => {
+            "It is in shadow. Customers pay nothing from now on, and what it would have earned is counted."
+        }
+        "off" => "It is off. Requests for it are refused from now on.",
         "same" => "Nothing was different, so nothing changed.",
         "removed" => "The service is gone. Tokens that were sold for it open nothing any more.",
         "applied" => "All of it is in force.",

@@ -13,6 +13,9 @@ const IN_STEP_SECS: u64 = 600;
 /// The setting that says that nobody wants to see the list any more.
 const HIDDEN: &str = "admin.first_steps_hidden";
 
+/// The service that `tollhouse init` writes for an example: its name, and its upstream.
+pub const EXAMPLE: (&str, &str) = ("example", "http://127.0.0.1:9000");
+
 /// One point of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -72,7 +75,17 @@ impl Operator {
         let node = parts.node.view().await;
         let worth = node.network == bitcoin::Network::Bitcoin.to_string();
         let opens = parts.inbound.openings.as_ref().is_some_and(|openings| openings.view().known);
+        let stock = parts.storefront.stock();
+        let untouched = |service: &Service| {
+            let own = stock.iter().find(|own| own.name == service.name);
+            let own = own.and_then(|own| own.spec.upstream.as_deref());
+            (service.name.as_str(), own) == (EXAMPLE.0, Some(EXAMPLE.1))
+        };
         let priced = |service: &Service| {
+            // What a configuration file begins with is nobody's API.
+            if untouched(service) {
+                return false;
+            }
             let routes = service.routes.iter().map(|route| &route.terms);
             routes.chain([&service.terms]).any(|terms| !terms.rule.is_free())
         };

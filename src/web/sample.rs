@@ -47,9 +47,15 @@ impl Operator {
     }
 }
 
+/// `/users/{id}` with something in its place.
+fn filled(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 fn path(service: &Service) -> Option<String> {
     let gets = |route: &&Route| route.method.as_ref().is_none_or(|method| *method == Method::GET);
     let route = service.routes.iter().filter(gets).find(|route| !route.terms.rule.is_free());
-    let route = route.map(|route| route.path.front().to_owned());
+    let route = route.map(|route| filled(route.path.front()));
     route.or_else(|| (!service.terms.rule.is_free()).then(|| service.path.clone()))
 }

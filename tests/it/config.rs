@@ -429,6 +429,9 @@ fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
         bitcoin::Network::Bitcoin,
     ] {
         let text = template(network);
+        let (name, upstream) = tollhouse::web::EXAMPLE;
+        let example = (format!("name = \"{name}\""), format!("upstream = \"{upstream}\""));
+        assert!(text.contains(&example.0) && text.contains(&example.1), "the checklist knows the example");
         let settings = read(&text).expect("the template passes");
         assert_eq!(settings.node.network, network);
         assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);

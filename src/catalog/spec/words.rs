@@ -230,11 +230,18 @@ pub fn amount(text: &str) -> Result<Amount, Wrong> {
             format!("\"{text}\" is not in a unit of money"),
             "Use sat, msat or a currency's three capital letters: \"50 sat\", \"250 msat\", \"0.002 USD\" or \"free\".",
         )),
+        Err(NotAnAmount::Syntax(_)) if is_number(text.trim()) => {
+            Err(Wrong::new(format!("\"{text}\" has no unit"), format!("Write \"{} sat\".", text.trim())))
+        }
         Err(NotAnAmount::Syntax(_)) => Err(Wrong::new(
             format!("\"{text}\" is not a price"),
             "Write \"50 sat\", \"250 msat\", \"0.002 USD\" or \"free\".",
         )),
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// An amount of bitcoin that is not nothing: one that needs no rate.

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use super::deliveries::DeliveryLine;
 use super::keys::shown_once;
 use super::refused::{failed, unknown};
-use super::{gets, standing};
+use super::{above, gets, standing};
 use crate::egress::Reach;
 use crate::store::{DeliveryFilter, DeliveryState, WebhookRow};
 use crate::ui::figures::{iso, utc};
 use crate::ui::form::{Fields, Refused};
-use crate::ui::question::Question;
+use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{entry, fault, html};
 use crate::web::{Problem, label, webhook_problem};
@@ -86,6 +86,8 @@ struct New {
     allow_private: bool,
     groups: Vec<Group>,
     sample: String,
+    /// Under which it is made, once.
+    key: String,
 }
 
 /// `GET /integrations/webhooks/new`.
@@ -101,6 +103,7 @@ async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Problem>) -> Respon
         url: fields.text("url").to_owned(),
         allow_private: fields.ticked("allow_private"),
         groups: groups(fields),
+        key: desk.op.fresh_key(),
         sample: webhooks::sample(desk.op.parts.clock.now()),
         shell: desk.shell(Section::Integrations).await,
     };
@@ -119,6 +122,12 @@ pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
         label: name.clone(),
         reach: Reach::allowing(fields.ticked("allow_private")),
     };
+    if fields.optional("key").is_some_and(|key| !desk.op.first_time(key)) {
+        let text = "This was sent already, and the endpoint's secret was shown then. If it is lost, remove that \
+                    endpoint and add another.";
+        return notice(&desk, Section::Integrations, above(), StatusCode::CONFLICT, ("Added already", text))
+            .await;
+    }
     match desk.op.parts.webhooks.add(ask).await {
         Ok((_, secret)) => {
             let how = "Each message is signed with it, in the form of Standard Webhooks. Put it into the program \

@@ -116,8 +116,15 @@ pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
         yes: Some("Make the key"),
         refusal: None,
     };
-    if let Err(response) = question.answered(&desk, &fields).await {
-        return response;
+    let key = match question.answered(&desk, &fields).await {
+        Ok(key) => key,
+        Err(response) => return response,
+    };
+    if !desk.op.first_time(&key) {
+        let text = "This was answered already, and the key it made was shown then. If it is lost, revoke that one \
+                    and make another.";
+        return notice(&desk, Section::Integrations, above(), StatusCode::CONFLICT, ("Made already", text))
+            .await;
     }
     let parts = &desk.op.parts;
     let made = match keys::make(&parts.ledger, parts.entropy.as_ref(), now, &ask).await {

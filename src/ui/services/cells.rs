@@ -12,7 +12,7 @@ pub(super) struct Cell {
     pub(super) value: String,
     /// What may stand in an empty one.
     pub(super) holder: &'static str,
-    pub(super) bad: bool,
+    pub(super) wrong: Option<String>,
 }
 
 /// A row that begins with a choice.
@@ -21,12 +21,12 @@ pub(super) struct Line {
     pub(super) label: String,
     /// Word, name, chosen.
     pub(super) choices: Vec<(&'static str, &'static str, bool)>,
-    pub(super) bad: bool,
+    pub(super) wrong: Option<String>,
     pub(super) cells: Vec<Cell>,
 }
 
 fn cell(wrongs: &Wrongs, id: String, label: String, value: &str, holder: &'static str) -> Cell {
-    Cell { bad: wrongs.at(&id), id, label, value: value.to_owned(), holder }
+    Cell { wrong: wrongs.at(&id).map(str::to_owned), id, label, value: value.to_owned(), holder }
 }
 
 impl TermsDraft {
@@ -57,7 +57,7 @@ impl TermsDraft {
             Line {
                 label: format!("Offer {number}"),
                 choices: KINDS.into_iter().map(|(word, name)| (word, name, word == row.what)).collect(),
-                bad: wrongs.at(&format!("{id}_what")),
+                wrong: wrongs.at(&format!("{id}_what")).map(str::to_owned),
                 cells: vec![
                     cell(
                         wrongs,
@@ -67,13 +67,7 @@ impl TermsDraft {
                         holder,
                     ),
                     cell(wrongs, format!("{id}_price"), format!("Offer {number}: price"), &row.price, ""),
-                    cell(
-                        wrongs,
-                        format!("{id}_name"),
-                        format!("Offer {number}: asked for as"),
-                        &row.name,
-                        "",
-                    ),
+                    cell(wrongs, format!("{id}_name"), format!("Offer {number}: its name"), &row.name, ""),
                 ],
                 id: format!("{id}_what"),
             }
@@ -97,7 +91,7 @@ impl Draft {
                 id: format!("{id}_from"),
                 label: format!("Header {number}: from"),
                 choices: kept.into_iter().chain(usual).collect(),
-                bad: false,
+                wrong: None,
                 cells: vec![
                     cell(wrongs, format!("{id}_name"), format!("Header {number}: name"), &row.name, ""),
                     cell(

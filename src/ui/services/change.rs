@@ -4,6 +4,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
+use super::knock::back_after;
 use super::wrongs::Wrongs;
 use super::{address, back, changeable};
 use crate::storefront::Run;
@@ -17,11 +18,72 @@ pub(super) async fn set_mode(desk: Desk, Path(name): Path<String>, fields: Field
         Ok(own) => own,
         Err(response) => return response,
     };
+    let mode = fields.text("mode");
+    if let Some(question) = unsold(&name, mode, &fields)
+        && let Err(response) = question.answered(&desk, &fields).await
+    {
+        return response;
+    }
     let mut spec = own.spec.clone();
-    spec.mode = Some(fields.text("mode").to_owned());
+    spec.mode = Some(mode.to_owned());
+    let word = word_of(own.spec.mode.as_deref(), spec.mode.as_deref());
     match desk.op.parts.storefront.put(vec![(spec, Vec::new())], Run::Real).await {
-        Ok(plan) => back(&name, if plan.changes.is_empty() { "same" } else { "saved" }),
+        Ok(plan) if plan.changes.is_empty() => back(&name, "same"),
+        Ok(_) => back_after(&desk, &name, word).await,
         Err(refusal) => refused(&desk, &name, &refusal).await,
+    }
+}
+
+/// What is asked before nothing is sold any more.
+fn unsold(name: &str, mode: &str, fields: &Fields) -> Option<Question> {
+    let (title, lines, yes) = match mode {
+        "shadow" => (
+            format!("Let everybody use {name} for nothing?"),
+            vec![
+                "Customers pay nothing from then on: every request passes, also without a token.".to_owned(),
+                "What it would have earned is counted, and the page shows it.".to_owned(),
+                "Nothing is drawn from tokens meanwhile.".to_owned(),
+            ],
+            "Let all pass",
+        ),
+        "off" => (
+            format!("Turn {name} off?"),
+            vec![
+                "Customers are refused from then on: its addresses answer 404, also to those who have paid for \
+                 a pack, a pass or a balance."
+                    .to_owned(),
+                "What is left of their tokens stays theirs, and opens again when it is back on sale; passes go \
+                 on running out."
+                    .to_owned(),
+            ],
+            "Turn it off",
+        ),
+        _ => return None,
+    };
+    Some(Question {
+        section: Section::Services,
+        above: (address(name), name.to_owned()),
+        title,
+        lines,
+        warning: None,
+        action: format!("{}/mode", address(name)),
+        fields: fields.again(&["mode"]),
+        yes: Some(yes),
+        refusal: None,
+    })
+}
+
+/// What is said of a service that was changed, where its mode was `before` and is `after`.
+pub(super) fn word_of(before: Option<&str>, after: Option<&str>) -> &'static str {
+    let plain = |mode: Option<&str>| mode.filter(|mode| !mode.is_empty()).unwrap_or("on").to_owned();
+    match (plain(before), plain(after)) {
+        (before, after) if before == after => "saved",
+        (_, after) => match after.as_str() {
+            "on" => "on",
+            "shadow" => "shadow",
+            "off" => "off",
+            _ => "saved",
+        },
     }
 }
 

@@ -32,6 +32,8 @@ struct Price {
 struct Page {
     shell: Shell,
     said: Option<&'static str>,
+    /// Its API did not answer when the service was saved.
+    silent: bool,
     name: String,
     title: String,
     description: Option<String>,
@@ -72,6 +74,7 @@ pub(super) async fn page(
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let page = Page {
         said: after.said.as_deref().and_then(said),
+        silent: after.api.as_deref() == Some("silent"),
         title: own.spec.title.clone().unwrap_or_else(|| name.clone()),
         description: own.spec.description.clone(),
         address: address(&name),

@@ -5,7 +5,9 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 
+use super::change::word_of;
 use super::draft::Draft;
+use super::knock::back_after;
 use super::terms_draft::TermsDraft;
 use super::wrongs::Wrongs;
 use super::{STALE, address, back, changeable, fresh, seen, status};
@@ -52,7 +54,7 @@ pub(super) async fn add(desk: Desk, fields: Fields) -> Response {
         desk.op.parts.storefront.put(vec![(spec, shape)], Run::Real).await
     };
     match done {
-        Ok(_) => back(&name, "added"),
+        Ok(_) => back_after(&desk, &name, "added").await,
         Err(refusal) => {
             show_new(&desk, &draft, &Wrongs::of(&refusal, "", &names(&draft)), status(&refusal)).await
         }
@@ -100,8 +102,10 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>, fields: Fields)
         return show(&desk, &own, &draft, &Wrongs::whole(STALE), StatusCode::CONFLICT).await;
     }
     let (spec, shape) = draft.spec(&own.spec.redacted());
+    let word = word_of(own.spec.mode.as_deref(), spec.mode.as_deref());
     match desk.op.parts.storefront.put(vec![(spec, shape)], Run::Real).await {
-        Ok(plan) => back(&name, if plan.changes.is_empty() { "same" } else { "saved" }),
+        Ok(plan) if plan.changes.is_empty() => back(&name, "same"),
+        Ok(_) => back_after(&desk, &name, word).await,
         Err(refusal) => {
             let wrongs = Wrongs::of(&refusal, "", &names(&draft));
             show(&desk, &own, &draft, &wrongs, status(&refusal)).await

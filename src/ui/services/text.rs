@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde_json::Value;
 
+use super::knock::back_after;
 use super::typed::lines;
 use super::wrongs::{Wrong, Wrongs};
 use super::{STALE, address, back, changeable, fresh, seen, status};
@@ -102,7 +103,8 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>, fields: Fields)
         return refuse(Wrongs::whole(&what), StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     match desk.op.parts.storefront.put(given, Run::Real).await {
-        Ok(plan) => back(&name, if plan.changes.is_empty() { "same" } else { "saved" }),
+        Ok(plan) if plan.changes.is_empty() => back(&name, "same"),
+        Ok(_) => back_after(&desk, &name, "saved").await,
         Err(refusal) => refuse(told(&refusal), status(&refusal)).await,
     }
 }

@@ -78,6 +78,8 @@ struct Answer {
     body: String,
     cut: Option<String>,
     again: Option<Again>,
+    /// The credential that was sent opens nothing any more.
+    over: bool,
     headers: Vec<(String, String)>,
 }
 
@@ -227,8 +229,14 @@ async fn try_out(
         })?;
         Ok::<_, Problem>(l402::authorization(macaroon, &preimage))
     };
+    let mut paid_now = false;
     let credential = match word {
-        "pay" => Some(desk.op.pay_challenge(macaroon, invoice).await?),
+        "pay" => {
+            let credential = desk.op.pay_challenge(macaroon, invoice).await?;
+            // A page that is loaded again sends this again; an invoice is paid once.
+            paid_now = desk.op.first_time(invoice);
+            Some(credential)
+        }
         "proof" | "again" => Some(proof(fields.text("preimage"))?),
         _ => None,
     };
@@ -245,9 +253,33 @@ async fn try_out(
             ),
         },
     );
-    let paid = (word == "pay")
-        .then(|| format!("Paid {} sat with the demo’s wallet, and asked again.", fields.text("price")));
-    Ok(Answer { paid, again, ..shown(desk, ask, &answer) })
+    let shown = shown(desk, ask, &answer);
+    let over = credential.is_some() && answer.status == StatusCode::PAYMENT_REQUIRED;
+    let paid = match word {
+        "pay" if paid_now => {
+            Some(format!("Paid {} sat with the demo’s wallet, and asked again.", fields.text("price")))
+        }
+        _ if over => Some(format!("{} Nothing more was paid.", why_over(&answer.body))),
+        "pay" => Some("It was paid before. Nothing more was paid; it was asked again.".to_owned()),
+        _ => None,
+    };
+    if over && !paid_now {
+        let status = "The credential opens nothing any more".to_owned();
+        return Ok(Answer { status, paid, due: None, over, ..shown });
+    }
+    Ok(Answer { paid, again, ..shown })
+}
+
+/// Why a credential is refused with a 402 whose body is `body`.
+fn why_over(body: &str) -> &'static str {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    match body["code"].as_str() {
+        Some("spent") => "It is used up: what it was paid for was answered before.",
+        Some("expired") => "Its time is over.",
+        Some("revoked") => "It was taken back.",
+        Some("balance_too_small") => "What is left of it does not pay for this request.",
+        _ => "The gateway does not take it for this request.",
+    }
 }
 
 fn shown(desk: &Desk, ask: &Ask, answer: &Answered) -> Answer {
@@ -281,6 +313,7 @@ fn shown(desk: &Desk, ask: &Ask, answer: &Answered) -> Answer {
             format!("The beginning of {} bytes.", crate::ui::figures::grouped(super::count(answer.bytes)))
         }),
         again: None,
+        over: false,
         headers: answer.headers.iter().map(header).collect(),
     }
 }

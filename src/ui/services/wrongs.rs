@@ -34,9 +34,22 @@ impl Wrongs {
         Wrongs::default()
     }
 
-    /// Whether something is wrong with the field `id`.
-    pub(super) fn at(&self, id: &str) -> bool {
-        self.list.iter().any(|wrong| wrong.id.as_deref() == Some(id))
+    /// What is wrong with the field `id`.
+    pub(super) fn at(&self, id: &str) -> Option<&str> {
+        self.list.iter().find(|wrong| wrong.id.as_deref() == Some(id)).map(|wrong| wrong.says.as_str())
+    }
+
+    /// Whether something is wrong with a field of the form's part `group`, which opens then.
+    pub(super) fn within(&self, group: &str) -> bool {
+        let mut ids = self.list.iter().filter_map(|wrong| wrong.id.as_deref());
+        ids.any(|id| match group {
+            "told" => matches!(id, "title" | "description" | "openapi" | "dialect_l402"),
+            "reached" => {
+                matches!(id, "host" | "strip_prefix" | "upstream_host" | "connect" | "header" | "idle")
+                    || place(id).0 == HEADERS
+            }
+            _ => matches!(id, "restore_on" | "invoice_expiry" | "token_life"),
+        })
     }
 
     /// Whether anything is.
@@ -62,7 +75,8 @@ impl Wrongs {
     }
 
     /// Why a change was not taken.
-    pub(super) fn unsaved(list: Vec<Wrong>) -> Wrongs {
+    pub(super) fn unsaved(mut list: Vec<Wrong>) -> Wrongs {
+        list.sort_by_key(|wrong| wrong.id.as_deref().map_or((0, 0), place));
         Wrongs { intro: UNSAVED, list }
     }
 
@@ -71,6 +85,56 @@ impl Wrongs {
         let intro = if faults.is_empty() { "" } else { CLOSED };
         Wrongs { intro, list: faults.iter().map(|fault| wrong(fault, "", headers)).collect() }
     }
+}
+
+/// The fields from top to bottom; rows of a list by how their names begin.
+const ORDER: [&str; 31] = [
+    "name",
+    "upstream",
+    "method",
+    "path",
+    "amount",
+    "formula",
+    "ceiling",
+    "tier",
+    "per",
+    "byte_ceiling",
+    "fallback",
+    "offer",
+    "free_requests",
+    "free_per",
+    "free_by",
+    "restore_on",
+    "invoice_expiry",
+    "token_life",
+    "mode",
+    "title",
+    "description",
+    "openapi",
+    "dialect_l402",
+    "host",
+    "strip_prefix",
+    "upstream_host",
+    "header0",
+    "connect",
+    "header",
+    "idle",
+    "",
+];
+/// The place of the rows of headers in [`ORDER`].
+const HEADERS: usize = 26;
+
+/// Where a field stands in the form, and which row of a list it is in.
+fn place(id: &str) -> (usize, usize) {
+    if let Some(at) = ORDER.iter().position(|own| *own == id) {
+        return (at, 0);
+    }
+    let rows = [("header", HEADERS), ("tier", 7), ("offer", 11)];
+    let row = rows.into_iter().find_map(|(list, at)| Some((id.strip_prefix(list)?, at)));
+    row.map_or((ORDER.len(), 0), |(rest, at)| {
+        let number = rest.split('_').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        (at, number)
+    })
 }
 
 fn wrong(fault: &SpecFault, part: &str, headers: &[&str]) -> Wrong {
@@ -119,7 +183,7 @@ fn field(setting: &str, headers: &[&str]) -> Option<(String, String)> {
         "price" => known("amount", "Price"),
         "price.formula" => known("formula", "Formula"),
         "price.ceiling" => known("ceiling", "At most"),
-        "price.fallback" | "fallback" => known("fallback", "When there is no price"),
+        "price.fallback" | "fallback" => known("fallback", "If no price can be worked out"),
         "tiers" => known("tier0_price", "Steps"),
         "per" => known("per", "For each"),
         "ceiling" => known("byte_ceiling", "At most for one request"),
@@ -145,7 +209,7 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
+    format!("{first}{}{end}", letters.as_str()).replace('`', "\"")
 }
 
 #[cfg(test)]
@@ -177,12 +241,12 @@ mod tests {
         assert_eq!(
             of(""),
             [
-                line(Some("amount"), "Price", "It is missing."),
                 line(None, "route[1].offers[2].pass", span),
+                line(Some("amount"), "Price", "It is missing."),
                 line(Some("header1_value"), "Header X-Key", unset),
             ]
         );
-        assert_eq!(of("route[1]")[1], line(Some("offer2_much"), "Offer 3", span));
+        assert_eq!(of("route[1]")[2], line(Some("offer2_much"), "Offer 3", span));
         assert_eq!(of("route[1]")[0].0, None, "a setting of the service is not on a route's form");
     }
 }

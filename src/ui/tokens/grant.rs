@@ -104,12 +104,8 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
     let (label, service) = (ask.label.clone(), ask.service.to_string());
     match desk.op.give(ask).await {
         Ok(gift) => {
-            let config = &desk.op.parts.config;
             let given = Given {
-                sample: desk
-                    .op
-                    .sample(None)
-                    .map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
+                sample: tried(&desk, &service, &gift.authorization()),
                 hash: gift.payment_hash.to_hex(),
                 until: utc(gift.valid_until),
                 until_iso: iso(gift.valid_until),
@@ -124,6 +120,22 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
         }
         Err(problem) => again(&desk, &fields, problem).await,
     }
+}
+
+/// The line that asks `service` with the token in a shell: what costs something there, else its own address.
+fn tried(desk: &Desk, service: &str, authorization: &str) -> String {
+    let gateway = &desk.op.parts.config.gateway;
+    let (host, url) = desk.op.sample(Some(service)).map_or_else(
+        || {
+            let stock = desk.op.parts.storefront.stock();
+            let own = stock.iter().find(|own| own.name.as_str() == service);
+            let path = own.and_then(|own| own.spec.path.clone()).unwrap_or_else(|| "/".to_owned());
+            (own.and_then(|own| own.spec.host.clone()), format!("{gateway}{path}"))
+        },
+        |sample| (sample.host, sample.url),
+    );
+    let host = host.map(|host| format!("-H 'Host: {host}' ")).unwrap_or_default();
+    format!("curl -H 'Authorization: {authorization}' {host}'{url}'")
 }
 
 fn words(fields: &Fields) -> Result<GiftWords<'_>, Problem> {

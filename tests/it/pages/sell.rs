@@ -136,12 +136,14 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     fill(&tab, "name", "rates").await;
     fill(&tab, "upstream", &upstream().await).await;
     fill(&tab, "path", "/v1").await;
-    fill(&tab, "amount", "seven").await;
+    fill(&tab, "amount", "7").await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('.refusal a[href=\"#amount\"]')").await;
+    assert!(tab.text("#amount_wrong").await.contains("Write \"7 sat\""));
+    assert_eq!(tab.value("document.querySelectorAll('details[open]').length").await, 0, "no fault in them");
     let kept =
         tab.value("document.querySelector('#amount').value + document.querySelector('#path').value").await;
-    assert_eq!(kept, "seven/v1");
+    assert_eq!(kept, "7/v1");
     assert_eq!(tab.value("document.querySelector('#amount').ariaInvalid").await, "true");
     looked_at(&app, &tab, "service-wrong").await;
     assert!(app.op.parts.storefront.stock().is_empty());
@@ -228,8 +230,19 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
 
     // Turned off, and taken away behind a question.
     tab.open(&format!("{origin}/services/rates")).await;
+    tab.click("button[value=shadow]").await;
+    tab.until("document.querySelector('h1')?.textContent.includes('for nothing?')").await;
+    looked_at(&app, &tab, "service-shadow").await;
+    tab.looks(1440, 900, "light").await;
+    assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.said')?.textContent.includes('pay nothing')").await;
+    let open = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");
+    assert_eq!(open.status(), 200);
     tab.click("button[value=off]").await;
-    tab.until("document.querySelector('.dot.bad')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.dot.bad') && document.querySelector('.said')").await;
     let closed = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");
     assert_eq!(closed.status(), 404);
     tab.click("button[formaction$='/delete']").await;

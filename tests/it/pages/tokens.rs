@@ -43,7 +43,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     let app = AdminApp::start().await;
     let session = app.claimed().await;
     let upstream = upstream().await;
-    sell(&app, &format!("[[service]]\nname = \"rates\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\n"))
+    sell(&app, &format!("[[service]]\nname = \"first\"\npath = \"/first\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\n\n[[service]]\nname = \"rates\"\npath = \"/v1/rates\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\n"))
         .await;
     let browser = Chromium::start();
     let tab = logged_in(&app, &browser, &session).await;
@@ -66,6 +66,8 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;
     let given = credential(&tab).await;
+    let line = tab.text("main").await;
+    assert!(line.contains("/v1/rates'"), "it asks the service that it is for: {line}");
     looked_at(&app, &tab, "token-given").await;
     tab.looks(1440, 900, "light").await;
 
