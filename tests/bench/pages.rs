@@ -133,7 +133,7 @@ async fn ask(world: &World) -> Result<Pages> {
         "/coins",
         "/coins/send",
         "/coins/receive",
-        "/coins/vault",
+        "/coins/vault/set",
         "/activity",
         "/activity?before=1000000",
         "/activity?about=payments",

@@ -168,11 +168,14 @@ impl Tab<'_> {
         self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
     }
 
-    /// Opens `url` and waits until it stands.
+    /// Opens `url` and waits until it stands, also when it is the page that stands there already.
     pub(crate) async fn open(&self, url: &str) {
+        self.value("window.isLeft = true").await;
         let opened = self.call("Page.navigate", json!({ "url": url })).await;
         assert!(opened["errorText"].is_null(), "{url}: {opened}");
-        self.until("true").await;
+        // Within one page nothing is loaded.
+        let arrived = if opened["loaderId"].is_null() { "true" } else { "!window.isLeft" };
+        self.until(arrived).await;
     }
 
     /// The value of an expression; of a promise, what it comes to.

@@ -60,6 +60,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     looked_at(&app, &tab, "token-wrong").await;
     tab.looks(1440, 900, "light").await;
     fill(&tab, "budget", "20 sat").await;
+    tab.value("document.querySelector('select[name=service]').value = 'rates'").await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Give “Ann')").await;
     looked_at(&app, &tab, "token-question").await;
