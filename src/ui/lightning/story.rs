@@ -113,7 +113,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         steps.push(step.by(Some(&sweep.txid)));
     }
     match (row.returned_height, row.owed_sat) {
-        (Some(_), 0) => steps.push(Step::new("Nothing of it was yours")),
+        (Some(_), 0) => steps.push(Step::new("Nothing of it is still owed to you")),
         (Some(height), _) => {
             steps.push(Step::new(format!(
                 "Everything is in the wallet, at height {}",

@@ -127,6 +127,12 @@ async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
     assert!(asked.contains("go to the on-chain wallet") && asked.contains("You can receive"), "{asked}");
     let had = shop.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a sum");
     let closing = yes(&tab).await;
+    // Blocks that come before the node has looked at what is owed would leave the record without it.
+    until("what is owed", async || {
+        let closed = shop.get("/api/v1/channels/closed").await;
+        closed["channels"][0]["owed_sat"].as_u64().filter(|owed| *owed > 0)
+    })
+    .await;
     confirm(&bitcoind).await;
     done(&shop, &closing).await;
     // The record may want one more block than those that bury the closing transaction.
