@@ -23,7 +23,7 @@ use super::{bad_body, ledger_fault};
 use crate::backup::{BackupFault, Shelved, Verified};
 use crate::store::{Doubt, Generation};
 use crate::types::{PaymentHash, Timestamp};
-use crate::web::{MayAdmin, MayRead, Operator, Problem, backup_problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, backup_problem};
 
 /// Rows of tokens in doubt.
 const MOST_DOUBTS: u32 = 500;
@@ -147,7 +147,7 @@ pub(super) async fn generations(
 }
 
 /// `POST /api/v1/payouts/release`: coins may be sent again after a restore.
-pub(super) async fn release(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Json<Released>, Problem> {
+pub(super) async fn release(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Json<Released>, Problem> {
     let released = op.parts.ledger.release_payouts().await.map_err(ledger_fault)?;
     Ok(Json(Released { released }))
 }

@@ -21,7 +21,7 @@ use super::{bad_body, bad_query};
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Deed, Preview, TreasuryError, Verdict};
 use crate::types::Timestamp;
-use crate::web::{MayAdmin, MayRead, Operator, Problem, Rows, treasury_problem};
+use crate::web::{MayRead, MaySpend, Operator, Problem, Rows, treasury_problem};
 
 /// An answer to a call that moves coins.
 pub(super) type Answer = Result<Moved, Problem>;
@@ -141,7 +141,7 @@ enum Outcome {
 
 /// `POST /api/v1/operations/{id}/settle`: the operator found out what became of one that is unclear.
 pub(super) async fn settle(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(id): Path<i64>,
     body: Result<Json<Settle>, JsonRejection>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::unlock::unreadable;
 use crate::secrets::{KeyFiles, Passphrase, Seed};
 use crate::types::Timestamp;
-use crate::web::{MayAdmin, MayRead, Operator, Problem, seed_problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, seed_problem};
 
 /// `GET /api/v1/seed`.
 pub(super) async fn status(_: MayRead, State(op): State<Arc<Operator>>) -> Json<SeedStatus> {
@@ -29,7 +29,7 @@ pub(super) struct Show {
 
 /// `POST /api/v1/seed/words`: the words, once; `again` until they were verified, with the passphrase.
 pub(super) async fn words(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Show>, JsonRejection>,
 ) -> Result<Json<Words>, Problem> {

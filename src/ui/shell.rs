@@ -12,7 +12,6 @@ use crate::web::{LoggedIn, Nonce, Operator, cookie};
 
 /// A page that the navigation names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the pages land one by one")]
 pub(super) enum Section {
     Home,
     Revenue,
