@@ -117,7 +117,7 @@ impl Desk {
         let password = password.ok_or(NotProven::Unsaid)?;
         let stored = claim::stored_password(&self.op).await.map_err(NotProven::Store)?;
         let stored = stored.ok_or(NotProven::Denied(Denied::Broken))?;
-        self.op.passwords.check(password, stored).await.map_err(NotProven::Denied)?;
+        self.op.passwords.check_again(&self.visit, password, stored).await.map_err(NotProven::Denied)?;
         self.say_proven();
         Ok(())
     }

@@ -141,7 +141,7 @@ pub(super) struct Desk {
     /// The admin side.
     pub(super) op: Arc<Operator>,
     nonce: Nonce,
-    visit: Visit,
+    pub(super) visit: Visit,
     session: Option<SessionId>,
 }
 

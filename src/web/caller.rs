@@ -1,6 +1,6 @@
 //! Who asks, and whether they may: a session's cookie or a bearer key with the scope.
 //!
-//! A request that carries `Authorization` is judged by it alone, never by a cookie beside it.
+//! A program's request is judged by its key alone, never by a cookie beside it.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
+use super::hosts::own_proof;
 use super::keys::{self, Scope};
 use super::session::Visit;
 use super::{Operator, Problem, cookie};
@@ -129,9 +130,8 @@ impl FromRequestParts<Arc<Operator>> for LoggedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<LoggedIn, Response> {
-        match session(op, &parts.headers) {
-            Some(visit) => Ok(LoggedIn(visit)),
-            None => Err(Redirect::to("/login").into_response()),
-        }
+        // What a program proves itself with was no reason to believe that one of our pages sent the cookie.
+        let visit = if own_proof(&parts.headers) { None } else { session(op, &parts.headers) };
+        visit.map(LoggedIn).ok_or_else(|| Redirect::to("/login").into_response())
     }
 }

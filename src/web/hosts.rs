@@ -32,19 +32,24 @@ impl HostList {
     }
 }
 
-/// Headers that no foreign page can add without our consent, which we never give: a browser asks first.
-const OWN_PROOF: [HeaderName; 3] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("grpc-metadata-macaroon"),
-    HeaderName::from_static("macaroon"),
-];
+/// Headers of a macaroon: no foreign page can add them without our consent, which we never give.
+const MACAROON: [HeaderName; 2] =
+    [HeaderName::from_static("grpc-metadata-macaroon"), HeaderName::from_static("macaroon")];
+
+/// Whether a request carries what only a program sends: a bearer key or a macaroon. The other schemes of
+/// `Authorization` prove nothing: a browser that was told a name and a password once adds them by itself, to
+/// requests of foreign pages too.
+pub(super) fn own_proof(headers: &HeaderMap) -> bool {
+    let bearer = only(headers, &header::AUTHORIZATION)
+        .and_then(|value| value.split_once(' '))
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer || MACAROON.iter().any(|name| headers.contains_key(name))
+}
 
 /// Whether a request may change something on the word of a cookie: it reads only, or it carries a proof
 /// of its own, or the browser vouches that one of our own pages sent it.
 pub(super) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        || OWN_PROOF.iter().any(|name| headers.contains_key(name))
-    {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || own_proof(headers) {
         return true;
     }
     let site = HeaderName::from_static("sec-fetch-site");
@@ -136,6 +141,18 @@ mod tests {
         assert!(!refused(&[host, ("origin", "null"), ("sec-fetch-site", "same-origin")]));
         assert!(!refused(&[host, ("authorization", "Bearer x"), ("origin", "http://evil.example")]));
         assert!(!refused(&[host, ("grpc-metadata-macaroon", "00")]) && !refused(&[host, ("macaroon", "00")]));
+        for added_by_browsers in ["Basic dXNlcjpwYXNz", "Digest x", "Negotiate x", "Bearer", ""] {
+            assert!(refused(&[
+                host,
+                ("authorization", added_by_browsers),
+                ("origin", "http://evil.example")
+            ]));
+            assert!(
+                !refused(&[host, ("authorization", added_by_browsers), own]),
+                "behind a door of their own"
+            );
+        }
+        assert!(refused(&[host, ("authorization", "Bearer x"), ("authorization", "Basic x")]));
         assert!(refused(&[host]));
         assert!(refused(&[host, ("origin", "http://evil.example")]));
         assert!(refused(&[host, ("origin", "http://localhost:9999")]));

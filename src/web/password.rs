@@ -2,7 +2,8 @@
 //!
 //! A hash takes 19 MiB and tens of milliseconds by design. Two things keep that from being a lever:
 //! a third request at once is turned away before it hashes, and after a few wrong passwords the next
-//! try is refused, unhashed, for a span that doubles. Sessions and API keys are not held up by it.
+//! try is refused, unhashed, for a span that doubles. Sessions and API keys are not held up by the wrong ones
+//! of others: a session that says the password again has a span of its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
+use super::session::Visit;
 use crate::clock::{Clock, Entropy};
 
 /// A shorter password is refused.
@@ -112,21 +114,32 @@ impl Passwords {
     /// [`Denied::Busy`] or [`Denied::Broken`].
     pub async fn hash(&self, password: Password, entropy: &dyn Entropy) -> Result<String, Denied> {
         let salt = SaltString::encode_b64(&entropy.bytes32()[..16]).map_err(broken)?;
-        self.in_turn(move || {
+        self.in_turn(None, move || {
             let hash = argon2id().hash_password(password.0.as_bytes(), &salt).map_err(broken)?;
             Ok(hash.to_string())
         })
         .await
     }
 
-    /// Whether `password` is the one behind `stored`.
+    /// Whether `password` is the one behind `stored`, for somebody who logs in.
     ///
     /// # Errors
     /// Always when it is not: see [`Denied`].
     pub async fn check(&self, password: Password, stored: String) -> Result<(), Denied> {
-        self.not_closed()?;
+        self.guess(&self.backoff, password, stored).await
+    }
+
+    /// The same for somebody who is logged in and says it again.
+    ///
+    /// # Errors
+    /// Always when it is not: see [`Denied`].
+    pub async fn check_again(&self, visit: &Visit, password: Password, stored: String) -> Result<(), Denied> {
+        self.guess(&visit.guesses, password, stored).await
+    }
+
+    async fn guess(&self, guesses: &Backoff, password: Password, stored: String) -> Result<(), Denied> {
         let answer = self
-            .in_turn(move || {
+            .in_turn(Some(guesses), move || {
                 let hash = PasswordHash::new(&stored).map_err(broken)?;
                 argon2id().verify_password(password.0.as_bytes(), &hash).map_err(|error| match error {
                     argon2::password_hash::Error::Password => Denied::Wrong,
@@ -135,27 +148,29 @@ impl Passwords {
             })
             .await;
         match answer {
-            Ok(()) => self.backoff.right(),
-            Err(Denied::Wrong) => self.backoff.wrong("admin password"),
+            Ok(()) => guesses.right(),
+            Err(Denied::Wrong) => guesses.wrong("admin password"),
             Err(_) => {}
         }
         answer
-    }
-
-    fn not_closed(&self) -> Result<(), Denied> {
-        self.backoff.open().map_err(|secs| Denied::Wait { secs })
     }
 
     /// Runs `work` on a blocking thread when it is its turn. The permits go with the work, not with
     /// the request: a client that leaves does not make room for the next one early.
     async fn in_turn<T: Send + 'static>(
         &self,
+        guesses: Option<&Backoff>,
         work: impl FnOnce() -> Result<T, Denied> + Send + 'static,
     ) -> Result<T, Denied> {
+        let not_closed = || match guesses {
+            Some(guesses) => guesses.open().map_err(|secs| Denied::Wait { secs }),
+            None => Ok(()),
+        };
+        not_closed()?;
         let room: OwnedSemaphorePermit = self.room.clone().try_acquire_owned().map_err(|_| Denied::Busy)?;
         let turn = self.turn.clone().acquire_owned().await.map_err(broken)?;
         // Those who waited while others failed are refused like those who came after.
-        self.not_closed()?;
+        not_closed()?;
         let task = self.tracker.spawn_blocking(move || {
             let result = work();
             drop((turn, room));

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Backoff;
 use crate::clock::{Clock, Entropy};
 
 /// A session ends after this, used or not.
@@ -64,16 +65,25 @@ struct Session {
     used: Duration,
     /// When the password was last said.
     proven: Duration,
+    guesses: Arc<Backoff>,
     ended: CancellationToken,
 }
 
 /// A session that lives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Visit {
     /// Tells when the session ends.
     pub ended: CancellationToken,
     /// The password was said within [`STEP_UP`].
     pub proven: bool,
+    /// The wrong passwords of this session: strangers who guess at the login do not hold it up.
+    pub(super) guesses: Arc<Backoff>,
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit").field("proven", &self.proven).finish_non_exhaustive()
+    }
 }
 
 /// The table of sessions.
@@ -104,7 +114,13 @@ impl Sessions {
         }
         table.insert(
             id.hash(),
-            Session { opened: now, used: now, proven: now, ended: CancellationToken::new() },
+            Session {
+                opened: now,
+                used: now,
+                proven: now,
+                guesses: Arc::new(Backoff::new(Arc::clone(&self.clock))),
+                ended: CancellationToken::new(),
+            },
         );
         id
     }
@@ -120,7 +136,11 @@ impl Sessions {
         }
         let session = table.get_mut(&key)?;
         session.used = now;
-        Some(Visit { ended: session.ended.clone(), proven: now.saturating_sub(session.proven) < STEP_UP })
+        Some(Visit {
+            ended: session.ended.clone(),
+            proven: now.saturating_sub(session.proven) < STEP_UP,
+            guesses: Arc::clone(&session.guesses),
+        })
     }
 
     /// The password was said again.

@@ -109,6 +109,47 @@ async fn wrong_passwords_make_the_next_try_wait() {
 }
 
 #[tokio::test]
+async fn strangers_who_guess_do_not_keep_the_operator_from_acting() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    app.clock.advance(web::session::STEP_UP);
+    for _ in 0..4 {
+        assert_eq!(app.login("not the password").await.status(), StatusCode::FORBIDDEN);
+    }
+    assert_eq!(app.login(PASSWORD).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    let give = async |password: &str, key: &str| {
+        let form = [("label", "till"), ("read", "on"), ("lasts", "30"), ("key", key), ("password", password)];
+        let asked = app.post("/integrations/keys").header("cookie", &session).form(&form);
+        asked.send().await.expect("an answer").status()
+    };
+    assert_eq!(give(PASSWORD, "one").await, StatusCode::OK);
+    let made = app.read("/api/v1/keys", &app.key(&[web::keys::Scope::Admin]).await).await;
+    assert!(made.text().await.expect("a list").contains("till"), "it was done, not asked again");
+    // A thief at an unattended browser has the same few guesses.
+    app.clock.advance(web::session::STEP_UP);
+    for _ in 0..4 {
+        assert_eq!(give("not the password", "two").await, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(give(PASSWORD, "two").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(app.login(PASSWORD).await.status(), StatusCode::SEE_OTHER, "the login has a count of its own");
+}
+
+#[tokio::test]
+async fn what_a_program_sends_is_not_judged_by_a_cookie() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    for (name, value) in [("authorization", "Bearer th_x"), ("macaroon", "00")] {
+        let form = [("label", "till"), ("admin", "on"), ("lasts", "30"), ("key", "one")];
+        let asked = app.post("/integrations/keys").header("cookie", &session).header(name, value).form(&form);
+        let answer = asked.send().await.expect("an answer");
+        assert_eq!(
+            (answer.status(), &answer.headers()[LOCATION]),
+            (StatusCode::SEE_OTHER, &"/login".parse().expect("a value"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_logins_hashes_one_at_a_time() {
     let app = AdminApp::start().await;
     app.claimed().await;
@@ -125,8 +166,11 @@ async fn a_foreign_page_changes_nothing() {
     let app = AdminApp::start().await;
     let session = app.claimed().await;
     let url = format!("{}/logout", app.origin);
-    let foreign: [&[(&str, &str)]; 5] = [
+    let foreign: [&[(&str, &str)]; 7] = [
         &[],
+        // What a browser adds by itself behind a proxy that asks for a name and a password.
+        &[("authorization", "Basic b3A6c2VjcmV0"), ("origin", "http://evil.example")],
+        &[("authorization", "Negotiate YII="), ("sec-fetch-site", "same-site")],
         &[("origin", "http://evil.example")],
         &[("origin", "null")],
         &[("sec-fetch-site", "cross-site"), ("origin", "http://evil.example")],
