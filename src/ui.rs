@@ -43,6 +43,7 @@ mod start;
 mod steps;
 mod system;
 mod tokens;
+mod vouched;
 
 /// The pages' addresses.
 pub fn router() -> Router<Arc<Operator>> {

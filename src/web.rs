@@ -70,7 +70,7 @@ mod system;
 mod trial;
 
 pub use armour::Nonce;
-pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend};
+pub use caller::{Caller, LoggedIn, MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySend, MaySpend};
 pub use checklist::{Checklist, EXAMPLE, Point, Step};
 pub use cold::{no_address, vault_problem};
 pub use configuration::{Configuration, SettingLine};

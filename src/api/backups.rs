@@ -69,7 +69,7 @@ pub(super) async fn verify(
 
 /// `GET /api/v1/backups/{file}`: the file. It is sealed; only the seed opens it.
 pub(super) async fn fetch(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(file): Path<String>,
 ) -> Result<Sealed, Problem> {
@@ -178,7 +178,7 @@ pub(super) struct Honour {
 
 /// `POST /api/v1/tokens/honour`.
 pub(super) async fn honour(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Honour>, JsonRejection>,
 ) -> Result<Json<Honoured>, Problem> {

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::secrets::{EpochFault, Epochs};
 use crate::store::EpochSums;
 use crate::types::Msat;
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayRead, MaySpend, Operator, Problem};
 
 /// `GET /api/v1/epochs`, the newest first.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<EpochList>, Problem> {
@@ -51,7 +51,7 @@ pub(super) struct Begun {
 }
 
 /// `POST /api/v1/epochs`: a new master key, which mints from now on. Tokens of the others stay good.
-pub(super) async fn rotate(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result<Created<Begun>, Problem> {
+pub(super) async fn rotate(_: MaySpend, State(op): State<Arc<Operator>>) -> Result<Created<Begun>, Problem> {
     let entropy = Arc::clone(&op.parts.entropy);
     let epoch = on_disk(&op, move |epochs| epochs.rotate(entropy.as_ref())).await?;
     noted(&op, Event::EpochBegun { epoch }).await;
@@ -69,7 +69,7 @@ pub(super) struct Sure {
 /// `DELETE /api/v1/epochs/{epoch}?unearned_msat=…`: its key is destroyed, and its tokens open nothing any
 /// more. Whoever asks says that they know what it takes from those who paid.
 pub(super) async fn retire(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(epoch): Path<u32>,
     sure: Result<Query<Sure>, QueryRejection>,

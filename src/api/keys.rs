@@ -98,7 +98,7 @@ pub(super) async fn list(_: MayAdmin, State(op): State<Arc<Operator>>) -> Result
 
 /// `DELETE /api/v1/keys/{id}`: the key opens nothing from its next request on.
 pub(super) async fn revoke(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<NoContent, Problem> {

@@ -96,7 +96,7 @@ pub(super) struct Change {
 
 /// `POST /api/v1/seed/passphrase`: what opens the seed from now on.
 pub(super) async fn passphrase(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Json<SeedStatus>, Problem> {

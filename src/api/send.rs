@@ -15,7 +15,7 @@ use super::{bad_body, ledger_fault};
 use crate::payments::{PayAsk, PayError};
 use crate::store::{OutgoingRow, OutgoingState};
 use crate::types::{Msat, PaymentHash};
-use crate::web::{MayPay, Operator, Problem};
+use crate::web::{MayPay, MaySend, Operator, Problem};
 
 /// How long the answer waits for the payment's end when the caller does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub(super) struct Send {
 
 /// A payment that is still on its way when the wait ends is `pending`: ask again, or look.
 pub(super) async fn pay(
-    _: MayPay,
+    _: MaySend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Send>, JsonRejection>,
 ) -> Result<Json<Sent>, Problem> {

@@ -16,7 +16,7 @@ use crate::catalog::spec::{Spec, SpecFault};
 use crate::checkout::UpstreamLook;
 use crate::storefront::{Change, Plan, Refusal, Run, Stocked};
 use crate::types::{Name, Timestamp};
-use crate::web::{MayAdmin, MayRead, Operator, Problem};
+use crate::web::{MayRead, MaySpend, Operator, Problem};
 
 /// A price list may be longer than other bodies.
 const LARGEST_LIST_BYTES: usize = 4 * 1_024 * 1_024;
@@ -59,7 +59,7 @@ pub(super) async fn show(
 
 /// `PUT /api/v1/services/{name}`: adds it, or makes it this.
 pub(super) async fn put(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
     body: Result<Json<Given>, JsonRejection>,
@@ -78,7 +78,7 @@ pub(super) async fn put(
 
 /// `DELETE /api/v1/services/{name}`.
 pub(super) async fn remove(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(name): Path<String>,
 ) -> Result<Json<Changes>, Problem> {
@@ -97,7 +97,7 @@ pub(super) struct Apply {
 
 /// `POST /api/v1/services/apply`: adds or changes all of these, or none.
 pub(super) async fn apply(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Apply>, JsonRejection>,
 ) -> Result<Json<Changes>, Problem> {

@@ -16,7 +16,7 @@ use super::{bad_body, bad_query, ledger_fault};
 use crate::ledger::Counter;
 use crate::store::{CounterRow, GrantFilter, GrantRow, GrantState, SpendRow};
 use crate::types::{Bound, CounterId, Kind, Msat, Name, PaymentHash, Timestamp};
-use crate::web::{GiftWords, MayAdmin, MayRead, MaySpend, Operator, Problem, Rows};
+use crate::web::{GiftWords, MayRead, MaySpend, Operator, Problem, Rows};
 
 /// The longest search that is looked for, in bytes.
 const LONGEST_SEARCH: usize = 100;
@@ -185,7 +185,7 @@ pub(super) async fn look(
 /// `DELETE /api/v1/tokens/{payment_hash}`: the token opens nothing any more, used before or not, and an
 /// answer that is metered for it ends.
 pub(super) async fn revoke(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(payment_hash): Path<String>,
 ) -> Result<Json<Revoked>, Problem> {

@@ -17,7 +17,7 @@ use super::{bad_body, bad_query, label, ledger_fault};
 use crate::egress::Reach;
 use crate::store::{DeliveryFilter, DeliveryRow, DeliveryState, WebhookRow};
 use crate::types::Timestamp;
-use crate::web::{MayAdmin, MayRead, Operator, Problem, Rows, webhook_problem};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, Rows, webhook_problem};
 use crate::webhooks::{WebhookAsk, WebhookError, topics};
 
 /// What `POST /api/v1/webhooks` takes.
@@ -34,7 +34,7 @@ pub(super) struct Add {
 
 /// `POST /api/v1/webhooks`.
 pub(super) async fn add(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     body: Result<Json<Add>, JsonRejection>,
 ) -> Result<Created<Made>, Problem> {
@@ -72,7 +72,7 @@ pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 
 /// `DELETE /api/v1/webhooks/{id}`.
 pub(super) async fn remove(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<NoContent, Problem> {
@@ -82,7 +82,7 @@ pub(super) async fn remove(
 
 /// `POST /api/v1/webhooks/{id}/enable`.
 pub(super) async fn enable(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<NoContent, Problem> {
@@ -92,7 +92,7 @@ pub(super) async fn enable(
 
 /// `POST /api/v1/webhooks/{id}/disable`.
 pub(super) async fn disable(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(id): Path<String>,
 ) -> Result<NoContent, Problem> {

@@ -18,6 +18,7 @@ use super::figures::{ago, counted, grouped, iso, sats_exact, utc};
 use super::form::Fields;
 use super::question::Question;
 use super::shell::{Desk, Section, Shell};
+use super::vouched::Vouched;
 use super::{entry, fault, html};
 use crate::backup::{Shelved, Standing, Verified};
 use crate::clock::in_words;
@@ -38,6 +39,7 @@ pub(super) fn router() -> Router<Arc<Operator>> {
         .route("/backup", get(page))
         .route("/backup/now", post(make))
         .route("/backup/verify", post(verify))
+        .route("/backup/fetch", post(fetch))
         .route("/backup/release", post(release))
 }
 
@@ -304,6 +306,17 @@ fn proof(file: &str, verified: &Verified) -> Proof {
         ("Ledger in it", ByteSize(manifest.ledger_bytes).to_string()),
     ];
     Proof { file: file.to_owned(), facts }
+}
+
+/// `POST /backup/fetch`: leads to the file, where it is one of the copies.
+async fn fetch(desk: Desk, Vouched(fields): Vouched) -> Response {
+    let file = fields.text("file");
+    match desk.op.parts.backups.path(file) {
+        Ok(_) => Redirect::to(&format!("/api/v1/backups/{file}")).into_response(),
+        Err(problem) => {
+            shown(&desk, Came { refusal: Some(backup_problem(problem)), ..Came::default() }).await
+        }
+    }
 }
 
 /// `POST /backup/release`: coins may be sent again after a restore.

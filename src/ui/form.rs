@@ -56,6 +56,11 @@ impl Fields {
         self.0.get(name).filter(|text| !text.is_empty()).cloned()
     }
 
+    /// All of them, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// The password that was typed, if any.
     pub(super) fn password(&self) -> Option<Password> {
         self.raw("password").map(Password::new)

@@ -25,6 +25,20 @@ pub(super) enum Section {
     System,
 }
 
+impl Section {
+    /// The one that an address belongs to; Home, where none claims it.
+    pub(super) fn of(path: &str) -> Section {
+        let within = |entry: &&Entry| {
+            path.strip_prefix(entry.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        ENTRIES
+            .iter()
+            .filter(|entry| entry.path != "/")
+            .find(within)
+            .map_or(Section::Home, |entry| entry.section)
+    }
+}
+
 /// One entry of the navigation.
 pub(super) struct Entry {
     section: Section,

@@ -97,30 +97,44 @@ macro_rules! may {
 }
 may!(MayRead, Scope::Read, "Proof that the caller may read.");
 may!(MayPay, Scope::Pay, "Proof that the caller may pay.");
-may!(MayAdmin, Scope::Admin, "Proof that the caller may move coins and channels.");
+may!(MayAdmin, Scope::Admin, "Proof that the caller may change what moves no coins and hands out no secret.");
 may!(MayMeter, Scope::Metrics, "Proof that the caller may read the metrics.");
 may!(MayIntegrate, Scope::Integrate, "Proof that the caller may sell and settle for an application.");
 
-/// Proof that the caller may move coins or make keys: a key with the scope `admin`, or a person who said the
-/// password within [`super::session::STEP_UP`].
-#[derive(Clone, Debug)]
-pub struct MaySpend(pub Caller);
+macro_rules! sure {
+    ($name:ident, $scope:expr, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Debug)]
+        pub struct $name(pub Caller);
 
-impl FromRequestParts<Arc<Operator>> for MaySpend {
-    type Rejection = Problem;
+        impl FromRequestParts<Arc<Operator>> for $name {
+            type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Self, Problem> {
-        match Caller::admit(op, &parts.headers, Scope::Admin).await? {
-            Caller::Session(visit) if !visit.proven => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "password_needed",
-                "The password was last said more than five minutes ago, so nothing was done. Say it again on the \
-                 page that asks for this, or send an API key in Authorization: Bearer.",
-            )),
-            caller => Ok(MaySpend(caller)),
+            async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Self, Problem> {
+                match Caller::admit(op, &parts.headers, $scope).await? {
+                    Caller::Session(visit) if !visit.proven => Err(Problem::new(
+                        StatusCode::FORBIDDEN,
+                        "password_needed",
+                        "The password was last said more than five minutes ago, so nothing was done. Say it \
+                         again on the page that asks for this, or send an API key in Authorization: Bearer.",
+                    )),
+                    caller => Ok($name(caller)),
+                }
+            }
         }
-    }
+    };
 }
+sure!(
+    MaySpend,
+    Scope::Admin,
+    "Proof that the caller may do what moves coins, hands out a secret or turns earning away: a key with the scope \
+     `admin`, or a person who said the password within [`super::session::STEP_UP`]."
+);
+sure!(
+    MaySend,
+    Scope::Pay,
+    "Proof that the caller may pay: a key with the scope `pay`, or a person who said the password lately."
+);
 
 /// Proof that a person is logged in; who is not is sent to the login page.
 #[derive(Clone, Debug)]

@@ -61,6 +61,7 @@ mod readers;
 mod rescue;
 mod rule_splices;
 mod services;
+mod step_up;
 mod token_cli;
 mod tokens;
 mod vault;

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use super::told::{Need, Told};
 use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Table, Taken, Text};
 use crate::web::keys::Scope;
-use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySpend, Problem};
+use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySend, MaySpend, Problem};
 
 /// Something that a handler takes.
 pub(in crate::api) trait Asks {
@@ -67,12 +67,17 @@ macro_rules! scoped {
 }
 scoped! { MayRead: Read; MayPay: Pay; MayAdmin: Admin; MayIntegrate: Integrate; MayMeter: Metrics; }
 
-impl Asks for MaySpend {
-    fn ask(told: &mut Told<'_>) {
-        told.needs(Scope::Admin);
-        told.refuses(StatusCode::FORBIDDEN, "password_needed");
-    }
+macro_rules! sure {
+    ($($name:ident: $scope:ident;)*) => {$(
+        impl Asks for $name {
+            fn ask(told: &mut Told<'_>) {
+                told.needs(Scope::$scope);
+                told.refuses(StatusCode::FORBIDDEN, "password_needed");
+            }
+        }
+    )*};
 }
+sure! { MaySend: Pay; MaySpend: Admin; }
 
 impl<S> Asks for State<S> {
     fn ask(_: &mut Told<'_>) {}

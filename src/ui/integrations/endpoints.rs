@@ -17,6 +17,7 @@ use crate::ui::figures::{iso, utc};
 use crate::ui::form::{Fields, Refused};
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::vouched::Vouched;
 use crate::ui::{entry, fault, html};
 use crate::web::{Problem, label, webhook_problem};
 use crate::webhooks::{self, Tested, WebhookAsk, topics};
@@ -111,7 +112,7 @@ async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Problem>) -> Respon
 }
 
 /// `POST /integrations/webhooks`: makes the endpoint and shows its secret once.
-pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
+pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response {
     let name = match label(fields.text("label")) {
         Ok(name) => name.to_owned(),
         Err(problem) => return shown(&desk, &fields, Some(problem)).await,
@@ -281,7 +282,7 @@ fn outcome(tested: &Tested) -> (bool, String) {
 }
 
 /// `POST /integrations/webhooks/{id}/enable`.
-pub(in crate::ui) async fn enable(desk: Desk, Path(id): Path<String>) -> Response {
+pub(in crate::ui) async fn enable(desk: Desk, Path(id): Path<String>, _: Vouched) -> Response {
     match desk.op.parts.webhooks.enable(id.parse().unwrap_or(-1)).await {
         Ok(()) => Redirect::to(&format!("/integrations/webhooks/{id}?said=enabled")).into_response(),
         Err(error) => failed(&desk, error).await,
@@ -289,7 +290,7 @@ pub(in crate::ui) async fn enable(desk: Desk, Path(id): Path<String>) -> Respons
 }
 
 /// `POST /integrations/webhooks/{id}/disable`.
-pub(in crate::ui) async fn disable(desk: Desk, Path(id): Path<String>) -> Response {
+pub(in crate::ui) async fn disable(desk: Desk, Path(id): Path<String>, _: Vouched) -> Response {
     match desk.op.parts.webhooks.disable(id.parse().unwrap_or(-1)).await {
         Ok(()) => Redirect::to(&format!("/integrations/webhooks/{id}?said=disabled")).into_response(),
         Err(error) => failed(&desk, error).await,

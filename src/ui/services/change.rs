@@ -19,9 +19,11 @@ pub(super) async fn set_mode(desk: Desk, Path(name): Path<String>, fields: Field
         Err(response) => return response,
     };
     let mode = fields.text("mode");
-    if let Some(question) = unsold(&name, mode, &fields)
-        && let Err(response) = question.answered(&desk, &fields).await
-    {
+    let asked = match unsold(&name, mode, &fields) {
+        Some(question) => question.answered(&desk, &fields).await.map(|_| ()),
+        None => desk.vouched(&format!("{}/mode", address(&name)), &fields).await,
+    };
+    if let Err(response) = asked {
         return response;
     }
     let mut spec = own.spec.clone();

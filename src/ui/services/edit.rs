@@ -13,9 +13,9 @@ use super::wrongs::Wrongs;
 use super::{STALE, address, back, changeable, fresh, seen, status};
 use crate::catalog::spec::{Spec, SpecFault, Wrong};
 use crate::storefront::{Refusal, Run, ServiceFault, Stocked};
-use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::vouched::Vouched;
 
 #[derive(Template)]
 #[template(path = "services/edit.html")]
@@ -38,7 +38,7 @@ pub(super) async fn new_form(desk: Desk) -> Response {
 }
 
 /// `POST /services/new`.
-pub(super) async fn add(desk: Desk, fields: Fields) -> Response {
+pub(super) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response {
     let draft = Draft::typed(&fields);
     let (spec, shape) = draft.spec(&Spec::default());
     let name = spec.name.clone();
@@ -91,7 +91,7 @@ pub(super) async fn form(desk: Desk, Path(name): Path<String>) -> Response {
 }
 
 /// `POST /services/{name}/edit`.
-pub(super) async fn change(desk: Desk, Path(name): Path<String>, fields: Fields) -> Response {
+pub(super) async fn change(desk: Desk, Path(name): Path<String>, Vouched(fields): Vouched) -> Response {
     let own = match changeable(&desk, &name).await {
         Ok(own) => own,
         Err(response) => return response,

@@ -15,6 +15,7 @@ use crate::storefront::{Run, Stocked};
 use crate::ui::form::Fields;
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::vouched::Vouched;
 use crate::ui::{entry, html};
 
 #[derive(Template)]
@@ -53,7 +54,7 @@ pub(super) async fn new_form(desk: Desk, Path(name): Path<String>) -> Response {
 }
 
 /// `POST /services/{name}/routes/new`.
-pub(super) async fn add(desk: Desk, Path(name): Path<String>, fields: Fields) -> Response {
+pub(super) async fn add(desk: Desk, Path(name): Path<String>, Vouched(fields): Vouched) -> Response {
     match changeable(&desk, &name).await {
         Ok(own) => save(&desk, &own, Which::New, &RouteSpec::default(), &fields).await,
         Err(response) => response,
@@ -77,7 +78,11 @@ pub(super) async fn form(desk: Desk, Path((name, at)): Path<(String, usize)>) ->
 }
 
 /// `POST /services/{name}/routes/{at}`.
-pub(super) async fn change(desk: Desk, Path((name, at)): Path<(String, usize)>, fields: Fields) -> Response {
+pub(super) async fn change(
+    desk: Desk,
+    Path((name, at)): Path<(String, usize)>,
+    Vouched(fields): Vouched,
+) -> Response {
     let own = match changeable(&desk, &name).await {
         Ok(own) => own,
         Err(response) => return response,

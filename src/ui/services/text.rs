@@ -12,9 +12,9 @@ use super::wrongs::{Wrong, Wrongs};
 use super::{STALE, address, back, changeable, fresh, seen, status};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::storefront::{Refusal, Run, Stocked};
-use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::vouched::Vouched;
 
 #[derive(Template)]
 #[template(path = "services/text.html")]
@@ -48,7 +48,7 @@ pub(super) async fn new_form(desk: Desk) -> Response {
 }
 
 /// `POST /services/new/text`: adds or changes all of these, or none.
-pub(super) async fn add(desk: Desk, fields: Fields) -> Response {
+pub(super) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response {
     let text = lines(fields.text("toml"));
     let given = match read(&text) {
         Ok(given) => given,
@@ -81,7 +81,7 @@ pub(super) async fn odd(desk: &Desk, own: &Stocked) -> Response {
 }
 
 /// `POST /services/{name}/text`.
-pub(super) async fn change(desk: Desk, Path(name): Path<String>, fields: Fields) -> Response {
+pub(super) async fn change(desk: Desk, Path(name): Path<String>, Vouched(fields): Vouched) -> Response {
     let own = match changeable(&desk, &name).await {
         Ok(own) => own,
         Err(response) => return response,

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::Onward;
 use crate::catalog::spec::Spec;
 use crate::storefront::{Refusal, Run};
-use crate::ui::form::Fields;
 use crate::ui::shell::{Desk, Section, Shell};
+use crate::ui::vouched::Vouched;
 use crate::ui::{fault, html};
 use crate::web::Step;
 
@@ -67,7 +67,7 @@ async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<Mi
 }
 
 /// `POST /start/service`: puts it on sale, and goes on to buying it.
-pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
+pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response {
     let typed = Typed {
         name: fields.text("name").to_owned(),
         upstream: fields.text("upstream").to_owned(),

@@ -297,9 +297,11 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     tab.click("form[action='/backup/verify'] button").await;
     until(&tab, "!!document.querySelector('#proof')").await;
     assert!(tab.text("#proof").await.contains("right"));
-    let href = tab.value("document.querySelector('a[download]').getAttribute('href')").await;
-    let fetched = app.get(href.as_str().expect("an address")).header("cookie", &session).send().await;
-    let fetched = fetched.expect("an answer");
+    let file = tab.value("document.querySelector(\"form[action='/backup/fetch'] input\").value").await;
+    let form = [("file", file.as_str().expect("a name"))];
+    let fetch = app.post("/backup/fetch").header("cookie", &session).form(&form).send().await;
+    let led = fetch.expect("an answer").headers()["location"].to_str().expect("readable").to_owned();
+    let fetched = app.get(&led).header("cookie", &session).send().await.expect("an answer");
     assert_eq!(fetched.headers()["content-type"], "application/octet-stream");
     assert!(fetched.bytes().await.expect("the file").len() > 1_000);
 
