@@ -76,7 +76,7 @@ pub use bytes::NodeStore;
 pub use channels::{ChannelEnd, ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
 pub use copying::Extent;
 pub use counters::CounterRow;
-pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, Tried, WaitingDelivery};
+pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, TestSent, Tried, WaitingDelivery};
 pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]

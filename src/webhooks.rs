@@ -23,7 +23,7 @@ use url::Url;
 
 use crate::clock::{Clock, Entropy};
 use crate::egress::{Egress, EgressFault, Reach};
-use crate::store::{Ledger, NewWebhook, StoreError};
+use crate::store::{Ledger, NewWebhook, StoreError, TestSent};
 use courier::refused;
 use message::Message;
 
@@ -216,12 +216,18 @@ impl Webhooks {
         let began = self.parts.clock.steady();
         let sent = self.send(&message, &hook.url, reach, &WebhookSecret::from_bytes(secret)).await;
         let took = self.parts.clock.steady().saturating_sub(began);
-        Ok(match sent {
+        let tested = match sent {
             Ok(answer) => {
                 let error = (!answer.status.is_success()).then(|| refused(answer.status));
                 Tested { status: Some(answer.status), error, took }
             }
             Err(fault) => Tested { status: None, error: Some(fault.to_string()), took },
-        })
+        };
+        let (status, error) = (tested.status.map(|status| status.as_u16()), tested.error.clone());
+        let noted = TestSent { webhook: id, topic: message::TEST, status, error };
+        if let Err(error) = self.parts.ledger.note_test(noted).await {
+            tracing::warn!(%error, "a test message was sent, and could not be put into the delivery log");
+        }
+        Ok(tested)
     }
 }

@@ -223,8 +223,8 @@ struct Delivery {
     id: i64,
     /// The endpoint's number.
     webhook: i64,
-    /// The event's number.
-    event: i64,
+    /// The event's number; null of a test message.
+    event: Option<i64>,
     topic: String,
     /// `waiting`, `delivered` or `parked`.
     state: &'static str,

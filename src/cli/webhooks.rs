@@ -187,7 +187,7 @@ fn deliveries(listed: &Value) -> String {
             row["id"].to_string(),
             row["webhook"].to_string(),
             text(&row["topic"]),
-            row["event"].to_string(),
+            row["event"].as_i64().map_or_else(|| "-".to_owned(), |event| event.to_string()),
             text(&row["state"]),
             row["attempts"].to_string(),
             next,

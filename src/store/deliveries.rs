@@ -50,8 +50,8 @@ pub struct DeliveryRow {
     pub id: i64,
     /// Whose.
     pub webhook: i64,
-    /// The event's number.
-    pub event: i64,
+    /// The event's number; none of a test message.
+    pub event: Option<i64>,
     /// What happened, by its public name.
     pub topic: String,
     /// Where it stands.
@@ -118,6 +118,19 @@ pub struct Tried {
     pub disable: Option<&'static str>,
 }
 
+/// How a test message fared, which is sent once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestSent {
+    /// The endpoint.
+    pub webhook: i64,
+    /// What it was called.
+    pub topic: &'static str,
+    /// What the endpoint answered, if it did.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
 /// Which deliveries to list; newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct DeliveryFilter {
@@ -177,6 +190,33 @@ impl Ledger {
         self.0.writer.call(work).await
     }
 
+    /// Puts a test message into the delivery log. It is of no event: it counts down from zero instead.
+    ///
+    /// # Errors
+    /// When the disk fails, or the endpoint was removed meanwhile.
+    pub async fn note_test(&self, sent: TestSent) -> Result<(), StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let mut insert = page.connection.prepare_cached(
+                "INSERT INTO deliveries (webhook, event, topic, state, attempts, next_at, last_status, last_error,
+                    created_at, updated_at)
+                 SELECT ?1, MIN(0, COALESCE((SELECT MIN(event) FROM deliveries WHERE webhook = ?1), 0)) - 1,
+                    ?2, ?3, 1, ?4, ?5, ?6, ?4, ?4",
+            )?;
+            let state = if sent.error.is_none() { DeliveryState::Delivered } else { DeliveryState::Parked };
+            let now = Stored(page.now);
+            insert.execute(params![
+                sent.webhook,
+                sent.topic,
+                state.as_str(),
+                now,
+                sent.status,
+                sent.error
+            ])?;
+            Ok(())
+        };
+        self.0.writer.call(work).await
+    }
+
     /// The delivery log, newest first.
     ///
     /// # Errors
@@ -204,7 +244,7 @@ impl Ledger {
         self.0.readers.read(work).await
     }
 
-    /// Has a delivery made again at once, as if it had never been tried. False when there is none.
+    /// Has a delivery of an event made again at once, as if it had never been tried. False when there is none.
     ///
     /// # Errors
     /// When the disk fails.
@@ -212,7 +252,7 @@ impl Ledger {
         let work = move |page: &mut Page<'_>| {
             let mut update = page.connection.prepare_cached(
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = ?2, updated_at = ?2
-                 WHERE id = ?1",
+                 WHERE id = ?1 AND event > 0",
             )?;
             Ok(update.execute(params![id, Stored(page.now)])? == 1)
         };
@@ -240,7 +280,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     Ok(DeliveryRow {
         id: row.get("id")?,
         webhook: row.get("webhook")?,
-        event: row.get("event")?,
+        event: Some(row.get("event")?).filter(|event| *event > 0),
         topic: row.get("topic")?,
         // The schema knows no other word.
         state: DeliveryState::of(&row.get::<_, String>("state")?).unwrap_or(DeliveryState::Parked),

@@ -100,7 +100,8 @@ impl Ledger {
             let mut query = connection.prepare_cached(
                 "SELECT w.*,
                     (SELECT COUNT(*) FROM deliveries d WHERE d.webhook = w.id AND d.state = 'waiting') AS waiting,
-                    (SELECT COUNT(*) FROM deliveries d WHERE d.webhook = w.id AND d.state = 'parked') AS parked
+                    (SELECT COUNT(*) FROM deliveries d
+                        WHERE d.webhook = w.id AND d.state = 'parked' AND d.event > 0) AS parked
                  FROM webhooks w ORDER BY w.id",
             )?;
             Ok(query.query_map([], read_webhook)?.collect::<Result<_, _>>()?)

@@ -14,6 +14,9 @@ use crate::egress::{Call, Reach, Take};
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Timestamp};
 
+/// What a test message is called.
+pub(super) const TEST: &str = "webhook.test";
+
 /// What is said, to whom is another matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -42,7 +45,7 @@ impl Message {
     /// What the operator has sent to see whether it arrives; `nonce` makes it a new message.
     pub(super) fn test(webhook: i64, at: Timestamp, nonce: &[u8]) -> Message {
         let id = format!("test_{}", hex::encode(nonce));
-        Message { id, body: body("webhook.test", at, json!({ "webhook_id": webhook })) }
+        Message { id, body: body(TEST, at, json!({ "webhook_id": webhook })) }
     }
 
     /// The call that delivers it.

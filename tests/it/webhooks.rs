@@ -328,6 +328,16 @@ async fn an_endpoint_is_switched_off_and_on_tested_and_removed() {
     receiver.answer(500);
     let (_, tested) = post("test").await;
     assert_eq!((&tested["delivered"], &tested["error"]), (&json!(false), &json!("it answers 500")));
+    // Tests stand among the deliveries, are of no event, and are not made again by themselves.
+    let listed = desk.get("/api/v1/deliveries").await["deliveries"].clone();
+    let tests: Vec<_> =
+        listed.as_array().expect("a list").iter().filter(|row| row["event"].is_null()).collect();
+    let told = |row: &Value| (row["topic"].clone(), row["state"].clone(), row["last_status"].clone());
+    assert_eq!(tests.len(), 2, "{listed}");
+    assert_eq!(told(tests[0]), (json!("webhook.test"), json!("parked"), json!(500)));
+    assert_eq!(told(tests[1]), (json!("webhook.test"), json!("delivered"), json!(200)));
+    let again = format!("/api/v1/deliveries/{}/redeliver", tests[0]["id"]);
+    assert_eq!(desk.ask(Method::POST, &again, json!({})).await.1["code"], "unknown_delivery");
     desk.happens(paid(3)).await;
     receiver.got(|got| got.len() == 4).await;
     let path = format!("/api/v1/webhooks/{id}");

@@ -15,7 +15,8 @@ pub(super) struct DeliveryLine {
     pub(super) webhook: i64,
     pub(super) endpoint: String,
     pub(super) topic: String,
-    pub(super) event: i64,
+    /// The event's number; a test message has none, and is not delivered again.
+    pub(super) event: Option<i64>,
     pub(super) at: String,
     pub(super) at_iso: String,
     pub(super) state: &'static str,
@@ -31,6 +32,7 @@ impl DeliveryLine {
             DeliveryState::Waiting if row.attempts == 0 => ("Waits", ""),
             DeliveryState::Waiting => ("Is tried again", ""),
             DeliveryState::Delivered => ("Delivered", "good"),
+            DeliveryState::Parked if row.event.is_none() => ("Did not arrive", "bad"),
             DeliveryState::Parked => ("Given up", "bad"),
         };
         let hook = hooks.iter().find(|hook| hook.id == row.webhook);

@@ -173,6 +173,9 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     tab.click("form[action$='/test'] button").await;
     until(&tab, "document.querySelector('.said')?.textContent.includes('arrived')").await;
     assert_eq!(receiver.got(|got| got.len() == 2).await[1].told()["type"], "webhook.test");
+    let newest = tab.text(".cards tbody tr").await;
+    assert!(newest.contains("webhook.test") && newest.contains("answered 200"), "{newest}");
+    assert!(!newest.contains("Again"), "a test is made anew: {newest}");
     tab.click("form[action$='/redeliver'] button").await;
     until(&tab, "document.querySelector('.said')?.textContent.includes('once more')").await;
     let got = receiver.got(|got| got.len() == 3).await;
@@ -181,6 +184,12 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     receiver.answer(500);
     tab.click("form[action$='/test'] button").await;
     until(&tab, "document.querySelector('.refusal')?.textContent.includes('500')").await;
+    assert!(tab.text(".cards tbody tr").await.contains("Did not arrive"));
+    assert_eq!(
+        app.ledger.webhooks().await.expect("rows")[0].parked,
+        0,
+        "a test is no event that was given up"
+    );
     tab.click("form[action$='/disable'] button").await;
     until(&tab, "document.querySelector('.dot.bad')?.textContent.includes('by the operator')").await;
     tab.click("form[action$='/enable'] button").await;
