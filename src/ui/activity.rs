@@ -15,7 +15,7 @@ use super::figures::{iso, utc};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::event::{Event, LoggedEvent, Subject};
-use crate::store::StoreError;
+use crate::store::{OperationRow, OperationState, StoreError};
 use words::Told;
 
 /// Events on one page.
@@ -105,11 +105,12 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
     for row in rows {
         let told = match &row.event {
             Event::OperationBegun { operation, .. } | Event::OperationChanged { operation, .. } => {
-                if !moves.insert(*operation) {
+                let known = ledger.operation(*operation).await?;
+                let newest = known.as_ref().is_none_or(|known| is_newest(&row.event, known));
+                if !newest || !moves.insert(*operation) {
                     continue;
                 }
-                let ask = ledger.operation(*operation).await?.map(|known| known.ask);
-                Told::of_move(&row.event, &ask.unwrap_or_default())
+                Told::of_move(&row.event, &known.map(|known| known.ask).unwrap_or_default())
             }
             Event::ChannelClosed { local_id, .. } => {
                 let record = ledger.channel_record(local_id).await?;
@@ -120,6 +121,16 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
         lines.push(Line { at: utc(row.at), at_iso: iso(row.at), told });
     }
     Ok(lines)
+}
+
+/// Whether the move still stands as `event` says, so that no newer line of it is on any page.
+fn is_newest(event: &Event, known: &OperationRow) -> bool {
+    match event {
+        Event::OperationChanged { state, outcome, .. } => {
+            known.state.word() == state && known.outcome == *outcome
+        }
+        _ => known.state == OperationState::Intended,
+    }
 }
 
 const fn name(subject: Subject) -> &'static str {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tollhouse::event::Event;
 use tollhouse::ledger::Bought;
-use tollhouse::store::{Intent, OutgoingState};
+use tollhouse::store::{BegunOperation, Intent, OperationState, OutgoingState};
 use tollhouse::types::{Kind, Msat, PaymentHash, Preimage, Severity};
 use tollhouse::web::keys::Scope;
 
@@ -159,4 +159,42 @@ async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
     assert_eq!(listed, known);
     assert_eq!(app.get("/api/v1/revenue.csv").send().await.expect("an answer").status(), 401);
     assert_eq!(app.read("/api/v1/activity?about=nothing", &key).await.status(), 400);
+}
+
+/// A move of coins is one line, its newest, however many pages lie between its steps.
+#[tokio::test]
+async fn a_move_stands_once_on_all_pages() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let log = async |times: usize| {
+        for _ in 0..times {
+            app.ledger.log(Event::SeedVerified).await.expect("logged");
+        }
+    };
+    let ask = json!({ "channel_id": "ab".repeat(32) });
+    let BegunOperation::New(id) =
+        app.ledger.begin_operation("end", "close_channel", ask).await.expect("noted")
+    else {
+        panic!("it is new")
+    };
+    log(60).await;
+    let sent = json!({ "txid": "cd".repeat(32) });
+    app.ledger.note_operation(id, OperationState::Sent, sent).await.expect("noted");
+    log(60).await;
+    let lines = async |before: &str| {
+        let get = app.get(&format!("/activity{before}")).header("cookie", &session).send().await;
+        let page = get.expect("an answer").text().await.expect("text");
+        page.matches(&format!("href=\"/operations/{id}\"")).count()
+    };
+    let rows = app.ledger.activity(None, None, 200).await.expect("rows");
+    let pages: Vec<String> =
+        rows.chunks(50).skip(1).map(|rows| format!("?before={}", rows[0].id + 1)).collect();
+    assert_eq!(pages.len(), 2);
+    assert_eq!([lines("").await, lines(&pages[0]).await, lines(&pages[1]).await], [0, 1, 0]);
+    app.ledger.note_operation(id, OperationState::Done, json!({})).await.expect("noted");
+    assert_eq!([lines("").await, lines(&pages[0]).await, lines(&pages[1]).await], [1, 0, 0]);
+    // A page of older steps alone still leads on.
+    let older = app.get("/activity?about=coins&before=100").header("cookie", &session).send().await;
+    let older = older.expect("an answer").text().await.expect("text");
+    assert!(older.contains("how those ended") && older.contains(">Newest</a>"), "{older}");
 }
