@@ -11,6 +11,7 @@ use super::Problem;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
+#[exclude = "pictures/*"]
 struct Files;
 
 /// Serves `/static/…`.
@@ -34,4 +35,25 @@ async fn read(Path(path): Path<String>, headers: HeaderMap) -> Response {
     let kind = mime_guess::from_path(&path).first_or_octet_stream();
     let kind = HeaderValue::try_from(kind.essence_str()).expect("a media type is visible ASCII");
     (caching, [(header::CONTENT_TYPE, kind)], file.data).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_holds_what_pages_load_and_no_picture_of_the_readme() {
+        let names: Vec<String> = Files::iter().map(|name| name.into_owned()).collect();
+        assert!(names.iter().any(|name| name == "tollhouse.css"), "{names:?}");
+        assert!(!names.iter().any(|name| name.ends_with(".png")), "{names:?}");
+        let bytes: usize = names.iter().filter_map(|name| Files::get(name)).map(|file| file.data.len()).sum();
+        assert!(bytes < 90_000, "{bytes} bytes");
+        let readme = include_str!("../../README.md");
+        let pictures = readme.split("](static/").skip(1).filter_map(|rest| rest.split(')').next());
+        let pictures: Vec<&str> = pictures.collect();
+        assert!(pictures.len() >= 4, "the README shows some");
+        for picture in pictures {
+            assert!(Files::get(picture).is_none(), "{picture}");
+        }
+    }
 }
