@@ -80,7 +80,8 @@ fn points(told: &Value) -> String {
             "backup" => "a place for backups: backup.dir",
             other => other,
         };
-        let waits = if point["done"] == true || point["needed"] == true { "" } else { " (can wait)" };
+        let waits =
+            if point["done"] == true || point["needed"] == true { "" } else { " (not needed to start)" };
         format!("[{mark}] {what}{waits}")
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -110,7 +111,7 @@ mod tests {
         ] }));
         assert_eq!(
             text.lines().nth(1),
-            Some("[ ] the seed's words on paper: tollhouse seed verify (can wait)")
+            Some("[ ] the seed's words on paper: tollhouse seed verify (not needed to start)")
         );
         assert!(text.starts_with("[x] a password"));
     }

@@ -306,14 +306,21 @@ fn text(report: &Report) -> String {
         lines.push(format!("  {:<9} {code:<12} {text}", severity.as_str()));
         lines.push(format!("            fix: {fix}"));
     }
-    let count = report.findings.iter().filter(|(severity, ..)| *severity > Info).count();
     lines.push(String::new());
-    lines.push(match count {
-        0 => "Nothing to fix.".to_owned(),
-        1 => "One thing to fix.".to_owned(),
-        more => format!("{more} things to fix."),
-    });
+    lines.push(sum(report));
     lines.join("\n")
+}
+
+/// How much there is to do, and how much of it hurts nobody yet.
+fn sum(report: &Report) -> String {
+    let fix = report.findings.iter().filter(|(severity, ..)| *severity > Info).count();
+    let things = |count: usize| if count == 1 { "one thing".to_owned() } else { format!("{count} things") };
+    match (fix, report.findings.len() - fix) {
+        (0, 0) => "Nothing to fix.".to_owned(),
+        (0, known) => format!("Nothing is broken; there is {} to see to when you can.", things(known)),
+        (fix, 0) => format!("To fix: {}.", things(fix)),
+        (fix, known) => format!("To fix: {}, and {} to see to when you can.", things(fix), things(known)),
+    }
 }
 
 #[cfg(test)]
@@ -326,6 +333,7 @@ mod tests {
         report.fine("disk", "10 GiB free");
         assert!(text(&report).ends_with("Nothing to fix."));
         report.found("seed", Info, "no_seed", "There is no seed yet.".to_owned(), "Make one.");
+        assert!(text(&report).ends_with("Nothing is broken; there is one thing to see to when you can."));
         report.found(
             "chain",
             Critical,
@@ -337,7 +345,7 @@ mod tests {
         report.findings.sort_by_key(|(severity, ..)| std::cmp::Reverse(*severity));
         let told = text(&report);
         assert!(told.find("chain_unreachable") < told.find("not_running"), "{told}");
-        assert!(told.ends_with("2 things to fix."), "{told}");
+        assert!(told.ends_with("To fix: 2 things, and one thing to see to when you can."), "{told}");
         assert_eq!(report.worst(), Some(Critical));
     }
 }

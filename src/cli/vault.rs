@@ -29,7 +29,7 @@ enum Vault {
     Set {
         /// The descriptor or key; left out, it is read from stdin. Never a private key
         key: Option<String>,
-        /// What an xpub's addresses are: bip44 (1…), bip49 (3…), bip84 (bc1q…) or bip86 (bc1p…)
+        /// What an xpub's addresses are: bip44 (legacy), bip49 (segwit within P2SH), bip84 (segwit) or bip86 (taproot)
         #[arg(long, value_name = "FORM")]
         form: Option<String>,
         /// How many unpaid addresses in a row your own wallet looks past

@@ -59,6 +59,11 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     }
 }
 
+/// An address in the pieces between which a line may break.
+pub(super) fn pieces(address: &str) -> Vec<&str> {
+    address.split_inclusive(['/', '.', ':', '?', '&', '=', '-', '_']).collect()
+}
+
 /// The first and last characters of a long identifier.
 pub(super) fn shortened(text: &str) -> String {
     match (text.get(..8), text.len().checked_sub(6).and_then(|from| text.get(from..))) {
@@ -81,19 +86,21 @@ pub(super) fn iso(at: Timestamp) -> String {
 /// An instant for a person; the script replaces it by the browser's local time.
 pub(super) fn utc(at: Timestamp) -> String {
     moment(at)
-        .format(format_description!("[day padding:none] [month repr:short] [hour]:[minute]:[second] UTC"))
+        .format(format_description!(
+            "[day padding:none] [month repr:short] [year] [hour]:[minute]:[second] UTC"
+        ))
         .unwrap_or_default()
 }
 
 /// A day for a person, in UTC as all sums are.
 pub(super) fn day(at: Timestamp) -> String {
-    moment(at).format(format_description!("[day padding:none] [month repr:short]")).unwrap_or_default()
+    moment(at).format(format_description!("[day padding:none] [month repr:short] [year]")).unwrap_or_default()
 }
 
 /// An hour for a person, likewise.
 pub(super) fn hour(at: Timestamp) -> String {
     moment(at)
-        .format(format_description!("[day padding:none] [month repr:short] [hour]:[minute] UTC"))
+        .format(format_description!("[day padding:none] [month repr:short] [year] [hour]:[minute] UTC"))
         .unwrap_or_default()
 }
 
@@ -136,9 +143,10 @@ mod tests {
         assert_eq!([0, 1, 2_000].map(|n| counted(n, "call")), ["0 calls", "1 call", "2,000 calls"]);
         assert_eq!(shortened("0123456789abcdef0123"), "01234567…ef0123");
         assert_eq!(shortened("short"), "short");
+        assert_eq!(pieces("https://a.example/b"), ["https:", "/", "/", "a.", "example/", "b"]);
         assert_eq!([permille(1, 2), permille(5, 0), permille(u64::MAX, 1)], [500, 1_000, 1_000]);
         assert_eq!(iso(Timestamp::from_secs(1_700_000_000)), "2023-11-14T22:13:20Z");
-        assert_eq!(utc(Timestamp::from_secs(1_700_000_000)), "14 Nov 22:13:20 UTC");
+        assert_eq!(utc(Timestamp::from_secs(1_700_000_000)), "14 Nov 2023 22:13:20 UTC");
         let told = ["5 s ago", "5 min ago", "2 h ago", "3 days ago"];
         assert_eq!([5, 300, 9_000, 3 * 86_400].map(ago), told);
     }

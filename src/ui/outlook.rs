@@ -29,7 +29,9 @@ pub(super) fn sentence(forecast: &Forecast) -> String {
         }
         (Outlook::TooLittleData, _) => {
             let calls = counted(forecast.calls, "paid call");
-            format!("{calls} in the last days are too few to tell how long that lasts.")
+            format!(
+                "How long that lasts is told once there is more to go by: so far {calls} in the last days."
+            )
         }
     }
 }
@@ -55,10 +57,10 @@ mod tests {
 
     #[test]
     fn it_is_said_in_sats_and_days() {
-        assert!(told(Outlook::RunsOut, 9_000, 99).ends_with("used up on 9 Oct."));
+        assert!(told(Outlook::RunsOut, 9_000, 99).ends_with("used up on 9 Oct 2025."));
         assert!(told(Outlook::Lasts, 9_000, 99).contains("1,200 sat a day"));
         assert!(told(Outlook::Lasts, 9_000, 0).starts_with("Nothing was earned"));
-        assert!(told(Outlook::TooLittleData, 9_000, 1).starts_with("1 paid call in"));
+        assert!(told(Outlook::TooLittleData, 9_000, 1).ends_with("so far 1 paid call in the last days."));
         assert_eq!(told(Outlook::RanOut, 0, 0), "", "the page says at length what to do then");
     }
 }

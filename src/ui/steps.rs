@@ -8,7 +8,7 @@ pub(super) struct StepLine {
     pub(super) name: &'static str,
     pub(super) why: &'static str,
     pub(super) done: bool,
-    /// It can wait, for ever if need be.
+    /// Nothing that is sold needs it.
     pub(super) optional: bool,
     pub(super) href: &'static str,
     /// What pressing it does, a verb.
