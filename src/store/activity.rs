@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::lives::Lives;
 use super::plan::asked;
 use super::rows::column;
+use super::schema::newest_event;
 use super::{Ledger, StoreError};
 use crate::event::{LoggedEvent, Subject, UNLISTED};
 use crate::types::Timestamp;
@@ -28,20 +29,39 @@ impl Ledger {
         limit: u32,
     ) -> Result<Vec<LoggedEvent>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        self.0.readers.read(move |connection| list(connection, subject, before, limit)).await
+        self.0.readers.read(move |connection| list(connection, &sql(subject), [before, limit.into()])).await
+    }
+
+    /// The newest events of each of these kinds after number `after`, oldest first, at most `limit` of a kind, and
+    /// the number of the newest event of all. What lies between them is not read, however much it is.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn rare_events(
+        &self,
+        kinds: &'static [&'static str],
+        after: i64,
+        limit: u32,
+    ) -> Result<(Vec<LoggedEvent>, i64), StoreError> {
+        let work = move |connection: &Connection| {
+            // What is logged between the two questions is for the next time.
+            let newest = newest_event(connection)?;
+            let sql = of_kinds(kinds, "id > ?1 AND id <= ?3", "ORDER BY id");
+            let rows = list(connection, &sql, [after, limit.into(), newest])?;
+            Ok((rows, newest))
+        };
+        self.0.readers.read(work).await
     }
 }
 
-fn list(
+fn list<const N: usize>(
     connection: &Connection,
-    subject: Option<Subject>,
-    before: i64,
-    limit: u32,
+    sql: &str,
+    values: [i64; N],
 ) -> Result<Vec<LoggedEvent>, StoreError> {
     let lives = Lives::read(connection)?;
-    let mut query = asked(connection, &sql(subject))?;
-    let values = params_from_iter([before, i64::from(limit)]);
-    let rows = query.query_map(values, row)?;
+    let mut query = asked(connection, sql)?;
+    let rows = query.query_map(params_from_iter(values), row)?;
     rows.map(|row| {
         let (id, at, body) = row?;
         let event =
@@ -62,18 +82,21 @@ fn sql(subject: Option<Subject>) -> String {
     match subject {
         None => walk(&format!("!= '{UNLISTED}'")),
         Some(Subject::Payments) => walk("IN ('payment_received', 'possible_surplus')"),
-        Some(subject) => {
-            let each = subject.kinds().iter().map(|kind| {
-                format!(
-                    "SELECT id FROM (SELECT id FROM events
-                        WHERE {APART} AND json_extract(body, '$.kind') = '{kind}' AND id < ?1
-                        ORDER BY id DESC LIMIT ?2) AS newest"
-                )
-            });
-            let all = each.collect::<Vec<_>>().join(" UNION ALL ");
-            format!("SELECT id, at, body FROM events WHERE id IN ({all}) ORDER BY id DESC LIMIT ?2")
-        }
+        Some(subject) => of_kinds(subject.kinds(), "id < ?1", "ORDER BY id DESC LIMIT ?2"),
     }
+}
+
+/// Of each kind the newest `?2` where `range` is so, all of them in `order`. The kinds are in the index.
+fn of_kinds(kinds: &[&str], range: &str, order: &str) -> String {
+    let each = kinds.iter().map(|kind| {
+        format!(
+            "SELECT id FROM (SELECT id FROM events
+                WHERE {APART} AND json_extract(body, '$.kind') = '{kind}' AND {range}
+                ORDER BY id DESC LIMIT ?2) AS newest"
+        )
+    });
+    let all = each.collect::<Vec<_>>().join(" UNION ALL ");
+    format!("SELECT id, at, body FROM events WHERE id IN ({all}) {order}")
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<(i64, Timestamp, String)> {
@@ -87,6 +110,13 @@ mod tests {
     use crate::store::plan::walks;
     use crate::store::tests::World;
     use crate::types::{Msat, PaymentHash};
+
+    /// How many steps of the plan find a kind in its index.
+    fn by_index(connection: &Connection, sql: &str) -> usize {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = plan.raw_query().mapped(|row| row.get::<_, String>("detail"));
+        steps.map(Result::unwrap).filter(|step| step.contains("events_of_kind")).count()
+    }
 
     #[tokio::test]
     async fn the_log_is_read_from_its_end_by_subject() {
@@ -115,18 +145,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn rare_events_are_found_without_what_lies_between() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        for n in 0..6u8 {
+            ledger.log(Event::SeedVerified).await.unwrap();
+            ledger.receive(PaymentHash::from_bytes([n; 32]), Msat::from_sat(5).unwrap(), None).await.unwrap();
+        }
+        ledger.log(Event::Stopped).await.unwrap();
+        let of = async |kinds, after, limit| {
+            let (rows, newest) = ledger.rare_events(kinds, after, limit).await.unwrap();
+            (rows.iter().map(|row| row.id).collect::<Vec<_>>(), newest)
+        };
+        let (seeds, newest) = of(&["seed_verified", "books_audited"], 0, 10).await;
+        assert!(seeds.len() == 6 && seeds.is_sorted(), "{seeds:?}");
+        assert_eq!(of(&["seed_verified"], 0, 2).await, (seeds[4..].to_vec(), newest), "the newest of them");
+        assert_eq!(of(&["seed_verified"], seeds[3], 10).await.0, seeds[4..]);
+        assert_eq!(of(&["seed_verified", "stopped"], seeds[5], 10).await, (vec![newest], newest));
+        let walked = |connection: &Connection| {
+            let sql = of_kinds(&["seed_verified"], "id > ?1 AND id <= ?3", "ORDER BY id");
+            Ok((walks(connection, &sql), by_index(connection, &sql)))
+        };
+        assert_eq!(ledger.0.readers.read(walked).await.unwrap(), (Vec::new(), 1));
+    }
+
+    #[tokio::test]
     async fn what_is_rare_is_found_by_its_index() {
         let world = World::new();
         let (ledger, _) = world.open();
         let plans = |connection: &Connection| {
             let rare = Subject::ALL.into_iter().filter(|subject| *subject != Subject::Payments);
             let plans = rare.map(|subject| {
-                let explain = format!("EXPLAIN QUERY PLAN {}", sql(Some(subject)));
-                let mut plan = connection.prepare(&explain).unwrap();
-                let steps = plan.raw_query().mapped(|row| row.get::<_, String>("detail"));
-                let steps: Vec<String> = steps.map(Result::unwrap).collect();
                 assert_eq!(walks(connection, &sql(Some(subject))), Vec::<String>::new());
-                steps.iter().filter(|step| step.contains("events_of_kind")).count() == subject.kinds().len()
+                by_index(connection, &sql(Some(subject))) == subject.kinds().len()
             });
             Ok(plans.collect::<Vec<bool>>())
         };

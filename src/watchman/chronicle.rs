@@ -9,8 +9,11 @@ use crate::store::{Ledger, StoreError};
 use crate::types::Severity::{Critical, Info, Warning};
 use crate::types::Timestamp;
 
-/// Rows read at once.
-const BATCH: u32 = 500;
+/// The kinds of events that tell something. Sales are not among them: however many there are, and however long
+/// nobody looked, they are not read.
+const TELLING: &[&str] = &["channel_closed", "books_audited", "possible_surplus"];
+/// More than this of one kind since the last look say nothing new.
+const MOST: u32 = 500;
 /// How long what the log told stands.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -18,19 +21,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// LDK's words for a channel that it closed because the last end of the process came between two writes.
 const CLOSED_BY_RESTART: &str = "stale compared to ChannelMonitor";
 
-/// Reads the log after event number `watched`; gives what it tells, each until when it stands, and the number
-/// of the last event.
+/// Looks through the log after event number `watched`; gives what it tells, each until when it stands, and the
+/// number of the last event.
 pub(super) async fn read(
     ledger: &Ledger,
-    mut watched: i64,
+    watched: i64,
 ) -> Result<(Vec<(Alarm, Timestamp)>, i64), StoreError> {
-    let mut notices = Vec::new();
-    loop {
-        let events = ledger.events_after(watched, BATCH).await?;
-        let Some(last) = events.last() else { return Ok((notices, watched)) };
-        watched = last.id;
-        notices.extend(events.iter().filter_map(notice));
-    }
+    let (events, newest) = ledger.rare_events(TELLING, watched, MOST).await?;
+    Ok((events.iter().filter_map(notice).collect(), newest.max(watched)))
 }
 
 fn notice(logged: &LoggedEvent) -> Option<(Alarm, Timestamp)> {
@@ -86,6 +84,20 @@ mod tests {
             ("channel_closed_by_restart", Some("aa"))
         );
         assert!(alarm.text.contains(by_restart));
+        let surplus = Event::PossibleSurplus {
+            payment_hash: crate::types::PaymentHash::from_bytes([1; 32]),
+            amount_msat: crate::types::Msat::ZERO,
+        };
+        let told = [
+            closed(by_restart).event,
+            Event::BooksAudited { ok: false, mismatches: vec!["a sum".to_owned()] },
+            surplus,
+        ];
+        for event in told {
+            let kind = serde_json::to_value(&event).unwrap()["kind"].clone();
+            assert!(TELLING.iter().any(|known| kind == *known), "{kind} would not be found");
+            assert!(notice(&LoggedEvent { event, ..closed("") }).is_some(), "{kind}");
+        }
         assert_eq!(until, Timestamp::from_secs(1_000).plus(WEEK));
         assert_eq!(
             notice(&closed("Channel closed because the channel was cooperatively closed by us")),
