@@ -108,6 +108,14 @@ fn clean(app: &AdminApp, tab: &Tab<'_>) {
     assert_eq!(tab.complaints(), Vec::<String>::new());
 }
 
+/// Nothing of the page is wider than its window. One that grows with what sticks out of it hides that it does.
+async fn fits(tab: &Tab<'_>, name: &str, width: u32) {
+    let window = tab.value("innerWidth").await;
+    assert_eq!(window, width, "{name}: the window");
+    let page = tab.value("document.documentElement.scrollWidth <= innerWidth").await;
+    assert_eq!(page, true, "{name}: wider than a window of {width}");
+}
+
 /// Looks at each page (its name and its address) in every size and light: nothing sticks out, everything can be
 /// read and pressed, axe-core has no serious finding, nobody else is asked. Pictures are kept.
 async fn look_at(app: &AdminApp, session: &str, pages: &[(&str, &str)]) {
@@ -122,6 +130,7 @@ async fn look_at(app: &AdminApp, session: &str, pages: &[(&str, &str)]) {
                 tab.looks(width, height, scheme).await;
                 tab.value("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(1))))").await;
                 tab.picture(&format!("{name}-{width}-{scheme}")).await;
+                fits(&tab, name, width).await;
                 assert_eq!(tab.value(LEGIBLE).await, json!([]), "{name} {width} {scheme}");
                 if scheme == "light" {
                     assert_eq!(tab.accessible().await, json!([]), "{name} {width}");
