@@ -28,18 +28,22 @@ mod operations;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
 mod pay_out;
+mod payment;
 mod peers;
 mod price;
 mod rates;
 mod recover;
+mod revenue;
 mod rules;
 mod run;
 mod seed;
 mod services;
+mod settings;
 mod status;
 mod times;
 mod token;
 mod tokens;
+mod trial;
 mod unlock;
 mod unlocking;
 mod vault;
@@ -76,8 +80,12 @@ enum Command {
     Unlock(Box<unlock::UnlockArgs>),
     /// Say whether it earns, and can go on earning
     Status(status::StatusArgs),
-    /// What was paid, newest first
+    /// What was earned, by hour or day and by route
+    Revenue(revenue::RevenueArgs),
+    /// What was paid, newest first, or one payment in full
     Payments(status::PaymentsArgs),
+    /// The settings that the running appliance has in force, each with where it was said
+    Config(settings::ConfigArgs),
     /// What the running appliance said lately, and a text for whoever helps
     Log(log::LogArgs),
     /// Look at everything, running or not, and say what to fix
@@ -132,6 +140,8 @@ enum Command {
     Services(Box<services::ServicesArgs>),
     /// Say what a request would cost, and why
     Price(Box<price::PriceArgs>),
+    /// Have the appliance ask its own gateway as a customer would, and pay in the demo
+    Try(Box<trial::TrialArgs>),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
 }
@@ -156,6 +166,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unlock(args) => unlock::run(&args, &env),
         Command::Status(args) => status::run(&args, &env),
         Command::Payments(args) => status::payments(&args, &env),
+        Command::Revenue(args) => revenue::run(&args, &env),
+        Command::Config(args) => settings::run(&args, &env),
         Command::Log(args) => log::run(&args, &env),
         Command::Doctor(args) => doctor::run(&args, &env),
         Command::Audit(args) => audit::run(&args, &env),
@@ -183,6 +195,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Forecast(args) => rules::forecast(&args, &env),
         Command::Services(args) => services::run(&args, &env),
         Command::Price(args) => price::run(&args, &env),
+        Command::Try(args) => trial::run(&args, &env),
         Command::Fetch(args) => fetch::run(&args, &env),
     }
 }

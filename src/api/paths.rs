@@ -117,6 +117,12 @@ fn sales(paths: Paths) -> Paths {
         .get("/api/v1/activity.csv", activity::table, "All of it, as a table for spreadsheets.", &[])
         .get("/api/v1/audit", books::audit, "Proves the books from every row; takes a while.", &[])
         .get("/api/v1/payments", payments::list, "What arrived, newest first.", &[])
+        .get(
+            "/api/v1/payments/{payment_hash}",
+            payments::look,
+            "One payment in full: what was sold for it, and what became of it.",
+            &[BAD_HASH, (404, "unknown_payment")],
+        )
         .get("/api/v1/rates", rates::read, "What bitcoin costs in other currencies, and who says so.", &[])
         .post("/api/v1/rates/refresh", rates::refresh, "Asks every source of rates now.", &[])
         .about("Integration", "For an application that serves its own requests and asks in between.")

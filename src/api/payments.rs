@@ -1,14 +1,16 @@
-//! `GET /api/v1/payments`: what arrived, newest first.
+//! `GET /api/v1/payments`: what arrived, newest first, and one payment in full.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bad_query, ledger_fault};
+use super::answer::Path;
+use super::{bad_query, ledger_fault, tokens};
 use crate::store::PaymentRow;
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 use crate::web::{MayRead, Operator, Problem, Rows};
@@ -39,6 +41,37 @@ pub(super) async fn list(
     let mut rows = op.parts.ledger.payments(limit.to_read(), before).await.map_err(ledger_fault)?;
     let next_before = limit.page(&mut rows, |row| row.id);
     Ok(Json(Payments { payments: rows.into_iter().map(Payment::from).collect(), next_before }))
+}
+
+/// `GET /api/v1/payments/{payment_hash}`: what arrived, what was sold for it, and what became of every unit. Of
+/// a token that was given away, too.
+pub(super) async fn look(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+    Path(payment_hash): Path<String>,
+    query: Result<Query<tokens::Spends>, QueryRejection>,
+) -> Result<Json<Opened>, Problem> {
+    let Query(page) = query.map_err(bad_query)?;
+    let hash = tokens::hash(&payment_hash)?;
+    op.parts.ledger.barrier().await;
+    let payment = op.parts.ledger.payment(hash).await.map_err(ledger_fault)?.map(Payment::from);
+    let token = tokens::in_full(&op, hash, &page).await?;
+    if payment.is_none() && token.is_none() {
+        let detail = "No payment with that hash arrived, and no token was granted under it.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_payment", detail));
+    }
+    Ok(Json(Opened { payment_hash: hash, payment, token }))
+}
+
+/// One payment, opened in full.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PaymentInFull")]
+pub(super) struct Opened {
+    payment_hash: PaymentHash,
+    /// What arrived; null for a token that was given away.
+    payment: Option<Payment>,
+    /// What was sold for it, and the requests that were charged to it; null while it was not used.
+    token: Option<tokens::Looked>,
 }
 
 /// One payment that arrived.

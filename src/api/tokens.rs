@@ -164,17 +164,28 @@ pub(super) async fn look(
     Path(payment_hash): Path<String>,
     query: Result<Query<Spends>, QueryRejection>,
 ) -> Result<Json<Looked>, Problem> {
-    let Query(Spends { limit, before }) = query.map_err(bad_query)?;
+    let Query(page) = query.map_err(bad_query)?;
     let hash = hash(&payment_hash)?;
     op.parts.ledger.barrier().await;
-    let row = op.parts.ledger.grant(hash).await.map_err(ledger_fault)?.ok_or_else(|| {
+    let found = in_full(&op, hash, &page).await?.ok_or_else(|| {
         let detail = "No token of that payment was used or granted yet.";
         Problem::new(StatusCode::NOT_FOUND, "unknown_token", detail)
     })?;
+    Ok(Json(found))
+}
+
+/// The token, and a page of what was charged to it.
+pub(super) async fn in_full(
+    op: &Operator,
+    hash: PaymentHash,
+    Spends { limit, before }: &Spends,
+) -> Result<Option<Looked>, Problem> {
+    let (limit, before) = (*limit, *before);
+    let Some(row) = op.parts.ledger.grant(hash).await.map_err(ledger_fault)? else { return Ok(None) };
     let mut spends = op.parts.ledger.spends(hash, limit.to_read(), before).await.map_err(ledger_fault)?;
     let next_before = limit.page(&mut spends, |spend| spend.number);
     let limits = op.parts.ledger.counters(hash).await.map_err(ledger_fault)?;
-    Ok(Json(Looked {
+    Ok(Some(Looked {
         token: row.into(),
         limits: limits.iter().map(Limited::from).collect(),
         spends: spends.into_iter().map(Spend::from).collect(),
@@ -196,7 +207,7 @@ pub(super) async fn revoke(
     Ok(Json(Revoked { payment_hash: hash, known, revoked_units: units }))
 }
 
-fn hash(text: &str) -> Result<PaymentHash, Problem> {
+pub(super) fn hash(text: &str) -> Result<PaymentHash, Problem> {
     text.parse()
         .map_err(|error| Problem::bad_request("bad_payment_hash", format!("The payment hash: {error}.")))
 }

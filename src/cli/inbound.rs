@@ -24,6 +24,8 @@ enum InboundCommand {
     Quote(Quote),
     /// Buy a channel: an order by its number, or a new one
     Buy(Buy),
+    /// What may be ordered
+    Limits,
     /// What was ordered, and how it stands
     Orders,
 }
@@ -85,12 +87,30 @@ pub(super) fn run(args: &InboundArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(order, text))
         }
         Some(InboundCommand::Buy(buy)) => pay(admin, buy).await,
+        Some(InboundCommand::Limits) => {
+            let limits = admin.get("/api/v1/inbound/limits").await?;
+            let text = bounds(&limits);
+            Ok(Shown::new(limits, text))
+        }
         Some(InboundCommand::Orders) => {
             let orders = admin.get("/api/v1/inbound/orders").await?;
             let text = list(&orders);
             Ok(Shown::new(orders, text))
         }
     })
+}
+
+fn bounds(limits: &Value) -> String {
+    format!(
+        "receivable  {} to {} sat\nchannel     {} to {} sat in all\nkept open   {} blocks at most\nconfirmed   within {} \
+         blocks at best",
+        limits["smallest_receivable_sat"],
+        limits["largest_receivable_sat"],
+        limits["smallest_channel_sat"],
+        limits["largest_channel_sat"],
+        limits["most_blocks"],
+        limits["confirms_within_blocks"],
+    )
 }
 
 async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {

@@ -17,7 +17,7 @@ pub(super) struct KeysArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    command: Keys,
+    command: Option<Keys>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +53,7 @@ enum Keys {
 /// Adds, lists or revokes.
 pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Keys::Add { label, scope, per_day, per_payment, expires } => {
+        Some(Keys::Add { label, scope, per_day, per_payment, expires }) => {
             let mut wanted = json!({ "label": label, "scopes": scope });
             for (name, limit) in [("per_day_msat", per_day), ("per_payment_msat", per_payment)] {
                 if let Some(limit) = limit {
@@ -80,12 +80,12 @@ pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
             let key = macaroon.or(made["key"].as_str()).unwrap_or_default().to_owned();
             Ok(Shown::new(made, key))
         }
-        Keys::List => {
+        None | Some(Keys::List) => {
             let listed = admin.get("/api/v1/keys").await?;
             let text = shown(&listed);
             Ok(Shown::new(listed, text))
         }
-        Keys::Revoke { id } => {
+        Some(Keys::Revoke { id }) => {
             admin.delete(&format!("/api/v1/keys/{id}")).await?;
             Ok::<_, Failure>(Shown::new(
                 json!({ "revoked": id }),

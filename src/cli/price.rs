@@ -35,25 +35,35 @@ pub(super) fn run(args: &PriceArgs, env: &Environment) -> ExitCode {
 }
 
 async fn price(admin: &Admin, args: &PriceArgs) -> Result<Shown, Failure> {
+    let (headers, body) = (headers(&args.headers)?, body(args.data.as_deref())?);
+    let asked = json!({ "method": args.method.to_ascii_uppercase(), "url": args.url, "headers": headers, "body": body });
+    let answer = admin.post("/api/v1/price", &asked).await?;
+    let text = words(&answer, args.all);
+    Ok(Shown::new(answer, text))
+}
+
+/// Headers as `-H` says them.
+pub(super) fn headers(lines: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut headers = Map::new();
-    for line in &args.headers {
+    for line in lines {
         let (name, value) = line
             .split_once(':')
             .ok_or_else(|| Failure::arguments(format!("-H {line:?}: write a name, a colon and a value")))?;
         headers.insert(name.trim().to_owned(), json!(value.trim()));
     }
-    let body = match args.data.as_deref().map(|data| data.strip_prefix('@').ok_or(data)) {
-        None => Value::Null,
-        Some(Err(text)) => json!(text),
+    Ok(headers)
+}
+
+/// A body as `-d` says it: text, or what is in @FILE.
+pub(super) fn body(data: Option<&str>) -> Result<Option<String>, Failure> {
+    match data.map(|data| data.strip_prefix('@').ok_or(data)) {
+        None => Ok(None),
+        Some(Err(text)) => Ok(Some(text.to_owned())),
         Some(Ok(file)) => {
             let unread = |error| Failure::arguments(format!("-d @{file}: {error}"));
-            json!(std::fs::read_to_string(file).map_err(unread)?)
+            std::fs::read_to_string(file).map(Some).map_err(unread)
         }
-    };
-    let asked = json!({ "method": args.method.to_ascii_uppercase(), "url": args.url, "headers": headers, "body": body });
-    let answer = admin.post("/api/v1/price", &asked).await?;
-    let text = words(&answer, args.all);
-    Ok(Shown::new(answer, text))
+    }
 }
 
 fn items(value: &Value) -> &[Value] {

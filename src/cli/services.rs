@@ -17,7 +17,7 @@ pub(super) struct ServicesArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,11 +49,11 @@ enum What {
 pub(super) fn run(args: &ServicesArgs, env: &Environment) -> ExitCode {
     let json = args.operator.json();
     ask(&args.operator, env, async |admin| match &args.what {
-        What::List => list(admin).await,
-        What::Show { name } => show(admin, name).await,
-        What::Apply { file, dry_run } => apply(admin, file, *dry_run, json).await,
-        What::Export => export(admin).await,
-        What::Remove { name } => {
+        None | Some(What::List) => list(admin).await,
+        Some(What::Show { name }) => show(admin, name).await,
+        Some(What::Apply { file, dry_run }) => apply(admin, file, *dry_run, json).await,
+        Some(What::Export) => export(admin).await,
+        Some(What::Remove { name }) => {
             let done = admin.delete(&format!("/api/v1/services/{}", segment(name)?)).await?;
             Ok(Shown::new(done, format!("{name} is off sale")))
         }

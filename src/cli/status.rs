@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::amounts::sats;
 use super::operator::{OperatorArgs, Shown, ask, table};
+use super::payment;
 use super::times::moment;
 use crate::clock::in_words;
 use crate::config::Environment;
@@ -20,6 +21,8 @@ pub(super) struct StatusArgs {
 pub(super) struct PaymentsArgs {
     #[command(flatten)]
     operator: OperatorArgs,
+    /// One in full, by its payment hash or how that begins
+    payment_hash: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -40,9 +43,12 @@ pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
     })
 }
 
-/// What arrived, newest first.
+/// What arrived, newest first; or one of it in full.
 pub(super) fn payments(args: &PaymentsArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| {
+        if let Some(beginning) = &args.payment_hash {
+            return payment::opened(admin, beginning).await;
+        }
         let before = args.before.map(|id| format!("&before={id}")).unwrap_or_default();
         let listed = admin.get(&format!("/api/v1/payments?limit={}{before}", args.limit)).await?;
         let text = listing(&listed);
@@ -170,15 +176,10 @@ fn listing(listed: &Value) -> String {
         return "Nothing was paid yet.".to_owned();
     }
     let shown = rows.iter().map(|row| {
-        let what = match (row["service"].as_str(), row["route"].as_str()) {
-            (Some(service), Some(route)) if service != route => format!("{service}/{route}"),
-            (Some(service), _) => service.to_owned(),
-            (None, _) => "not yet used".to_owned(),
-        };
         [
             moment(&row["received_at"]),
             sats(&row["amount_msat"]),
-            what,
+            payment::bought(row),
             word(&row["state"]).to_owned(),
             word(&row["payment_hash"]).to_owned(),
         ]

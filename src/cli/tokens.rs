@@ -17,13 +17,15 @@ use crate::config::Environment;
 
 /// A hash as tables show it.
 const SHORT: usize = 12;
+/// Tokens of a list when nobody says how many.
+const USUAL: u32 = 50;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TokensArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    command: Tokens,
+    command: Option<Tokens>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +62,7 @@ enum Tokens {
         #[arg(long)]
         state: Option<String>,
         /// How many at most
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = USUAL)]
         limit: u32,
     },
     /// One token: its units, and the requests that were charged to it
@@ -104,7 +106,7 @@ enum Tokens {
 /// Grants, lists, shows or revokes.
 pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Tokens::Grant { service, budget, per, expires, label } => {
+        Some(Tokens::Grant { service, budget, per, expires, label }) => {
             let ask = json!({
                 "service": service, "budget": budget, "per": per, "expires": expires, "label": label,
             });
@@ -116,31 +118,23 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             let token = word(&given["authorization"]);
             Ok(Shown::new(given, token))
         }
-        Tokens::List { search, service, kind, state, limit } => {
-            let mut query = form_urlencoded::Serializer::new(String::new());
+        None => list(admin, &[], USUAL).await,
+        Some(Tokens::List { search, service, kind, state, limit }) => {
             let said = [("search", search), ("service", service), ("kind", kind), ("state", state)];
-            for (name, value) in said {
-                if let Some(value) = value {
-                    query.append_pair(name, value);
-                }
-            }
-            query.append_pair("limit", &limit.to_string());
-            let listed = admin.get(&format!("/api/v1/tokens?{}", query.finish())).await?;
-            let text = list_text(&listed);
-            Ok(Shown::new(listed, text))
+            list(admin, &said, *limit).await
         }
-        Tokens::Show { payment_hash, limit } => {
+        Some(Tokens::Show { payment_hash, limit }) => {
             let hash = whole(admin, payment_hash).await?;
             let token = admin.get(&format!("/api/v1/tokens/{hash}?limit={limit}")).await?;
             let text = token_text(&token);
             Ok(Shown::new(token, text))
         }
-        Tokens::Doubtful => doubts::list(admin).await,
-        Tokens::Honour { payment_hash, all: _ } => doubts::honour(admin, payment_hash.as_deref()).await,
-        Tokens::Epochs => epochs::list(admin).await,
-        Tokens::Rotate => epochs::rotate(admin).await,
-        Tokens::Retire { epoch, yes } => epochs::retire(admin, *epoch, *yes).await,
-        Tokens::Revoke { payment_hash } => {
+        Some(Tokens::Doubtful) => doubts::list(admin).await,
+        Some(Tokens::Honour { payment_hash, all: _ }) => doubts::honour(admin, payment_hash.as_deref()).await,
+        Some(Tokens::Epochs) => epochs::list(admin).await,
+        Some(Tokens::Rotate) => epochs::rotate(admin).await,
+        Some(Tokens::Retire { epoch, yes }) => epochs::retire(admin, *epoch, *yes).await,
+        Some(Tokens::Revoke { payment_hash }) => {
             let hash = whole(admin, payment_hash).await?;
             let revoked = admin.delete(&format!("/api/v1/tokens/{hash}")).await?;
             let text = match revoked["known"].as_bool() {
@@ -162,6 +156,19 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             Ok::<_, Failure>(Shown::new(revoked, text))
         }
     })
+}
+
+async fn list(admin: &Admin, said: &[(&str, &Option<String>)], limit: u32) -> Result<Shown, Failure> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in said {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.append_pair("limit", &limit.to_string());
+    let listed = admin.get(&format!("/api/v1/tokens?{}", query.finish())).await?;
+    let text = list_text(&listed);
+    Ok(Shown::new(listed, text))
 }
 
 /// A payment hash, or how one begins.
@@ -228,7 +235,7 @@ fn list_text(listed: &Value) -> String {
     text
 }
 
-fn token_text(token: &Value) -> String {
+pub(super) fn token_text(token: &Value) -> String {
     let units = &token["units"];
     let count = |name: &str| amount(token, &units[name]);
     let mut lines = vec![

@@ -20,7 +20,7 @@ pub(super) struct VaultArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    command: Vault,
+    command: Option<Vault>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,15 +50,19 @@ enum Vault {
         #[arg(long, value_name = "NAME")]
         deposit: Option<String>,
     },
+    /// The addresses that were handed out, newest first
+    Addresses,
     /// What came in and went out, newest first
     History,
+    /// Look at the chain now instead of at the next turn
+    Look,
     /// Watch it no more; its coins are where they are
     Remove,
 }
 
 pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Vault::Set { key, form, gap, birthday, yes } => {
+        Some(Vault::Set { key, form, gap, birthday, yes }) => {
             let key = match key {
                 Some(key) => key.clone(),
                 None => from_stdin()?,
@@ -83,12 +87,12 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
             );
             Ok(Shown::new(set, text))
         }
-        Vault::Show => {
+        None | Some(Vault::Show) => {
             let shown = admin.get("/api/v1/vault").await?;
             let text = view(&shown["vault"]);
             Ok(Shown::new(shown, text))
         }
-        Vault::Address { deposit } => {
+        Some(Vault::Address { deposit }) => {
             let given = admin.post("/api/v1/vault/address", &json!({ "deposit": deposit })).await?;
             let text = format!(
                 "{}\n\nIt is number {} of the vault: compare it with your own wallet before you send much.",
@@ -97,12 +101,26 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
             );
             Ok(Shown::new(given, text))
         }
-        Vault::History => {
+        Some(Vault::Addresses) => {
+            let listed = admin.get("/api/v1/vault/addresses").await?;
+            let text = addresses(&listed);
+            Ok(Shown::new(listed, text))
+        }
+        Some(Vault::Look) => {
+            let shown = admin.get("/api/v1/vault").await?;
+            if shown["vault"].is_null() {
+                return Err(Failure::refused("no_vault", view(&Value::Null)));
+            }
+            admin.post("/api/v1/vault/look", &json!({})).await?;
+            let text = "It is looked at now: `tollhouse vault show` says in a moment what it holds.";
+            Ok(Shown::new(json!({ "looking": true }), text))
+        }
+        Some(Vault::History) => {
             let listed = admin.get("/api/v1/vault/history").await?;
             let text = history(&listed);
             Ok(Shown::new(listed, text))
         }
-        Vault::Remove => {
+        Some(Vault::Remove) => {
             let removed = admin.delete("/api/v1/vault").await?;
             let text = match removed["removed"].as_bool() {
                 Some(true) => "It is not watched any more.",
@@ -160,6 +178,17 @@ fn view(vault: &Value) -> String {
         rows.push(["trouble".to_owned(), trouble.to_owned()]);
     }
     table(["VAULT", ""], rows)
+}
+
+fn addresses(listed: &Value) -> String {
+    let rows = listed["addresses"].as_array().into_iter().flatten().map(|row| {
+        [row["index"].to_string(), word(&row["address"]), moment(&row["given_at"]), word(&row["deposit"])]
+    });
+    let rows: Vec<[String; 4]> = rows.collect();
+    if rows.is_empty() {
+        return "None was handed out yet: `tollhouse vault address` gives one.".to_owned();
+    }
+    table(["NUMBER", "ADDRESS", "HANDED OUT", "FOR"], rows)
 }
 
 fn history(listed: &Value) -> String {

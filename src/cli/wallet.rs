@@ -47,6 +47,8 @@ enum Wallet {
     },
     /// Its transactions
     History,
+    /// What fast, normal and slow cost now
+    Fees,
     /// Coins of closed channels on their way to it
     Sweeps,
 }
@@ -75,6 +77,11 @@ pub(super) fn run(args: &WalletArgs, env: &Environment) -> ExitCode {
             let listed = admin.get("/api/v1/onchain/transactions").await?;
             let text = history_text(&listed);
             Ok(Shown::new(listed, text))
+        }
+        Some(Wallet::Fees) => {
+            let rates = admin.get("/api/v1/onchain/fees").await?;
+            let text = fees_text(&rates);
+            Ok(Shown::new(rates, text))
         }
         Some(Wallet::Sweeps) => {
             let coins = admin.get("/api/v1/onchain").await?;
@@ -113,6 +120,25 @@ fn balance_text(coins: &Value) -> String {
         format!("channels   {} sat in contracts, {} sat being swept", sum("claims"), sum("sweeps")),
     ]
     .join("\n")
+}
+
+fn fees_text(rates: &Value) -> String {
+    let rows = [
+        ("fast", "in one of the next two blocks"),
+        ("normal", "within an hour or so"),
+        ("slow", "within a day"),
+    ];
+    let rows = rows.map(|(name, when)| {
+        let rate = rates[format!("{name}_sat_per_kvb")].as_u64().unwrap_or_default();
+        let rate = format!("{}.{:03}", rate / 1_000, rate % 1_000);
+        let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
+        [name.to_owned(), rate, when.to_owned()]
+    });
+    let note = match rates["estimated"].as_bool() {
+        Some(false) => "\nThe chain source has no estimate: these are guesses.",
+        _ => "",
+    };
+    format!("{}{note}", table(["FEE", "SAT/VB", "CONFIRMED"], rows))
 }
 
 fn history_text(listed: &Value) -> String {

@@ -15,7 +15,7 @@ pub(super) struct WebhooksArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    command: Webhooks,
+    command: Option<Webhooks>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,12 +81,12 @@ enum Webhooks {
 /// Does what the subcommand says.
 pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Webhooks::List => {
+        None | Some(Webhooks::List) => {
             let listed = admin.get("/api/v1/webhooks").await?;
             let text = endpoints(&listed);
             Ok(Shown::new(listed, text))
         }
-        Webhooks::Add { url, label, topic, allow_private } => {
+        Some(Webhooks::Add { url, label, topic, allow_private }) => {
             let ask = json!({ "url": url, "label": label, "topics": topic, "allow_private": allow_private });
             let made = admin.post("/api/v1/webhooks", &ask).await?;
             if !args.operator.json() {
@@ -100,19 +100,19 @@ pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
             let secret = made["secret"].as_str().unwrap_or_default().to_owned();
             Ok(Shown::new(made, secret))
         }
-        Webhooks::Remove { id } => {
+        Some(Webhooks::Remove { id }) => {
             admin.delete(&format!("/api/v1/webhooks/{id}")).await?;
             Ok(Shown::new(json!({ "removed": id }), format!("Endpoint {id} is forgotten.")))
         }
-        Webhooks::Enable { id } => {
+        Some(Webhooks::Enable { id }) => {
             admin.post(&format!("/api/v1/webhooks/{id}/enable"), &json!({})).await?;
             Ok(Shown::new(json!({ "enabled": id }), format!("Endpoint {id} gets what happens from now on.")))
         }
-        Webhooks::Disable { id } => {
+        Some(Webhooks::Disable { id }) => {
             admin.post(&format!("/api/v1/webhooks/{id}/disable"), &json!({})).await?;
             Ok(Shown::new(json!({ "disabled": id }), format!("Endpoint {id} gets nothing any more.")))
         }
-        Webhooks::Test { id } => {
+        Some(Webhooks::Test { id }) => {
             let tested = admin.post(&format!("/api/v1/webhooks/{id}/test"), &json!({})).await?;
             let (status, took) = (&tested["status"], &tested["took_ms"]);
             let (text, exit) = match tested["error"].as_str() {
@@ -121,7 +121,7 @@ pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
             };
             Ok(Shown::new(tested, text).exiting(exit))
         }
-        Webhooks::Deliveries { webhook, state, limit, before } => {
+        Some(Webhooks::Deliveries { webhook, state, limit, before }) => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string());
             let numbers = [("webhook", webhook), ("before", before)];
@@ -135,7 +135,7 @@ pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
             let text = deliveries(&listed);
             Ok(Shown::new(listed, text))
         }
-        Webhooks::Redeliver { id } => {
+        Some(Webhooks::Redeliver { id }) => {
             admin.post(&format!("/api/v1/deliveries/{id}/redeliver"), &json!({})).await?;
             Ok(Shown::new(json!({ "redelivering": id }), format!("Delivery {id} is made once more.")))
         }

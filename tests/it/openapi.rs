@@ -27,8 +27,8 @@ fn operations(document: &Value) -> Vec<(Method, String, Value)> {
     paths.iter().flat_map(each).collect()
 }
 
-/// Every text of the sources that looks like an address of the API, where it is routed.
-fn routed() -> BTreeSet<String> {
+/// The texts of all sources below `folder`.
+fn sources(folder: &str) -> Vec<String> {
     fn read(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("the sources") {
             let path: PathBuf = entry.expect("an entry").path();
@@ -40,9 +40,14 @@ fn routed() -> BTreeSet<String> {
         }
     }
     let mut sources = Vec::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
+    sources
+}
+
+/// Every text of the sources that looks like an address of the API, where it is routed.
+fn routed() -> BTreeSet<String> {
     let mut routed = BTreeSet::new();
-    for source in sources {
+    for source in sources("src") {
         for (at, _) in source.match_indices(".route(") {
             let rest = source[at + ".route(".len()..].trim_start();
             let path = rest.strip_prefix('"').and_then(|rest| rest.split('"').next());
@@ -132,4 +137,59 @@ async fn what_is_described_can_be_read() {
     // Money is whole numbers.
     let token = &document["components"]["schemas"]["Payment"]["properties"]["amount_msat"];
     assert!(token["type"] == "integer" || token["$ref"].is_string(), "{token}");
+}
+
+/// Addresses that no command asks, each with the reason.
+const WITHOUT_A_COMMAND: &[(&str, &str)] = &[
+    ("/livez", "whatever supervises the process asks it"),
+    ("/readyz", "likewise"),
+    ("/metrics", "Prometheus asks it"),
+    ("/api/v1/events", "for programs that listen; `tollhouse activity` and `log --follow` show what happens"),
+    ("/api/v1/integration/challenges", "for the application that serves its own requests"),
+    ("/api/v1/integration/verify", "likewise"),
+    ("/api/v1/integration/holds/{}", "likewise"),
+    ("/api/v1/integration/holds/{}/settle", "likewise"),
+    ("/api/v1/integration/holds/{}/release", "likewise"),
+    ("/api/v1/payments/send", "for programs with a key of the scope `pay`; people have `tollhouse pay-out`"),
+    ("/api/v1/payments/sent/{}", "likewise"),
+    ("/api/v1/payouts/{}", "`tollhouse operations` shows payouts among all moves"),
+    // Put together of pieces.
+    ("/api/v1/channels/{}/fees", "tollhouse channels fees"),
+    ("/api/v1/channels/{}/splice-in", "tollhouse channels splice-in"),
+    ("/api/v1/channels/{}/splice-out", "tollhouse channels splice-out"),
+    ("/api/v1/epochs/{}", "tollhouse tokens retire"),
+    ("/api/v1/inbound/orders/{}/pay", "tollhouse inbound buy"),
+    ("/api/v1/rules/{}", "tollhouse rules"),
+    // Come with what they belong to.
+    ("/api/v1/backups/{}", ""),
+    ("/api/v1/seed/words", ""),
+];
+
+/// What the API does, the commands do through it: each address stands in a command, or on the list above.
+#[tokio::test]
+async fn every_address_has_a_command() {
+    let mut asked = BTreeSet::new();
+    for source in sources("src/cli") {
+        for (at, _) in source.match_indices("/api/v1/") {
+            let rest = &source[at..];
+            let end = rest.find(['"', '?', ' ', '`', '\n']).unwrap_or(rest.len());
+            asked.insert(without_names(&rest[..end]));
+        }
+    }
+    let document = tollhouse::api::description();
+    let described: BTreeSet<String> =
+        operations(&document).iter().map(|(_, path, _)| without_names(path)).collect();
+    let excused: BTreeSet<String> = WITHOUT_A_COMMAND.iter().map(|(path, _)| (*path).to_owned()).collect();
+    let lacking: Vec<_> =
+        described.iter().filter(|path| !asked.contains(*path) && !excused.contains(*path)).collect();
+    assert!(lacking.is_empty(), "no command asks: {lacking:?}");
+    let stale: Vec<_> =
+        excused.iter().filter(|path| asked.contains(*path) || !described.contains(*path)).collect();
+    assert!(stale.is_empty(), "they need no excuse: {stale:?}");
+}
+
+/// An address with its open places unnamed.
+fn without_names(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }

@@ -21,6 +21,8 @@ use crate::appliance::{tollhouse, until};
 use crate::bitcoind::free_port;
 use crate::webhooks::Receiver;
 
+mod nouns;
+
 /// One appliance, and a home to call it from.
 struct Desk {
     app: AdminApp,

@@ -1,0 +1,113 @@
+//! Each noun of the appliance from the command line: what there is without a subcommand, and what the pages show.
+
+use tollhouse::ledger::{Draw, Ending, Sale};
+use tollhouse::types::{Kind, TokenId};
+
+use super::*;
+
+/// Sells `path` of something that answers `here it is`, for 15 sat.
+async fn sold(desk: &Desk) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = format!("http://{}", listener.local_addr().expect("bound"));
+    let router = Router::new().fallback(async || "here it is");
+    desk.app.op.parts.tracker.spawn(async move { axum::serve(listener, router).await });
+    let file = desk.app.dir.path().join("shop.toml");
+    let text = format!(
+        "[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"{upstream}\"\nprice = \"15 sat\"\n"
+    );
+    std::fs::write(&file, text).expect("written");
+    let applied = desk.run(&["services", "apply", file.to_str().expect("plain")]).await;
+    assert_eq!(applied.exit, 0, "{}", applied.err);
+}
+
+#[tokio::test]
+async fn a_noun_alone_shows_what_there_is() {
+    let desk = Desk::open().await;
+    sold(&desk).await;
+    for (noun, shown) in [
+        ("services", "list"),
+        ("tokens", "list"),
+        ("keys", "list"),
+        ("webhooks", "list"),
+        ("vault", "show"),
+        ("wallet", "balance"),
+        ("channels", "list"),
+    ] {
+        let (alone, said) = (desk.run(&[noun]).await, desk.run(&[noun, shown]).await);
+        assert_eq!((alone.exit, alone.out.as_str()), (0, said.out.as_str()), "{noun}: {}", alone.err);
+        assert!(desk.run(&[noun, "--json"]).await.json().is_object(), "{noun}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_pages_show_is_shown_here_too() {
+    let desk = Desk::open().await;
+    sold(&desk).await;
+
+    // The built-in customer: what it would cost, and then paid.
+    let asked = desk.run(&["try", "get", "/v1/x", "-H", "x-name: me"]).await;
+    assert!(
+        asked.exit == 0 && asked.out.starts_with("402: it costs 15 sat. Nothing"),
+        "{}{}",
+        asked.out,
+        asked.err
+    );
+    let paid = desk.run(&["try", "GET", "/v1/x", "--pay"]).await;
+    assert!(paid.out.contains("that was paid.\nanswer   200\n\nhere it is"), "{}{}", paid.out, paid.err);
+    let wrong = desk.run(&["try", "GET", "/v1/x", "-H", "no colon"]).await;
+    assert!(wrong.exit == 2 && wrong.err.contains("a colon"), "{}", wrong.err);
+    let earned = desk.run(&["revenue"]).await;
+    assert!(
+        earned.exit == 0 && earned.out.contains("15 sat") && earned.out.contains("rates/"),
+        "{}",
+        earned.out
+    );
+    let none = desk.run(&["revenue", "--by", "hour", "--last", "5m", "--service", "other", "--json"]).await;
+    assert_eq!(none.json()["points"], json!([]));
+
+    // One payment in full: of a token that was used, and of one that was not.
+    let hash = PaymentHash::from_bytes([0xab; 32]);
+    let sat = Msat::from_sat(30).expect("in range");
+    desk.app.ledger.receive(hash, sat, None).await.expect("received");
+    let unused = desk.run(&["payments", "abab"]).await;
+    assert!(unused.out.contains("received  30 sat") && unused.out.contains("not used yet"), "{}", unused.out);
+    let sale = Sale {
+        payment_hash: hash,
+        token_id: TokenId::from_bytes([1; 32]),
+        service: "rates".parse().expect("a name"),
+        route: "default".parse().expect("a name"),
+        kind: Kind::Pack,
+        units: 3,
+        lasts: None,
+        sold: sat,
+        quote: None,
+        valid_until: desk.app.clock.now().plus(std::time::Duration::from_secs(60)),
+    };
+    let held = desk.app.ledger.reserve(sale.clone(), Draw::one(sale.route.clone())).await.expect("held");
+    held.end(Ending::Delivered);
+    let used = desk.run(&["payments", &hash.to_hex()]).await;
+    assert!(used.out.contains("2 left, 0 held, 1 spent"), "{}{}", used.out, used.err);
+    let told = desk.run(&["payments", "abab", "--json"]).await.json();
+    assert_eq!(
+        (&told["payment"]["amount_msat"], &told["token"]["spends"][0]["number"]),
+        (&json!(30_000), &json!(1))
+    );
+    let unknown = desk.run(&["payments", &"00".repeat(32), "--json"]).await;
+    assert_eq!((unknown.exit, &unknown.json()["code"]), (1, &json!("unknown_payment")));
+    assert_eq!(desk.run(&["payments", "0000"]).await.exit, 2, "none begins so");
+
+    // The chain's price, the vault, the settings.
+    let fees = desk.run(&["wallet", "fees"]).await;
+    assert!(
+        fees.exit == 0 && fees.out.contains("fast") && fees.out.contains("SAT/VB"),
+        "{}{}",
+        fees.out,
+        fees.err
+    );
+    let look = desk.run(&["vault", "look", "--json"]).await;
+    assert_eq!((look.exit, &look.json()["code"]), (1, &json!("no_vault")));
+    let addresses = desk.run(&["vault", "addresses", "--json"]).await;
+    assert_eq!((addresses.exit, &addresses.json()["code"]), (1, &json!("no_vault")));
+    let settings = desk.run(&["config"]).await;
+    assert!(settings.exit == 0 && settings.out.contains("IN FORCE"), "{}{}", settings.out, settings.err);
+}
