@@ -233,7 +233,13 @@ fn show_text(channel: &Value) -> String {
 
 fn closed_text(listed: &Value) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
+        let owed = channel["owed_sat"].as_u64();
         let coins = match (channel["returned_height"].as_u64(), channel["claim_height"].as_u64()) {
+            (_, _) if owed == Some(0) => "nothing was owed".to_owned(),
+            (Some(_), _) if owed.is_none() => match channel["last_sat"].as_u64() {
+                Some(sat) => format!("not seen coming back; {sat} sat when last seen open"),
+                None => "not seen coming back".to_owned(),
+            },
             (Some(height), _) => format!("in the wallet since block {height}"),
             (None, Some(height)) => format!("due from block {height}"),
             (None, None) => "waiting for the closing transaction".to_owned(),
@@ -243,7 +249,7 @@ fn closed_text(listed: &Value) -> String {
             word(&channel["peer"]).chars().take(16).collect(),
             super::times::moment(&channel["closed_at"]),
             word(&channel["cause"]),
-            number(&channel["owed_sat"]),
+            owed.map_or("not seen".to_owned(), |sat| sat.to_string()),
             coins,
             word(&channel["closing_txid"]),
         ]

@@ -1,7 +1,6 @@
 //! Channels as they were and are: the node forgets one that is closed, this does not.
 //!
-//! Invariants: a channel's close is written with its event in one transaction; a record is never removed;
-//! one whose coins are all in the wallet does not change any more.
+//! Invariants: a record is never removed; one of a channel that is closed is changed by `closings` alone.
 
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
@@ -9,8 +8,7 @@ use serde::Serialize;
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, optional};
-use crate::event::Event;
+use super::{Ledger, StoreError, closings, optional};
 use crate::types::Timestamp;
 
 /// An open channel as it was just seen.
@@ -32,6 +30,8 @@ pub struct ChannelSeen {
     pub announced: bool,
     /// It can carry payments.
     pub ready: bool,
+    /// What of it would be ours if it were closed now, satoshi, where the node says so.
+    pub ours_sat: Option<u64>,
 }
 
 /// What of a channel's contract is still to come.
@@ -72,21 +72,6 @@ pub struct ChannelsSeen {
     pub sweeps: Vec<SweepRow>,
 }
 
-/// The close of a channel, as the node told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelEnd {
-    /// Our own id of it.
-    pub local_id: String,
-    /// Its id, hexadecimal.
-    pub channel_id: String,
-    /// The other node's key, hexadecimal.
-    pub peer: String,
-    /// Why, in the library's words.
-    pub reason: String,
-    /// Why, a stable word.
-    pub cause: String,
-}
-
 /// A channel's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelRow {
@@ -121,8 +106,15 @@ pub struct ChannelRow {
     /// `txid:vout` of the funding output of its last splice, from when the splice was agreed.
     #[serde(skip)]
     pub spliced_to: Option<String>,
-    /// What was ours in it when it closed, satoshi.
-    pub owed_sat: u64,
+    /// What was ours in it when it closed, satoshi; `null` while that is not known.
+    pub owed_sat: Option<u64>,
+    /// What was ours in it when it was last seen open, satoshi.
+    pub last_sat: Option<u64>,
+    /// When that was.
+    pub last_at: Option<Timestamp>,
+    /// The height at which that was.
+    #[serde(skip)]
+    pub last_height: Option<u32>,
     /// What of that its contract has not given out yet, satoshi.
     pub claim_sat: u64,
     /// The height at which it does, at the latest.
@@ -146,42 +138,7 @@ impl Ledger {
             for sweep in &seen.sweeps {
                 note_sweep(page.connection, sweep)?;
             }
-            follow(page.connection, &seen, height)
-        };
-        self.0.writer.call(work).await
-    }
-
-    /// Notes that a channel is closed, and says so in the log.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn end_channel(&self, end: ChannelEnd) -> Result<(), StoreError> {
-        let work = move |page: &mut Page<'_>| {
-            let mut upsert = page.connection.prepare_cached(
-                "INSERT INTO channels (local_id, channel_id, peer, capacity_sat, outbound, announced, seen_at,
-                                       closed_at, cause, reason)
-                 VALUES (?1, ?2, ?3, 0, 0, 0, ?4, ?4, ?5, ?6)
-                 ON CONFLICT (local_id) DO UPDATE SET closed_at = ?4, cause = ?5, reason = ?6
-                 WHERE closed_at IS NULL",
-            )?;
-            let ChannelEnd { local_id, channel_id, peer, reason, cause } = end.clone();
-            upsert.execute(params![local_id, channel_id, peer, Stored(page.now), cause, reason])?;
-            page.log(&Event::ChannelClosed { channel_id, peer, reason, cause, local_id })?;
-            Ok(())
-        };
-        self.0.writer.call(work).await
-    }
-
-    /// Notes which transaction closed a channel.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn note_closing(&self, local_id: &str, txid: String) -> Result<(), StoreError> {
-        let local_id = local_id.to_owned();
-        let work = move |page: &mut Page<'_>| {
-            let sql = "UPDATE channels SET closing_txid = ?2 WHERE local_id = ?1";
-            page.connection.prepare_cached(sql)?.execute(params![local_id, txid])?;
-            Ok(())
+            closings::follow(page.connection, &seen, height)
         };
         self.0.writer.call(work).await
     }
@@ -223,24 +180,26 @@ impl Ledger {
 fn note_open(page: &mut Page<'_>, seen: &ChannelSeen, height: u32) -> Result<(), StoreError> {
     let mut upsert = page.connection.prepare_cached(
         "INSERT INTO channels (local_id, channel_id, peer, funding, capacity_sat, outbound, announced, seen_at,
-                               opened_height)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                               opened_height, last_sat, last_at, last_height)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, IIF(?10 IS NULL, NULL, ?8), IIF(?10 IS NULL, NULL, ?11))
          ON CONFLICT (local_id) DO UPDATE SET
              channel_id = ?2, funding = COALESCE(?4, funding), capacity_sat = ?5, outbound = ?6, announced = ?7,
-             opened_height = COALESCE(opened_height, ?9)
+             opened_height = COALESCE(opened_height, ?9), last_sat = COALESCE(?10, last_sat),
+             last_at = IIF(?10 IS NULL, last_at, ?8), last_height = IIF(?10 IS NULL, last_height, ?11)
          WHERE closed_at IS NULL",
     )?;
-    let capacity = i64::try_from(seen.capacity_sat).unwrap_or(i64::MAX);
     upsert.execute(params![
         seen.local_id,
         seen.channel_id,
         seen.peer,
         seen.funding,
-        capacity,
+        signed(seen.capacity_sat),
         seen.outbound,
         seen.announced,
         Stored(page.now),
         seen.ready.then_some(height),
+        seen.ours_sat.map(signed),
+        height,
     ])?;
     Ok(())
 }
@@ -251,7 +210,7 @@ fn note_sweep(connection: &Connection, sweep: &SweepRow) -> Result<(), StoreErro
     )?;
     let local_id: Option<String> = optional(local.query_row([&sweep.channel_id], |row| row.get(0)))?;
     let Some(local_id) = local_id else { return Ok(()) };
-    let amount = i64::try_from(sweep.amount_sat).unwrap_or(i64::MAX);
+    let amount = signed(sweep.amount_sat);
     // One that was not confirmed and is paid more for takes the older one's place.
     let mut replace = connection.prepare_cached(
         "DELETE FROM sweeps WHERE local_id = ?1 AND txid <> ?2 AND amount_sat = ?3 AND confirmed_height IS NULL",
@@ -266,35 +225,13 @@ fn note_sweep(connection: &Connection, sweep: &SweepRow) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Follows what closed channels owe until it is in the wallet.
-fn follow(connection: &Connection, seen: &ChannelsSeen, height: u32) -> Result<(), StoreError> {
-    let sql = "SELECT * FROM channels WHERE closed_at IS NOT NULL AND returned_height IS NULL";
-    for row in many(connection, sql, params![])? {
-        let claims = seen.claims.iter().filter(|claim| claim.channel_id == row.channel_id);
-        let (mut claim_sat, mut claim_height) = (0_u64, row.claim_height);
-        for claim in claims {
-            claim_sat = claim_sat.saturating_add(claim.amount_sat);
-            claim_height = claim_height.max(claim.until_height);
-        }
-        let owed = row.owed_sat.max(claim_sat);
-        // An agreed close pays the wallet itself; after any other the contract is emptied by sweeps.
-        let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));
-        let swept = !row.sweeps.is_empty() && row.sweeps.iter().all(|sweep| sweep.confirmed_height.is_some());
-        let returned = claim_sat == 0 && (agreed || owed == 0 || swept);
-        let mut update = connection.prepare_cached(
-            "UPDATE channels SET closed_height = COALESCE(closed_height, ?2), owed_sat = ?3, claim_sat = ?4,
-                                 claim_height = ?5, returned_height = ?6
-             WHERE local_id = ?1",
-        )?;
-        let sat = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
-        let last = row.sweeps.iter().filter_map(|sweep| sweep.confirmed_height).max();
-        let returned = returned.then(|| last.unwrap_or(height));
-        update.execute(params![row.local_id, height, sat(owed), sat(claim_sat), claim_height, returned])?;
-    }
-    Ok(())
+/// Satoshi as the database keeps them.
+pub(super) fn signed(sat: u64) -> i64 {
+    i64::try_from(sat).unwrap_or(i64::MAX)
 }
 
-fn many(
+/// The records that `sql` gives.
+pub(super) fn many(
     connection: &Connection,
     sql: &str,
     of: &[&dyn rusqlite::ToSql],
@@ -327,7 +264,13 @@ fn read_sweep(row: &Row<'_>, channel_id: &str) -> rusqlite::Result<SweepRow> {
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
     let Stored(seen_at) = row.get("seen_at")?;
-    let closed_at: Option<Stored<Timestamp>> = row.get("closed_at")?;
+    let at = |column| {
+        let at: Option<Stored<Timestamp>> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(at.map(|Stored(at)| at))
+    };
+    let (cause, last_sat): (Option<String>, Option<i64>) = (row.get("cause")?, row.get("last_sat")?);
+    let last_sat = last_sat.map(|sat| u64::try_from(sat).unwrap_or(0));
+    let owed_sat = closings::owed(sat(row, "owed_sat")?, cause.as_deref(), last_sat);
     Ok(ChannelRow {
         channel_id: row.get("channel_id")?,
         local_id: row.get("local_id")?,
@@ -338,117 +281,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         announced: row.get("announced")?,
         seen_at,
         opened_height: row.get("opened_height")?,
-        closed_at: closed_at.map(|Stored(at)| at),
+        closed_at: at("closed_at")?,
         closed_height: row.get("closed_height")?,
-        cause: row.get("cause")?,
+        cause,
         reason: row.get("reason")?,
         closing_txid: row.get("closing_txid")?,
         spliced_to: row.get("spliced_to")?,
-        owed_sat: sat(row, "owed_sat")?,
+        owed_sat,
+        last_sat,
+        last_at: at("last_at")?,
+        last_height: row.get("last_height")?,
         claim_sat: sat(row, "claim_sat")?,
         claim_height: row.get("claim_height")?,
         returned_height: row.get("returned_height")?,
         sweeps: Vec::new(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::tests::{World, events};
-
-    fn open(ready: bool) -> ChannelSeen {
-        ChannelSeen {
-            local_id: "7".to_owned(),
-            channel_id: "c7".to_owned(),
-            peer: "02aa".to_owned(),
-            funding: Some("f:0".to_owned()),
-            capacity_sat: 50_000,
-            outbound: true,
-            announced: false,
-            ready,
-        }
-    }
-
-    fn end(cause: &str) -> ChannelEnd {
-        ChannelEnd {
-            local_id: "7".to_owned(),
-            channel_id: "c7".to_owned(),
-            peer: "02aa".to_owned(),
-            reason: "because".to_owned(),
-            cause: cause.to_owned(),
-        }
-    }
-
-    fn claim(until_height: Option<u32>) -> ChannelsSeen {
-        let claim = ClaimSeen { channel_id: "c7".to_owned(), amount_sat: 49_000, until_height };
-        ChannelsSeen { claims: vec![claim], ..ChannelsSeen::default() }
-    }
-
-    fn sweep(txid: &str, confirmed_height: Option<u32>) -> ChannelsSeen {
-        let sweep = SweepRow {
-            channel_id: "c7".to_owned(),
-            txid: txid.to_owned(),
-            amount_sat: 49_000,
-            sent_height: Some(250),
-            confirmed_height,
-        };
-        ChannelsSeen { sweeps: vec![sweep], ..ChannelsSeen::default() }
-    }
-
-    #[tokio::test]
-    async fn a_forced_close_is_followed_until_its_sweep_is_in_a_block() {
-        let world = World::new();
-        let (ledger, _) = world.open();
-        for (ready, height) in [(false, 100), (true, 106), (true, 107)] {
-            let seen = ChannelsSeen { open: vec![open(ready)], ..ChannelsSeen::default() };
-            ledger.note_channels(seen, height).await.unwrap();
-        }
-        ledger.end_channel(end("forced_by_us")).await.unwrap();
-        ledger.end_channel(end("restart")).await.unwrap();
-        ledger.note_channels(claim(None), 108).await.unwrap();
-        ledger.note_channels(claim(Some(252)), 109).await.unwrap();
-        ledger.note_closing("7", "closing".to_owned()).await.unwrap();
-        // The contract gave it out, and the sweep is not known yet.
-        ledger.note_channels(ChannelsSeen::default(), 252).await.unwrap();
-        let row = ledger.channel_record("7").await.unwrap().unwrap();
-        assert_eq!(
-            (row.opened_height, row.closed_height, row.claim_height),
-            (Some(106), Some(108), Some(252))
-        );
-        assert_eq!((row.owed_sat, row.claim_sat, row.returned_height), (49_000, 0, None));
-        assert_eq!(row.cause.as_deref(), Some("forced_by_us"), "the first telling stands");
-        ledger.note_channels(sweep("cheap", None), 252).await.unwrap();
-        ledger.note_channels(sweep("dearer", None), 253).await.unwrap();
-        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, None);
-        ledger.note_channels(sweep("dearer", Some(254)), 255).await.unwrap();
-        ledger.note_channels(ChannelsSeen::default(), 900).await.unwrap();
-        let rows = ledger.closed_channels(10).await.unwrap();
-        assert_eq!((rows.len(), rows[0].returned_height), (1, Some(254)));
-        assert_eq!(rows[0].closing_txid.as_deref(), Some("closing"));
-        let txids: Vec<&str> = rows[0].sweeps.iter().map(|sweep| sweep.txid.as_str()).collect();
-        assert_eq!(txids, ["dearer"]);
-        let told = events(&ledger).await;
-        assert!(
-            told.iter()
-                .any(|event| matches!(event, Event::ChannelClosed { cause, .. } if cause == "forced_by_us"))
-        );
-    }
-
-    #[tokio::test]
-    async fn an_agreed_close_pays_the_wallet_and_an_opening_that_failed_owes_nothing() {
-        let world = World::new();
-        let (ledger, _) = world.open();
-        ledger.end_channel(end("agreed_by_peer")).await.unwrap();
-        ledger.note_channels(claim(Some(114)), 108).await.unwrap();
-        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, None);
-        ledger.note_channels(ChannelsSeen::default(), 114).await.unwrap();
-        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, Some(114));
-        let unborn =
-            ChannelEnd { local_id: "8".to_owned(), channel_id: "c8".to_owned(), ..end("never_opened") };
-        ledger.end_channel(unborn).await.unwrap();
-        ledger.note_channels(ChannelsSeen::default(), 115).await.unwrap();
-        let row = ledger.channel_record("8").await.unwrap().unwrap();
-        assert_eq!((row.owed_sat, row.returned_height), (0, Some(115)));
-    }
 }

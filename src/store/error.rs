@@ -44,8 +44,8 @@ pub enum StoreError {
     Busy,
     /// The ledger was restored from a copy, and the operator has not said yet that coins may be sent.
     #[error(
-        "the ledger was restored from a copy, and what it sent since is not known: nothing is sent until you run \
-         `tollhouse backup release-payouts`"
+        "the ledger was restored from a copy, and what it sent since is not known: nothing is sent until you let it, \
+         under Backup & recovery or with `tollhouse backup release-payouts`"
     )]
     Parked,
     /// The ledger is being closed.

@@ -52,16 +52,16 @@ impl Treasury {
             return Ok(());
         }
         let (height, seen) = (view.block_height, seen(&view, parts.coins.coins().await?));
-        let (same, block) = {
+        let (same, moved) = {
             let noted = self.noted();
             let same = noted.seen.as_ref() == Some(&seen) && noted.height == height && noted.events == events;
-            (same, noted.height != height || noted.seen.as_ref() != Some(&seen))
+            (same, noted.height != height || noted.seen.as_ref().map(unpaid) != Some(unpaid(&seen)))
         };
         if same {
             return Ok(());
         }
         parts.ledger.note_channels(seen.clone(), height).await?;
-        if block {
+        if moved {
             self.look_for_closings().await?;
         }
         *self.noted() = Noted { seen: Some(seen), height, events };
@@ -72,22 +72,53 @@ impl Treasury {
         self.0.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Which transactions closed the channels that are gone: the library does not say.
+    /// Which transactions closed the channels that are gone, which the library does not say; and what each brought
+    /// to the wallet, where nobody saw what was owed.
     async fn look_for_closings(&self) -> Result<(), TreasuryError> {
         let parts = &self.0.parts;
-        let unknown =
-            |row: &ChannelRow| row.closing_txid.is_none() && row.cause.as_deref() != Some("never_opened");
         let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
-        for row in rows.into_iter().filter(unknown) {
+        for row in rows.into_iter().filter(|row| row.cause.as_deref() != Some("never_opened")) {
             let Some(closed) = row.closed_height else { continue };
-            // It may have been in a block for a while before the node heard of it.
-            match self.closing_of(&row, closed.saturating_sub(6)).await {
-                Ok(Some(txid)) => parts.ledger.note_closing(&row.local_id, txid).await?,
-                Ok(None) => {}
-                Err(fault) => tracing::debug!(%fault, "a closing transaction could not be looked for"),
+            let closing = match row.closing_txid.clone() {
+                Some(txid) => txid,
+                None => match self.closing_since(&row, closed).await {
+                    Ok(Some(txid)) => {
+                        parts.ledger.note_closing(&row.local_id, txid.clone()).await?;
+                        txid
+                    }
+                    Ok(None) => continue,
+                    Err(fault) => {
+                        tracing::debug!(%fault, "a closing transaction could not be looked for");
+                        continue;
+                    }
+                },
+            };
+            if row.owed_sat.is_none() && row.returned_height.is_some() {
+                self.note_what_came(&row.local_id, &closing).await?;
             }
         }
         Ok(())
+    }
+
+    /// What a closing transaction brought, as the wallet's own history has it.
+    async fn note_what_came(&self, local_id: &str, closing: &str) -> Result<(), TreasuryError> {
+        let parts = &self.0.parts;
+        let transactions = parts.coins.transactions().await?;
+        match transactions.iter().find(|tx| tx.txid == closing && !tx.outgoing) {
+            Some(tx) => Ok(parts.ledger.note_came(local_id, tx.amount_sat).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The transaction that closed a channel, which was seen at height `closed`: it was in a block for a while then,
+    /// or came while the appliance was off.
+    async fn closing_since(&self, row: &ChannelRow, closed: u32) -> Result<Option<String>, NodeFault> {
+        let lately = closed.saturating_sub(6);
+        let found = self.closing_of(row, lately).await?;
+        match row.last_height.map(|height| height.saturating_add(1)).filter(|since| *since < lately) {
+            Some(since) if found.is_none() => self.closing_of(row, since).await,
+            _ => Ok(found),
+        }
     }
 
     /// The transaction that closed a channel. Its last splice may have come too late to be seen as the
@@ -148,7 +179,17 @@ impl Treasury {
     }
 }
 
+/// The same without what payments change.
+fn unpaid(seen: &ChannelsSeen) -> ChannelsSeen {
+    let open = seen.open.iter().map(|open| ChannelSeen { ours_sat: None, ..open.clone() });
+    ChannelsSeen { open: open.collect(), ..seen.clone() }
+}
+
 fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
+    let ours = |id: &str| {
+        let own = coins.claims.iter().filter(|claim| claim.channel_id == id).map(|claim| claim.amount_sat);
+        own.reduce(u64::saturating_add)
+    };
     let open = view.channels.iter().map(|channel| ChannelSeen {
         local_id: channel.local_id.clone(),
         channel_id: channel.channel_id.clone(),
@@ -158,8 +199,10 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
         outbound: channel.outbound,
         announced: channel.announced,
         ready: channel.ready,
+        ours_sat: ours(&channel.channel_id),
     });
-    // What open channels owe changes with every payment, and is nobody's record.
+    let open = open.collect();
+    // What open channels owe is still theirs to owe.
     let is_open = |id: &str| view.channels.iter().any(|channel| channel.channel_id == id);
     let claims =
         coins.claims.into_iter().filter(|claim| !is_open(&claim.channel_id)).map(|claim| ClaimSeen {
@@ -185,5 +228,5 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
             None => together.push(sweep),
         }
     }
-    ChannelsSeen { open: open.collect(), claims: claims.collect(), sweeps: together }
+    ChannelsSeen { open, claims: claims.collect(), sweeps: together }
 }

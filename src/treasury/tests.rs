@@ -382,6 +382,54 @@ async fn a_splice_is_not_taken_for_the_close_of_its_channel() {
 }
 
 #[tokio::test]
+async fn coins_that_came_home_unseen_are_found_in_the_wallet() {
+    let world = world();
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    let claim = Claim {
+        channel_id: "c7".to_owned(),
+        peer: "02aa".to_owned(),
+        amount_sat: 40_000,
+        waits: Waits::Closing,
+        until_height: None,
+    };
+    world.node.claims.lock().unwrap().push(claim);
+    world.treasury.note_channels().await.unwrap();
+    // Closed, buried and paid out between two looks.
+    world.node.channels.lock().unwrap().clear();
+    world.node.claims.lock().unwrap().clear();
+    let end = ChannelEnd {
+        local_id: "7".to_owned(),
+        channel_id: "c7".to_owned(),
+        peer: "02aa".to_owned(),
+        reason: "because".to_owned(),
+        cause: "agreed_by_us".to_owned(),
+    };
+    world.ledger.end_channel(end).await.unwrap();
+    let look = async || {
+        *world.treasury.noted() = Noted::default();
+        world.treasury.note_channels().await.unwrap();
+        world.ledger.channel_record("7").await.unwrap().unwrap()
+    };
+    let row = look().await;
+    assert_eq!((row.owed_sat, row.last_sat, row.returned_height), (None, Some(40_000), Some(100)));
+    *world.node.spent.lock().unwrap() = vec![("f1:0", "closing")];
+    assert_eq!(look().await.owed_sat, None, "the wallet has not seen it yet");
+    let came = |outgoing| ChainTx {
+        txid: "closing".to_owned(),
+        outgoing,
+        amount_sat: 39_700,
+        fee_sat: None,
+        confirmed_height: Some(99),
+        settled: true,
+        at_secs: 1_000,
+    };
+    world.node.transactions.lock().unwrap().push(came(true));
+    assert_eq!(look().await.owed_sat, None, "what left the wallet did not come home");
+    world.node.transactions.lock().unwrap().push(came(false));
+    assert_eq!(look().await.owed_sat, Some(39_700));
+}
+
+#[tokio::test]
 async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
     let world = world();
     let refused = async |deed: &Deed| match world.treasury.preview(deed).await {

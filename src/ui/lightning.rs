@@ -152,7 +152,7 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         largest: sats_whole(node.largest_receivable_msat),
         spendable: sats_whole(node.spendable_msat),
         reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
-        unsold: unsold(&forecast),
+        unsold: if node.running { unsold(&forecast) } else { Vec::new() },
         forecast: outlook::sentence(&forecast),
         ways: if nothing && node.running { Some(Ways::of(desk, &node).await) } else { None },
         channels: node.channels.iter().map(ChannelLine::of).collect(),
@@ -183,14 +183,16 @@ fn rule(view: &RuleView) -> Option<String> {
 fn closed_line(row: &ChannelRow) -> ClosedLine {
     let at = row.closed_at.unwrap_or(row.seen_at);
     let (coins, home) = match (row.returned_height, row.owed_sat) {
-        (_, 0) => ("nothing was yours".to_owned(), true),
-        (Some(_), owed) => (format!("{} sat are back", grouped(owed)), true),
-        (None, owed) => match row.claim_height {
+        (_, Some(0)) => ("nothing was yours".to_owned(), true),
+        (Some(_), Some(owed)) => (format!("{} sat are back", grouped(owed)), true),
+        (Some(_), None) => ("not seen coming back".to_owned(), true),
+        (None, Some(owed)) => match row.claim_height {
             Some(height) => {
                 (format!("{} sat come from height {}", grouped(owed), grouped(height.into())), false)
             }
             None => (format!("{} sat are on their way", grouped(owed)), false),
         },
+        (None, None) => ("looked for on the chain".to_owned(), false),
     };
     ClosedLine {
         id: row.channel_id.clone(),

@@ -400,10 +400,20 @@ impl NodeWatch for MadeUpNode {
     fn view(&self) -> BoxFuture<'_, NodeView> {
         let channels = self.channels.lock().expect("not poisoned").clone();
         let usable = || channels.iter().filter(|channel| channel.usable);
+        if self.down.lock().expect("not poisoned").is_some() {
+            // As much as a node tells that does not run.
+            let view = NodeView {
+                node_id: "02".repeat(33),
+                network: "regtest".to_owned(),
+                listening: vec!["127.0.0.1:9735".to_owned()],
+                ..NodeView::default()
+            };
+            return Box::pin(async move { view });
+        }
         let view = NodeView {
             node_id: "02".repeat(33),
             network: "regtest".to_owned(),
-            running: self.down.lock().expect("not poisoned").is_none(),
+            running: true,
             block_height: 231,
             synced_at: Some(START.secs() - 4),
             spendable_msat: usable().map(|channel| channel.spendable_msat).sum(),
@@ -457,10 +467,13 @@ impl Payer for MadeUpNode {
     }
 }
 
+/// What the made-up payee says that its offer is for.
+pub(crate) const MEMO: &str = "\"><script>throw 1</script><img src=x onerror=\"throw 1\">";
+
 impl OfferPayer for MadeUpNode {
     fn offer_terms(&self, offer: &str) -> Result<OfferTerms, NodeFault> {
         match offer {
-            "lno1any" => Ok(OfferTerms::default()),
+            "lno1any" => Ok(OfferTerms { description: Some(MEMO.to_owned()), ..OfferTerms::default() }),
             _ => Err(NodeFault("not a BOLT 12 offer".to_owned())),
         }
     }

@@ -11,12 +11,12 @@ use crate::ports::ChannelView;
 use crate::store::ChannelRow;
 use crate::treasury::{KnownChannel, TreasuryError};
 use crate::ui::channel_line::ChannelLine;
-use crate::ui::figures::{grouped, sats_exact, sats_whole, shortened};
+use crate::ui::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::notice;
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{entry, fault, html};
+use crate::ui::{entry, fault, html, live};
 
 /// The channel that is called `id`.
 pub(super) async fn find(desk: &Desk, id: &str) -> Result<KnownChannel, Response> {
@@ -68,8 +68,12 @@ struct Open {
 /// What only a closed channel has.
 struct Closed {
     why: &'static str,
-    owed: String,
-    home: bool,
+    /// Where what was ours in it is.
+    coins: String,
+    /// `None` when nobody saw it.
+    owed: Option<String>,
+    /// What was ours when it was last seen open, and when that was.
+    last: Option<(String, String, String)>,
 }
 
 #[derive(Template)]
@@ -88,6 +92,8 @@ struct Page {
     refusal: Option<Refusal>,
     open: Option<Open>,
     closed: Option<Closed>,
+    /// Why it is neither of them.
+    unseen: Option<String>,
     steps: Vec<Step>,
     moves: Vec<OperationLine>,
 }
@@ -166,7 +172,11 @@ async fn read(
         said,
         refusal,
         open,
-        closed: row.as_ref().filter(|_| view.is_none()).map(closed),
+        closed: row.as_ref().filter(|row| view.is_none() && row.closed_at.is_some()).map(closed),
+        unseen: match (&view, row.as_ref().and_then(|row| row.closed_at)) {
+            (None, None) => Some(unseen(desk).await),
+            _ => None,
+        },
         steps,
         moves: operations.iter().map(OperationLine::of).collect(),
     })
@@ -176,9 +186,9 @@ async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields:
     let parts = &desk.op.parts;
     let both = view.spendable_msat.saturating_add(view.receivable_msat);
     let claims = parts.coins.coins().await.ok().map(|coins| coins.claims);
-    let ours = claims.map(|claims| {
+    let ours = claims.and_then(|claims| {
         let own = claims.iter().filter(|claim| claim.channel_id == view.channel_id);
-        own.map(|claim| claim.amount_sat).sum::<u64>()
+        own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
     });
     let typed = |name: &str, now: String| fields.optional(name).map_or(now, str::to_owned);
     Open {
@@ -196,10 +206,19 @@ async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields:
     }
 }
 
+/// Why a channel that was not told to be closed is not among the open ones.
+async fn unseen(desk: &Desk) -> String {
+    if desk.op.parts.node.view().await.running {
+        return "It is not among the open channels any more. Why, the node will say in a moment.".to_owned();
+    }
+    live::away(&desk.op).await
+}
+
 fn closed(row: &ChannelRow) -> Closed {
     Closed {
         why: words::cause(row.cause.as_deref()),
-        owed: grouped(row.owed_sat),
-        home: row.returned_height.is_some(),
+        coins: words::coins_of(row),
+        owed: row.owed_sat.map(grouped),
+        last: row.last_sat.zip(row.last_at).map(|(sat, at)| (grouped(sat), iso(at), utc(at))),
     }
 }

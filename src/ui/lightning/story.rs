@@ -113,13 +113,17 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         steps.push(step.by(Some(&sweep.txid)));
     }
     match (row.returned_height, row.owed_sat) {
-        (Some(_), 0) => steps.push(Step::new("Nothing of it is still owed to you")),
-        (Some(height), _) => {
+        (_, Some(0)) => steps.push(Step::new("Nothing of it was yours")),
+        (Some(height), Some(_)) => {
             steps.push(Step::new(format!(
                 "Everything is in the wallet, at height {}",
                 grouped(height.into())
             )));
         }
+        (Some(height), None) => steps.push(Step::new(format!(
+            "Nothing of it is still to come, at height {}; how much came, the node did not see",
+            grouped(height.into())
+        ))),
         (None, _) if row.claim_sat == 0 && row.sweeps.is_empty() => {
             steps.push(Step::new("What was yours in it is looked for on the chain").awaited());
         }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::store::ChannelRow;
 use crate::ui::figures::{grouped, grouped_in, shortened};
 use crate::ui::operation;
 use crate::upkeep::PAY_OUT_RULE;
@@ -26,6 +27,26 @@ pub(super) fn cause(word: Option<&str>) -> &'static str {
         "fault" => "Closed because the other side broke the protocol",
         _ => "Closed; the node did not say why",
     }
+}
+
+/// Where what was ours in a closed channel is, as far as anybody saw.
+pub(super) fn coins_of(row: &ChannelRow) -> String {
+    let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));
+    let text = match (row.returned_height, row.owed_sat) {
+        (_, Some(0)) => "Nothing in it was yours.",
+        (Some(_), Some(_)) => "What was yours in it is in the on-chain wallet.",
+        (None, Some(_)) => "What was yours in it is on its way to the on-chain wallet.",
+        (None, None) => "What was yours in it is looked for on the chain.",
+        (Some(_), None) if agreed => {
+            "Its closing transaction is deep in the chain, and paid what was yours to the on-chain wallet; how much \
+             that was, the node did not see. The history of On-chain & vault shows what arrived."
+        }
+        (Some(_), None) => {
+            "The node did not see whether anything of it came back. The history of On-chain & vault shows what \
+             arrived."
+        }
+    };
+    text.to_owned()
 }
 
 /// A payee as a person can compare it: whole, unless it is an offer or an invoice of hundreds of letters.

@@ -8,14 +8,14 @@ use tollhouse::store::{
 
 use super::{business, clean, logged_in, look_at};
 use crate::admin_app::neighbours::ORDER_SAT;
-use crate::admin_app::{AdminApp, PASSWORD};
+use crate::admin_app::{AdminApp, MEMO, PASSWORD};
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 /// What an outsider would write to have it run on the operator's page.
 const CANARY: &str = "\"><script>throw 1</script><img src=x onerror=\"throw 1\">";
 
 /// A question stands there, drawn: what is clicked before it has its style may move away.
-pub(super) const ASKED: &str =
+pub(crate) const ASKED: &str =
     "document.readyState === 'complete' && document.querySelector('input[name=key]')";
 
 fn seen(n: u8, ready: bool) -> ChannelSeen {
@@ -28,6 +28,7 @@ fn seen(n: u8, ready: bool) -> ChannelSeen {
         outbound: n.is_multiple_of(2),
         announced: false,
         ready,
+        ours_sat: Some(120_000),
     }
 }
 
@@ -51,9 +52,14 @@ async fn channels(app: &AdminApp) {
         ..ChannelView::default()
     };
     app.node.channels.lock().expect("no panic").extend([view(3, true, false), view(4, false, false)]);
-    let open = vec![seen(3, true), seen(4, false), seen(5, true), seen(6, true)];
+    let open = vec![seen(3, true), seen(4, false), seen(5, true), seen(6, true), seen(7, true)];
     app.ledger.note_channels(ChannelsSeen { open, ..ChannelsSeen::default() }, 200).await.expect("noted");
-    for (n, cause, reason) in [(5, "agreed_by_peer", "said goodbye"), (6, "forced_by_us", CANARY)] {
+    // Of the last one nobody saw what it owed: its coins came home before the node looked.
+    for (n, cause, reason) in [
+        (5, "agreed_by_peer", "said goodbye"),
+        (6, "forced_by_us", CANARY),
+        (7, "agreed_by_us", "said goodbye"),
+    ] {
         let row = seen(n, true);
         let end = ChannelEnd {
             local_id: row.local_id,
@@ -151,7 +157,7 @@ async fn the_lightning_pages_are_legible() {
     moves(&app).await;
     let session = app.claimed().await;
     let (open, closed) = (format!("/lightning/channels/{}", "ab".repeat(32)), page(6));
-    let force = format!("{open}/force-close");
+    let (force, unseen, recorded) = (format!("{open}/force-close"), page(7), page(3));
     look_at(
         &app,
         &session,
@@ -160,12 +166,25 @@ async fn the_lightning_pages_are_legible() {
             ("lightning-open", "/lightning/open"),
             ("lightning-channel", &open),
             ("lightning-closed", &closed),
+            ("lightning-unseen", &unseen),
             ("lightning-force", &force),
             ("lightning-inbound", "/lightning/inbound"),
             ("lightning-order", "/lightning/inbound/orders/1"),
             ("lightning-payouts", "/lightning/payouts"),
             ("lightning-rules", "/lightning/rules"),
             ("lightning-peers", "/lightning/peers"),
+        ],
+    )
+    .await;
+    // While the node is away nothing is made up.
+    *app.node.down.lock().expect("no panic") = Some("the chain source does not answer".to_owned());
+    look_at(
+        &app,
+        &session,
+        &[
+            ("lightning-away", "/lightning"),
+            ("lightning-channel-away", &recorded),
+            ("lightning-payouts-away", "/lightning/payouts"),
         ],
     )
     .await;
@@ -182,10 +201,16 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.open(&format!("{}/lightning", app.origin)).await;
     assert!(tab.text(".figure").await.starts_with("1,301,000"));
     let closed = tab.text(".cards").await;
-    for words in ["120,000 sat are back", "88,000 sat come from height 370", "the other side asked", "yours"]
-    {
+    let words = ["120,000 sat are back", "88,000 sat come from height 370", "not seen coming back"];
+    for words in words.into_iter().chain(["the other side asked", "yours"]) {
         assert!(closed.contains(words), "{words}: {closed}");
     }
+    tab.open(&format!("{}{}", app.origin, page(7))).await;
+    let unseen = tab.text("main").await;
+    for words in ["how much that was, the node did not see", "Yours when last seen open", "120,000 sat"] {
+        assert!(unseen.contains(words), "{words}: {unseen}");
+    }
+    assert!(!unseen.contains("Nothing of it was yours"), "{unseen}");
     tab.open(&format!("{}{}", app.origin, page(6))).await;
     let life = tab.text(".timeline").await;
     for words in ["Ready at height 200", "by force", "wait for height 370", "sweeps 87,000 sat", "onerror"] {
@@ -258,9 +283,11 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     tab.click(".form .button").await;
     tab.until(ASKED).await;
     let asked = tab.text("main").await;
-    for words in ["Pay out 20,000 sat?", "200 sat at most", "You can then receive about 20,000 sat more"] {
+    let words = ["Pay out 20,000 sat?", "200 sat at most", "You can then receive about 20,000 sat more"];
+    for words in words.into_iter().chain([MEMO]) {
         assert!(asked.contains(words), "{words}: {asked}");
     }
+    unharmed(&app, &tab).await;
     assert!(app.node.offers.lock().expect("no panic").is_empty());
     yes(&tab).await;
     tab.until("location.pathname.startsWith('/operations/')").await;
