@@ -17,13 +17,16 @@ use crate::web::{MayAdmin, MayRead, Operator, Problem, node_fault};
 
 /// `GET /api/v1/peers`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<PeerList>, Problem> {
-    Ok(Json(PeerList { peers: op.parts.peers.peers().await.map_err(node_fault)? }))
+    let suggested = op.customer().and_then(|customer| customer.place());
+    Ok(Json(PeerList { peers: op.parts.peers.peers().await.map_err(node_fault)?, suggested }))
 }
 
 /// The nodes that there is to do with.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct PeerList {
     peers: Vec<PeerView>,
+    /// The sandbox's payer, `KEY@HOST:PORT`, to open a channel to; `null` where coins are worth something.
+    suggested: Option<String>,
 }
 
 /// A node that is connected now, and called again when it goes away.

@@ -42,7 +42,10 @@ pub(super) fn run(args: &PeersArgs, env: &Environment) -> ExitCode {
                 let yes = |value: &Value| if value == true { "yes" } else { "no" }.to_owned();
                 [word(&peer["peer"]), word(&peer["address"]), yes(&peer["connected"]), yes(&peer["kept"])]
             });
-            let text = table(["PEER", "ADDRESS", "CONNECTED", "KEPT"], rows);
+            let mut text = table(["PEER", "ADDRESS", "CONNECTED", "KEPT"], rows);
+            if let Some(place) = listed["suggested"].as_str() {
+                text = format!("{text}\n\nThe sandbox's payer takes channels: {place}");
+            }
             Ok(Shown::new(listed, text))
         }
         Some(Peers::Connect { node }) => {

@@ -26,4 +26,8 @@ pub trait Customer: Send + Sync {
     /// # Errors
     /// When there is no proof, or not yet.
     fn pay<'a>(&'a self, bolt11: &'a str) -> BoxFuture<'a, Result<Preimage, NotPaid>>;
+
+    /// Where its node can be reached, `KEY@HOST:PORT`, for whoever wants to open a channel to it; `None` while it is
+    /// not up.
+    fn place(&self) -> Option<String>;
 }

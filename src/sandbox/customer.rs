@@ -17,17 +17,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pays once the payer is up; the shop is there before it.
 #[derive(Debug, Default)]
-pub(super) struct Purse(OnceLock<Arc<Outbox>>);
+pub(super) struct Purse(OnceLock<Owner>);
+
+/// The payer.
+#[derive(Debug)]
+struct Owner {
+    outbox: Arc<Outbox>,
+    place: String,
+}
 
 impl Purse {
-    /// The payer is there.
-    pub(super) fn open(&self, outbox: Arc<Outbox>) {
+    /// The payer is there, and its node takes channels at `place`, `KEY@HOST:PORT`.
+    pub(super) fn open(&self, outbox: Arc<Outbox>, place: String) {
         // The first payer stays: a world has one.
-        let _ = self.0.set(outbox);
+        let _ = self.0.set(Owner { outbox, place });
     }
 
     async fn paid(&self, bolt11: &str) -> Result<Preimage, NotPaid> {
-        let outbox = self.0.get().ok_or_else(|| NotPaid::Refused("the payer is not up yet".to_owned()))?;
+        let owner = self.0.get().ok_or_else(|| NotPaid::Refused("the payer is not up yet".to_owned()))?;
+        let outbox = &owner.outbox;
         let refused = |error: &dyn std::fmt::Display| NotPaid::Refused(error.to_string());
         let ask = PayAsk {
             bolt11: bolt11.to_owned(),
@@ -46,5 +54,9 @@ impl Purse {
 impl Customer for Purse {
     fn pay<'a>(&'a self, bolt11: &'a str) -> BoxFuture<'a, Result<Preimage, NotPaid>> {
         Box::pin(self.paid(bolt11))
+    }
+
+    fn place(&self) -> Option<String> {
+        self.0.get().map(|owner| owner.place.clone())
     }
 }

@@ -1,8 +1,10 @@
 //! `/lightning/open`: a channel to another node, with coins of the on-chain wallet.
 
 use askama::Template;
+use axum::extract::Query;
 use axum::response::Response;
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::place::Place;
 use crate::treasury::Deed;
@@ -26,14 +28,29 @@ struct Page {
     spendable: String,
     nothing: bool,
     node: String,
+    /// The sandbox's payer, which takes channels.
+    payer: Option<String>,
     amount_sat: String,
     push_sat: String,
     announce: bool,
 }
 
-/// `GET /lightning/open`.
-pub(super) async fn page(desk: Desk) -> Response {
-    shown(&desk, StatusCode::OK, None, &Fields::default()).await
+/// Whose address is filled in already.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct To {
+    #[serde(default)]
+    to: String,
+}
+
+/// `GET /lightning/open`; with `?to=payer` to the sandbox's payer.
+pub(super) async fn page(desk: Desk, Query(To { to }): Query<To>) -> Response {
+    let payer = if to == "payer" { place_of_payer(&desk) } else { None };
+    let page = draw(&desk, None, &Fields::default()).await;
+    html(StatusCode::OK, &Page { node: payer.unwrap_or_default(), ..page })
+}
+
+fn place_of_payer(desk: &Desk) -> Option<String> {
+    desk.op.customer().and_then(|customer| customer.place())
 }
 
 /// `POST /lightning/open`: asks, then opens.
@@ -67,19 +84,23 @@ fn read(fields: &Fields) -> Result<(Deed, u64), String> {
 }
 
 async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
+    html(status, &draw(desk, refusal, fields).await)
+}
+
+async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Page {
     let view = desk.op.parts.node.view().await;
     let spendable = view.onchain_spendable_sat;
     let away = if view.running { None } else { Some(live::away(&desk.op).await) };
-    let page = Page {
+    Page {
         shell: desk.shell(Section::Lightning).await,
         refusal,
         away,
         spendable: grouped(spendable),
         nothing: spendable == 0,
         node: fields.text("node").to_owned(),
+        payer: place_of_payer(desk),
         amount_sat: fields.text("amount_sat").to_owned(),
         push_sat: fields.text("push_sat").to_owned(),
         announce: fields.ticked("announce"),
-    };
-    html(status, &page)
+    }
 }
