@@ -133,6 +133,13 @@ fn dear(fee: u64, amount: u64) -> Option<String> {
     })
 }
 
+/// What becomes of a splice whose other node is away: the library keeps it, and cannot be told to forget it.
+fn waits(channel: &ChannelView) -> Option<String> {
+    (!channel.usable).then(|| {
+        "The other node is away now: it is asked when it is back, and this cannot be called off meanwhile.".to_owned()
+    })
+}
+
 impl Sight {
     fn rate(&self, choice: FeeChoice) -> FeeRate {
         match (choice, &self.rates) {
@@ -321,7 +328,7 @@ impl Sight {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
             undoable: true,
-            lines: vec![
+            lines: [
                 format!(
                     "{amount_sat} sat of the on-chain wallet go into the channel, which stays open meanwhile."
                 ),
@@ -332,7 +339,10 @@ impl Sight {
                     "You can send {amount_sat} sat more once it is confirmed. What you can receive stays {} sat.",
                     channel.receivable_msat / 1_000
                 ),
-            ],
+            ]
+            .into_iter()
+            .chain(waits(channel))
+            .collect(),
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee,
                 "capacity_after_sat": channel.capacity_sat.saturating_add(amount_sat),
@@ -361,6 +371,7 @@ impl Sight {
                 "A transaction that was sent cannot be taken back.".to_owned(),
             ]
             .into_iter()
+            .chain(waits(channel))
             .chain(dear(fee, amount_sat))
             .collect(),
             figures: json!({

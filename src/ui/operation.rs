@@ -125,7 +125,8 @@ fn meaning(row: &OperationRow) -> String {
              shows them."
         }
         (OperationState::Sent, "splice_in" | "splice_out") if row.outcome["txid"].is_null() => {
-            "The other side was asked for it and must agree. The channel works as before."
+            "The other side is asked for it as soon as it is connected, and must agree. No coins have moved yet, and the \
+             channel works as before."
         }
         (OperationState::Sent, "splice_in" | "splice_out") => {
             "Both sides agreed. The channel works; its new size waits for confirmations."
@@ -156,9 +157,14 @@ fn advice(row: &OperationRow) -> &'static str {
             "Look whether the channel is in the list of channels, here or at the other node, and whether coins left \
              the on-chain wallet. If neither, it failed."
         }
-        "close_channel" | "splice_in" | "splice_out" => {
+        "close_channel" => {
             "The other side's answer may never come. If the channel is still as it was and the other side knows \
              nothing of this, it failed; it can be asked for again then. No coins are lost either way."
+        }
+        "splice_in" | "splice_out" => {
+            "The other side's answer may never come. The node asks again whenever that side is connected and cannot be \
+             told to stop, so as long as the channel is open it may still be done, whatever you say here: the \
+             channel's page shows it then. No coins are lost either way."
         }
         "force_close_channel" => {
             "Look whether the channel is still in the list. If it is gone, it was done; if it still works, it failed."
