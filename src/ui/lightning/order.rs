@@ -185,7 +185,10 @@ async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPay
                 grouped(payment.fee_sat)
             ),
             costs.to_owned(),
-            format!("{has} sat are spendable that way."),
+            match node.running {
+                true => format!("{has} sat are spendable that way."),
+                false => "The node does not run, so what is spendable is not known.".to_owned(),
+            },
             format!(
                 "It opens a channel over which you can receive {} sat, and keeps it open for {} blocks or more.",
                 grouped(row.ask.receivable_sat),

@@ -14,7 +14,7 @@ use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{fault, html};
+use crate::ui::{fault, html, live};
 use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan};
 
 const PATH: &str = "/lightning/payouts";
@@ -33,6 +33,8 @@ struct Line {
     to_short: String,
     amount: String,
     fee: Option<String>,
+    /// What is said in its place.
+    no_fee: &'static str,
     state: &'static str,
     dot: &'static str,
 }
@@ -43,7 +45,12 @@ struct Page {
     shell: Shell,
     tab: Tab,
     refusal: Option<String>,
-    spendable: String,
+    /// After a restore, until the operator lets coins be sent again.
+    parked: bool,
+    /// Why the node does not run.
+    away: Option<String>,
+    /// Known while it does.
+    spendable: Option<String>,
     to: String,
     amount_sat: String,
     max_fee_sat: String,
@@ -129,8 +136,8 @@ fn question(ask: &PayoutAsk, plan: Option<&PayoutPlan>, fields: &Fields) -> Ques
 async fn refused(desk: &Desk, error: PayoutError, fields: &Fields) -> Response {
     match error {
         PayoutError::Store(StoreError::Parked) => {
-            let text = format!("Nothing was paid: {}.", StoreError::Parked);
-            shown(desk, StatusCode::CONFLICT, Some(text), fields).await
+            // The page says why.
+            shown(desk, StatusCode::CONFLICT, Some("Nothing was paid.".to_owned()), fields).await
         }
         PayoutError::Store(error) => fault(&error),
         refusal => {
@@ -146,11 +153,19 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
         Ok(rows) => rows,
         Err(error) => return fault(&error),
     };
+    let parked = match parts.ledger.generation().await {
+        Ok(life) => life.payouts_parked,
+        Err(error) => return fault(&error),
+    };
+    let view = parts.node.view().await;
+    let away = if view.running { None } else { Some(live::away(&desk.op).await) };
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::PayOut,
         refusal,
-        spendable: sats_whole(parts.node.view().await.spendable_msat),
+        parked,
+        away,
+        spendable: view.running.then(|| sats_whole(view.spendable_msat)),
         to: fields.text("to").to_owned(),
         amount_sat: fields.text("amount_sat").to_owned(),
         max_fee_sat: fields.text("max_fee_sat").to_owned(),
@@ -171,6 +186,7 @@ fn line(row: &OperationRow) -> Line {
         to: to.to_owned(),
         amount: msat(&row.outcome["amount_msat"]).or(msat(&row.ask["amount_msat"])).unwrap_or_default(),
         fee: msat(&row.outcome["fee_msat"]),
+        no_fee: if row.state == OperationState::Failed { "none" } else { "not known yet" },
         state,
         dot,
     }
