@@ -24,8 +24,11 @@ use tollhouse::types::{Preimage, Timestamp};
 
 use crate::appliance::{Appliance, TURN, bitcoind_section, until};
 use crate::bitcoind::{client, free_port};
+use crate::chromium::{Chromium, Tab};
 use crate::e2e_run::Upstream;
 use crate::order_desk::{OrderDesk, PRICE_SAT};
+use crate::pages::hands::{agree, claim, fill, log_in, says};
+use crate::pages::lightning::ASKED;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -117,6 +120,23 @@ impl Town {
         self.chain.mine(count).expect("memory does not fail");
         self.lsp.sync_wallets().expect("the LSP syncs");
         self.payer.sync_wallets().expect("the payer syncs");
+    }
+
+    /// The LSP opens a channel to the shop; gives its funding output.
+    async fn opens_a_channel_to(&self, shop: &Appliance, sat: u64) -> String {
+        let peer = shop.up().await["node_id"].as_str().expect("a key").parse().expect("a key");
+        let at = SocketAddress::from_str(&shop.peers).expect("an address");
+        let id = self.lsp.open_channel(peer, at, sat, None, None).expect("the channel is asked for");
+        until("the channel's funding", async || (!self.chain.mempool_txids().is_empty()).then_some(())).await;
+        self.mine(6);
+        shop.node("the channel", |node| {
+            let mut channels = node["channels"].as_array().into_iter().flatten();
+            channels.any(|channel| channel["capacity_sat"] == sat && channel["usable"] == true)
+        })
+        .await;
+        let channels = self.lsp.list_channels();
+        let channel = channels.iter().find(|channel| channel.user_channel_id == id).expect("it is open");
+        channel.funding_txo.expect("funded").to_string()
     }
 
     async fn event<T>(&self, node: &Node, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
@@ -380,6 +400,53 @@ async fn order(shop: &Appliance, id: i64, state: &str) -> Value {
     .await
 }
 
+/// What the shop orders to be able to receive.
+const ORDERED_SAT: u64 = 500_000;
+
+/// The first sale of a shop without a channel, with the limits of such sales before it and what it brought after it.
+async fn first_sale_seen(town: &Town, shop: &Appliance, tab: &Tab<'_>) {
+    let page = format!("{}/lightning/inbound", shop.admin);
+    let text = says(tab, &page, "It does so for 10,000 sat or more, and keeps 2,000 sat").await;
+    for words in ["0 of at most", "it may keep", "of 100,000 to 5,000,000 sat"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let lightning = format!("{}/lightning", shop.admin);
+    let text = says(tab, &lightning, "You cannot receive yet").await;
+    assert!(text.contains("A price of 10,000 sat or more opens a channel when it is paid"), "{text}");
+    buy(town, &format!("{}/v1/x", shop.gateway)).await;
+    says(tab, &page, "1 of at most").await;
+    // The payment is the shop's before its last signatures are exchanged, and spendable after.
+    shop.node("what was paid", |node| node["spendable_msat"].as_u64() > Some(0)).await;
+    let text = says(tab, &lightning, "Ready").await;
+    assert!(text.contains("You can receive") && !text.contains("cannot receive"), "{text}");
+}
+
+/// A channel's price is asked for and paid by clicks; gives the provider's name of the order.
+async fn bought_on_the_page(shop: &Appliance, tab: &Tab<'_>) -> String {
+    tab.open(&format!("{}/lightning/inbound", shop.admin)).await;
+    fill(tab, "#receivable_sat", "500 000").await;
+    tab.click("form[action='/lightning/inbound'] button").await;
+    tab.until("location.pathname === '/lightning/inbound/orders/1' && document.readyState === 'complete'")
+        .await;
+    let text = tab.text("main").await;
+    assert!(text.contains("Has a price") && text.contains("1,500 sat over Lightning"), "{text}");
+    let quoted = shop.get("/api/v1/inbound/orders/1").await;
+    assert_eq!((&quoted["state"], &quoted["lightning"]["total_sat"]), (&json!("quoted"), &json!(PRICE_SAT)));
+    tab.click("input[value=lightning] ~ .buttons button").await;
+    tab.until(ASKED).await;
+    let asked = tab.text("main").await;
+    for words in
+        ["1,500 sat go to the provider, over Lightning", "receive 500,000 sat", "cannot be taken back"]
+    {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
+    agree(tab).await;
+    tab.until("location.pathname === '/lightning/inbound/orders/1' && document.readyState === 'complete'")
+        .await;
+    assert!(tab.text("main").await.contains("Being paid"));
+    quoted["order_id"].as_str().expect("a name").to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     let _turn = TURN.lock().await;
@@ -398,35 +465,43 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     terms(&shop).await;
     let limits = shop.get("/api/v1/inbound/limits").await;
     assert_eq!(limits["largest_receivable_sat"], 5_000_000, "{limits}");
+    let browser = Chromium::start();
+    let tab = browser.tab().await;
+    tab.looks(1440, 900, "light").await;
+    claim(&shop, &tab).await;
 
-    // The first sale earns what the channel costs.
-    buy(&town, &format!("{}/v1/x", shop.gateway)).await;
-    let (_, quoted) = cli(&shop, &["inbound", "quote", "500000", "--blocks", "4320"]);
-    assert_eq!((&quoted["state"], &quoted["id"]), (&json!("quoted"), &json!(1)), "{quoted}");
-    assert_eq!(quoted["lightning"]["total_sat"], PRICE_SAT, "{quoted}");
-    let name = quoted["order_id"].as_str().expect("a name").to_owned();
-    let (done, refused) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning"]);
-    assert!(!done && refused["code"] == "not_confirmed", "{refused}");
-    let (done, paying) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning", "--yes"]);
-    assert!(done && paying["state"] == "paying", "{paying}");
+    first_sale_seen(&town, &shop, &tab).await;
+    let name = bought_on_the_page(&shop, &tab).await;
     let (done, other) = cli(&shop, &["inbound", "buy", "1", "--by", "onchain", "--yes"]);
     assert!(!done && other["code"] == "other_way", "{other}");
     let (done, again) = cli(&shop, &["inbound", "buy", "1", "--by", "lightning", "--yes"]);
     assert!(done && again["state"] == "paying", "{again}");
     desk.paid(&name, "bolt11", "PAID");
     order(&shop, 1, "paid").await;
+    let bought = format!("{}/lightning/inbound/orders/1", shop.admin);
+    says(&tab, &bought, "Paid, the channel is to come").await;
 
-    // The channel comes while the shop is down.
+    // The provider opens the channel, and says so while the shop is down.
+    let outpoint = town.opens_a_channel_to(&shop, ORDERED_SAT + 20_000).await;
     shop.stop().await;
-    desk.funded(&name, "0000000000000000000000000000000000000000000000000000000000000001:0");
+    desk.funded(&name, &outpoint);
     shop.start_again();
     shop.up().await;
     let opened = order(&shop, 1, "opened").await;
-    assert!(opened["funding"].as_str().is_some_and(|funding| funding.ends_with("01:0")), "{opened}");
+    assert_eq!(opened["funding"], outpoint, "{opened}");
+    log_in(&shop, &tab).await;
+    let text = says(&tab, &bought, "The channel is opened").await;
+    assert!(text.contains(&outpoint) && text.contains("listed under Channels"), "{text}");
+    says(&tab, &format!("{}/lightning/inbound", shop.admin), "The channel is opened").await;
+    let text = says(&tab, &format!("{}/lightning", shop.admin), "520,000 sat").await;
+    assert!(text.contains("You can receive"), "{text}");
+    assert_eq!(tab.complaints(), Vec::<String>::new());
 
     // Refunded: the provider gives the money back.
     let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
+    let (done, refused) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning"]);
+    assert!(!done && refused["code"] == "not_confirmed", "{refused}");
     let (done, paying) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning", "--yes"]);
     assert!(done, "{paying}");
     desk.paid(&name, "bolt11", "REFUNDED");

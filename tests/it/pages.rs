@@ -16,9 +16,12 @@ mod coins;
 mod first;
 mod first_seed;
 mod from_claim_to_payment;
+pub(crate) mod hands;
 mod house;
-mod lightning;
+pub(crate) mod lightning;
+mod lightning_demo;
 mod lightning_world;
+mod relay;
 mod sell;
 mod tokens;
 

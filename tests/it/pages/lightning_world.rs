@@ -1,164 +1,373 @@
-//! A channel's whole life in the browser, on a real chain and with a real other node: opened on the page, paid
-//! over, closed on the page, and its coins seen on the chain.
+//! A channel's whole life in the browser, on a real chain and with a real other node: opened on the page, paid over,
+//! made larger and smaller, spliced in vain, looked at while the node is away and after a restore of the ledger,
+//! closed on the page, and its coins seen on the chain.
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tollhouse::sandbox::buyer::Wanted;
 
+use super::hands::{agree, claim, fill, log_in, says};
 use super::lightning::ASKED;
-use crate::admin_app::PASSWORD;
-use crate::appliance::{Appliance, TURN, bitcoind_section, buy, until};
-use crate::bitcoind::Bitcoind;
+use super::relay::Relay;
+use crate::appliance::{Appliance, TURN, bitcoind_section, buy, challenged, until};
+use crate::bitcoind::{Bitcoind, free_port};
 use crate::chromium::{Chromium, Tab};
 use crate::e2e_run::{Upstream, fund};
 
-/// Mines once something waits for a block.
-async fn confirm(bitcoind: &Bitcoind) {
-    until("a transaction", async || {
-        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
-        waiting.as_array().filter(|waiting| !waiting.is_empty()).map(|_| ())
-    })
-    .await;
-    bitcoind.mine(6).await;
-}
-
-/// Takes the claim link and sets the password.
-async fn claim(shop: &Appliance, tab: &Tab<'_>) {
-    let file = shop.data_dir().join("regtest/claim");
-    let link = until("the claim link", async || std::fs::read_to_string(&file).ok()).await;
-    tab.open(link.trim()).await;
-    for field in ["#password", "#again"] {
-        tab.click(field).await;
-        tab.types(PASSWORD).await;
-    }
-    tab.click("button[type=submit]").await;
-    tab.until("location.pathname !== '/claim' && document.querySelector('.rail')").await;
-}
-
-async fn fill(tab: &Tab<'_>, selector: &str, text: &str) {
-    tab.click(selector).await;
-    tab.types(text).await;
+/// A shop and another node behind a wire, and the operator's browser.
+struct World<'b> {
+    bitcoind: Bitcoind,
+    shop: Appliance,
+    peer: Appliance,
+    wire: Relay,
+    /// `KEY@HOST:PORT` of the other node.
+    place: String,
+    /// Where copies of the shop's ledger go.
+    copies: TempDir,
+    tab: Tab<'b>,
 }
 
 /// Answers a question with yes and waits for the operation's page; gives its number.
 async fn yes(tab: &Tab<'_>) -> String {
-    tab.until(ASKED).await;
-    if tab.value("!!document.querySelector('#password')").await == json!(true) {
-        fill(tab, "#password", PASSWORD).await;
-    }
-    tab.click(".form .button").await;
-    tab.until("location.pathname.startsWith('/operations/')").await;
+    agree(tab).await;
+    tab.until("location.pathname.startsWith('/operations/') && document.readyState === 'complete'").await;
     let path = tab.value("location.pathname").await;
     path.as_str().expect("a path").rsplit('/').next().expect("a number").to_owned()
 }
 
-async fn done(shop: &Appliance, operation: &str) {
-    until("the operation's end", async || {
-        let row = shop.get(&format!("/api/v1/operations/{operation}")).await;
-        assert_ne!(row["state"], "failed", "{row}");
-        (row["state"] == "done").then_some(())
-    })
-    .await;
-}
+impl World<'_> {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.shop.admin)
+    }
 
-/// Opens a page again and again until it says so.
-async fn says(tab: &Tab<'_>, url: &str, words: &str) -> String {
-    until(words, async || {
-        tab.open(url).await;
-        let text = tab.text("main").await;
-        text.contains(words).then_some(text)
-    })
-    .await
+    /// Mines once something waits for a block.
+    async fn confirm(&self) {
+        until("a transaction", async || {
+            let waiting = self.bitcoind.expect("getrawmempool", json!([])).await;
+            waiting.as_array().filter(|waiting| !waiting.is_empty()).map(|_| ())
+        })
+        .await;
+        self.bitcoind.mine(6).await;
+    }
+
+    async fn done(&self, operation: &str) {
+        until("the operation's end", async || {
+            let row = self.shop.get(&format!("/api/v1/operations/{operation}")).await;
+            assert_ne!(row["state"], "failed", "{row}");
+            (row["state"] == "done").then_some(())
+        })
+        .await;
+    }
+
+    /// Both sides can use the channel; the shop's view of it.
+    async fn usable(&self) -> Value {
+        for node in [&self.peer, &self.shop] {
+            node.node("a usable channel", |node| node["channels"][0]["usable"] == true).await;
+        }
+        self.shop.up().await["channels"][0].clone()
+    }
+
+    async fn on_chain(&self) -> u64 {
+        self.shop.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a sum")
+    }
+
+    async fn opened(&self) {
+        let tab = &self.tab;
+        tab.open(&self.url("/lightning")).await;
+        assert!(tab.text("main").await.contains("You cannot receive yet"));
+        tab.click("a[href='/lightning/open']").await;
+        tab.until("document.readyState === 'complete' && document.querySelector('#node')").await;
+        fill(tab, "#node", &self.place).await;
+        fill(tab, "#amount_sat", "300,000").await;
+        fill(tab, "#push_sat", "100 000").await;
+        tab.click(".form .button").await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("100,000 sat of it are given") && asked.contains("are left"), "{asked}");
+        let opening = yes(tab).await;
+        self.confirm().await;
+        self.done(&opening).await;
+        self.usable().await;
+        says(tab, &self.url("/lightning"), "You can receive").await;
+    }
+
+    /// A sale over the channel, seen on the page.
+    async fn paid_over(&self) {
+        let before = self.usable().await["spendable_msat"].as_u64().expect("a sum");
+        buy(&self.peer.customer(), &format!("{}/v1/rates", self.shop.gateway)).await;
+        self.shop.node("the payment", |node| node["spendable_msat"].as_u64() == Some(before + 5_000)).await;
+        let spendable = grouped((before + 5_000) / 1_000);
+        says(&self.tab, &self.url("/lightning"), &format!("{spendable} sat spendable")).await;
+    }
+
+    /// Asks for a splice-in on the channel's page; gives the operation's number.
+    async fn put_in(&self, channel: &str, amount: &str, words: &[&str]) -> String {
+        let tab = &self.tab;
+        tab.open(channel).await;
+        fill(tab, "#in_sat", amount).await;
+        tab.click("form[action$='/splice-in'] button").await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        for words in words {
+            assert!(asked.contains(words), "{words}: {asked}");
+        }
+        yes(tab).await
+    }
+
+    /// The channel grows, and the page says so while it waits and when it is done.
+    async fn made_larger(&self, channel: &str) {
+        let tab = &self.tab;
+        // More than there is cannot be said yes to.
+        tab.open(channel).await;
+        fill(tab, "#in_sat", "900 000 000").await;
+        tab.click("form[action$='/splice-in'] button").await;
+        tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("There is not enough for this; nothing was done"), "{asked}");
+        assert_eq!(tab.value("document.querySelectorAll('.form .button').length").await, 0);
+
+        let words = ["50,000 sat of the on-chain wallet go into the channel", "You can send 50,000 sat more"];
+        let splicing = self.put_in(channel, "50 000", &words).await;
+        let operation = self.url(&format!("/operations/{splicing}"));
+        says(tab, &operation, "its new size waits for confirmations").await;
+        let waits = says(tab, channel, "A new size waits for confirmations").await;
+        assert!(waits.contains("300,000 sat until the splice is confirmed"), "{waits}");
+        // A second one is not begun.
+        fill(tab, "#in_sat", "1 000").await;
+        tab.click("form[action$='/splice-in'] button").await;
+        tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+        let refusal = tab.text(".refusal").await;
+        let words =
+            format!("another splice of this channel is under way (operation {splicing}); nothing was done");
+        assert!(refusal.contains(&words), "{refusal}");
+        assert_eq!(tab.value("document.querySelector('#in_sat').value").await, "1 000");
+        self.confirm().await;
+        self.done(&splicing).await;
+        says(tab, &operation, "It is done.").await;
+        let done = says(tab, channel, "Has a new size").await;
+        assert!(done.contains("350,000 sat") && !done.contains("until the splice"), "{done}");
+        assert!(done.contains("Move 50,000 sat into a channel"), "{done}");
+    }
+
+    /// The other node goes away in the middle of the negotiation.
+    async fn spliced_in_vain(&self, channel: &str) {
+        let tab = &self.tab;
+        let (before, had) = (self.usable().await, self.on_chain().await);
+        self.wire.cut_the_next_splice();
+        let splicing = self.put_in(channel, "30 000", &[]).await;
+        let operation = self.url(&format!("/operations/{splicing}"));
+        let failed = says(tab, &operation, "Not done").await;
+        assert_eq!(self.wire.cuts(), 1);
+        for words in
+            ["It was not done, and nothing was moved", "did not come to an agreement", "no coins moved"]
+        {
+            assert!(failed.contains(words), "{words}: {failed}");
+        }
+        // One state, which stays; no coins are counted twice.
+        let row = self.shop.get(&format!("/api/v1/operations/{splicing}")).await;
+        assert_eq!((&row["state"], &row["outcome"]["txid"]), (&json!("failed"), &Value::Null), "{row}");
+        assert_eq!(self.on_chain().await, had);
+        let waiting = self.bitcoind.expect("getrawmempool", json!([])).await;
+        assert_eq!(waiting, json!([]), "nothing was sent");
+        let text = says(tab, channel, "Ready, but the other node is away").await;
+        assert!(text.contains("350,000 sat") && !text.contains("until the splice"), "{text}");
+
+        // Asked for while the other node is away, it waits, and says so; it comes about when that is back.
+        let words = ["30,000 sat of the on-chain wallet", "The other node is away now"];
+        let splicing = self.put_in(channel, "30 000", &words).await;
+        let operation = self.url(&format!("/operations/{splicing}"));
+        let waits = says(tab, &operation, "On its way").await;
+        assert!(waits.contains("No coins have moved yet"), "{waits}");
+        self.wire.mend();
+        tab.open(&self.url("/lightning/peers")).await;
+        fill(tab, "#node", &self.place).await;
+        tab.click("form[action='/lightning/peers'] button").await;
+        tab.until("document.readyState === 'complete' && document.querySelector('.said')").await;
+        says(tab, &operation, "its new size waits for confirmations").await;
+        // The channel carries payments meanwhile.
+        self.paid_over().await;
+        self.confirm().await;
+        self.done(&splicing).await;
+        let after = self.usable().await;
+        let sat = |channel: &Value| channel["capacity_sat"].as_u64().expect("a size");
+        assert_eq!(sat(&after), sat(&before) + 30_000, "one of the two came about");
+        // And was paid for once.
+        until("what is left in the wallet", async || {
+            let spent = had.checked_sub(self.on_chain().await).expect("none came");
+            (30_000..40_000).contains(&spent).then_some(())
+        })
+        .await;
+        let text = says(tab, channel, "380,000 sat").await;
+        assert!(text.contains("Not done"), "both are listed: {text}");
+    }
+
+    /// The channel shrinks, and the coins arrive.
+    async fn made_smaller(&self, channel: &str) {
+        let tab = &self.tab;
+        let to = self.bitcoind.expect("getnewaddress", json!(["", "bech32"])).await;
+        let to = to.as_str().expect("an address");
+        tab.open(channel).await;
+        fill(tab, "#out_sat", "40,000").await;
+        fill(tab, "#address", to).await;
+        tab.click("form[action$='/splice-out'] button").await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("40,000 sat of the channel go to") && asked.contains("stays open"), "{asked}");
+        let splicing = yes(tab).await;
+        says(tab, channel, "A new size waits for confirmations").await;
+        self.confirm().await;
+        self.done(&splicing).await;
+        says(tab, &self.url(&format!("/operations/{splicing}")), "It is done.").await;
+        let done = says(tab, channel, "Has a new size").await;
+        let size = self.usable().await["capacity_sat"].as_u64().expect("a size");
+        assert!((330_000..340_000).contains(&size) && done.contains(&grouped(size)), "{size}: {done}");
+        let got = self.bitcoind.expect("getreceivedbyaddress", json!([to, 1])).await;
+        assert_eq!(got.as_number().map(ToString::to_string), Some("0.0004".to_owned()));
+    }
+
+    /// A copy of the ledger takes its place; meanwhile the node is away, and the pages make up no figures.
+    async fn restored(&mut self, channel: &str) {
+        let made = self.shop.post("/api/v1/backups", json!({})).await;
+        let name = made["file"].as_str().expect("a name").to_owned();
+        self.shop.stop().await;
+        let file = self.copies.path().join(name).display().to_string();
+        let mut restore = self.shop.tool("backup", &["restore", &file, "--yes"]);
+        let done = tokio::task::spawn_blocking(move || restore.output()).await.expect("no panic");
+        let done = done.expect("it runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let nowhere = free_port().to_string();
+        self.shop.start_as(self.shop.command(&["--chain-port", &nowhere]));
+        self.shop.process().says("node      ").await;
+        log_in(&self.shop, &self.tab).await;
+        let tab = &self.tab;
+        for (path, words) in [
+            ("/lightning", "not known"),
+            (channel.strip_prefix(&self.shop.admin).expect("ours"), "not known"),
+            ("/lightning/payouts", "What is spendable is not known"),
+            ("/lightning/open", "A channel can be opened when it runs"),
+            ("/lightning/inbound", "Room to receive"),
+            ("/lightning/peers", "The node cannot be asked now"),
+        ] {
+            tab.open(&self.url(path)).await;
+            let text = tab.text("main").await;
+            assert!(text.contains(words), "{path}: {text}");
+            let zeros = text.split(|c: char| c.is_whitespace()).filter(|word| *word == "0").count();
+            assert_eq!(zeros, 0, "{path} makes up a figure: {text}");
+            assert!(!text.contains("Closed"), "{path}: nothing is closed: {text}");
+        }
+        self.shop.stop().await;
+        self.shop.start_again();
+        self.shop.up().await;
+        log_in(&self.shop, &self.tab).await;
+        self.usable().await;
+    }
+
+    /// Payouts wait for the operator's word, which is given on the page.
+    async fn released(&self) {
+        let tab = &self.tab;
+        let wanted = Wanted { url: format!("{}/v1/rates", self.peer.gateway), body: None };
+        let asked = challenged(&self.shop.customer(), &wanted, None).await;
+        let invoice = asked.challenge().expect("a challenge").invoice;
+        let pay = async || {
+            tab.open(&self.url("/lightning/payouts")).await;
+            fill(tab, "#to", &invoice).await;
+            tab.click(".form .button").await;
+        };
+        pay().await;
+        tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+        assert_eq!(tab.text(".refusal").await, "Nothing was paid.");
+        assert!(tab.text(".alarm").await.contains("restored from a copy"));
+        tab.click(".alarm a").await;
+        tab.until("location.pathname === '/backup' && document.readyState === 'complete'").await;
+        tab.click("form[action='/backup/release'] button").await;
+        agree(tab).await;
+        tab.until("document.querySelector('.said')?.textContent.includes('Coins may be sent again')").await;
+        assert_eq!(tab.value("document.querySelectorAll('form[action$=release]').length").await, 0);
+        pay().await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("Pay out 5 sat?"), "{asked}");
+        let paying = yes(tab).await;
+        self.done(&paying).await;
+        let text = says(tab, &self.url("/lightning/payouts"), "Done").await;
+        assert!(text.contains("5 sat"), "{text}");
+    }
+
+    async fn closed(&self, channel: &str) {
+        let tab = &self.tab;
+        tab.open(channel).await;
+        let life = tab.text(".timeline").await;
+        assert!(life.contains("You asked for it") && life.contains("Ready at height"), "{life}");
+        assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
+        tab.click("form[action$='/close'] button").await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("go to the on-chain wallet") && asked.contains("You can receive"), "{asked}");
+        let had = self.on_chain().await;
+        let closing = yes(tab).await;
+        // The node may look at what is owed before these blocks come, or only after: the record has it either way.
+        self.confirm().await;
+        self.done(&closing).await;
+        let owed = until("the coins to be home, and how much", async || {
+            let closed = self.shop.get("/api/v1/channels/closed").await["channels"][0].clone();
+            if let (Some(_), Some(owed)) = (closed["returned_height"].as_u64(), closed["owed_sat"].as_u64()) {
+                return Some(owed);
+            }
+            // The record may want one more block than those that bury the closing transaction.
+            self.bitcoind.mine(1).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            None
+        })
+        .await;
+        let text = says(tab, channel, "Everything is in the wallet").await;
+        assert!(text.contains("Closed by agreement; you asked") && text.contains(&grouped(owed)), "{text}");
+        assert!((225_000..240_000).contains(&owed), "{owed}");
+        let has = until("the coins", async || {
+            let has = self.on_chain().await;
+            (has >= had + owed).then_some(has)
+        })
+        .await;
+        says(tab, &self.url("/coins"), &grouped(has)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_is_opened_paid_over_and_closed_on_the_page() {
+async fn a_channel_is_opened_paid_over_spliced_and_closed_on_the_page() {
     let _turn = TURN.lock().await;
     let (bitcoind, upstream) = (Bitcoind::start().await, Upstream::start().await);
     bitcoind.mine(101).await;
-    let chain = bitcoind_section(bitcoind.port());
-    let (mut shop, mut peer) = (Appliance::start(&chain, &upstream.service()), Appliance::start(&chain, ""));
+    let (chain, service) = (bitcoind_section(bitcoind.port()), upstream.service());
+    let copies = tempfile::tempdir().expect("a folder");
+    let with_copies = format!("[backup]\ndir = \"{}\"\n{service}", copies.path().display());
+    let (shop, peer) = (Appliance::start(&chain, &with_copies), Appliance::start(&chain, &service));
     shop.up().await;
-    let place = format!("{}@{}", peer.up().await["node_id"].as_str().expect("a key"), peer.peers);
+    let wire = Relay::to(&peer.peers).await;
+    let place = format!("{}@{}", peer.up().await["node_id"].as_str().expect("a key"), wire.address);
     fund(&bitcoind, &shop, &peer).await;
     let browser = Chromium::start();
     let tab = browser.tab().await;
     tab.looks(1440, 900, "light").await;
     claim(&shop, &tab).await;
-    let page = format!("{}/lightning", shop.admin);
+    let mut world = World { bitcoind, shop, peer, wire, place, copies, tab };
 
-    // Open.
-    tab.open(&page).await;
-    assert!(tab.text("main").await.contains("You cannot receive yet"));
-    tab.click("a[href='/lightning/open']").await;
-    tab.until("document.readyState === 'complete' && document.querySelector('#node')").await;
-    fill(&tab, "#node", &place).await;
-    fill(&tab, "#amount_sat", "300,000").await;
-    fill(&tab, "#push_sat", "100 000").await;
-    tab.click(".form .button").await;
-    tab.until(ASKED).await;
-    let asked = tab.text("main").await;
-    assert!(asked.contains("100,000 sat of it are given") && asked.contains("are left"), "{asked}");
-    let opening = yes(&tab).await;
-    confirm(&bitcoind).await;
-    done(&shop, &opening).await;
-    for node in [&shop, &peer] {
-        node.node("a usable channel", |node| node["channels"][0]["usable"] == true).await;
-    }
-    says(&tab, &page, "You can receive").await;
-    let before = shop.up().await["spendable_msat"].as_u64().expect("a sum");
-
-    // Paid over.
-    buy(&peer.customer(), &format!("{}/v1/rates", shop.gateway)).await;
-    shop.node("the payment", |node| node["spendable_msat"].as_u64() == Some(before + 5_000)).await;
-    says(&tab, &page, &format!("{} sat spendable", grouped((before + 5_000) / 1_000))).await;
-
-    // Closed, and home.
-    tab.click(".channels a").await;
-    tab.until("location.pathname.startsWith('/lightning/channels/') && document.readyState === 'complete'")
-        .await;
-    let channel = tab.value("location.href").await.as_str().expect("an address").to_owned();
-    let life = tab.text(".timeline").await;
-    assert!(life.contains("You asked for it") && life.contains("Ready at height"), "{life}");
-    assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
-    tab.click("form[action$='/close'] button").await;
-    tab.until(ASKED).await;
-    let asked = tab.text("main").await;
-    assert!(asked.contains("go to the on-chain wallet") && asked.contains("You can receive"), "{asked}");
-    let had = shop.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a sum");
-    let closing = yes(&tab).await;
-    // Blocks that come before the node has looked at what is owed would leave the record without it.
-    until("what is owed", async || {
-        let closed = shop.get("/api/v1/channels/closed").await;
-        closed["channels"][0]["owed_sat"].as_u64().filter(|owed| *owed > 0)
-    })
-    .await;
-    confirm(&bitcoind).await;
-    done(&shop, &closing).await;
-    // The record may want one more block than those that bury the closing transaction.
-    let home = async || {
-        let closed = shop.get("/api/v1/channels/closed").await;
-        if closed["channels"][0]["returned_height"].is_u64() {
-            return Some(());
-        }
-        bitcoind.mine(1).await;
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        None
-    };
-    until("the coins to be home", home).await;
-    let text = says(&tab, &channel, "Everything is in the wallet").await;
-    assert!(text.contains("Closed by agreement; you asked"), "{text}");
-    let owed = shop.get("/api/v1/channels/closed").await["channels"][0]["owed_sat"].as_u64().expect("a sum");
-    assert!(owed > 195_000, "{owed}");
-    let has = until("the coins", async || {
-        let has = shop.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a sum");
-        (has >= had + owed).then_some(has)
-    })
-    .await;
-    says(&tab, &format!("{}/coins", shop.admin), &grouped(has)).await;
-    assert_eq!(tab.complaints(), Vec::<String>::new());
-    peer.stop().await;
-    shop.stop().await;
+    world.opened().await;
+    world.paid_over().await;
+    world.tab.click(".channels a").await;
+    let there = "location.pathname.startsWith('/lightning/channels/') && document.readyState === 'complete'";
+    world.tab.until(there).await;
+    let channel = world.tab.value("location.href").await.as_str().expect("an address").to_owned();
+    world.made_larger(&channel).await;
+    world.spliced_in_vain(&channel).await;
+    world.made_smaller(&channel).await;
+    world.restored(&channel).await;
+    world.released().await;
+    world.closed(&channel).await;
+    assert_eq!(world.shop.get("/api/v1/audit").await["ok"], true);
+    assert_eq!(world.tab.complaints(), Vec::<String>::new());
+    world.peer.stop().await;
+    world.shop.stop().await;
 }
 
 fn grouped(number: u64) -> String {
