@@ -161,6 +161,7 @@ impl Checkout {
         let gate = Gate::new(Arc::clone(&parts.keys), config.unknown_caveats);
         let replays = Replays::new(config.replays, Arc::clone(&parts.clock));
         let throttle = Arc::new(Throttle::new(&config.limits, Arc::clone(&parts.clock)));
+        let tally = Arc::new(Tally::over(parts.ledger.demands().clone()));
         Checkout {
             parts,
             gate,
@@ -168,7 +169,7 @@ impl Checkout {
             allowances: Arc::default(),
             throttle,
             openings: None,
-            tally: Arc::default(),
+            tally,
             upstreams: Arc::default(),
         }
     }

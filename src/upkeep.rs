@@ -23,7 +23,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::ports::NodeWatch;
 use crate::pricing::Exchange;
-use crate::store::{Ledger, Step, StoreError};
+use crate::store::{Ledger, SalesFilter, Step, StoreError};
 use crate::types::Msat;
 
 pub use destination::{Destination, DestinationFault};
@@ -112,8 +112,8 @@ impl Upkeep {
         let UpkeepParts { ledger, node, catalog, exchange, clock, .. } = &*self.parts;
         let now = clock.now();
         let from = now.minus(forecast::WINDOW);
-        let hours = ledger.revenue_series(from, now, Step::Hour, None).await?;
-        let earned_by = ledger.revenue_by_route(from, now, Step::Hour).await?;
+        let hours = ledger.revenue_series(from, now, Step::Hour, SalesFilter::default()).await?;
+        let earned_by = ledger.revenue_by_route(from, now, Step::Hour, SalesFilter::default()).await?;
         let receivable = Msat::new(node.view().await.receivable_msat).unwrap_or(Msat::MAX);
         let prices = forecast::prices(catalog.current().services(), exchange.as_ref(), now);
         Ok(forecast::forecast(now, receivable, &hours, &earned_by, prices))

@@ -4,11 +4,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::answer::Table;
-use super::ledger_fault;
+use super::{bad_query, ledger_fault};
 use crate::store::{Account, EntriesAfter, Entry};
+use crate::types::Timestamp;
 use crate::web::sheet::{self, Cell};
 use crate::web::{MayRead, Operator, Problem};
 
@@ -23,8 +27,24 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
     Ok(Json(op.parts.ledger.account().await.map_err(ledger_fault)?))
 }
 
-/// `GET /api/v1/revenue.csv`.
-pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Table, Problem> {
+/// Which entries.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Span {
+    /// Unix milliseconds; without it, from the beginning.
+    from: Option<u64>,
+    /// Unix milliseconds, not included; without it, to the end.
+    to: Option<u64>,
+}
+
+/// `GET /api/v1/revenue.csv?from&to`: all entries sum to the balance, those of a time to what it changed.
+pub(super) async fn table(
+    _: MayRead,
+    State(op): State<Arc<Operator>>,
+    query: Result<Query<Span>, QueryRejection>,
+) -> Result<Table, Problem> {
+    let Query(Span { from, to }) = query.map_err(bad_query)?;
+    let after =
+        EntriesAfter::within(Timestamp::from_millis(from.unwrap_or(0)), to.map(Timestamp::from_millis));
     op.parts.ledger.barrier().await;
     let next = move |after: EntriesAfter| {
         let op = Arc::clone(&op);
@@ -34,7 +54,7 @@ pub(super) async fn table(_: MayRead, State(op): State<Arc<Operator>>) -> Result
             Ok((entries.iter().map(cells).collect(), after))
         }
     };
-    Ok(Table(sheet::download("revenue.csv", &HEAD, EntriesAfter::default(), next)))
+    Ok(Table(sheet::download("revenue.csv", &HEAD, after, next)))
 }
 
 fn cells(entry: &Entry) -> Vec<Cell> {

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{bad_query, ledger_fault};
-use crate::store::{AuditReport, RevenuePoint, RouteRevenue, Step};
+use crate::store::{AuditReport, RevenuePoint, RouteRevenue, SalesFilter, Step};
 use crate::types::{Name, Timestamp};
 use crate::web::{MayRead, Operator, Problem};
 
@@ -33,7 +33,10 @@ pub(super) struct Span {
     to: Option<u64>,
     #[serde(default)]
     by: By,
+    /// Only what this service sold.
     service: Option<Name>,
+    /// Only routes of this name.
+    route: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
@@ -44,9 +47,9 @@ enum By {
     Day,
 }
 
-/// `GET /api/v1/revenue?from&to&by=hour|day&service`: the steps in which something happened, and the
-/// routes' parts of the same time, in whole hours or days (UTC). `to` is not included; without it, the
-/// step that runs is the last.
+/// `GET /api/v1/revenue?from&to&by=hour|day&service&route`: the steps in which something happened, and the
+/// routes' parts of the same time, in whole hours or days (UTC); both of the service and the route that are
+/// named. `to` is not included; without it, the step that runs is the last.
 pub(super) async fn revenue(
     _: MayRead,
     State(op): State<Arc<Operator>>,
@@ -66,8 +69,9 @@ pub(super) async fn revenue(
     }
     let ledger = &op.parts.ledger;
     ledger.barrier().await;
-    let points = ledger.revenue_series(from, to, by, span.service).await.map_err(ledger_fault)?;
-    let routes = ledger.revenue_by_route(from, to, by).await.map_err(ledger_fault)?;
+    let of = SalesFilter { service: span.service, route: span.route };
+    let points = ledger.revenue_series(from, to, by, of.clone()).await.map_err(ledger_fault)?;
+    let routes = ledger.revenue_by_route(from, to, by, of).await.map_err(ledger_fault)?;
     Ok(Json(Series { from, to, points, routes }))
 }
 

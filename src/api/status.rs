@@ -49,6 +49,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
         revenue: Earned {
             today_msat: revenue.today,
             week_msat: revenue.week,
+            month_msat: revenue.month,
             total_msat: revenue.total,
             unearned_msat: revenue.unearned,
             received_msat: revenue.received_total,
@@ -62,6 +63,10 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
             shadow_calls_today: revenue.shadow_calls_today,
             calls_today: revenue.calls_today,
             calls_week: revenue.calls_week,
+            calls_month: revenue.calls_month,
+            demands_month: revenue.demands_month,
+            sales_month: revenue.sales_month,
+            restored_month: revenue.restored_month,
             calls_total: revenue.calls_total,
         },
         generation: ledger.generation().await.map_err(ledger_fault)?,
@@ -104,6 +109,8 @@ struct Inbound {
 struct Earned {
     today_msat: Msat,
     week_msat: Msat,
+    /// In thirty days, today included.
+    month_msat: Msat,
     total_msat: Msat,
     /// Received, and not used yet.
     unearned_msat: Msat,
@@ -119,5 +126,12 @@ struct Earned {
     shadow_calls_today: u64,
     calls_today: u64,
     calls_week: u64,
+    calls_month: u64,
+    /// Payments that were demanded in thirty days; counted up to a minute late.
+    demands_month: u64,
+    /// Payments that came in them.
+    sales_month: u64,
+    /// Requests whose unit went back in them.
+    restored_month: u64,
     calls_total: u64,
 }

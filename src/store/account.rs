@@ -63,11 +63,25 @@ pub struct Entry {
 /// Where the next page begins; its fields are nobody's but the ledger's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntriesAfter {
-    received: i64,
+    /// Money that came: when it arrived, and its number.
+    received: (Timestamp, i64),
     /// Money that went: when it arrived, and its hash.
     sent: Option<(Timestamp, PaymentHash)>,
     incoming_done: bool,
+    /// Nothing from here on.
+    end: Option<Timestamp>,
 }
+
+impl EntriesAfter {
+    /// Before the first entry of the time from `from` to just before `to`; without `to`, to the end.
+    pub fn within(from: Timestamp, to: Option<Timestamp>) -> EntriesAfter {
+        let sent = Some((from, NO_HASH));
+        EntriesAfter { received: (from, 0), sent, incoming_done: false, end: to }
+    }
+}
+
+/// Before every hash.
+const NO_HASH: PaymentHash = PaymentHash::from_bytes([0; 32]);
 
 /// What the entries sum to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -90,11 +104,11 @@ const RECEIVED: &str =
     "SELECT p.id, p.payment_hash, p.received_at, p.amount_msat, p.opening_fee_msat, p.surplus_msat,
         p.quote, s.name AS service_name, r.name AS route_name
     FROM payments p LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route
-    WHERE p.id > ?1 ORDER BY p.id LIMIT ?2";
+    WHERE (p.received_at, p.id) > (?1, ?2) AND p.received_at < ?3 ORDER BY p.received_at, p.id LIMIT ?4";
 const SENT: &str =
     "SELECT payment_hash, updated_at, amount_msat, COALESCE(fee_msat, 0) AS fee_msat FROM outgoing
-    WHERE state = 'succeeded' AND (updated_at, payment_hash) > (?1, ?2)
-    ORDER BY updated_at, payment_hash LIMIT ?3";
+    WHERE state = 'succeeded' AND (updated_at, payment_hash) > (?1, ?2) AND updated_at < ?3
+    ORDER BY updated_at, payment_hash LIMIT ?4";
 /// It grows with what the operator pays, not with what is sold; its sum is asked for seldom.
 const SPENT: &str = "SELECT COALESCE(SUM(amount_msat), 0), COALESCE(SUM(fee_msat), 0)
     FROM outgoing WHERE state = 'succeeded'";
@@ -145,24 +159,26 @@ fn page(
     limit: u32,
 ) -> Result<(Vec<Entry>, EntriesAfter), StoreError> {
     let mut entries = Vec::new();
+    let end = after.end.map_or(i64::MAX, |end| i64::try_from(end.millis()).unwrap_or(i64::MAX));
     if !after.incoming_done {
         let mut query = asked(connection, RECEIVED)?;
-        let rows = query.query_map(params![after.received, limit], |row| {
-            let id: i64 = row.get("id")?;
-            let entry = Entry {
-                at: column(row, "received_at")?,
-                kind: EntryKind::Received,
-                payment_hash: column(row, "payment_hash")?,
-                service: column_or_none(row, "service_name")?,
-                route: column_or_none(row, "route_name")?,
-                quote: row.get("quote")?,
-                amount_msat: row.get("amount_msat")?,
-            };
-            Ok((id, entry, row.get::<_, i64>("opening_fee_msat")?, row.get::<_, i64>("surplus_msat")?))
-        })?;
+        let rows =
+            query.query_map(params![Stored(after.received.0), after.received.1, end, limit], |row| {
+                let id: i64 = row.get("id")?;
+                let entry = Entry {
+                    at: column(row, "received_at")?,
+                    kind: EntryKind::Received,
+                    payment_hash: column(row, "payment_hash")?,
+                    service: column_or_none(row, "service_name")?,
+                    route: column_or_none(row, "route_name")?,
+                    quote: row.get("quote")?,
+                    amount_msat: row.get("amount_msat")?,
+                };
+                Ok((id, entry, row.get::<_, i64>("opening_fee_msat")?, row.get::<_, i64>("surplus_msat")?))
+            })?;
         for row in rows {
             let (id, entry, kept, surplus) = row?;
-            after.received = id;
+            after.received = (entry.at, id);
             let other = |kind, amount_msat| Entry { kind, amount_msat, quote: None, ..entry.clone() };
             let more = [(EntryKind::OpeningFee, -kept), (EntryKind::Surplus, surplus)];
             let more: Vec<Entry> = more
@@ -178,9 +194,9 @@ fn page(
         }
         after.incoming_done = true;
     }
-    let (at, hash) = after.sent.unwrap_or((Timestamp::default(), PaymentHash::from_bytes([0; 32])));
+    let (at, hash) = after.sent.unwrap_or((Timestamp::default(), NO_HASH));
     let mut query = asked(connection, SENT)?;
-    let rows = query.query_map(params![Stored(at), Stored(hash), limit], |row| {
+    let rows = query.query_map(params![Stored(at), Stored(hash), end, limit], |row| {
         let (at, hash) =
             (column::<Timestamp>(row, "updated_at")?, column::<PaymentHash>(row, "payment_hash")?);
         Ok((at, hash, column::<Msat>(row, "amount_msat")?, column::<Msat>(row, "fee_msat")?))

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::counters::Chain;
 use super::grants::GrantRow;
+use super::hours::{Hour, Sums};
 use super::job::{Job, Owed};
 use super::page::Page;
 use super::recall::Recall;
@@ -453,6 +454,10 @@ fn finish(
                 granted: grant.kind == Kind::Granted,
             },
         )?;
+    }
+    if outcome == Outcome::Restored {
+        let hour = Hour::at(page.now, row.service_id, hold.route);
+        page.hours.push((hour, Sums { restored: 1, ..Sums::default() }));
     }
     if hold.limited {
         counters::end(page.connection, hold.hold, Weight::of(&grant), &outcome)?;

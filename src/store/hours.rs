@@ -31,6 +31,9 @@ pub(super) struct Sums {
     pub(super) granted_msat: i64,
     pub(super) shadow_calls: i64,
     pub(super) shadow_msat: i64,
+    pub(super) demands: i64,
+    pub(super) sales: i64,
+    pub(super) restored: i64,
 }
 
 impl Hour {
@@ -54,6 +57,9 @@ impl Sums {
             granted_msat: self.granted_msat.saturating_add(other.granted_msat),
             shadow_calls: self.shadow_calls.saturating_add(other.shadow_calls),
             shadow_msat: self.shadow_msat.saturating_add(other.shadow_msat),
+            demands: self.demands.saturating_add(other.demands),
+            sales: self.sales.saturating_add(other.sales),
+            restored: self.restored.saturating_add(other.restored),
         }
     }
 }
@@ -80,11 +86,13 @@ macro_rules! upsert_into {
             $table,
             " (",
             $step,
-            ", service, route, calls, earned_msat, granted_calls, granted_msat, shadow_calls, shadow_msat)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            ", service, route, calls, earned_msat, granted_calls, granted_msat, shadow_calls, shadow_msat,
+                 demands, sales, restored)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT DO UPDATE SET
                  calls = calls + ?4, earned_msat = earned_msat + ?5, granted_calls = granted_calls + ?6,
-                 granted_msat = granted_msat + ?7, shadow_calls = shadow_calls + ?8, shadow_msat = shadow_msat + ?9"
+                 granted_msat = granted_msat + ?7, shadow_calls = shadow_calls + ?8, shadow_msat = shadow_msat + ?9,
+                 demands = demands + ?10, sales = sales + ?11, restored = restored + ?12"
         )
     };
 }
@@ -103,6 +111,9 @@ fn upsert(connection: &Connection, sql: &str, step: i64, at: &Hour, sums: &Sums)
         sums.granted_msat,
         sums.shadow_calls,
         sums.shadow_msat,
+        sums.demands,
+        sums.sales,
+        sums.restored,
     ])?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::hours::{Hour, Sums};
 use super::page::Page;
 use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
@@ -256,6 +257,9 @@ fn first(
         page.run,
         Stored(kept),
     ])?;
+    if let (Some(service), Some(route)) = (id(&service)?, id(&route)?) {
+        sold(page, Hour::at(page.now, service, route));
+    }
     if let Some(epoch) = waits_of {
         epochs::await_token(page, payment_hash, epoch)?;
     }
@@ -284,6 +288,12 @@ fn first(
     Ok(Credit::First)
 }
 
+/// Counts a payment where it was for, and with it what was demanded before it.
+fn sold(page: &mut Page<'_>, hour: Hour) {
+    page.hours.push((hour, Sums { sales: 1, ..Sums::default() }));
+    page.counts_demands = true;
+}
+
 /// What was paid beyond what was asked for.
 fn beyond(amount: Msat, asked: Option<Msat>) -> Msat {
     asked.and_then(|asked| amount.checked_sub(asked).ok()).unwrap_or(Msat::ZERO)
@@ -307,6 +317,10 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
     let Some((amount, asked, received_at, late, known)) = optional(found)? else { return Ok(true) };
     let (before, over) = (beyond(amount, asked), beyond(amount, Some(sale.sold)));
     let late_now = late || received_at > sale.valid_until;
+    let (service, route) = (name_id(page.connection, &sale.service)?, name_id(page.connection, &sale.route)?);
+    if !known {
+        sold(page, Hour::at(received_at, service, route));
+    }
     let mut update = page.connection.prepare_cached(
         "UPDATE payments SET service = ?2, route = ?3, kind = ?4, asked_msat = ?5, quote = ?6, late = ?7,
                              waiting_epoch = NULL
@@ -314,8 +328,8 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
     )?;
     update.execute(params![
         Stored(sale.payment_hash),
-        name_id(page.connection, &sale.service)?,
-        name_id(page.connection, &sale.route)?,
+        service,
+        route,
         Stored(sale.kind),
         Stored(sale.sold),
         sale.quote,

@@ -21,6 +21,8 @@ pub(super) struct Page<'a> {
     pub(super) totals: Totals,
     /// What to add to the sums by hour before the commit.
     pub(super) hours: Vec<(Hour, Sums)>,
+    /// What was demanded since the last time is to be counted in this transaction.
+    pub(super) counts_demands: bool,
     /// Why something that is owed from before is not on this page.
     pub(super) waiting: Option<StoreError>,
 }
@@ -37,7 +39,15 @@ pub(super) enum Step {
 
 impl<'a> Page<'a> {
     pub(super) fn new(connection: &'a Connection, now: Timestamp, run: i64) -> Page<'a> {
-        Page { connection, now, run, totals: Totals::default(), hours: Vec::new(), waiting: None }
+        Page {
+            connection,
+            now,
+            run,
+            totals: Totals::default(),
+            hours: Vec::new(),
+            counts_demands: false,
+            waiting: None,
+        }
     }
 
     /// Runs one step so that its failure undoes itself and nothing else.

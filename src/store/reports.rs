@@ -19,6 +19,10 @@ pub struct Revenue {
     pub today: Msat,
     /// Earned in seven days.
     pub week: Msat,
+    /// Earned in thirty days, today included.
+    pub month: Msat,
+    /// Earned yesterday, in the seven days before those, and in the thirty days before those.
+    pub before: [Msat; 3],
     /// Earned ever.
     pub total: Msat,
     /// Received ever, each payment once.
@@ -35,6 +39,14 @@ pub struct Revenue {
     pub calls_today: u64,
     /// Paid requests in seven days.
     pub calls_week: u64,
+    /// Paid requests in thirty days.
+    pub calls_month: u64,
+    /// Payments that were demanded in thirty days, those that came, and requests whose unit went back.
+    pub demands_month: u64,
+    /// See [`Revenue::demands_month`].
+    pub sales_month: u64,
+    /// See [`Revenue::demands_month`].
+    pub restored_month: u64,
     /// Paid requests ever.
     pub calls_total: u64,
     /// What granted tokens used today; nobody paid for it.
@@ -64,6 +76,54 @@ pub struct HourSums {
     pub shadow_calls: u64,
     /// What they would have been charged.
     pub shadow_msat: Msat,
+    /// Payments that were demanded: 402s with an invoice. Counted up to a minute late; a crash loses the last.
+    pub demands: u64,
+    /// Payments that came, each in its hour.
+    pub sales: u64,
+    /// Requests whose unit went back to the buyer.
+    pub restored: u64,
+}
+
+impl HourSums {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: &HourSums) -> HourSums {
+        let add = |a: Msat, b: Msat| a.checked_add(b).unwrap_or(Msat::MAX);
+        HourSums {
+            calls: self.calls.saturating_add(other.calls),
+            earned_msat: add(self.earned_msat, other.earned_msat),
+            granted_calls: self.granted_calls.saturating_add(other.granted_calls),
+            granted_msat: add(self.granted_msat, other.granted_msat),
+            shadow_calls: self.shadow_calls.saturating_add(other.shadow_calls),
+            shadow_msat: add(self.shadow_msat, other.shadow_msat),
+            demands: self.demands.saturating_add(other.demands),
+            sales: self.sales.saturating_add(other.sales),
+            restored: self.restored.saturating_add(other.restored),
+        }
+    }
+}
+
+/// Those of a service and of a route, where one is asked for.
+type Numbers = (Option<i64>, Option<i64>);
+
+/// Whose sums: of everything, of a service, of a route of it, or of all routes of one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SalesFilter {
+    /// Only this service.
+    pub service: Option<Name>,
+    /// Only routes of this name.
+    pub route: Option<Name>,
+}
+
+impl SalesFilter {
+    /// The numbers of the names; `None` when one of them was never seen, so that nothing fits.
+    fn numbers(&self, connection: &Connection) -> Result<Option<Numbers>, StoreError> {
+        let number = |name: &Option<Name>| match name {
+            Some(name) => Ok::<_, StoreError>(known_name(connection, name)?.map(Some)),
+            None => Ok(Some(None)),
+        };
+        Ok(number(&self.service)?.zip(number(&self.route)?))
+    }
 }
 
 /// One step of a series.
@@ -139,7 +199,7 @@ impl Ledger {
         self.0.readers.read(totals::read).await
     }
 
-    /// What happened step by step, oldest first, of one service or of all: in every whole hour or day that
+    /// What happened step by step, oldest first, of what `of` says: in every whole hour or day that
     /// the time from `from` to just before `to` touches. A step in which nothing happened is left out.
     ///
     /// # Errors
@@ -149,12 +209,9 @@ impl Ledger {
         from: Timestamp,
         to: Timestamp,
         by: Step,
-        service: Option<Name>,
+        of: SalesFilter,
     ) -> Result<Vec<RevenuePoint>, StoreError> {
-        self.0
-            .readers
-            .read(move |connection| series(connection, by, by.range(from, to), service.as_ref()))
-            .await
+        self.0.readers.read(move |connection| series(connection, by, by.range(from, to), &of)).await
     }
 
     /// The same steps together, route by route, the one that earned most first.
@@ -166,14 +223,16 @@ impl Ledger {
         from: Timestamp,
         to: Timestamp,
         by: Step,
+        of: SalesFilter,
     ) -> Result<Vec<RouteRevenue>, StoreError> {
-        self.0.readers.read(move |connection| by_route(connection, by, by.range(from, to))).await
+        self.0.readers.read(move |connection| by_route(connection, by, by.range(from, to), &of)).await
     }
 }
 
 const SUMS: &str = "COALESCE(SUM(calls), 0) AS calls, COALESCE(SUM(earned_msat), 0) AS earned_msat,
     COALESCE(SUM(granted_calls), 0) AS granted_calls, COALESCE(SUM(granted_msat), 0) AS granted_msat,
-    COALESCE(SUM(shadow_calls), 0) AS shadow_calls, COALESCE(SUM(shadow_msat), 0) AS shadow_msat";
+    COALESCE(SUM(shadow_calls), 0) AS shadow_calls, COALESCE(SUM(shadow_msat), 0) AS shadow_msat,
+    COALESCE(SUM(demands), 0) AS demands, COALESCE(SUM(sales), 0) AS sales, COALESCE(SUM(restored), 0) AS restored";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<HourSums> {
     Ok(HourSums {
@@ -183,18 +242,25 @@ fn read(row: &Row<'_>) -> rusqlite::Result<HourSums> {
         granted_msat: column(row, "granted_msat")?,
         shadow_calls: row.get("shadow_calls")?,
         shadow_msat: column(row, "shadow_msat")?,
+        demands: row.get("demands")?,
+        sales: row.get("sales")?,
+        restored: row.get("restored")?,
     })
 }
 
 fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreError> {
     let day = hour_of(now) / HOURS_A_DAY;
-    let (week, today) = (since(connection, day - 6)?, since(connection, day)?);
+    let last = |days: i64| between(connection, day - days + 1, i64::MAX);
+    let before = |days: i64| between(connection, day - 2 * days + 1, day - days + 1);
+    let (today, week, month) = (last(1)?, last(7)?, last(30)?);
     let all = totals::read(connection)?;
     // The sums over all grants do not tell them apart; the days do.
-    let granted_calls = since(connection, i64::MIN)?.granted_calls;
+    let granted_calls = between(connection, i64::MIN, i64::MAX)?.granted_calls;
     Ok(Revenue {
         today: today.earned_msat,
         week: week.earned_msat,
+        month: month.earned_msat,
+        before: [before(1)?.earned_msat, before(7)?.earned_msat, before(30)?.earned_msat],
         total: amount(all.earned_msat)?,
         received_total: amount(all.received_msat)?,
         unearned: amount(all.owed_msat.saturating_add(all.unredeemed_msat))?,
@@ -203,6 +269,10 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
         overpaid: amount(all.overpaid_msat)?,
         calls_today: today.calls,
         calls_week: week.calls,
+        calls_month: month.calls,
+        demands_month: month.demands,
+        sales_month: month.sales,
+        restored_month: month.restored,
         calls_total: count(all.calls)?.saturating_sub(granted_calls),
         granted_today: today.granted_msat,
         granted_week: week.granted_msat,
@@ -212,29 +282,28 @@ fn revenue(connection: &Connection, now: Timestamp) -> Result<Revenue, StoreErro
     })
 }
 
-fn since(connection: &Connection, day: i64) -> Result<HourSums, StoreError> {
-    let mut query = asked(connection, &format!("SELECT {SUMS} FROM revenue_daily WHERE day >= ?1"))?;
-    Ok(query.query_row([day], read)?)
+/// The sums from one day to before another.
+fn between(connection: &Connection, first: i64, end: i64) -> Result<HourSums, StoreError> {
+    let sql = format!("SELECT {SUMS} FROM revenue_daily WHERE day >= ?1 AND day < ?2");
+    Ok(asked(connection, &sql)?.query_row([first, end], read)?)
 }
 
 fn series(
     connection: &Connection,
     by: Step,
     (first, end): (i64, i64),
-    service: Option<&Name>,
+    of: &SalesFilter,
 ) -> Result<Vec<RevenuePoint>, StoreError> {
-    let service = match service.map(|name| known_name(connection, name)).transpose()? {
-        Some(None) => return Ok(Vec::new()),
-        known => known.flatten(),
-    };
+    let Some((service, route)) = of.numbers(connection)? else { return Ok(Vec::new()) };
     let (table, step) = by.table();
     let sql = format!(
         "SELECT {step} * ?3 AS first_hour, {SUMS} FROM {table}
          WHERE {step} >= ?1 AND {step} < ?2 AND (?4 IS NULL OR service = ?4)
+               AND (?5 IS NULL OR route = ?5)
          GROUP BY {step} ORDER BY {step}"
     );
     let mut query = asked(connection, &sql)?;
-    let rows = query.query_map(params![first, end, by.hours(), service], |row| {
+    let rows = query.query_map(params![first, end, by.hours(), service, route], |row| {
         let hour: u64 = row.get("first_hour")?;
         let at = Timestamp::from_secs(hour.saturating_mul(SECS_AN_HOUR));
         Ok(RevenuePoint { at, sums: read(row)? })
@@ -246,17 +315,20 @@ fn by_route(
     connection: &Connection,
     by: Step,
     (first, end): (i64, i64),
+    of: &SalesFilter,
 ) -> Result<Vec<RouteRevenue>, StoreError> {
+    let Some((service, route)) = of.numbers(connection)? else { return Ok(Vec::new()) };
     let (table, step) = by.table();
     let sql = format!(
         "SELECT s.name AS service_name, r.name AS route_name, sums.* FROM
              (SELECT service, route, {SUMS} FROM {table} WHERE {step} >= ?1 AND {step} < ?2
+                AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR route = ?4)
               GROUP BY service, route) sums
              JOIN names s ON s.id = sums.service JOIN names r ON r.id = sums.route
          ORDER BY earned_msat DESC, service_name, route_name"
     );
     let mut query = asked(connection, &sql)?;
-    let rows = query.query_map(params![first, end], |row| {
+    let rows = query.query_map(params![first, end, service, route], |row| {
         let (service, route) = (column(row, "service_name")?, column(row, "route_name")?);
         Ok(RouteRevenue { service, route, sums: read(row)? })
     })?;

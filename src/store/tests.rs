@@ -3,6 +3,7 @@
 mod alarms;
 mod crash;
 mod disk;
+mod hours;
 mod limits;
 mod load;
 mod migration;

@@ -6,6 +6,7 @@
 //! it was. What is owed (the end of a hold, which nobody waits for) comes through a channel of its own,
 //! so that open holds never take the jobs' places, and is tried again until it is on disk.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,15 +15,17 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::hours::{Hour, Sums};
 use super::job::{Call, Job, Owed};
 use super::page::{Filled, Page, Step, Unfilled, With};
+use super::rows::name_id;
 use super::shadow::Shadow;
-use super::totals::Totals;
+use super::totals::{Totals, count};
 use super::{Flaw, StoreError, schema};
 use crate::clock::Clock;
 use crate::moment::Moment;
-use crate::tally::CommitTimes;
-use crate::types::Timestamp;
+use crate::tally::{CommitTimes, Demands};
+use crate::types::{Name, Timestamp};
 
 /// Jobs that may wait; beyond it senders wait, so memory is bounded.
 const QUEUE: usize = 1_024;
@@ -72,6 +75,8 @@ pub(super) struct Start {
     pub(super) sweep: fn(&mut Page<'_>) -> Result<bool, StoreError>,
     /// Counts that wait for a transaction.
     pub(super) shadow: Arc<Shadow>,
+    /// Counts that wait for a transaction that is made anyway.
+    pub(super) demands: Demands,
     /// A fault that a test wants.
     pub(super) flaw: Flaw,
 }
@@ -90,6 +95,7 @@ impl Writer {
             commits: Arc::clone(&commits),
             times: times.clone(),
             owed: Vec::new(),
+            counted: HashMap::new(),
             ticked,
             pause: TICK,
         };
@@ -169,6 +175,8 @@ struct Pen {
     times: CommitTimes,
     /// Not on disk yet.
     owed: Vec<Box<dyn Owed>>,
+    /// How much of what was demanded is in the sums.
+    counted: HashMap<(Name, Name), u64>,
     /// When the time was noted last.
     ticked: Timestamp,
     /// How long after that it is noted again.
@@ -265,7 +273,10 @@ impl Pen {
         self.collect(&mut owed);
         let mut done = Ok(());
         // With it go the last counts.
-        let last = self.transact(&mut [], |page| schema::set_clean_mark(page.connection));
+        let last = self.transact(&mut [], |page| {
+            page.counts_demands = true;
+            schema::set_clean_mark(page.connection)
+        });
         if let Err(error) = last {
             tracing::error!(%error, "the ledger's last commit failed");
             done = Err(error);
@@ -308,6 +319,7 @@ impl Pen {
         let (sweep, mut more) = (self.start.sweep, false);
         let swept = self.transact(&mut [], |page| {
             more = sweep(page)?;
+            page.counts_demands = true;
             Ok(())
         });
         if let Err(error) = swept {
@@ -403,6 +415,19 @@ impl Pen {
         last(&mut page)?;
         let (run, written) = (page.run, owed.len());
         self.start.shadow.count(&mut page)?;
+        let mut counted = HashMap::new();
+        for (service, route, so_far) in
+            if page.counts_demands { self.start.demands.so_far() } else { Vec::new() }
+        {
+            let key = (service, route);
+            let new = so_far.saturating_sub(self.counted.get(&key).copied().unwrap_or(0));
+            if new > 0 {
+                let (service, route) = (name_id(connection, &key.0)?, name_id(connection, &key.1)?);
+                let sums = Sums { demands: count(new), ..Sums::default() };
+                page.hours.push((Hour::at(page.now, service, route), sums));
+                counted.insert(key, so_far);
+            }
+        }
         if changes(connection)? == before && page.hours.is_empty() && !ticking {
             // Nothing was written: a barrier or a refusal needs no fsync.
             connection.execute_batch("ROLLBACK")?;
@@ -417,6 +442,7 @@ impl Pen {
         }
         Moment::Committed.reached();
         self.commits.fetch_add(1, Ordering::AcqRel);
+        self.counted.extend(counted);
         Ok(Filled { outcomes, run, written, moved: page.totals != Totals::default() })
     }
 }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use tollhouse::clock::{FixedClock, SystemClock};
 use tollhouse::ledger::{Draw, Ending, Sale};
-use tollhouse::store::{GrantFilter, Ledger, Step};
+use tollhouse::store::{GrantFilter, Ledger, SalesFilter, Step};
 use tollhouse::types::{Kind, Msat, Name, PaymentHash, Timestamp, TokenId};
 
 /// Packs, and requests in each: ten million spends.
@@ -159,23 +159,24 @@ async fn reports(ledger: &Ledger) -> Result<Vec<Report>> {
     let days = |days: u64| Timestamp::from_secs(END.secs() - days * DAY);
     let to = END.plus(Duration::from_secs(3_600));
     let service: Name = "service-3".parse()?;
-    let one = Some(service.clone());
+    let all = SalesFilter::default;
+    let one = SalesFilter { service: Some(service.clone()), route: None };
     let newest = ledger.payments(1, None).await?;
     let hash = newest.first().map(|row| row.payment_hash).ok_or_else(|| anyhow::anyhow!("no payment"))?;
     let text = |text: &str| GrantFilter { text: Some(text.to_owned()), ..GrantFilter::default() };
     let beginning = hash.to_hex().chars().take(8).collect::<String>();
-    let of_one = GrantFilter { service: one.clone(), ..GrantFilter::default() };
+    let of_one = GrantFilter { service: Some(service), ..GrantFilter::default() };
     Ok(vec![
         time("today, the week, all the time", || ledger.revenue(END)).await?,
         time("the running sums", || ledger.totals()).await?,
-        time("30 days, by day", || ledger.revenue_series(days(30), to, Step::Day, None)).await?,
-        time("a year, by day", || ledger.revenue_series(days(365), to, Step::Day, None)).await?,
+        time("30 days, by day", || ledger.revenue_series(days(30), to, Step::Day, all())).await?,
+        time("a year, by day", || ledger.revenue_series(days(365), to, Step::Day, all())).await?,
         time("30 days, by hour, one service", || {
             ledger.revenue_series(days(30), to, Step::Hour, one.clone())
         })
         .await?,
-        time("30 days, by route", || ledger.revenue_by_route(days(30), to, Step::Day)).await?,
-        time("a year, by route", || ledger.revenue_by_route(days(365), to, Step::Day)).await?,
+        time("30 days, by route", || ledger.revenue_by_route(days(30), to, Step::Day, all())).await?,
+        time("a year, by route", || ledger.revenue_by_route(days(365), to, Step::Day, all())).await?,
         time("a page of payments", || ledger.payments(50, None)).await?,
         time("a page of one service's tokens", || ledger.grants(of_one.clone(), 50, None)).await?,
         time("a token by its hash's beginning", || ledger.grants(text(&beginning), 50, None)).await?,

@@ -157,3 +157,15 @@ CREATE INDEX events_of_kind ON events (json_extract(body, '$.kind'))
     WHERE json_extract(body, '$.kind') NOT IN ('payment_received', 'sale_attributed');
 -- Money that went out, in the order in which it arrived.
 CREATE INDEX outgoing_arrived ON outgoing (updated_at, payment_hash) WHERE state = 'succeeded';
+
+-- Payments that were demanded, those that came, and requests whose unit went back; counted from here on.
+ALTER TABLE revenue_hourly ADD COLUMN demands INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revenue_hourly ADD COLUMN sales INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revenue_hourly ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revenue_daily ADD COLUMN demands INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revenue_daily ADD COLUMN sales INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revenue_daily ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+-- The rate that was known when a payment arrived, such as `64000 USD` for one bitcoin.
+ALTER TABLE payments ADD COLUMN rate TEXT;
+-- Money that came, by its time.
+CREATE INDEX payments_arrived ON payments (received_at, id);

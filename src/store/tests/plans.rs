@@ -6,7 +6,7 @@ use super::{World, hash, price};
 use crate::clock::Clock;
 use crate::ledger::{Draw, Ending};
 use crate::store::plan::walks;
-use crate::store::{GrantFilter, GrantState, Step};
+use crate::store::{GrantFilter, GrantState, SalesFilter, Step};
 use crate::types::{Kind, Name};
 
 #[tokio::test]
@@ -25,12 +25,15 @@ async fn no_report_walks_what_grows() {
     let (from, to) = (crate::types::Timestamp::default(), now.plus(Duration::from_secs(3_600)));
     assert_eq!(ledger.revenue(now).await.unwrap().calls_total, 4);
     for by in [Step::Hour, Step::Day] {
-        for of in [None, Some(service.clone())] {
-            assert_eq!(ledger.revenue_series(from, to, by, of).await.unwrap().len(), 1);
+        let route: Name = "latest".parse().unwrap();
+        for of in [
+            SalesFilter::default(),
+            SalesFilter { service: Some(service.clone()), route: None },
+            SalesFilter { service: Some(service.clone()), route: Some(route) },
+        ] {
+            assert_eq!(ledger.revenue_series(from, to, by, of.clone()).await.unwrap().len(), 1);
+            assert_eq!(ledger.revenue_by_route(from, to, by, of).await.unwrap().len(), 1);
         }
-    }
-    for by in [Step::Hour, Step::Day] {
-        assert_eq!(ledger.revenue_by_route(from, to, by).await.unwrap().len(), 1);
     }
     assert_eq!(ledger.totals().await.unwrap().calls, 4);
     assert_eq!(ledger.payments(10, None).await.unwrap().len(), 4);

@@ -7,7 +7,8 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::ledger::{Bought, Draw, Ending, ReserveRefused, RestoreReason, SPENDS_KEPT, Sale};
 use crate::store::{
-    Charge, GrantFilter, GrantState, Ledger, NewGrant, PaymentState, Reservation, ReserveError, Step,
+    Charge, GrantFilter, GrantState, Ledger, NewGrant, PaymentState, Reservation, ReserveError, SalesFilter,
+    Step,
 };
 use crate::types::{Kind, Msat, Name, Timestamp, TokenId};
 
@@ -367,7 +368,12 @@ async fn the_hours_tell_what_was_earned_given_and_would_have_been_charged() {
         world.clock.advance(Duration::from_secs(3_600));
     }
     let (from, to) = (start, world.clock.now());
-    let hours = ledger.revenue_series(from, to, Step::Hour, None).await.unwrap();
+    let all = SalesFilter::default;
+    let of = |service: &str, route: Option<&str>| SalesFilter {
+        service: Some(service.parse().unwrap()),
+        route: route.map(|route| route.parse().unwrap()),
+    };
+    let hours = ledger.revenue_series(from, to, Step::Hour, all()).await.unwrap();
     assert_eq!(hours.len(), 3);
     let sums = hours[0].sums;
     assert_eq!(
@@ -375,15 +381,21 @@ async fn the_hours_tell_what_was_earned_given_and_would_have_been_charged() {
         (2, 11_000, 2, 15)
     );
     assert_eq!(hours[0].at, Timestamp::from_secs(start.secs() / 3_600 * 3_600));
-    let days = ledger.revenue_series(from, to, Step::Day, Some(rates.clone())).await.unwrap();
+    let days = ledger.revenue_series(from, to, Step::Day, of("rates", None)).await.unwrap();
     assert_eq!(days.iter().map(|day| day.sums.earned_msat.msat()).sum::<u64>(), 30_000);
-    assert_eq!(ledger.revenue_series(from, from, Step::Hour, None).await.unwrap(), []);
-    let unknown = Some("nobody".parse().unwrap());
-    assert_eq!(ledger.revenue_series(from, to, Step::Hour, unknown).await.unwrap(), []);
-    let routes = ledger.revenue_by_route(from, to, Step::Hour).await.unwrap();
+    assert_eq!(ledger.revenue_series(from, from, Step::Hour, all()).await.unwrap(), []);
+    for nothing in [of("nobody", None), of("rates", Some("nothing")), of("rates", Some("chat"))] {
+        assert_eq!(ledger.revenue_series(from, to, Step::Hour, nothing.clone()).await.unwrap(), []);
+        assert_eq!(ledger.revenue_by_route(from, to, Step::Hour, nothing).await.unwrap(), []);
+    }
+    let one = ledger.revenue_series(from, to, Step::Hour, of("rates", Some("latest"))).await.unwrap();
+    assert_eq!(one.iter().map(|hour| hour.sums.calls).collect::<Vec<_>>(), [1, 1, 1]);
+    let one = ledger.revenue_by_route(from, to, Step::Day, of("chat", None)).await.unwrap();
+    assert_eq!(one.iter().map(|line| line.route.as_str()).collect::<Vec<_>>(), ["chat"]);
+    let routes = ledger.revenue_by_route(from, to, Step::Hour, all()).await.unwrap();
     let shown: Vec<_> = routes.iter().map(|r| (r.service.as_str(), r.route.as_str(), r.sums.calls)).collect();
     assert_eq!(shown, [("rates", "latest", 3), ("chat", "chat", 3)]);
-    assert_eq!(ledger.revenue_by_route(from, to, Step::Day).await.unwrap(), routes);
+    assert_eq!(ledger.revenue_by_route(from, to, Step::Day, all()).await.unwrap(), routes);
     books_are_right(&ledger).await;
 }
 

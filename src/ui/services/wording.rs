@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::{AllowanceBy, Offering, Terms};
 use crate::clock::in_words;
 use crate::pricing::{Amount, Rule};
-use crate::store::{HourSums, RouteRevenue, Step, StoreError};
+use crate::store::{HourSums, RouteRevenue, SalesFilter, Step, StoreError};
 use crate::types::{Msat, Name};
 use crate::ui::figures::{grouped, sats_exact};
 use crate::ui::shell::Desk;
@@ -79,22 +79,15 @@ impl Sales {
         let parts = &desk.op.parts;
         parts.ledger.barrier().await;
         let to = parts.clock.now().plus(DAY);
-        Ok(Sales(parts.ledger.revenue_by_route(to.minus(DAY * LATELY), to, Step::Day).await?))
+        let all = SalesFilter::default();
+        Ok(Sales(parts.ledger.revenue_by_route(to.minus(DAY * LATELY), to, Step::Day, all).await?))
     }
 
     /// The sums of a service, or of one of its routes.
     pub(super) fn of(&self, service: &Name, route: Option<&Name>) -> HourSums {
         let own = self.0.iter().filter(|line| line.service == *service);
         let own = own.filter(|line| route.is_none_or(|route| line.route == *route));
-        let add = |a: Msat, b: Msat| a.checked_add(b).unwrap_or(Msat::MAX);
-        own.fold(HourSums::default(), |sum, line| HourSums {
-            calls: sum.calls.saturating_add(line.sums.calls),
-            earned_msat: add(sum.earned_msat, line.sums.earned_msat),
-            granted_calls: sum.granted_calls.saturating_add(line.sums.granted_calls),
-            granted_msat: add(sum.granted_msat, line.sums.granted_msat),
-            shadow_calls: sum.shadow_calls.saturating_add(line.sums.shadow_calls),
-            shadow_msat: add(sum.shadow_msat, line.sums.shadow_msat),
-        })
+        own.fold(HourSums::default(), |sum, line| sum.plus(&line.sums))
     }
 }
 

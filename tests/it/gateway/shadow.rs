@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollhouse::catalog::{Mode, Terms};
 use tollhouse::pricing::{Formula, Rule, Zero};
-use tollhouse::store::Step;
+use tollhouse::store::{SalesFilter, Step};
 use tollhouse::types::Timestamp;
 
 use super::offers::amount;
@@ -47,7 +47,11 @@ async fn a_shadow_lets_everything_through_and_counts() {
 async fn counted(gate: &TestGate) -> (u64, u64) {
     gate.ledger.barrier().await;
     let (from, to) = (Timestamp::from_secs(0), Timestamp::from_secs(1 << 33));
-    let series = gate.ledger.revenue_series(from, to, Step::Hour, None).await.expect("the ledger reads");
+    let series = gate
+        .ledger
+        .revenue_series(from, to, Step::Hour, SalesFilter::default())
+        .await
+        .expect("the ledger reads");
     series.iter().fold((0, 0), |(calls, sum), point| {
         (calls + point.sums.shadow_calls, sum + point.sums.shadow_msat.msat())
     })
