@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,12 @@ use prometheus_client::registry::{Registry, Unit};
 use super::document::signature::Answers;
 use super::document::told::Told;
 use super::ledger_fault;
+use crate::store::{SalesFilter, Step};
+use crate::types::Timestamp;
 use crate::web::{MayMeter, Operator, Problem};
+
+/// Counts by service and route.
+type ByPlace = Family<Place, Counter>;
 
 const TYPE: &str = "application/openmetrics-text";
 
@@ -46,6 +52,13 @@ struct Looked {
     check: &'static str,
 }
 
+/// A service and a route, as the ledger names them: only what the catalog had is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Place {
+    service: String,
+    route: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Graded {
     severity: &'static str,
@@ -56,6 +69,9 @@ pub(super) async fn read(_: MayMeter, State(op): State<Arc<Operator>>) -> Result
     let ledger = &op.parts.ledger;
     ledger.barrier().await;
     let sums = ledger.totals().await.map_err(ledger_fault)?;
+    let ever = (Timestamp::default(), op.parts.clock.now().plus(Duration::from_secs(86_400)));
+    let routes = ledger.revenue_by_route(ever.0, ever.1, Step::Day, SalesFilter::default()).await;
+    let routes = routes.map_err(ledger_fault)?;
     let health = op.parts.watchman.look().await.map_err(ledger_fault)?;
     let ready = op.parts.watchman.ready().await.is_ok();
     let node = op.parts.node.view().await;
@@ -83,6 +99,17 @@ pub(super) async fn read(_: MayMeter, State(op): State<Arc<Operator>>) -> Result
         counter.inc_by(u64::try_from(value).unwrap_or(0));
         registry.register(name, what, counter);
     }
+    let (sales, charged, back): (ByPlace, ByPlace, ByPlace) = Default::default();
+    for line in &routes {
+        let place = Place { service: line.service.to_string(), route: line.route.to_string() };
+        sales.get_or_create(&place).inc_by(line.sums.sales);
+        charged.get_or_create(&place).inc_by(line.sums.calls);
+        back.get_or_create(&place).inc_by(line.sums.restored);
+    }
+    let what = "Payments that arrived, by what they were for: beside challenges, the part that is paid";
+    registry.register("sales", what, sales);
+    registry.register("route_paid_requests", "Requests that were paid for, by service and route", charged);
+    registry.register("route_restored_units", "Requests whose unit went back, by service and route", back);
     let sat = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
     let spendable = sat(node.onchain_spendable_sat.saturating_mul(1_000));
     for (name, what, value) in [

@@ -234,7 +234,14 @@ impl ProxyState {
         let (tally, begun) = (self.checkout.tally(), self.checkout.steady());
         let said = self.ask(request, service, body, told, entrance, sent).await;
         match &said {
-            Ok(_) => tally.answered(&service.name, route, self.checkout.steady().saturating_sub(begun)),
+            Ok(said) => {
+                let status = match said {
+                    Said::Answer(parts, _) => parts.status,
+                    Said::Switch(..) => StatusCode::SWITCHING_PROTOCOLS,
+                };
+                let took = self.checkout.steady().saturating_sub(begun);
+                tally.answered(&service.name, route, status.as_u16(), took);
+            }
             Err(fault) => {
                 if let Some(code) = fault.of_upstream() {
                     tally.failed(&service.name, route, code);

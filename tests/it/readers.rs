@@ -167,10 +167,14 @@ async fn a_scrape_tells_what_happened() {
     assert_eq!(value("tollhouse_paid_requests_total", &[]), Some(1.0), "{text}");
     assert_eq!(value("tollhouse_earned_msat_total", &[]), Some(5_000.0), "{text}");
     assert_eq!(
-        value("tollhouse_upstream_answer_seconds_count", &[("service", "sample")]),
+        value("tollhouse_upstream_answer_seconds_count", &[("service", "sample"), ("status", "2xx")]),
         Some(1.0),
         "{text}"
     );
+    // Of what was demanded, one was paid: that is the conversion.
+    for name in ["tollhouse_sales_total", "tollhouse_route_paid_requests_total"] {
+        assert_eq!(value(name, &[("service", "sample")]), Some(1.0), "{name}: {text}");
+    }
     let away = [("service", "away"), ("code", "upstream_unreachable")];
     assert_eq!(value("tollhouse_upstream_failures_total", &away), Some(1.0), "{text}");
     assert_eq!(value("tollhouse_restored_units_total", &[]), Some(0.0), "{text}");
@@ -186,7 +190,7 @@ async fn a_scrape_tells_what_happened() {
         .iter()
         .flat_map(|sample| sample["labels"].as_object().expect("labels").keys().map(String::as_str))
         .collect();
-    let known = ["service", "route", "code", "le", "check", "severity", "version", "network"];
+    let known = ["service", "route", "status", "code", "le", "check", "severity", "version", "network"];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
     assert!(!text.contains("nobody-serves-this") && !text.contains("127.0.0.1"), "{text}");
     world.stop().await;
