@@ -36,7 +36,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Where the reader wants to begin.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 pub(super) struct From {
-    after: Option<i64>,
+    /// The id of the last event that was seen, such as `1.42`.
+    after: Option<String>,
 }
 
 /// One open stream.
@@ -64,14 +65,21 @@ pub(super) async fn stream(
     })?;
     let mut wake = op.parts.ledger.watch();
     let newest = *wake.borrow_and_update();
-    let last = match last {
-        Some(value) => {
-            let seen = value.to_str().ok().and_then(seen).ok_or_else(|| {
-                Problem::bad_request("bad_event_id", "Last-Event-ID is not an event's number.")
+    let said = match (&last, &from.after) {
+        (Some(value), _) => Some(("Last-Event-ID", value.to_str().ok())),
+        (None, Some(text)) => Some(("after", Some(text.as_str()))),
+        (None, None) => None,
+    };
+    let last = match said {
+        Some((name, text)) => {
+            let seen = text.and_then(seen).ok_or_else(|| {
+                Problem::bad_request("bad_event_id", format!("{name} is not an event's number."))
             })?;
-            after(seen, &op.parts.ledger.generations().await.map_err(ledger_fault)?)
+            let lives = op.parts.ledger.generations().await.map_err(ledger_fault)?;
+            // Of what was never told nobody can have heard: such a reader would wait for the log to pass it.
+            after(seen, &lives).min(newest)
         }
-        None => from.after.unwrap_or(newest),
+        None => newest,
     };
     let reader = Reader { op, caller, wake, last, woken: false, _permit: permit };
     let frames = stream::unfold(reader, next_batch).flat_map(stream::iter);
@@ -120,10 +128,10 @@ async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>
 /// What a client says that it saw last: the ledger's life and the number, as `2.1234`; a number alone is of
 /// the first.
 fn seen(text: &str) -> Option<(u64, i64)> {
-    match text.split_once('.') {
-        Some((generation, number)) => Some((generation.parse().ok()?, number.parse().ok()?)),
-        None => Some((1, text.parse().ok()?)),
-    }
+    let (generation, number) = text.split_once('.').unwrap_or(("1", text));
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let both = plain(generation) && plain(number);
+    both.then(|| Some((generation.parse().ok()?, number.parse().ok()?)))?
 }
 
 /// Where the log goes on for it. What it saw of a life whose end a restored copy does not have is not counted
@@ -159,6 +167,8 @@ mod tests {
         assert_eq!((from("180"), from("1.180"), from("1.90")), (Some(100), Some(100), Some(90)));
         assert_eq!((from("2.120"), from("2.170"), from("3.900")), (Some(120), Some(150), Some(150)));
         assert_eq!((from("4.170"), from("9.5")), (Some(170), Some(5)));
-        assert_eq!((from("x"), from("1.x"), from("1.2.3"), from("")), (None, None, None, None));
+        for wrong in ["x", "1.x", "1.2.3", "", "-5", "1.-5", "+5", "99999999999999999999"] {
+            assert_eq!(from(wrong), None, "{wrong}");
+        }
     }
 }

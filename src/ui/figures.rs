@@ -78,6 +78,24 @@ pub(super) fn permille(part: u64, whole: u64) -> u64 {
     u64::try_from(thousandths).unwrap_or(1_000).min(1_000)
 }
 
+/// The part of what was demanded that was paid, in percent; `None` when nothing was demanded. Who pays later than
+/// they ask can make it more than all there is, which nobody would believe.
+pub(super) fn conversion(sales: u64, demands: u64) -> Option<String> {
+    let part = (demands > 0).then(|| permille(sales, demands))?;
+    Some(match part {
+        0 if sales > 0 => "under 0.1 %".to_owned(),
+        0 => "0 %".to_owned(),
+        1..=99 => format!("{}.{} %", part / 10, part % 10),
+        _ => format!("{} %", part / 10),
+    })
+}
+
+/// What changed from `earlier` to `now`: by how many percent, and in which direction; `None` from nothing.
+pub(super) fn change(now: u64, earlier: u64) -> Option<(u128, &'static str)> {
+    let (word, by) = if now >= earlier { ("more", now - earlier) } else { ("less", earlier - now) };
+    (u128::from(by) * 100).checked_div(u128::from(earlier)).map(|percent| (percent, word))
+}
+
 /// An instant for a machine: RFC 3339.
 pub(super) fn iso(at: Timestamp) -> String {
     moment(at).format(&Rfc3339).unwrap_or_default()
@@ -124,6 +142,18 @@ fn moment(at: Timestamp) -> OffsetDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conversion_is_told_in_percent() {
+        let told = |sales, demands| conversion(sales, demands).unwrap_or_default();
+        assert_eq!([told(0, 0), told(1, 0), told(0, 9)], ["", "", "0 %"]);
+        assert_eq!([told(1, 9_999), told(1, 30), told(30, 250)], ["under 0.1 %", "3.3 %", "12 %"]);
+        assert_eq!([told(7, 7), told(9, 7)], ["100 %", "100 %"]);
+        assert_eq!(
+            [change(5, 0), change(3, 2), change(1, 2)],
+            [None, Some((50, "more")), Some((50, "less"))]
+        );
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
-use super::figures::{ago, counted, grouped, sats_exact, sats_whole};
+use super::figures::{ago, change, conversion, counted, grouped, sats_exact, sats_whole};
 use super::payment_line::PaymentLine;
 use super::steps::StepLine;
 use super::{operation, outlook};
@@ -22,6 +22,14 @@ const STALE_SECS: u64 = 600;
 pub(super) struct Earned {
     pub(super) figure: String,
     pub(super) calls: String,
+    /// Beside the time before.
+    against: String,
+}
+
+/// How many of those who were asked to pay did.
+struct Converted {
+    part: String,
+    of: String,
 }
 
 /// Balances of one kind; never added to those of the other.
@@ -49,10 +57,12 @@ struct Receiving {
 #[derive(Template)]
 #[template(path = "live.html")]
 pub(super) struct Live {
-    pub(super) after: i64,
+    pub(super) after: String,
     pub(super) today: Earned,
     week: Earned,
+    month: Earned,
     total: Earned,
+    converted: Converted,
     unearned: String,
     alarm: Option<String>,
     alarms: Vec<AlarmLine>,
@@ -80,7 +90,8 @@ impl Live {
         let ledger = &op.parts.ledger;
         ledger.barrier().await;
         // The id first: an event that lands between the two reads is shown twice, never missed.
-        let after = *ledger.watch().borrow();
+        let newest = *ledger.watch().borrow();
+        let after = format!("{}.{newest}", ledger.generation().await?.generation);
         let now = op.parts.clock.now();
         let revenue = ledger.revenue(now).await?;
         let payments = ledger.payments(SHOWN, None).await?;
@@ -91,13 +102,40 @@ impl Live {
             true => silence(&node, now),
             false => Some(away(op).await),
         };
-        let earned =
-            |sum: Msat, calls, what| Earned { figure: sats_exact(sum.msat()), calls: counted(calls, what) };
+        let earned = |sum: Msat, calls, against| Earned {
+            figure: sats_exact(sum.msat()),
+            calls: counted(calls, "paid call"),
+            against,
+        };
+        let [yesterday, week_before, month_before] = revenue.before;
+        let asked = counted(revenue.demands_month, "402");
         Ok(Live {
             after,
-            today: earned(revenue.today, revenue.calls_today, "paid call"),
-            week: earned(revenue.week, revenue.calls_week, "paid call"),
-            total: earned(revenue.total, revenue.calls_total, "paid call"),
+            today: earned(
+                revenue.today,
+                revenue.calls_today,
+                // A day that runs is no match for one that is over: no percentage.
+                format!("; yesterday {} sat", sats_exact(yesterday.msat())),
+            ),
+            week: earned(
+                revenue.week,
+                revenue.calls_week,
+                against(revenue.week, week_before, "the 7 days before"),
+            ),
+            month: earned(
+                revenue.month,
+                revenue.calls_month,
+                against(revenue.month, month_before, "the 30 days before"),
+            ),
+            total: earned(revenue.total, revenue.calls_total, String::new()),
+            converted: Converted {
+                part: conversion(revenue.sales_month, revenue.demands_month)
+                    .unwrap_or_else(|| "–".to_owned()),
+                of: match revenue.demands_month {
+                    0 => "none in 30 days".to_owned(),
+                    _ => format!("{} of {asked} in 30 days", grouped(revenue.sales_month)),
+                },
+            },
             unearned: sats_exact(revenue.unearned.msat()),
             alarm: alarm.filter(|_| !alarms.iter().any(|line| line.class == "critical")),
             alarms,
@@ -130,6 +168,16 @@ impl Live {
                 .sample(None)
                 .map_or_else(|| format!("{}/", op.parts.config.gateway), |sample| sample.url),
         })
+    }
+}
+
+/// How a time stands beside the one before it, behind its calls.
+fn against(now: Msat, earlier: Msat, name: &str) -> String {
+    match change(now.msat(), earlier.msat()) {
+        None if now == earlier => String::new(),
+        None => format!("; nothing in {name}"),
+        Some((0, _)) => format!("; as much as in {name}"),
+        Some((percent, word)) => format!("; {percent} % {word} than in {name}"),
     }
 }
 

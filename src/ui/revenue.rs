@@ -10,11 +10,11 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::chart::{Chart, Step as Bar};
-use super::figures::{counted, day, grouped, hour, permille, sats_exact};
+use super::figures::{change, conversion, counted, day, grouped, hour, permille, sats_exact};
 use super::payment_line::PaymentLine;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::store::{Account, HourSums, RevenuePoint, RouteRevenue, Step, StoreError};
+use crate::store::{Account, HourSums, RevenuePoint, RouteRevenue, SalesFilter, Step, StoreError};
 use crate::types::{Msat, Name, Timestamp};
 
 /// Payments on one page.
@@ -43,7 +43,16 @@ const USUAL: &str = "30d";
 pub(super) struct Asked {
     range: Option<String>,
     service: Option<Name>,
+    route: Option<Name>,
     before: Option<i64>,
+}
+
+/// What is shown: a time, and of what.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    range: &'a str,
+    service: Option<&'a Name>,
+    route: Option<&'a Name>,
 }
 
 /// One choice of a row of choices.
@@ -57,12 +66,16 @@ struct Choice {
 struct Line {
     service: String,
     route: String,
+    /// That route alone.
+    href: String,
     /// Paid ones, so that the row multiplies out.
     calls: String,
     /// Those of granted tokens.
     given: Option<String>,
     earned: String,
     each: String,
+    /// The part of the 402s that was paid, and how many they were.
+    converted: Option<(String, String)>,
     share: u64,
 }
 
@@ -94,12 +107,15 @@ struct Page {
     shell: Shell,
     ranges: Vec<Choice>,
     services: Vec<Choice>,
+    routes: Vec<Choice>,
     what: String,
     earned: String,
     compared: String,
     calls: String,
     each: String,
     granted: String,
+    restored: String,
+    converted: Option<(String, String)>,
     shadow: Option<String>,
     unearned: String,
     account: Left,
@@ -108,10 +124,12 @@ struct Page {
     payments: Vec<PaymentLine>,
     older: Option<String>,
     newer: Option<String>,
+    /// The money of this time alone.
+    table: String,
     sample_url: String,
 }
 
-/// `GET /revenue?range&service&before`.
+/// `GET /revenue?range&service&route&before`.
 pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
     let Ok(Query(asked)) = query else { return entry::incomplete() };
     match read(&desk, &asked).await {
@@ -131,26 +149,31 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
     };
     let end = next(desk.op.parts.clock.now(), span);
     let from = end.minus(span * range.steps);
-    let of = |from, to| ledger.revenue_series(from, to, range.step, asked.service.clone());
+    let view = View { range: range.word, service: asked.service.as_ref(), route: asked.route.as_ref() };
+    let only = SalesFilter { service: asked.service.clone(), route: asked.route.clone() };
+    let of = |from, to| ledger.revenue_series(from, to, range.step, only.clone());
     let points = of(from, end).await?;
     let earlier = summed(&of(from.minus(span * range.steps), from).await?);
     let sums = summed(&points);
-    let routes = ledger.revenue_by_route(from, end, range.step).await?;
+    let routes = ledger.revenue_by_route(from, end, range.step, SalesFilter::default()).await?;
     let all = ledger.revenue(desk.op.parts.clock.now()).await?;
     let mut rows = ledger.payments(SHOWN + 1, asked.before).await?;
     let more = rows.len() > usize::try_from(SHOWN).unwrap_or(usize::MAX);
     rows.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
-    let older = more.then(|| rows.last().map(|row| link(range.word, asked.service.as_ref(), Some(row.id))));
+    let older = more.then(|| rows.last().map(|row| view.link(Some(row.id))));
     let config = &desk.op.parts.config;
     Ok(Page {
-        ranges: ranges(range.word, asked.service.as_ref()),
-        services: services(&routes, range.word, asked.service.as_ref()),
-        what: asked.service.as_ref().map_or_else(|| "Earned".to_owned(), |name| format!("{name} earned")),
+        ranges: ranges(view),
+        services: services(&routes, view),
+        routes: routes_of(&routes, view),
+        what: view.earned(),
         earned: sats_exact(sums.earned_msat.msat()),
         compared: compared(sums.earned_msat, earlier.earned_msat, range.before),
         calls: counted(sums.calls, "paid call"),
         each: each(&sums),
         granted: grouped(sums.granted_calls),
+        restored: grouped(sums.restored),
+        converted: converted(&sums),
         shadow: (sums.shadow_calls > 0).then(|| {
             let would = sats_exact(sums.shadow_msat.msat());
             format!("{} in shadow mode would have earned {would} sat.", counted(sums.shadow_calls, "call"))
@@ -158,10 +181,11 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         unearned: sats_exact(all.unearned.msat()),
         account: Left::of(&ledger.account().await?),
         chart: chart(&points, range, from, span),
-        lines: lines(&routes, asked.service.as_ref()),
+        lines: lines(&routes, view),
         payments: rows.iter().map(PaymentLine::of).collect(),
         older: older.flatten(),
-        newer: asked.before.map(|_| link(range.word, asked.service.as_ref(), None)),
+        newer: asked.before.map(|_| view.link(None)),
+        table: format!("/api/v1/revenue.csv?from={}&to={}", from.millis(), end.millis()),
         sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
         shell: desk.shell(Section::Revenue).await,
     })
@@ -174,15 +198,13 @@ fn next(now: Timestamp, span: Duration) -> Timestamp {
 }
 
 fn summed(points: &[RevenuePoint]) -> HourSums {
-    let add = |a: Msat, b: Msat| a.checked_add(b).unwrap_or(Msat::MAX);
-    points.iter().fold(HourSums::default(), |sum, point| HourSums {
-        calls: sum.calls.saturating_add(point.sums.calls),
-        earned_msat: add(sum.earned_msat, point.sums.earned_msat),
-        granted_calls: sum.granted_calls.saturating_add(point.sums.granted_calls),
-        granted_msat: add(sum.granted_msat, point.sums.granted_msat),
-        shadow_calls: sum.shadow_calls.saturating_add(point.sums.shadow_calls),
-        shadow_msat: add(sum.shadow_msat, point.sums.shadow_msat),
-    })
+    points.iter().fold(HourSums::default(), |sum, point| sum.plus(&point.sums))
+}
+
+/// The part of the 402s that was paid, and of how many.
+fn converted(sums: &HourSums) -> Option<(String, String)> {
+    let part = conversion(sums.sales, sums.demands)?;
+    Some((part, format!("{} of {}", grouped(sums.sales), grouped(sums.demands))))
 }
 
 /// What a call earned on the average, rounded to a thousandth of a satoshi.
@@ -192,17 +214,12 @@ fn each(sums: &HourSums) -> String {
 
 fn compared(now: Msat, earlier: Msat, name: &str) -> String {
     let (now, earlier) = (now.msat(), earlier.msat());
-    match (now, earlier) {
-        (0, 0) => format!("As in {name}: nothing."),
-        (_, 0) => format!("Nothing in {name}."),
-        _ => {
-            let (word, change) =
-                if now >= earlier { ("more", now - earlier) } else { ("less", earlier - now) };
-            let percent = u128::from(change) * 100 / u128::from(earlier);
-            match percent {
-                0 => format!("As much as in {name}."),
-                _ => format!("{percent} % {word} than in {name}, which had {} sat.", sats_exact(earlier)),
-            }
+    match change(now, earlier) {
+        None if now == 0 => format!("As in {name}: nothing."),
+        None => format!("Nothing in {name}."),
+        Some((0, _)) => format!("As much as in {name}."),
+        Some((percent, word)) => {
+            format!("{percent} % {word} than in {name}, which had {} sat.", sats_exact(earlier))
         }
     }
 }
@@ -221,59 +238,92 @@ fn chart(points: &[RevenuePoint], range: &Range, from: Timestamp, span: Duration
     Chart::draw(&steps.collect::<Vec<_>>())
 }
 
-fn ranges(chosen: &str, service: Option<&Name>) -> Vec<Choice> {
+fn ranges(view: View<'_>) -> Vec<Choice> {
     let choice = |range: &Range| Choice {
         name: range.name.to_owned(),
-        href: link(range.word, service, None),
-        chosen: range.word == chosen,
+        href: View { range: range.word, ..view }.link(None),
+        chosen: range.word == view.range,
     };
     RANGES.iter().map(choice).collect()
 }
 
-fn services(routes: &[RouteRevenue], range: &str, chosen: Option<&Name>) -> Vec<Choice> {
-    let mut names: Vec<&Name> = routes.iter().map(|route| &route.service).chain(chosen).collect();
+/// A choice of all and of each, when there are several.
+fn choices<'a>(
+    all: &str,
+    names: impl Iterator<Item = &'a Name>,
+    chosen: Option<&'a Name>,
+    link: impl Fn(Option<&Name>) -> String,
+) -> Vec<Choice> {
+    let mut names: Vec<&Name> = names.chain(chosen).collect();
     names.sort();
     names.dedup();
     if names.len() < 2 {
         return Vec::new();
     }
-    let all =
-        Choice { name: "All services".to_owned(), href: link(range, None, None), chosen: chosen.is_none() };
-    let one = |name: &Name| Choice {
-        name: name.to_string(),
-        href: link(range, Some(name), None),
-        chosen: chosen == Some(name),
-    };
+    let all = Choice { name: all.to_owned(), href: link(None), chosen: chosen.is_none() };
+    let one =
+        |name: &Name| Choice { name: name.to_string(), href: link(Some(name)), chosen: chosen == Some(name) };
     std::iter::once(all).chain(names.into_iter().map(one)).collect()
 }
 
-fn lines(routes: &[RouteRevenue], service: Option<&Name>) -> Vec<Line> {
-    let shown = || routes.iter().filter(|route| service.is_none_or(|name| route.service == *name));
-    let most = shown().map(|route| route.sums.earned_msat.msat()).max().unwrap_or(0);
+fn services(routes: &[RouteRevenue], view: View<'_>) -> Vec<Choice> {
+    let names = routes.iter().map(|line| &line.service);
+    choices("All services", names, view.service, |name| {
+        View { service: name, route: None, ..view }.link(None)
+    })
+}
+
+/// The routes of the service that is chosen.
+fn routes_of(routes: &[RouteRevenue], view: View<'_>) -> Vec<Choice> {
+    let Some(service) = view.service else { return Vec::new() };
+    let names = routes.iter().filter(|line| line.service == *service).map(|line| &line.route);
+    choices("All routes", names, view.route, |name| View { route: name, ..view }.link(None))
+}
+
+fn lines(routes: &[RouteRevenue], view: View<'_>) -> Vec<Line> {
+    let shown = || {
+        let of = routes.iter().filter(|line| view.service.is_none_or(|name| line.service == *name));
+        of.filter(|line| view.route.is_none_or(|name| line.route == *name))
+    };
+    let most = shown().map(|line| line.sums.earned_msat.msat()).max().unwrap_or(0);
     shown()
-        .map(|route| Line {
-            service: route.service.to_string(),
-            route: route.route.to_string(),
-            calls: grouped(route.sums.calls),
-            given: (route.sums.granted_calls > 0).then(|| grouped(route.sums.granted_calls)),
-            earned: sats_exact(route.sums.earned_msat.msat()),
-            each: each(&route.sums),
-            share: permille(route.sums.earned_msat.msat(), most),
+        .map(|line| Line {
+            service: line.service.to_string(),
+            route: line.route.to_string(),
+            href: View { service: Some(&line.service), route: Some(&line.route), ..view }.link(None),
+            calls: grouped(line.sums.calls),
+            given: (line.sums.granted_calls > 0).then(|| grouped(line.sums.granted_calls)),
+            earned: sats_exact(line.sums.earned_msat.msat()),
+            each: each(&line.sums),
+            converted: converted(&line.sums),
+            share: permille(line.sums.earned_msat.msat(), most),
         })
         .collect()
 }
 
-fn link(range: &str, service: Option<&Name>, before: Option<i64>) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("range", range);
-    if let Some(name) = service {
-        query.append_pair("service", name.as_str());
+impl View<'_> {
+    fn link(&self, before: Option<i64>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("range", self.range);
+        for (key, name) in [("service", self.service), ("route", self.route)] {
+            if let Some(name) = name {
+                query.append_pair(key, name.as_str());
+            }
+        }
+        if let Some(before) = before {
+            query.append_pair("before", &before.to_string());
+        }
+        let place = if before.is_some() { "#payments" } else { "" };
+        format!("/revenue?{}{place}", query.finish())
     }
-    if let Some(before) = before {
-        query.append_pair("before", &before.to_string());
+
+    fn earned(&self) -> String {
+        match (self.service, self.route) {
+            (Some(service), Some(route)) => format!("{service} / {route} earned"),
+            (Some(name), None) | (None, Some(name)) => format!("{name} earned"),
+            (None, None) => "Earned".to_owned(),
+        }
     }
-    let place = if before.is_some() { "#payments" } else { "" };
-    format!("/revenue?{}{place}", query.finish())
 }
 
 #[cfg(test)]

@@ -176,6 +176,19 @@ async fn the_event_stream_tells_of_a_payment_and_resumes_where_it_was_left() {
     }
     let bad = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", "x").send().await;
     assert_eq!(problem(bad.expect("an answer")).await.1, "bad_event_id");
+    for bad in ["-1", "1.-1", "x", ""] {
+        let answer = app.read(&format!("/api/v1/events?after={bad}"), &key).await;
+        assert_eq!(problem(answer).await.1, "bad_event_id", "{bad}");
+    }
+    // Who says that it saw what was never told hears what comes next, and does not wait for the log to pass that.
+    let beyond = app.get("/api/v1/events").bearer_auth(&key).header("last-event-id", "1.999999");
+    let mut beyond = Frames::of(beyond.send().await.expect("an answer"));
+    let mut same = Frames::of(app.read("/api/v1/events?after=7.999999", &key).await);
+    let fifth = received(&app, 5, 1).await;
+    for stream in [&mut beyond, &mut same] {
+        let (_, data) = stream.next().await.expect("an event");
+        assert_eq!(data["payment_hash"], fifth.to_hex());
+    }
 }
 
 #[tokio::test]
@@ -268,4 +281,62 @@ async fn channels_open_and_close_on_the_word_of_an_admin_key() {
     let closed = app.client.delete(url).bearer_auth(&key).send().await.expect("an answer");
     assert_eq!(closed.status(), StatusCode::ACCEPTED);
     assert_eq!(*app.node.closed.lock().expect("not poisoned"), [("11".repeat(32), CloseHow::Force)]);
+}
+
+/// Sums of one service, of one route; what was demanded and restored; the money of a time.
+#[tokio::test]
+async fn revenue_is_narrowed_to_a_service_and_a_route_and_money_to_a_time() {
+    let app = AdminApp::start().await;
+    let key = app.key(&[Scope::Read]).await;
+    let name = |text: &str| text.parse::<tollhouse::types::Name>().expect("a name");
+    for (n, service, route) in [(1, "rates", "latest"), (2, "rates", "history"), (3, "llm", "latest")] {
+        for _ in 0..4 {
+            app.ledger.demands().count(&name(service), &name(route));
+        }
+        let hash = PaymentHash::from_bytes([n; 32]);
+        let until = app.op.parts.clock.now().plus(PATIENCE);
+        let bought = Bought::request(name(service), name(route), sats(u64::from(n) * 10), until);
+        app.ledger.receive(hash, bought.amount, Some(bought)).await.expect("recorded");
+        app.clock.advance(PATIENCE.max(std::time::Duration::from_secs(3_600)));
+    }
+    let of = async |query: &str| {
+        let told = ok(app.read(&format!("/api/v1/revenue?by=hour{query}"), &key).await).await;
+        let sum = |list: &Value, field: &str| {
+            list.as_array()
+                .expect("a list")
+                .iter()
+                .map(|one| one[field].as_u64().expect("a number"))
+                .sum::<u64>()
+        };
+        for field in ["demands", "sales"] {
+            assert_eq!(sum(&told["points"], field), sum(&told["routes"], field), "{query}: {field}");
+        }
+        (
+            told["routes"].as_array().expect("a list").len(),
+            sum(&told["points"], "demands"),
+            sum(&told["points"], "sales"),
+        )
+    };
+    assert_eq!(of("").await, (3, 12, 3));
+    assert_eq!(of("&service=rates").await, (2, 8, 2));
+    assert_eq!(of("&service=rates&route=history").await, (1, 4, 1));
+    assert_eq!(of("&route=latest").await, (2, 8, 2));
+    assert_eq!(of("&service=nobody").await, (0, 0, 0));
+    assert_eq!(app.read("/api/v1/revenue?route=A%20b", &key).await.status(), 400);
+    let status = ok(app.read("/api/v1/status", &key).await).await;
+    assert_eq!(
+        (&status["revenue"]["demands_month"], &status["revenue"]["sales_month"]),
+        (&json!(12), &json!(3))
+    );
+
+    let rows = async |query: &str| {
+        let text = app.read(&format!("/api/v1/revenue.csv{query}"), &key).await.text().await.expect("a file");
+        text.lines().count() - 1
+    };
+    let second = START.plus(PATIENCE.max(std::time::Duration::from_secs(3_600))).millis();
+    assert_eq!(rows("").await, 3);
+    assert_eq!(rows(&format!("?to={second}")).await, 1);
+    assert_eq!(rows(&format!("?from={second}")).await, 2);
+    assert_eq!(rows(&format!("?from={second}&to={}", second + 1)).await, 1);
+    assert_eq!(app.read("/api/v1/revenue.csv?from=-1", &key).await.status(), 400);
 }

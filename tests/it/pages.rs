@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use tollhouse::ledger::{Draw, Ending, Sale};
 use tollhouse::ports::ChannelView;
+use tollhouse::store::{SalesFilter, Step};
 use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 
-use crate::admin_app::AdminApp;
+use crate::admin_app::{AdminApp, START};
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod activity;
@@ -36,6 +37,9 @@ async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u
     let sold = Msat::from_sat(sat).expect("small");
     app.ledger.receive(hash, sold, None).await.expect("received");
     let service = if route == "chat" { "llm" } else { "rates" };
+    for _ in 0..=n % 6 {
+        app.ledger.demands().count(&service.parse().expect("a name"), &route.parse().expect("a name"));
+    }
     let sale = Sale {
         payment_hash: hash,
         token_id: TokenId::from_bytes([n; 32]),
@@ -65,6 +69,7 @@ async fn business() -> AdminApp {
         capacity_sat: 2_000_000,
         spendable_msat: 612_345_000,
         receivable_msat: 1_301_000_000,
+        largest_receivable_msat: 900_000_000,
         reserved_sat: 20_000,
         confirmations: Some(40),
         confirmations_required: Some(3),
@@ -172,6 +177,22 @@ async fn revenue_says_what_sold_when_and_one_payment_opens() {
     for route in ["exchange-rates", "history", "chat"] {
         assert!(routes.contains(route), "{routes}");
     }
+    tab.click(".cards a[href*='route=history']").await;
+    tab.until("document.querySelector('#earned')?.textContent === 'rates / history earned'").await;
+    assert_eq!(tab.value("document.querySelectorAll('.cards tbody tr').length").await, 1);
+    let only = SalesFilter { service: Some("rates".parse().expect("a name")), route: None };
+    let (from, to) = (START, app.op.parts.clock.now().plus(HOUR));
+    let both = app.ledger.revenue_by_route(from, to, Step::Day, only).await.expect("sums");
+    let history = both.iter().find(|line| line.route.as_str() == "history").expect("it sold");
+    let facts = tab.text(".facts").await;
+    let asked = format!("{} of {}", history.sums.sales, history.sums.demands);
+    assert!(facts.contains(&asked), "{asked}: {facts}");
+    assert_eq!(
+        tab.text(".figure").await.replace([',', ' '], ""),
+        format!("{}sat", history.sums.earned_msat.msat() / 1_000)
+    );
+    tab.click("nav[aria-label=Route] a:first-child").await;
+    tab.until("document.querySelector('#earned')?.textContent === 'rates earned'").await;
     tab.click(".choices a[href*='service=llm']").await;
     tab.until("document.querySelector('#earned')?.textContent === 'llm earned'").await;
     assert_eq!(tab.value("document.querySelectorAll('.cards tbody tr').length").await, 1);

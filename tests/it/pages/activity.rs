@@ -119,9 +119,9 @@ async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
     let browser = Chromium::start();
     let tab = logged_in(&app, &browser, &session).await;
     tab.open(&format!("{}/revenue", app.origin)).await;
-    let link = "document.querySelector('a[download]').href";
-    tab.until(&format!("!!document.querySelector('a[download]') && {link}.endsWith('/api/v1/revenue.csv')"))
-        .await;
+    let link = "document.querySelectorAll('a[download]')[1].href";
+    tab.until("document.querySelectorAll('a[download]').length === 2").await;
+    assert!(tab.value(link).await.as_str().expect("an address").ends_with("/api/v1/revenue.csv"));
     let text = tab.value(&format!("fetch({link}).then((answer) => answer.text())")).await;
     let text = text.as_str().expect("a file");
     let rows = rows(text);
@@ -140,6 +140,16 @@ async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
     let neutral = rows.iter().find(|row| row["quote"].contains("=1+1")).expect("it is there");
     assert_eq!(neutral["quote"], "'=1+1 USD at 64000");
     assert!(rows.iter().any(|row| row["amount_sat"] == "-1.25"));
+    // What stands beside it is of the time on the page alone.
+    tab.open(&format!("{}/revenue?range=24h", app.origin)).await;
+    let link = "document.querySelectorAll('a[download]')[0].href";
+    let text = tab.value(&format!("fetch({link}).then((answer) => answer.text())")).await;
+    let of_today = self::rows(text.as_str().expect("a file"));
+    let day = app.op.parts.clock.now().minus(super::HOUR * 24);
+    let newest = app.ledger.payments(100, None).await.expect("it reads");
+    let came = newest.iter().filter(|row| row.received_at > day).count();
+    assert_eq!(of_today.iter().filter(|row| row["kind"] == "received").count(), came);
+    assert!((1..rows.len()).contains(&of_today.len()), "{} of {}", of_today.len(), rows.len());
     clean(&app, &tab);
 
     // Everything that happened, too; and nobody who is not known gets it.
