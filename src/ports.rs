@@ -270,6 +270,8 @@ pub struct ChannelView {
     pub spendable_msat: u64,
     /// What we can receive now.
     pub receivable_msat: u64,
+    /// The largest single payment that it can bring now.
+    pub largest_receivable_msat: u64,
     /// What neither side may spend: our reserve, satoshi.
     pub reserved_sat: u64,
     /// Confirmations seen, and wanted.

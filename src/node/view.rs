@@ -36,6 +36,7 @@ fn channel(channel: &ChannelDetails) -> ChannelView {
         capacity_sat: channel.channel_value_sats,
         spendable_msat: channel.outbound_capacity_msat,
         receivable_msat: channel.inbound_capacity_msat,
+        largest_receivable_msat: super::mint::largest(channel),
         reserved_sat: channel.unspendable_punishment_reserve.unwrap_or(0),
         confirmations: channel.confirmations,
         confirmations_required: channel.confirmations_required,

@@ -517,6 +517,7 @@ pub(crate) fn usable_channel(spendable_sat: u64, receivable_sat: u64) -> Channel
         capacity_sat: spendable_sat + receivable_sat + 2_000,
         spendable_msat: spendable_sat * 1_000,
         receivable_msat: receivable_sat * 1_000,
+        largest_receivable_msat: receivable_sat * 1_000,
         reserved_sat: 1_000,
         confirmations: Some(6),
         confirmations_required: Some(3),

@@ -51,6 +51,8 @@ pub(super) struct Refusal {
 /// What only an open channel has.
 struct Open {
     line: ChannelLine,
+    reserved: String,
+    largest: String,
     neither: String,
     /// `None` while the node cannot be asked.
     returns: Option<String>,
@@ -193,6 +195,8 @@ async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields:
     let typed = |name: &str, now: String| fields.optional(name).map_or(now, str::to_owned);
     Open {
         line: ChannelLine::of(view),
+        reserved: grouped(view.reserved_sat),
+        largest: sats_whole(view.largest_receivable_msat),
         neither: sats_whole(view.capacity_sat.saturating_mul(1_000).saturating_sub(both)),
         returns: ours.map(grouped),
         splicing: row.is_some_and(|row| row.spliced_to.is_some() && row.spliced_to != view.funding),
