@@ -66,7 +66,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::event::{Event, LoggedEvent};
 use crate::moment::Moment;
-use crate::tally::CommitTimes;
+use crate::tally::{CommitTimes, Demands};
 use crate::types::Timestamp;
 
 pub use account::{Account, EntriesAfter, Entry, EntryKind};
@@ -95,7 +95,7 @@ pub use orders::{OrderRow, OrderState, OrderWay};
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
 pub use reach::{Reach, StoredBytes};
 pub use recall::Recall;
-pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, Step};
+pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, SalesFilter, Step};
 pub use search::{GrantFilter, GrantState};
 pub use services::{ServiceChange, ServiceRow, StoredService};
 pub use spends::{Charge, SpendRow};
@@ -135,6 +135,7 @@ struct Shared {
     newest: watch::Receiver<i64>,
     recalls: Arc<Recalls>,
     shadow: Arc<Shadow>,
+    demands: Demands,
     flaw: Flaw,
 }
 
@@ -208,10 +209,12 @@ impl Ledger {
         opening.commit()?;
         let (newest, watched) = watch::channel(schema::newest_event(&connection)?);
         let shadow = Arc::new(Shadow::default());
-        let (sweep, counts) = (sweep::sweep, Arc::clone(&shadow));
-        let writer = Writer::start(Start { connection, clock, newest, run, sweep, shadow: counts, flaw })?;
+        let demands = Demands::default();
+        let (sweep, counts, counter) = (sweep::sweep, Arc::clone(&shadow), demands.clone());
+        let start = Start { connection, clock, newest, run, sweep, shadow: counts, demands: counter, flaw };
+        let writer = Writer::start(start)?;
         let (readers, recalls) = (Readers::of(path), Arc::default());
-        let shared = Shared { writer, readers, newest: watched, recalls, shadow, flaw };
+        let shared = Shared { writer, readers, newest: watched, recalls, shadow, demands, flaw };
         Ok((Ledger(Arc::new(shared)), Opened { clean, crash_restored, crash_charged }))
     }
 
@@ -279,6 +282,13 @@ impl Ledger {
     /// How many transactions the writer committed since it started: many calls share one.
     pub fn commits(&self) -> u64 {
         self.0.writer.commits()
+    }
+
+    /// Where payments that are demanded are counted. The writer folds the counts into the sums by hour with the
+    /// transaction that it makes once a minute anyway, with that of a payment, and with the last one: a demand by
+    /// itself writes nothing, and a crash loses those of the last minute. They count in the hour of the fold.
+    pub fn demands(&self) -> &Demands {
+        &self.0.demands
     }
 
     /// How long those took.

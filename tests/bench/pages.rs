@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Client, redirect};
 use rusqlite::Connection;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollhouse::sandbox::world::{World, WorldAsk};
 use tollhouse::types::Timestamp;
@@ -16,6 +17,8 @@ use super::history::{self, PACK, PACKS};
 
 /// Each page is asked so often.
 const TIMES: usize = 20;
+/// What a page's median may take at most.
+const MOST_MS: f64 = 100.0;
 /// Events of customers, and one in so many of others.
 const EVENTS: i64 = 2_000_000;
 const RARE: i64 = 1_000;
@@ -42,11 +45,19 @@ impl fmt::Display for Pages {
         writeln!(f, "Pages over {} spends, ms, on a socket", self.spends)?;
         write!(f, "                                              bytes    median     worst")?;
         for Page { path, bytes, median_ms, worst_ms } in &self.pages {
-            let over = if *median_ms < 100.0 { "" } else { "   over 100 ms" };
+            let over = if *median_ms < MOST_MS { "" } else { "   over 100 ms" };
             let path: String = path.chars().take(40).collect();
             write!(f, "\n  {path:<41}{bytes:>8}   {median_ms:>7.2}   {worst_ms:>7.2}{over}")?;
         }
         Ok(())
+    }
+}
+
+impl Pages {
+    /// The pages that are slower than they may be.
+    pub(crate) fn slow(&self) -> Vec<String> {
+        let slow = self.pages.iter().filter(|page| page.median_ms >= MOST_MS);
+        slow.map(|page| format!("{} ({:.0} ms)", page.path, page.median_ms)).collect()
     }
 }
 
@@ -119,20 +130,34 @@ async fn ask(world: &World) -> Result<Pages> {
         "/",
         "/live",
         "/start",
+        "/start/seed",
+        "/start/chain",
+        "/start/receive",
+        "/start/service",
+        "/start/payment",
         "/revenue",
         "/revenue?range=24h",
         "/revenue?range=1y",
         "/revenue?range=1y&service=service-3",
+        "/revenue?range=1y&service=service-3&route=route-9",
         "/revenue?before=50000",
         "/services",
         "/services/new",
+        "/services/new/text",
         "/tokens",
+        "/tokens/grant",
+        "/tokens/doubtful",
+        "/tokens?state=live&service=service-3",
         "/lightning",
         "/lightning/open",
         "/lightning/inbound",
+        "/lightning/payouts",
+        "/lightning/rules",
+        "/lightning/peers",
         "/coins",
         "/coins/send",
         "/coins/receive",
+        "/coins/vault",
         "/coins/vault/set",
         "/activity",
         "/activity?before=1000000",
@@ -143,8 +168,15 @@ async fn ask(world: &World) -> Result<Pages> {
         "/activity?about=services",
         "/activity?about=system&before=1000000",
         "/integrations",
+        "/integrations/keys/new",
+        "/integrations/webhooks/new",
+        "/integrations/webhooks/1",
         "/backup",
         "/system",
+        "/system/log",
+        "/api/v1/activity.csv",
+        "/api/v1/revenue.csv",
+        "/metrics",
         "/api/v1/status",
         "/api/v1/account",
         "/api/v1/payments",
@@ -156,16 +188,46 @@ async fn ask(world: &World) -> Result<Pages> {
     .map(str::to_owned)
     .to_vec();
     paths.push(format!("/payments/{hash}"));
-    paths.push(format!("/tokens?q={beginning}"));
+    let read = async |path: &str| {
+        let asked = client.get(format!("{admin}{path}")).header("cookie", &cookie).send().await?;
+        Ok::<Value, anyhow::Error>(serde_json::from_str(&asked.text().await?)?)
+    };
+    let channels = read("/api/v1/channels").await?;
+    let channel = channels["channels"][0]["channel_id"].as_str().context("a channel")?.to_owned();
+    for below in ["", "/force-close"] {
+        paths.push(format!("/lightning/channels/{channel}{below}"));
+    }
+    let services = read("/api/v1/services").await?;
+    let service = services["services"][0]["name"].as_str().context("a service")?.to_owned();
+    for below in ["", "/edit", "/text", "/try", "/routes/new"] {
+        paths.push(format!("/services/{service}{below}"));
+    }
+    let hook = json!({ "url": "http://127.0.0.1:9/", "allow_private": true, "topics": ["alarm.cleared"] });
+    let key = world.shop.admin_key_file();
+    let key = std::fs::read_to_string(key)?;
+    let made = client.post(format!("{admin}/api/v1/webhooks")).bearer_auth(key.trim());
+    let made = made.header("content-type", "application/json").body(hook.to_string()).send().await?;
+    ensure!(made.status() == 201, "an endpoint: {}", made.text().await?);
+    paths.push(format!("/tokens?search={beginning}"));
     paths.push(format!("/api/v1/tokens?search={beginning}"));
     let mut pages = Vec::new();
     for path in paths {
         let (mut spans, mut bytes) = (Vec::with_capacity(TIMES), 0);
         for _ in 0..TIMES {
             let begun = Instant::now();
-            let answer = client.get(format!("{admin}{path}")).header("cookie", &cookie).send().await?;
+            let asked = client.get(format!("{admin}{path}"));
+            let asked = if path == "/metrics" {
+                asked.bearer_auth(key.trim())
+            } else {
+                asked.header("cookie", &cookie)
+            };
+            let mut answer = asked.send().await?;
             ensure!(answer.status().is_success(), "{path}: {}", answer.status());
-            bytes = answer.bytes().await?.len();
+            // A table is no page: it is sent as it is read, and what counts is when it begins.
+            bytes = match path.contains(".csv") {
+                true => answer.chunk().await?.context("a table has a head")?.len(),
+                false => answer.bytes().await?.len(),
+            };
             spans.push(begun.elapsed().as_secs_f64() * 1_000.0);
         }
         spans.sort_by(f64::total_cmp);

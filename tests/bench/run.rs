@@ -50,7 +50,7 @@ async fn run(parts: &[String]) -> Result<()> {
     // Not the folder for temporary files, which may be memory.
     let folder = tempfile::tempdir_in(&target)?;
     let progress = |text: &str| eprintln!("bench: {text}");
-    let mut report = Map::new();
+    let (mut report, mut slow) = (Map::new(), Vec::new());
     if wanted("debits") {
         progress("durable debits a second: ours, and one transaction each");
         tell(&mut report, "debits", debits::measure(folder.path()).await?)?;
@@ -63,7 +63,9 @@ async fn run(parts: &[String]) -> Result<()> {
         tell(&mut report, "history", history::measure(folder.path(), &progress).await?)?;
     }
     if wanted("pages") {
-        tell(&mut report, "pages", pages::measure(&folder.path().join("pages"), &progress).await?)?;
+        let measured = pages::measure(&folder.path().join("pages"), &progress).await?;
+        slow = measured.slow();
+        tell(&mut report, "pages", measured)?;
     }
     if wanted("challenges") || wanted("cost") || wanted("sales") {
         let ask = WorldAsk {
@@ -93,6 +95,7 @@ async fn run(parts: &[String]) -> Result<()> {
     let file = target.join("bench.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&report)?).context("the report could not be written")?;
     println!("written to {}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
+    ensure!(slow.is_empty(), "pages over 100 ms: {}", slow.join(", "));
     Ok(())
 }
 
