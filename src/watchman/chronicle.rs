@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::event::{Event, LoggedEvent};
-use crate::ports::Alarm;
+use crate::ports::{Alarm, CloseCause};
 use crate::store::{Ledger, StoreError};
 use crate::types::Severity::{Critical, Info, Warning};
 use crate::types::Timestamp;
@@ -18,9 +18,6 @@ const MOST: u32 = 500;
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// LDK's words for a channel that it closed because the last end of the process came between two writes.
-const CLOSED_BY_RESTART: &str = "stale compared to ChannelMonitor";
-
 /// Looks through the log after event number `watched`; gives what it tells, each until when it stands, and the
 /// number of the last event.
 pub(super) async fn read(
@@ -33,7 +30,7 @@ pub(super) async fn read(
 
 fn notice(logged: &LoggedEvent) -> Option<(Alarm, Timestamp)> {
     match &logged.event {
-        Event::ChannelClosed { channel_id, reason, .. } if reason.contains(CLOSED_BY_RESTART) => {
+        Event::ChannelClosed { channel_id, reason, cause, .. } if cause == CloseCause::Restart.word() => {
             let text = format!(
                 "LDK closed a channel at a restart, because the process had ended in the middle of a payment. No \
                  coins are lost; fees and some days are. Its words: {reason}"
@@ -64,7 +61,7 @@ mod tests {
 
     #[test]
     fn only_a_close_that_a_restart_caused_is_blamed_on_it() {
-        let closed = |reason: &str| LoggedEvent {
+        let closed = |cause: CloseCause, reason: &str| LoggedEvent {
             id: 1,
             generation: 1,
             at: Timestamp::from_secs(1_000),
@@ -72,13 +69,13 @@ mod tests {
                 channel_id: "aa".into(),
                 peer: "02".into(),
                 reason: reason.to_owned(),
-                cause: String::new(),
+                cause: cause.word().to_owned(),
                 local_id: String::new(),
             },
         };
         // As lightning 0.2.7 says it.
         let by_restart = "Channel closed because the ChannelManager read from disk was stale compared to ChannelMonitor(s)";
-        let (alarm, until) = notice(&closed(by_restart)).unwrap();
+        let (alarm, until) = notice(&closed(CloseCause::Restart, by_restart)).unwrap();
         assert_eq!(
             (alarm.code.as_str(), alarm.subject.as_deref()),
             ("channel_closed_by_restart", Some("aa"))
@@ -89,19 +86,20 @@ mod tests {
             amount_msat: crate::types::Msat::ZERO,
         };
         let told = [
-            closed(by_restart).event,
+            closed(CloseCause::Restart, by_restart).event,
             Event::BooksAudited { ok: false, mismatches: vec!["a sum".to_owned()] },
             surplus,
         ];
         for event in told {
             let kind = serde_json::to_value(&event).unwrap()["kind"].clone();
             assert!(TELLING.iter().any(|known| kind == *known), "{kind} would not be found");
-            assert!(notice(&LoggedEvent { event, ..closed("") }).is_some(), "{kind}");
+            assert!(notice(&LoggedEvent { event, ..closed(CloseCause::Restart, "") }).is_some(), "{kind}");
         }
         assert_eq!(until, Timestamp::from_secs(1_000).plus(WEEK));
         assert_eq!(
-            notice(&closed("Channel closed because the channel was cooperatively closed by us")),
-            None
+            notice(&closed(CloseCause::AgreedByPeer, by_restart)),
+            None,
+            "a peer's words are not believed"
         );
     }
 }

@@ -88,15 +88,25 @@ async fn a_restart_seldom_closes_a_channel() {
     crowd.wait().await;
     assert!(world.shop.ledger().audit().await.expect("it reads").ok);
     world.stop().await;
+    // A manager of the first instant beside the channels' state of the last: what is counted, in the extreme.
+    let (first, last) = (Memory::of(&taken[0]), Memory::of(&taken[taken.len() - 1]));
+    let older = names("", "", "manager");
+    let manager = first.with(|all| all.get(&older).cloned()).expect("a manager");
+    last.with(|all| all.insert(older, manager));
     let secrets = Secrets::load_or_create(
         &dir.path().join("shop/regtest"),
         bitcoin::Network::Regtest,
         &*SystemEntropy::new(),
     );
     let seed = *secrets.expect("the shop's secrets").seed();
+    let extreme = tokio::task::spawn_blocking(move || restart(last, seed)).await.expect("no panic");
+    assert!(extreme.is_none_or(|closing| closing > 0), "the count does not see what it counts");
+    let stopped =
+        tokio::task::spawn_blocking(move || restart(Memory::of(&file), seed)).await.expect("no panic");
+    assert_eq!(stopped, Some(0), "an orderly stop closes none");
     let (mut closing, mut unreadable) = (0_u64, 0_u64);
     for copy in taken {
-        match tokio::task::spawn_blocking(move || restart(&copy, seed)).await.expect("no panic") {
+        match tokio::task::spawn_blocking(move || restart(Memory::of(&copy), seed)).await.expect("no panic") {
             Some(0) => {}
             Some(_) => closing += 1,
             None => unreadable += 1,
@@ -123,8 +133,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Reads a copy as a start would; how many channels LDK would close, or nothing when it cannot be read.
-fn restart(copy: &Path, seed: [u8; 64]) -> Option<u64> {
-    let store = Arc::new(Memory::of(copy));
+fn restart(copy: Memory, seed: [u8; 64]) -> Option<u64> {
+    let store = Arc::new(copy);
     let stale = Arc::new(Listener::default());
     let heard = Arc::clone(&stale);
     let runtime = tokio::runtime::Builder::new_multi_thread()
