@@ -21,8 +21,10 @@ use crate::store::{Ledger, ServiceChange, ServiceRow, StoreError, StoredService}
 use crate::types::{Name, Timestamp};
 
 mod difference;
+mod stops;
 
 pub use difference::{Change, Difference, Plan};
+pub use stops::{How, Stop};
 
 /// Gives the variables that specs name.
 pub type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -268,7 +270,8 @@ impl Storefront {
         run: Run,
     ) -> Result<Plan, Refusal> {
         let table = table(&after)?;
-        let plan = Plan::between(before, &after);
+        let stops = Stop::between(&self.catalog.current(), &table);
+        let plan = Plan { stops, ..Plan::between(before, &after) };
         let changes = changes(before, &after, &plan);
         if run == Run::Dry || changes.is_empty() {
             return Ok(plan);

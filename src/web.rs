@@ -53,6 +53,7 @@ mod gifts;
 mod hosts;
 mod key_ask;
 pub mod keys;
+mod knock;
 pub mod locked;
 mod log_tail;
 mod page;

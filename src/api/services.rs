@@ -14,7 +14,7 @@ use super::answer::Path;
 use super::{bad_body, ledger_fault};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::checkout::UpstreamLook;
-use crate::storefront::{Change, Plan, Refusal, Run, Stocked};
+use crate::storefront::{Change, Plan, Refusal, Run, Stocked, Stop};
 use crate::types::{Name, Timestamp};
 use crate::web::{MayRead, MaySpend, Operator, Problem};
 
@@ -42,6 +42,11 @@ pub(super) struct ServiceList {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Changes {
     changes: Vec<Change>,
+    /// What is served, or earns, no more by it.
+    stops: Vec<Stop>,
+    /// The services whose own API did not answer when it was asked once after the change: what is paid for there gets
+    /// no answer, and is kept, until it does. Look at `upstream`. Nobody is asked in a dry run.
+    silent: Vec<Name>,
     /// It is in force; false of a dry run.
     applied: bool,
 }
@@ -73,7 +78,7 @@ pub(super) async fn put(
         }
     }
     let plan = op.parts.storefront.put(vec![Spec::read(&body)], Run::Real).await.map_err(refused)?;
-    Ok(Json(told(plan, Run::Real)))
+    Ok(Json(Changes::of(&op, plan, Run::Real).await))
 }
 
 /// `DELETE /api/v1/services/{name}`.
@@ -83,7 +88,7 @@ pub(super) async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<Changes>, Problem> {
     let plan = op.parts.storefront.remove(&name, Run::Real).await.map_err(refused)?;
-    Ok(Json(told(plan, Run::Real)))
+    Ok(Json(Changes::of(&op, plan, Run::Real).await))
 }
 
 /// What `POST /api/v1/services/apply` takes.
@@ -105,7 +110,7 @@ pub(super) async fn apply(
     let run = if dry_run { Run::Dry } else { Run::Real };
     let given = services.iter().map(|Given(one)| Spec::read(one)).collect();
     let plan = op.parts.storefront.put(given, run).await.map_err(refused)?;
-    Ok(Json(told(plan, run)))
+    Ok(Json(Changes::of(&op, plan, run).await))
 }
 
 /// A service as the price list writes it. What cannot be sold so is said field by field, so it is read as it
@@ -128,8 +133,12 @@ impl JsonSchema for Given {
     }
 }
 
-fn told(plan: Plan, run: Run) -> Changes {
-    Changes { changes: plan.changes, applied: run == Run::Real }
+impl Changes {
+    async fn of(op: &Operator, plan: Plan, run: Run) -> Changes {
+        let applied = run == Run::Real;
+        let silent = if applied { op.silent(&plan).await } else { Vec::new() };
+        Changes { changes: plan.changes, stops: plan.stops, silent, applied }
+    }
 }
 
 /// What is sold.

@@ -193,6 +193,11 @@ async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<
         tell(&difference);
     }
     let done = send(admin, &given, &body(false)).await?;
+    for name in items(&done["silent"]).iter().filter_map(Value::as_str) {
+        warn(format_args!(
+            "Warning: {name}.upstream: it did not answer. Until it does, whoever pays gets no answer."
+        ));
+    }
     Ok(Shown::new(done, "applied"))
 }
 
@@ -243,5 +248,23 @@ fn difference(plan: &Value) -> String {
             lines.push(format!("    {field}: {} -> {}", side("before"), side("after")));
         }
     }
+    lines.extend(items(&plan["stops"]).iter().map(stop));
     lines.join("\n")
+}
+
+/// What is served or earns no more.
+fn stop(stop: &Value) -> String {
+    let service = stop["service"].as_str().unwrap_or_default();
+    let how = match stop["how"].as_str().unwrap_or_default() {
+        "free" => "costs nothing any more",
+        "shadow" => "goes into shadow: everything passes, and nothing is charged",
+        "off" => "goes off: customers are refused, also those who have paid",
+        _ => "is taken away",
+    };
+    let some: Vec<&str> = items(&stop["requests"]).iter().filter_map(Value::as_str).collect();
+    if some.is_empty() {
+        format!("! {service} {how}")
+    } else {
+        format!("! {service} {how}: {}", some.join(", "))
+    }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Stocked;
+use super::{Stocked, Stop};
 use crate::types::Name;
 
 /// What a change comes to.
@@ -14,6 +14,8 @@ use crate::types::Name;
 pub struct Plan {
     /// The services that differ, by name.
     pub changes: Vec<Change>,
+    /// What is served, or earns, no more by it.
+    pub stops: Vec<Stop>,
 }
 
 /// What becomes of one service.
@@ -74,7 +76,7 @@ impl Plan {
             };
             Some(Change { service: name.clone(), what, before: shown(was), after: shown(is), differences })
         };
-        Plan { changes: names.into_iter().filter_map(change).collect() }
+        Plan { changes: names.into_iter().filter_map(change).collect(), stops: Vec::new() }
     }
 }
 

@@ -67,9 +67,15 @@ impl Fields {
     }
 
     /// The fields that `names` lists, to be sent once more.
-    pub(super) fn again(&self, names: &[&'static str]) -> Vec<(&'static str, String)> {
-        let one = |name: &&'static str| self.0.get(*name).map(|text| (*name, text.clone()));
+    pub(super) fn again(&self, names: &[&str]) -> Vec<(String, String)> {
+        let one = |name: &&str| self.0.get(*name).map(|text| ((*name).to_owned(), text.clone()));
         names.iter().filter_map(one).collect()
+    }
+
+    /// Every field of a form, to be sent once more; not what answers a question.
+    pub(super) fn all_again(&self) -> Vec<(String, String)> {
+        let own = self.all().filter(|(name, _)| !matches!(*name, "key" | "password"));
+        own.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
     }
 }
 
@@ -109,6 +115,13 @@ mod tests {
         }
         assert_eq!(one("sat", " ").optional_number("sat", "Amount"), Ok(None));
         assert_eq!(one("other", "1").number("sat", "Amount"), Err("Amount is missing.".to_owned()));
+    }
+
+    #[test]
+    fn what_answers_a_question_is_not_sent_again() {
+        let typed = [("key", "k"), ("password", "p"), ("toml", "a\r\nb")];
+        let fields = Fields(typed.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+        assert_eq!(fields.all_again(), [("toml".to_owned(), "a\r\nb".to_owned())]);
     }
 
     #[test]

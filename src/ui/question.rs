@@ -33,7 +33,7 @@ pub(super) struct Question {
     /// Where the answer goes.
     pub(super) action: String,
     /// The form's fields, sent again with the answer.
-    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) fields: Vec<(String, String)>,
     /// The button that does it, a verb: `Send`. `None` when it cannot be done.
     pub(super) yes: Option<&'static str>,
     /// Why the last answer was not taken.
@@ -136,7 +136,7 @@ pub(super) struct Errand {
     /// Where the form goes, both times.
     pub(super) action: String,
     /// The form's fields, sent again with the answer.
-    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) fields: Vec<(String, String)>,
     /// What is to be done.
     pub(super) deed: Deed,
 }

@@ -9,11 +9,12 @@ use askama::Template;
 use axum::Router;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
 
+use self::saving::{Silent, silent};
 use self::wording::{Sales, price, sold_as};
 use super::figures::{counted, grouped, iso, sats_exact, utc};
 use super::form::Fields;
@@ -30,9 +31,10 @@ mod change;
 mod detail;
 mod draft;
 mod edit;
-mod knock;
+mod frame;
 mod offer_rows;
 mod routes;
+pub(super) mod saving;
 mod terms_draft;
 mod text;
 mod trial;
@@ -128,6 +130,7 @@ struct Line {
 struct Page {
     shell: Shell,
     said: Option<&'static str>,
+    silent: Vec<Silent>,
     lines: Vec<Line>,
 }
 
@@ -135,7 +138,7 @@ struct Page {
 #[derive(Debug, Deserialize)]
 pub(super) struct After {
     said: Option<String>,
-    api: Option<String>,
+    silent: Option<String>,
 }
 
 /// `GET /services`.
@@ -170,6 +173,7 @@ async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>) -> Respon
     };
     let page = Page {
         said: after.said.as_deref().and_then(said),
+        silent: silent(&desk, after.silent.as_deref()),
         lines: stock.iter().map(line).collect(),
         shell: desk.shell(Section::Services).await,
     };
@@ -250,11 +254,6 @@ fn fresh(own: &Stocked, fields: &Fields) -> bool {
 /// What is said when somebody did.
 const STALE: &str = "it was changed meanwhile, by another page or a program. What you typed is below; open the page \
                      again to see how it is now";
-
-/// The page of a service after a change.
-fn back(name: &str, word: &str) -> Response {
-    Redirect::to(&format!("{}?said={word}", address(name))).into_response()
-}
 
 /// The status that goes with a refusal.
 fn status(refusal: &Refusal) -> StatusCode {

@@ -24,6 +24,7 @@ mod lightning_demo;
 mod lightning_world;
 mod relay;
 mod sell;
+mod sell_saved;
 mod tokens;
 
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -201,7 +201,9 @@ async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPay
                 .to_owned(),
         ),
         action: format!("{}/pay", path(row.id)),
-        fields: vec![("way", way.word().to_owned()), ("total_sat", payment.total_sat.to_string())],
+        fields: [("way", way.word().to_owned()), ("total_sat", payment.total_sat.to_string())]
+            .map(|(name, text)| (name.to_owned(), text))
+            .into(),
         yes: Some("Pay"),
         refusal: None,
     }

@@ -6,6 +6,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use http::StatusCode;
 
+use super::saving::{Silent, silent};
 use super::wording::{Sales, price, sold_as};
 use super::{After, Health, Stand, address, found, said};
 use crate::catalog::{DEFAULT_ROUTE, Mode, Service, Terms};
@@ -32,8 +33,7 @@ struct Price {
 struct Page {
     shell: Shell,
     said: Option<&'static str>,
-    /// Its API did not answer when the service was saved.
-    silent: bool,
+    silent: Vec<Silent>,
     name: String,
     title: String,
     description: Option<String>,
@@ -74,7 +74,7 @@ pub(super) async fn page(
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let page = Page {
         said: after.said.as_deref().and_then(said),
-        silent: after.api.as_deref() == Some("silent"),
+        silent: silent(&desk, after.silent.as_deref()),
         title: own.spec.title.clone().unwrap_or_else(|| name.clone()),
         description: own.spec.description.clone(),
         address: address(&name),

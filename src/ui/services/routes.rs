@@ -6,12 +6,14 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::draft::RouteDraft;
+use super::frame::Frame;
+use super::saving::{Saving, Unsaved};
 use super::terms_draft::TermsDraft;
 use super::wrongs::Wrongs;
-use super::{STALE, address, back, changeable, fresh, seen, status};
+use super::{STALE, address, changeable, fresh, status};
 use crate::catalog::spec::{RouteSpec, Spec, SpecFault};
 use crate::request::METHODS;
-use crate::storefront::{Run, Stocked};
+use crate::storefront::Stocked;
 use crate::ui::form::Fields;
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
@@ -22,11 +24,7 @@ use crate::ui::{entry, html};
 #[template(path = "services/route.html")]
 struct Page<'p> {
     shell: Shell,
-    above: (String, String),
-    title: String,
-    action: String,
-    seen: String,
-    is_new: bool,
+    frame: Frame,
     inherits: bool,
     methods: Vec<(String, String, bool)>,
     draft: &'p RouteDraft,
@@ -47,7 +45,7 @@ pub(super) async fn new_form(desk: Desk, Path(name): Path<String>) -> Response {
         Ok(own) => {
             let path = format!("{}/", own.spec.path.as_deref().unwrap_or_default().trim_end_matches('/'));
             let draft = RouteDraft { path, ..RouteDraft::of(&RouteSpec::default()) };
-            show(&desk, &own, Which::New, &draft, &Wrongs::none(), StatusCode::OK).await
+            show(&desk, Which::New.frame(&own), &draft, &Wrongs::none(), StatusCode::OK).await
         }
         Err(response) => response,
     }
@@ -72,7 +70,7 @@ pub(super) async fn form(desk: Desk, Path((name, at)): Path<(String, usize)>) ->
         Some(route) if !RouteDraft::holds(route) => super::text::odd(&desk, &own).await,
         Some(route) => {
             let draft = RouteDraft::of(route);
-            show(&desk, &own, Which::At(at), &draft, &Wrongs::none(), StatusCode::OK).await
+            show(&desk, Which::At(at).frame(&own), &draft, &Wrongs::none(), StatusCode::OK).await
         }
     }
 }
@@ -127,8 +125,8 @@ pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, 
     }
     let mut spec = own.spec.clone();
     spec.route.remove(at);
-    match desk.op.parts.storefront.put(vec![(spec, Vec::new())], Run::Real).await {
-        Ok(_) => back(&name, "saved"),
+    match Saving::pressed(spec, &format!("routes/{at}/delete")).kept(&desk).await {
+        Ok(saved) => saved.back(&name),
         Err(refusal) => super::change::refused(&desk, &name, &refusal).await,
     }
 }
@@ -139,10 +137,21 @@ pub(super) fn route_words(route: &RouteSpec) -> String {
     route.method.as_ref().map_or_else(|| path.to_owned(), |method| format!("{method} {path}"))
 }
 
+impl Which {
+    fn frame(self, own: &Stocked) -> Frame {
+        match self {
+            Which::New => {
+                Frame { is_new: true, ..Frame::of(own, "A route of its own price".to_owned(), "routes/new") }
+            }
+            Which::At(at) => Frame::of(own, route_words(&own.spec.route[at]), &format!("routes/{at}")),
+        }
+    }
+}
+
 async fn save(desk: &Desk, own: &Stocked, which: Which, base: &RouteSpec, fields: &Fields) -> Response {
-    let draft = RouteDraft::typed(fields);
+    let (frame, draft) = (which.frame(own), RouteDraft::typed(fields));
     if !fresh(own, fields) {
-        return show(desk, own, which, &draft, &Wrongs::whole(STALE), StatusCode::CONFLICT).await;
+        return show(desk, frame, &draft, &Wrongs::whole(STALE), StatusCode::CONFLICT).await;
     }
     let (route, faults) = draft.route(base);
     let mut spec: Spec = own.spec.clone();
@@ -159,36 +168,27 @@ async fn save(desk: &Desk, own: &Stocked, which: Which, base: &RouteSpec, fields
     let part = format!("route[{at}]");
     let inside = |fault: SpecFault| SpecFault { field: format!("{part}.{}", fault.field), ..fault };
     let shape = faults.into_iter().map(inside).collect();
-    match desk.op.parts.storefront.put(vec![(spec, shape)], Run::Real).await {
-        Ok(plan) => back(own.name.as_str(), if plan.changes.is_empty() { "same" } else { "saved" }),
-        Err(refusal) => {
-            show(desk, own, which, &draft, &Wrongs::of(&refusal, &part, &[]), status(&refusal)).await
+    match Saving::typed(&frame, vec![(spec, shape)]).save(desk, fields).await {
+        Ok(saved) => saved.back(own.name.as_str()),
+        Err(Unsaved::Asked(response)) => response,
+        Err(Unsaved::Refused(refusal)) => {
+            show(desk, frame, &draft, &Wrongs::of(&refusal, &part, &[]), status(&refusal)).await
         }
     }
 }
 
 async fn show(
     desk: &Desk,
-    own: &Stocked,
-    which: Which,
+    frame: Frame,
     draft: &RouteDraft,
     wrongs: &Wrongs,
     status: StatusCode,
 ) -> Response {
-    let name = own.name.as_str();
-    let (title, end, is_new) = match which {
-        Which::New => ("A route of its own price".to_owned(), "new".to_owned(), true),
-        Which::At(at) => (route_words(&own.spec.route[at]), at.to_string(), false),
-    };
     let any = (String::new(), "any".to_owned(), draft.method.is_empty());
     let method =
         |method: &http::Method| (method.to_string(), method.to_string(), method.as_str() == draft.method);
     let page = Page {
-        above: (address(name), name.to_owned()),
-        title,
-        action: format!("{}/routes/{end}", address(name)),
-        seen: seen(own),
-        is_new,
+        frame,
         inherits: true,
         methods: std::iter::once(any).chain(METHODS.iter().map(method)).collect(),
         terms: &draft.terms,

@@ -2,16 +2,17 @@
 
 use askama::Template;
 use axum::extract::Path;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::knock::back_after;
+use super::frame::Frame;
+use super::saving::{Saving, Unsaved};
 use super::typed::lines;
 use super::wrongs::{Wrong, Wrongs};
-use super::{STALE, address, back, changeable, fresh, seen, status};
+use super::{STALE, changeable, fresh, status};
 use crate::catalog::spec::{Spec, SpecFault};
-use crate::storefront::{Refusal, Run, Stocked};
+use crate::storefront::{Refusal, Stocked};
 use crate::ui::html;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::vouched::Vouched;
@@ -20,11 +21,7 @@ use crate::ui::vouched::Vouched;
 #[template(path = "services/text.html")]
 struct Page<'p> {
     shell: Shell,
-    above: (String, String),
-    title: String,
-    action: String,
-    seen: String,
-    is_new: bool,
+    frame: Frame,
     toml: String,
     wrongs: &'p Wrongs,
 }
@@ -42,21 +39,29 @@ path = \"/v1/health\"
 price = \"free\"
 ";
 
+fn frame_of_new() -> Frame {
+    Frame::adding("Services as text", "/services/new/text")
+}
+
+fn frame_of(own: &Stocked) -> Frame {
+    Frame::of(own, format!("{} as text", own.name), "text")
+}
+
 /// `GET /services/new/text`.
 pub(super) async fn new_form(desk: Desk) -> Response {
-    show(&desk, None, EXAMPLE.to_owned(), &Wrongs::none(), StatusCode::OK).await
+    show(&desk, frame_of_new(), EXAMPLE.to_owned(), &Wrongs::none(), StatusCode::OK).await
 }
 
 /// `POST /services/new/text`: adds or changes all of these, or none.
 pub(super) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response {
-    let text = lines(fields.text("toml"));
+    let (frame, text) = (frame_of_new(), lines(fields.text("toml")));
     let given = match read(&text) {
         Ok(given) => given,
-        Err(wrongs) => return show(&desk, None, text, &wrongs, StatusCode::UNPROCESSABLE_ENTITY).await,
+        Err(wrongs) => return show(&desk, frame, text, &wrongs, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    match desk.op.parts.storefront.put(given, Run::Real).await {
-        Ok(_) => Redirect::to("/services?said=applied").into_response(),
-        Err(refusal) => show(&desk, None, text, &told(&refusal), status(&refusal)).await,
+    match Saving::typed(&frame, given).save(&desk, &fields).await {
+        Ok(saved) => saved.lead("/services", &[("said", "applied")]),
+        Err(unsaved) => unsaved_again(&desk, frame, text, unsaved).await,
     }
 }
 
@@ -65,7 +70,7 @@ pub(super) async fn form(desk: Desk, Path(name): Path<String>) -> Response {
     match changeable(&desk, &name).await {
         Ok(own) => {
             let wrongs = Wrongs::closed(&own.faults, &[]);
-            show(&desk, Some(&own), own.spec.redacted().to_toml(), &wrongs, StatusCode::OK).await
+            show(&desk, frame_of(&own), own.spec.redacted().to_toml(), &wrongs, StatusCode::OK).await
         }
         Err(response) => response,
     }
@@ -77,7 +82,7 @@ pub(super) async fn odd(desk: &Desk, own: &Stocked) -> Response {
     if !wrongs.any() {
         wrongs.intro = "This service says things that the form cannot show, so it is changed as text.";
     }
-    show(desk, Some(own), own.spec.redacted().to_toml(), &wrongs, StatusCode::OK).await
+    show(desk, frame_of(own), own.spec.redacted().to_toml(), &wrongs, StatusCode::OK).await
 }
 
 /// `POST /services/{name}/text`.
@@ -86,26 +91,29 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>, Vouched(fields)
         Ok(own) => own,
         Err(response) => return response,
     };
-    let text = lines(fields.text("toml"));
-    let refuse = |wrongs: Wrongs, status| {
-        let (desk, own, text) = (&desk, &own, text.clone());
-        async move { show(desk, Some(own), text, &wrongs, status).await }
-    };
+    let (frame, text) = (frame_of(&own), lines(fields.text("toml")));
     if !fresh(&own, &fields) {
-        return refuse(Wrongs::whole(STALE), StatusCode::CONFLICT).await;
+        return show(&desk, frame, text, &Wrongs::whole(STALE), StatusCode::CONFLICT).await;
     }
-    let given = match read(&text) {
+    let given = read(&text).and_then(|given| match given.as_slice() {
+        [(spec, _)] if spec.name == name => Ok(given),
+        _ => Err(Wrongs::whole(&format!("here stands the service {name} alone, under its name"))),
+    });
+    let given = match given {
         Ok(given) => given,
-        Err(wrongs) => return refuse(wrongs, StatusCode::UNPROCESSABLE_ENTITY).await,
+        Err(wrongs) => return show(&desk, frame, text, &wrongs, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    if !matches!(given.as_slice(), [(spec, _)] if spec.name == name) {
-        let what = format!("here stands the service {name} alone, under its name");
-        return refuse(Wrongs::whole(&what), StatusCode::UNPROCESSABLE_ENTITY).await;
+    match Saving::typed(&frame, given).save(&desk, &fields).await {
+        Ok(saved) => saved.back(&name),
+        Err(unsaved) => unsaved_again(&desk, frame, text, unsaved).await,
     }
-    match desk.op.parts.storefront.put(given, Run::Real).await {
-        Ok(plan) if plan.changes.is_empty() => back(&name, "same"),
-        Ok(_) => back_after(&desk, &name, "saved").await,
-        Err(refusal) => refuse(told(&refusal), status(&refusal)).await,
+}
+
+/// The question, or the text again with what is wrong.
+async fn unsaved_again(desk: &Desk, frame: Frame, text: String, unsaved: Unsaved) -> Response {
+    match unsaved {
+        Unsaved::Asked(response) => response,
+        Unsaved::Refused(refusal) => show(desk, frame, text, &told(&refusal), status(&refusal)).await,
     }
 }
 
@@ -134,32 +142,7 @@ fn told(refusal: &Refusal) -> Wrongs {
     Wrongs::unsaved(faults.iter().map(one).collect())
 }
 
-async fn show(
-    desk: &Desk,
-    own: Option<&Stocked>,
-    toml: String,
-    wrongs: &Wrongs,
-    status: StatusCode,
-) -> Response {
-    let (above, title, action) = match own {
-        Some(own) => {
-            let (at, name) = (address(own.name.as_str()), own.name.to_string());
-            ((at.clone(), name.clone()), format!("{name} as text"), format!("{at}/text"))
-        }
-        None => {
-            let up = ("/services".to_owned(), "Services & prices".to_owned());
-            (up, "Services as text".to_owned(), "/services/new/text".to_owned())
-        }
-    };
-    let page = Page {
-        above,
-        title,
-        action,
-        seen: own.map(seen).unwrap_or_default(),
-        is_new: own.is_none(),
-        toml,
-        wrongs,
-        shell: desk.shell(Section::Services).await,
-    };
-    html(status, &page)
+async fn show(desk: &Desk, frame: Frame, toml: String, wrongs: &Wrongs, status: StatusCode) -> Response {
+    let shell = desk.shell(Section::Services).await;
+    html(status, &Page { shell, frame, toml, wrongs })
 }

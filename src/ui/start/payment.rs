@@ -12,6 +12,7 @@ use crate::types::PaymentHash;
 use crate::ui::figures::{sats_exact, shortened};
 use crate::ui::form::Fields;
 use crate::ui::payment_line::PaymentLine;
+use crate::ui::services::saving::{Silent, silent};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{entry, fault, html};
 use crate::web::{Answered, Problem, Sample, TrialAsk};
@@ -35,6 +36,7 @@ struct Event {
 struct Page {
     shell: Shell,
     said: Option<&'static str>,
+    silent: Vec<Silent>,
     services: Vec<(String, bool)>,
     sample: Option<Sample>,
     can_pay: bool,
@@ -42,6 +44,15 @@ struct Page {
     /// It was paid for and answered: this was the last step.
     ended: bool,
     seen: Seen,
+}
+
+/// What came of what was asked for.
+#[derive(Default)]
+struct Outcome {
+    said: Option<&'static str>,
+    silent: Vec<Silent>,
+    events: Vec<Event>,
+    ended: bool,
 }
 
 /// The payments that arrived.
@@ -64,6 +75,7 @@ impl Seen {
 pub(in crate::ui) struct Asked {
     service: Option<String>,
     said: Option<String>,
+    silent: Option<String>,
 }
 
 /// `GET /start/payment?service`.
@@ -71,7 +83,8 @@ pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRej
     let Ok(Query(asked)) = query else { return entry::incomplete() };
     let said = (asked.said.as_deref() == Some("on_sale"))
         .then_some("It is on sale: from now on a request without a payment gets a 402.");
-    shown(&desk, asked.service.as_deref(), said, Vec::new(), false).await
+    let outcome = Outcome { said, silent: silent(&desk, asked.silent.as_deref()), ..Outcome::default() };
+    shown(&desk, asked.service.as_deref(), outcome).await
 }
 
 /// `GET /start/payment/seen`: the part that waits for a payment.
@@ -86,7 +99,7 @@ pub(in crate::ui) async fn seen(desk: Desk) -> Response {
 pub(in crate::ui) async fn buy(desk: Desk, fields: Fields) -> Response {
     let service = fields.optional("service");
     let Some(sample) = desk.op.sample(service) else {
-        return shown(&desk, None, None, Vec::new(), false).await;
+        return shown(&desk, None, Outcome::default()).await;
     };
     let mut events = Vec::new();
     let ended = match bought(&desk, &sample, &mut events).await {
@@ -97,7 +110,7 @@ pub(in crate::ui) async fn buy(desk: Desk, fields: Fields) -> Response {
             false
         }
     };
-    shown(&desk, Some(&sample.service), None, events, ended).await
+    shown(&desk, Some(&sample.service), Outcome { events, ended, ..Outcome::default() }).await
 }
 
 /// What a customer does, one step after the other; whether it ended with the answer.
@@ -185,13 +198,7 @@ fn cut(body: &str) -> String {
     }
 }
 
-async fn shown(
-    desk: &Desk,
-    service: Option<&str>,
-    said: Option<&'static str>,
-    events: Vec<Event>,
-    ended: bool,
-) -> Response {
+async fn shown(desk: &Desk, service: Option<&str>, outcome: Outcome) -> Response {
     let seen = match Seen::read(desk).await {
         Ok(seen) => seen,
         Err(error) => return fault(&error),
@@ -210,7 +217,8 @@ async fn shown(
     }
     let can_pay = op.customer().is_some();
     let shell = desk.shell(Section::Home).await;
-    html(StatusCode::OK, &Page { shell, said, services, sample, can_pay, events, ended, seen })
+    let Outcome { said, silent, events, ended } = outcome;
+    html(StatusCode::OK, &Page { shell, said, silent, services, sample, can_pay, events, ended, seen })
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The first thing to sell: a name, where the API is, and what a call costs.
 
 use askama::Template;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
 use super::Onward;
-use crate::catalog::spec::Spec;
-use crate::storefront::{Refusal, Run};
+use crate::catalog::spec::{Spec, SpecFault};
+use crate::storefront::Refusal;
+use crate::ui::services::saving::{Saving, Unsaved};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::vouched::Vouched;
 use crate::ui::{fault, html};
@@ -74,19 +75,21 @@ pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response
         price: fields.text("price").to_owned(),
         path: fields.text("path").to_owned(),
     };
-    match put(&desk, &typed).await {
-        Ok(()) => {
-            let query = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("service", &typed.name)
-                .append_pair("said", "on_sale")
-                .finish();
-            Redirect::to(&format!("/start/payment?{query}")).into_response()
+    let given = match read(&desk, &typed) {
+        Ok(given) => given,
+        Err(mistake) => return shown(&desk, StatusCode::UNPROCESSABLE_ENTITY, typed, Some(mistake)).await,
+    };
+    match Saving::first(given).save(&desk, &fields).await {
+        Ok(saved) => saved.lead("/start/payment", &[("service", &typed.name), ("said", "on_sale")]),
+        Err(Unsaved::Asked(response)) => response,
+        Err(Unsaved::Refused(refusal)) => {
+            shown(&desk, StatusCode::UNPROCESSABLE_ENTITY, typed, Some(mistake(refusal))).await
         }
-        Err(mistake) => shown(&desk, StatusCode::UNPROCESSABLE_ENTITY, typed, Some(mistake)).await,
     }
 }
 
-async fn put(desk: &Desk, typed: &Typed) -> Result<(), Mistake> {
+/// What was typed, as a service.
+fn read(desk: &Desk, typed: &Typed) -> Result<(Spec, Vec<SpecFault>), Mistake> {
     for (field, text, what) in [
         ("name", &typed.name, "The name is missing."),
         ("upstream", &typed.upstream, "The address of your API is missing."),
@@ -110,24 +113,27 @@ async fn put(desk: &Desk, typed: &Typed) -> Result<(), Mistake> {
     if path.len() > 1 {
         spec["strip_prefix"] = json!(path);
     }
-    match storefront.put(vec![Spec::read(&spec)], Run::Real).await {
-        Ok(_) => Ok(()),
-        Err(Refusal::Faults(faults)) => {
+    Ok(Spec::read(&spec))
+}
+
+fn mistake(refusal: Refusal) -> Mistake {
+    match refusal {
+        Refusal::Faults(faults) => {
             let first = faults.into_iter().next().map(|wrong| wrong.fault);
-            Err(first.map_or_else(
+            first.map_or_else(
                 || Mistake::with("", "It cannot be sold like this."),
                 |fault| {
                     // The form sets both from one field.
                     let field = if fault.field == "strip_prefix" { "path" } else { fault.field.as_str() };
                     Mistake::with(field, format!("{}: {}. {}", label(field), fault.what, fault.help))
                 },
-            ))
+            )
         }
-        Err(Refusal::Store(error)) => {
+        Refusal::Store(error) => {
             tracing::error!(%error, "the ledger could not keep a service");
-            Err(Mistake::with("", "The ledger could not be written; nothing was changed. The log says why."))
+            Mistake::with("", "The ledger could not be written; nothing was changed. The log says why.")
         }
-        Err(refusal) => Err(Mistake::with("path", format!("Nothing was changed: {refusal}."))),
+        refusal => Mistake::with("path", format!("Nothing was changed: {refusal}.")),
     }
 }
 

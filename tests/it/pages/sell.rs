@@ -227,8 +227,22 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     looked_at(&app, &tab, "services-canary").await;
     tab.looks(1440, 900, "light").await;
 
+    // Off, in its form: asked about with all that was typed.
+    tab.open(&format!("{origin}/services/rates/edit")).await;
+    tab.click("[name=mode][value=off]").await;
+    fill(&tab, "description", MARKUP).await;
+    tab.click("form.form button[type=submit]").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
+    looked_at(&app, &tab, "service-off").await;
+    tab.looks(1440, 900, "light").await;
+    assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
+    tab.click("button[type=submit].button").await;
+    tab.until("document.querySelector('.said')?.textContent.includes('It is off')").await;
+    assert_eq!(app.op.parts.storefront.stock()[0].spec.description.as_deref(), Some(MARKUP));
+    tab.click("button[value=on]").await;
+    tab.until("document.querySelector('.said')?.textContent.includes('on sale')").await;
+
     // Turned off, and taken away behind a question.
-    tab.open(&format!("{origin}/services/rates")).await;
     tab.click("button[value=shadow]").await;
     tab.until("document.querySelector('h1')?.textContent.includes('for nothing?')").await;
     looked_at(&app, &tab, "service-shadow").await;

@@ -1,0 +1,267 @@
+//! Services saved, wherever that is done: what would stop earning is asked about, whose own API is silent is warned
+//! of, a price is read alike; and what is bought on a page is bought once, however often it is loaded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::routing::any;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+use tollhouse::web::keys::Scope;
+
+use super::sell::{sell, upstream};
+use crate::admin_app::AdminApp;
+
+/// Nobody listens there.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// A person at the pages, without a browser.
+struct Person<'a> {
+    app: &'a AdminApp,
+    session: String,
+}
+
+/// What a form was answered with.
+struct Told {
+    status: u16,
+    /// Where it leads; empty where it leads nowhere.
+    to: String,
+    page: String,
+}
+
+impl<'a> Person<'a> {
+    async fn at(app: &'a AdminApp) -> Person<'a> {
+        Person { app, session: app.claimed().await }
+    }
+
+    async fn posts(&self, path: &str, form: &[(&str, &str)]) -> Told {
+        let answer = self.app.post(path).header("cookie", &self.session).form(form).send().await;
+        let answer = answer.expect("an answer");
+        let to = answer.headers().get("location").map(|to| to.to_str().expect("text").to_owned());
+        let status = answer.status().as_u16();
+        Told { status, to: to.unwrap_or_default(), page: answer.text().await.expect("a page") }
+    }
+
+    async fn reads(&self, path: &str) -> String {
+        let answer = self.app.get(path).header("cookie", &self.session).send().await.expect("an answer");
+        answer.text().await.expect("a page")
+    }
+
+    /// Says yes to the question that was asked instead of doing it.
+    async fn says_yes(&self, path: &str, asked: &Told) -> Told {
+        assert_eq!(asked.status, 200, "{}", asked.page);
+        let fields = hidden(&asked.page);
+        assert!(fields.iter().any(|(name, _)| name == "key"), "it is no question: {}", asked.page);
+        let form: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.posts(path, &form).await
+    }
+
+    fn seen(&self) -> String {
+        self.app.op.parts.storefront.stock()[0].changed_at.millis().to_string()
+    }
+
+    fn mode(&self) -> String {
+        let stock = self.app.op.parts.storefront.stock();
+        stock[0].spec.mode.clone().unwrap_or_else(|| "on".to_owned())
+    }
+}
+
+/// The hidden fields of a page's forms.
+fn hidden(page: &str) -> Vec<(String, String)> {
+    let plain = |text: &str| {
+        let marks = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
+        marks.iter().fold(text.to_owned(), |text, (mark, letter)| text.replace(mark, letter))
+    };
+    let fields = page.split("<input type=\"hidden\" name=\"").skip(1).filter_map(|rest| {
+        let (name, rest) = rest.split_once("\" value=\"")?;
+        Some((plain(name), plain(rest.split_once('"')?.0)))
+    });
+    fields.collect()
+}
+
+/// The form of a service at `upstream`, as it is sent when `changes` are typed into it.
+fn form<'t>(upstream: &'t str, changes: &[(&'t str, &'t str)]) -> Vec<(&'t str, &'t str)> {
+    let usual = [
+        ("name", "rates"),
+        ("upstream", upstream),
+        ("path", "/v1"),
+        ("pricing", "fixed"),
+        ("amount", "5 sat"),
+        ("offer0_what", "request"),
+        ("mode", "on"),
+        ("dialect_l402", "yes"),
+        ("dialect_payment", "yes"),
+    ];
+    let kept = usual.into_iter().filter(|(name, _)| changes.iter().all(|(other, _)| other != name));
+    kept.chain(changes.iter().copied()).collect()
+}
+
+fn text(upstream: &str, lines: &str) -> String {
+    format!("[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"{upstream}\"\n{lines}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let api = upstream().await;
+    sell(&app, &text(&api, "price = \"5 sat\"")).await;
+    let edits = async |changes: &[(&str, &str)]| {
+        let seen = person.seen();
+        person.posts("/services/rates/edit", &form(&api, &[changes, &[("seen", &seen)]].concat())).await
+    };
+
+    // Another title or price is saved at once.
+    assert_eq!(edits(&[("title", "Rates")]).await.to, "/services/rates?said=saved");
+    assert_eq!(edits(&[("amount", "1 sat")]).await.to, "/services/rates?said=saved");
+
+    // The form: in shadow, off, for nothing. Asking is not doing, and the answer does what was typed, all of it.
+    let asked = edits(&[("mode", "shadow"), ("description", "\"All\" of\r\nthem & <more>")]).await;
+    assert!(asked.page.contains("Let everybody use rates for nothing?"), "{}", asked.page);
+    assert!(asked.page.contains("Whatever else you changed is saved with it."), "{}", asked.page);
+    assert_eq!(person.mode(), "on");
+    let done = person.says_yes("/services/rates/edit", &asked).await;
+    assert_eq!((done.status, done.to.as_str()), (303, "/services/rates?said=shadow"));
+    let spec = app.op.parts.storefront.stock()[0].spec.clone();
+    assert_eq!(spec.description.as_deref(), Some("\"All\" of\nthem & <more>"));
+    assert_eq!(spec.mode.as_deref(), Some("shadow"));
+    assert_eq!(edits(&[]).await.to, "/services/rates?said=on", "to sell again asks nothing");
+    assert!(edits(&[("mode", "off")]).await.page.contains("Turn rates off?"));
+    let free = edits(&[("pricing", "free"), ("amount", ""), ("offer0_what", "")]).await;
+    assert!(free.page.contains("Let everybody use rates for nothing?"), "{}", free.page);
+
+    // A route with no price, and one that is given one.
+    let route = async |path: &str, pricing: &str| {
+        let seen = person.seen();
+        let form = [("path", "/v1/day"), ("pricing", pricing), ("amount", "2 sat"), ("seen", &seen)];
+        person.posts(path, &form).await
+    };
+    assert_eq!(route("/services/rates/routes/new", "fixed").await.to, "/services/rates?said=saved");
+    let asked = route("/services/rates/routes/0", "free").await;
+    assert!(asked.page.contains("Let everybody ask /v1/day for nothing?"), "{}", asked.page);
+    let done = person.says_yes("/services/rates/routes/0", &asked).await;
+    assert_eq!(done.to, "/services/rates?said=saved");
+    assert_eq!(route("/services/rates/routes/0", "fixed").await.status, 303);
+
+    // The text of one, and of several; an old question is no answer to what was changed since.
+    let off = text(&api, "price = \"5 sat\"\nmode = \"off\"");
+    let seen = person.seen();
+    let asked = person.posts("/services/rates/text", &[("toml", &off), ("seen", &seen)]).await;
+    assert!(asked.page.contains("Turn rates off?"), "{}", asked.page);
+    app.clock.advance(std::time::Duration::from_secs(5));
+    assert_eq!(edits(&[("title", "Other")]).await.status, 303);
+    assert_eq!(person.says_yes("/services/rates/text", &asked).await.status, 409);
+    assert_eq!(person.mode(), "on");
+    let second = text(&api, "price = \"free\"").replace("rates", "days").replace("/v1", "/days");
+    sell(&app, &second.replace("free", "3 sat")).await;
+    let both = format!("{off}{second}");
+    let asked = person.posts("/services/new/text", &[("toml", &both)]).await;
+    assert!(asked.page.contains("Stop earning with rates, days?"), "{}", asked.page);
+    let done = person.says_yes("/services/new/text", &asked).await;
+    assert_eq!((done.to.as_str(), person.mode().as_str()), ("/services?said=applied", "off"));
+
+    // Programs are told, before and after.
+    let key = app.key(&[Scope::Admin]).await;
+    let apply = async |mode: &str| {
+        let service =
+            json!({ "name": "rates", "path": "/v1", "upstream": api, "price": "5 sat", "mode": mode });
+        let body = json!({ "services": [service], "dry_run": mode != "on" });
+        let told: Value = app.change("/api/v1/services/apply", &key, body).await.json().await.expect("JSON");
+        told["stops"].clone()
+    };
+    assert_eq!(apply("on").await, json!([]));
+    assert_eq!(apply("off").await, json!([{ "service": "rates", "how": "off", "requests": [] }]));
+}
+
+/// An API that answers, and counts how often it is asked.
+async fn counting() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let answer = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { "here" }
+    };
+    TaskTracker::new().spawn(async move { axum::serve(listener, Router::new().fallback(any(answer))).await });
+    (format!("http://{address}"), asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_silent_is_warned_of_wherever_a_service_is_saved() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let (there, asked) = counting().await;
+    let times = || asked.swap(0, Ordering::SeqCst);
+    let warned =
+        |page: &str| page.contains("did not answer") && page.contains("#upstream\">your API’s address");
+
+    // A new one by its form, and changed there.
+    assert_eq!(person.posts("/services/new", &form(&there, &[])).await.to, "/services/rates?said=added");
+    assert_eq!(times(), 1, "it is asked once");
+    assert!(!warned(&person.reads("/services/rates?said=added").await));
+    let edits = async |upstream: &str, changes: &[(&str, &str)]| {
+        let seen = person.seen();
+        person.posts("/services/rates/edit", &form(upstream, &[changes, &[("seen", &seen)]].concat())).await
+    };
+    assert_eq!(edits(&there, &[]).await.to, "/services/rates?said=same");
+    assert_eq!(times(), 0, "nothing changed");
+    let moved = edits(NOBODY, &[]).await;
+    assert_eq!(moved.to, "/services/rates?said=saved&silent=rates");
+    let page = person.reads(&moved.to).await;
+    assert!(warned(&page) && page.contains(NOBODY), "{page}");
+    assert!(!warned(&person.reads("/services/rates?silent=%3Cscript%3E").await), "it names no service");
+
+    // Its routes, its text, its buttons.
+    let seen = person.seen();
+    let route = [("path", "/v1/day"), ("pricing", "fixed"), ("amount", "2 sat"), ("seen", &seen)];
+    let saved = person.posts("/services/rates/routes/new", &route).await;
+    assert_eq!(saved.to, "/services/rates?said=saved&silent=rates");
+    let (seen, shorter) = (person.seen(), text(NOBODY, "price = \"4 sat\""));
+    let saved = person.posts("/services/rates/text", &[("toml", &shorter), ("seen", &seen)]).await;
+    assert_eq!(saved.to, "/services/rates?said=saved&silent=rates");
+    let asked_first = person.posts("/services/rates/mode", &[("mode", "off")]).await;
+    let off = person.says_yes("/services/rates/mode", &asked_first).await;
+    assert_eq!(off.to, "/services/rates?said=off", "nothing passes to it");
+    let on = person.posts("/services/rates/mode", &[("mode", "on")]).await;
+    assert_eq!(on.to, "/services/rates?said=on&silent=rates");
+
+    // Several as text: each is named, one address is asked once.
+    times();
+    let other = |name: &str, upstream: &str| {
+        text(upstream, "price = \"4 sat\"").replace("rates", name).replace("/v1", &format!("/{name}"))
+    };
+    let list = [other("one", &there), other("two", NOBODY), other("three", &there)].concat();
+    let saved = person.posts("/services/new/text", &[("toml", &list)]).await;
+    assert_eq!((saved.to.as_str(), times()), ("/services?said=applied&silent=two", 1));
+    let page = person.reads(&saved.to).await;
+    assert!(warned(&page) && page.contains("/services/two/edit#upstream"), "{page}");
+
+    // The first steps.
+    let first = async |name: &str, upstream: &str| {
+        let form = [("name", name), ("upstream", upstream), ("price", "5 sat")];
+        person.posts("/start/service", &form).await.to
+    };
+    assert_eq!(first("four", &there).await, "/start/payment?service=four&said=on_sale");
+    let to = first("five", NOBODY).await;
+    assert_eq!(to, "/start/payment?service=five&said=on_sale&silent=five");
+    assert!(warned(&person.reads(&to).await));
+
+    // Programs are told, too; in a dry run nobody is asked.
+    let key = app.key(&[Scope::Admin]).await;
+    let apply = async |name: &str, upstream: &str, dry: bool| {
+        let service =
+            json!({ "name": name, "path": format!("/{name}"), "upstream": upstream, "price": "5 sat" });
+        let body = json!({ "services": [service], "dry_run": dry });
+        let told: Value = app.change("/api/v1/services/apply", &key, body).await.json().await.expect("JSON");
+        told["silent"].clone()
+    };
+    times();
+    assert_eq!(
+        (apply("six", NOBODY, true).await, apply("six", NOBODY, false).await),
+        (json!([]), json!(["six"]))
+    );
+    assert_eq!((apply("seven", &there, false).await, times()), (json!([]), 1));
+}
