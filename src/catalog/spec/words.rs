@@ -433,6 +433,9 @@ mod tests {
             assert!(amount(bad).is_err(), "{bad}");
         }
         assert!(msat("5 sat").is_ok() && msat("5 USD").is_err());
+        assert_eq!(msat("5 sats"), msat("5 sat"));
+        // Five of what, sats or cents? Only the operator knows.
+        assert_eq!(amount(" 5 ").unwrap_err().help, "Write \"5 sat\".");
     }
 
     #[test]

@@ -106,10 +106,8 @@ fn read(desk: &Desk, typed: &Typed) -> Result<(Spec, Vec<SpecFault>), Mistake> {
         return Err(Mistake::with("name", says));
     }
     let path = if typed.path.is_empty() { format!("/{}", typed.name) } else { typed.path.clone() };
-    // A number alone is sats: that is what the field's unit says.
-    let plain = typed.price.chars().all(|c| c.is_ascii_digit());
-    let price = if plain { format!("{} sat", typed.price) } else { typed.price.clone() };
-    let mut spec = json!({ "name": typed.name, "path": path, "upstream": typed.upstream, "price": price });
+    let mut spec =
+        json!({ "name": typed.name, "path": path, "upstream": typed.upstream, "price": typed.price });
     if path.len() > 1 {
         spec["strip_prefix"] = json!(path);
     }

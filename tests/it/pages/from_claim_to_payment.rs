@@ -124,7 +124,7 @@ async fn from_the_claim_link_to_the_first_paid_request() {
     tab.open(&format!("{admin}/start/service")).await;
     fill(&tab, "name", "weather").await;
     fill(&tab, "upstream", &api).await;
-    fill(&tab, "price", "9").await;
+    fill(&tab, "price", "9 sat").await;
     tab.press("Enter").await;
     tab.until("document.querySelector('.refusal')?.textContent.includes('already')").await;
     assert_eq!(tab.complaints(), Vec::<String>::new());

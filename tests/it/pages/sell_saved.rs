@@ -265,3 +265,49 @@ async fn an_api_that_is_silent_is_warned_of_wherever_a_service_is_saved() {
     );
     assert_eq!((apply("seven", &there, false).await, times()), (json!([]), 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_is_read_alike_in_every_form_text_and_program() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let key = app.key(&[Scope::Admin]).await;
+    for (n, price) in ["7 sat", "7 sats", "7000 msat", "7", "7 satoshi"].into_iter().enumerate() {
+        let (name, path) = (format!("a{n}"), format!("/a{n}"));
+        let changes = [("name", name.as_str()), ("path", &path), ("amount", price)];
+        let by_form = person.posts("/services/new", &form(NOBODY, &changes)).await;
+        let (name, path) = (format!("b{n}"), format!("/b{n}"));
+        let typed = [("name", name.as_str()), ("path", &path), ("upstream", NOBODY), ("price", price)];
+        let by_steps = person.posts("/start/service", &typed).await;
+        let toml = text(NOBODY, &format!("price = \"{price}\""))
+            .replace("rates", &format!("c{n}"))
+            .replace("/v1", &format!("/c{n}"));
+        let by_text = person.posts("/services/new/text", &[("toml", &toml)]).await;
+        let service =
+            json!({ "name": format!("d{n}"), "path": format!("/d{n}"), "upstream": NOBODY, "price": price });
+        let body = json!({ "services": [service] });
+        let by_program = app.change("/api/v1/services/apply", &key, body).await;
+        let by_program = (by_program.status().as_u16(), by_program.text().await.expect("JSON"));
+
+        if matches!(price, "7" | "7 satoshi") {
+            // What to write is said, with the number that was typed where only its unit is missing.
+            let help = if price == "7" { "Write \"7 sat\"." } else { "\"50 sat\"" };
+            for told in [&by_form, &by_steps, &by_text] {
+                assert_eq!(told.status, 422, "{price}");
+                assert!(told.page.replace("&#34;", "\"").contains(help), "{price}: {}", told.page);
+            }
+            assert_eq!(by_program.0, 422);
+            assert!(by_program.1.replace("\\\"", "\"").contains(help), "{}", by_program.1);
+        } else {
+            for told in [by_form, by_steps, by_text] {
+                assert_eq!(told.status, 303, "{price}: {}", told.page);
+            }
+            assert_eq!(by_program.0, 200, "{}", by_program.1);
+            for which in ["a", "b", "c", "d"] {
+                let url = format!("{}/{which}{n}", app.gateway);
+                let answer = app.client.get(url).send().await.expect("an answer");
+                let body: Value = answer.json().await.expect("JSON");
+                assert_eq!(body["amountMsat"], 7_000, "{price} by {which}");
+            }
+        }
+    }
+}
