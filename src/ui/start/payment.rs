@@ -20,6 +20,10 @@ use crate::web::{Answered, Problem, Sample, TrialAsk};
 /// How much of an answer is shown, in characters.
 const SHOWN: usize = 1_200;
 
+/// What is said of a purchase that was asked for before.
+const AGAIN: &str = "This page was loaded again. It was bought once, and nothing more was paid: what arrived stands \
+                     below.";
+
 /// One thing that happened, in its order.
 struct Event {
     title: String,
@@ -40,6 +44,8 @@ struct Page {
     services: Vec<(String, bool)>,
     sample: Option<Sample>,
     can_pay: bool,
+    /// Under which it is bought once, however often the page that tells of it is loaded.
+    key: String,
     events: Vec<Event>,
     /// It was paid for and answered: this was the last step.
     ended: bool,
@@ -101,6 +107,12 @@ pub(in crate::ui) async fn buy(desk: Desk, fields: Fields) -> Response {
     let Some(sample) = desk.op.sample(service) else {
         return shown(&desk, None, Outcome::default()).await;
     };
+    // A page that is loaded again sends its form again. What only asks may do so; what pays may not.
+    let again = fields.optional("key").is_some_and(|key| !desk.op.first_time(key));
+    if again && desk.op.customer().is_some() {
+        let outcome = Outcome { said: Some(AGAIN), ..Outcome::default() };
+        return shown(&desk, Some(&sample.service), outcome).await;
+    }
     let mut events = Vec::new();
     let ended = match bought(&desk, &sample, &mut events).await {
         Ok(ended) => ended,
@@ -218,7 +230,8 @@ async fn shown(desk: &Desk, service: Option<&str>, outcome: Outcome) -> Response
     let can_pay = op.customer().is_some();
     let shell = desk.shell(Section::Home).await;
     let Outcome { said, silent, events, ended } = outcome;
-    html(StatusCode::OK, &Page { shell, said, silent, services, sample, can_pay, events, ended, seen })
+    let key = op.fresh_key();
+    html(StatusCode::OK, &Page { shell, said, silent, services, sample, can_pay, key, events, ended, seen })
 }
 
 #[cfg(test)]

@@ -311,3 +311,65 @@ async fn a_price_is_read_alike_in_every_form_text_and_program() {
         }
     }
 }
+
+async fn earned(app: &AdminApp) -> u64 {
+    app.ledger.barrier().await;
+    app.ledger.revenue(app.op.parts.clock.now()).await.expect("sums").total.msat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_loaded_again_buys_nothing_more() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let api = upstream().await;
+    sell(&app, &text(&api, "price = \"5 sat\"\noffers = [\"request\", { pack = 10, price = \"40 sat\" }]"))
+        .await;
+
+    // The first steps: its form is sent a second time as it was the first.
+    let page = person.reads("/start/payment").await;
+    let fields = hidden(&page);
+    let form: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let bought = person.posts("/start/payment", &form).await;
+    assert!(bought.page.contains("The first payment is made") && bought.page.contains("Paid 5 sat"));
+    assert_eq!(earned(&app).await, 5_000);
+    let again = person.posts("/start/payment", &form).await;
+    assert_eq!(again.status, 200);
+    assert!(
+        again.page.contains("loaded again") && again.page.contains("nothing more was paid"),
+        "{}",
+        again.page
+    );
+    assert!(!again.page.contains("402 Payment Required"), "it looks like lost money: {}", again.page);
+    assert_eq!(earned(&app).await, 5_000);
+    // The page has a key of its own for whoever means to buy again.
+    let fields = hidden(&again.page);
+    let form: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(person.posts("/start/payment", &form).await.page.contains("Paid 5 sat"));
+    assert_eq!(earned(&app).await, 10_000);
+
+    // The trial: a request that is used up by its first answer, and a pack that is not.
+    for (offer, price, earns) in [("request", "5", 5_000), ("pack-10", "40", 4_000)] {
+        let before = earned(&app).await;
+        let ask = [("method", "GET"), ("target", "/v1/x"), ("offer", offer), ("do", "ask")];
+        let due = person.posts("/services/rates/try", &ask).await;
+        assert!(due.page.contains("402 Payment Required"), "{}", due.page);
+        let mut fields = hidden(&due.page);
+        fields.push(("do".to_owned(), "pay".to_owned()));
+        let pay: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let paid = person.posts("/services/rates/try", &pay).await;
+        assert!(paid.page.contains(&format!("Paid {price} sat with the demo’s wallet")), "{}", paid.page);
+        assert_eq!(earned(&app).await - before, earns);
+        let again = person.posts("/services/rates/try", &pay).await;
+        assert!(again.page.contains("Nothing more was paid"), "{}", again.page);
+        assert!(
+            !again.page.contains("Pay it with the demo’s wallet"),
+            "it asks for money again: {}",
+            again.page
+        );
+        let over = offer == "request";
+        assert_eq!(again.page.contains("The credential opens nothing any more"), over, "{}", again.page);
+        assert_eq!(again.page.contains("Start over"), over);
+        // The second request of a pack was paid for with it.
+        assert_eq!(earned(&app).await - before, if over { earns } else { 2 * earns });
+    }
+}
