@@ -82,7 +82,8 @@ pub enum Event {
         quote: Option<String>,
     },
     /// A token for more than one request is used up, or what is left is too small for a request that
-    /// came. Told once, and once for each period of a granted budget.
+    /// came. Told once, once for each period of a granted budget, and once more after a request that what was left
+    /// was enough for.
     GrantExhausted {
         /// The grant.
         payment_hash: PaymentHash,

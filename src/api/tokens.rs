@@ -227,7 +227,7 @@ pub(super) struct Revoked {
 struct Token {
     payment_hash: PaymentHash,
     kind: Kind,
-    /// `held`, `left`, `spent`, `expired` or `revoked`.
+    /// `held`, `left`, `spent` (used up, up to what was too small for a request that came), `expired` or `revoked`.
     state: &'static str,
     /// What the operator calls a token that was granted.
     label: Option<String>,

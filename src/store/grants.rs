@@ -53,9 +53,13 @@ impl GrantRow {
         Used { requests: self.grant.calls, bytes: self.grant.bytes }
     }
 
-    /// What became of it.
+    /// What became of it; [`super::GrantState`] finds grants by the same.
     pub fn state(&self) -> PaymentState {
-        PaymentState::of(&self.grant, self.over_at.is_some())
+        match PaymentState::of(&self.grant, self.over_at.is_some()) {
+            // What is left was too small for a request that came. A budget is filled up again.
+            PaymentState::Left if self.exhausted && self.grant.budget.is_none() => PaymentState::Spent,
+            state => state,
+        }
     }
 
     /// Whether `sale` says the same as what was redeemed first.
@@ -256,13 +260,14 @@ pub(super) fn save(page: &mut Page<'_>, row: &GrantRow, after: &Grant) -> Result
     note_over(page, row, after)
 }
 
-/// Tells that a token for several requests is used up, once; a new period of a budget forgets it.
+/// Tells that a token for several requests is used up, once; a new period of a budget forgets it, and so does a
+/// request that what was left was enough for after all.
 fn note_exhausted(page: &Page<'_>, row: &GrantRow, after: &Grant) -> Result<(), StoreError> {
     let renewed = row.grant.budget != after.budget;
     // A pass is of use after its one unit is spent; what ran out or was revoked is told as that.
     if after.used_up() && after.spent > row.grant.spent && after.kind != Kind::Pass {
         exhaust(page, row, after.left, renewed)
-    } else if renewed && row.exhausted {
+    } else if row.exhausted && (renewed || (after.left > 0 && after.open < row.grant.open)) {
         let mut forget =
             page.connection.prepare_cached("UPDATE grants SET exhausted_at = NULL WHERE id = ?1")?;
         forget.execute([row.id])?;

@@ -32,7 +32,7 @@ pub enum PaymentState {
     Held,
     /// Units are left.
     Left,
-    /// Everything is used up.
+    /// Everything is used up, or what is left was too small for a request that came.
     Spent,
     /// What was not used in time ran out.
     Expired,
@@ -45,11 +45,12 @@ impl PaymentState {
     pub(super) fn of(grant: &Grant, over: bool) -> PaymentState {
         match () {
             () if grant.open > 0 => PaymentState::Held,
+            () if grant.barred => PaymentState::Revoked,
             () if grant.left > 0 => PaymentState::Left,
-            () if grant.revoked > 0 => PaymentState::Revoked,
             // An open pass, or a budget that is filled up again.
             () if !over && matches!(grant.kind, Kind::Pass | Kind::Granted) => PaymentState::Left,
-            () if grant.expired > 0 && grant.budget.is_none() => PaymentState::Expired,
+            // A budget's periods run out one by one, and the last of them ends it.
+            () if grant.expired > 0 || grant.budget.is_some() => PaymentState::Expired,
             () => PaymentState::Spent,
         }
     }

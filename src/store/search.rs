@@ -24,9 +24,9 @@ pub struct GrantFilter {
 /// Where a grant stands, as it can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantState {
-    /// Something may still happen to it.
+    /// Something may still be bought with it.
     Live,
-    /// Nothing more can.
+    /// Nothing more can: it is used up, up to what was too small for a request that came; or its time is over.
     Over,
     /// A request is on its way.
     Held,
@@ -45,8 +45,12 @@ impl GrantState {
 
     const fn condition(self) -> &'static str {
         match self {
-            GrantState::Live => "over_at IS NULL",
-            GrantState::Over => "over_at IS NOT NULL",
+            GrantState::Live => {
+                "over_at IS NULL AND (exhausted_at IS NULL OR budget IS NOT NULL OR open > 0)"
+            }
+            GrantState::Over => {
+                "(over_at IS NOT NULL OR (exhausted_at IS NOT NULL AND budget IS NULL AND open = 0))"
+            }
             GrantState::Held => "over_at IS NULL AND open > 0",
             GrantState::Revoked => "barred",
         }

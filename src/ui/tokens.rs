@@ -19,7 +19,7 @@ use super::figures::{counted, iso, sats_exact, shortened, utc};
 use super::payment::amount;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::store::{GrantFilter, GrantRow, GrantState, StoreError};
+use crate::store::{GrantFilter, GrantRow, GrantState, PaymentState, StoreError};
 use crate::types::{Kind, Name, PaymentHash, Timestamp};
 use crate::web::Operator;
 
@@ -177,12 +177,12 @@ fn link(search: &str, state: &str, service: Option<&Name>, before: Option<i64>) 
 fn line(row: &GrantRow, used: Option<Timestamp>) -> Line {
     let grant = &row.grant;
     let hash = row.payment_hash.to_hex();
-    let (state, class) = match row.over_at {
-        _ if grant.barred => ("Revoked", "bad"),
-        Some(_) if grant.expired > 0 => ("Ran out", ""),
-        Some(_) => ("Used up", ""),
-        None if grant.held > 0 => ("In use now", "good"),
-        None => ("Live", "good"),
+    let (state, class) = match row.state() {
+        PaymentState::Held => ("In use now", "good"),
+        PaymentState::Unredeemed | PaymentState::Left => ("Live", "good"),
+        PaymentState::Spent => ("Used up", ""),
+        PaymentState::Expired => ("Ran out", ""),
+        PaymentState::Revoked => ("Revoked", "bad"),
     };
     Line {
         short: shortened(&hash),

@@ -78,6 +78,36 @@ async fn a_balance_is_drawn_down_and_each_draw_is_told() {
 }
 
 #[tokio::test]
+async fn what_was_too_little_for_one_request_is_used_up_until_it_buys_another() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    let sale = balance(&world, 1, 1_000);
+    let stands = async || {
+        ledger.barrier().await;
+        let of = async |state| {
+            let filter = GrantFilter { state: Some(state), ..GrantFilter::default() };
+            ledger.grants(filter, 9, None).await.unwrap().len()
+        };
+        let row = ledger.grant(hash(1)).await.unwrap().unwrap();
+        (row.state(), of(GrantState::Live).await, of(GrantState::Over).await)
+    };
+    held(&ledger, &sale, money(400, 400)).await.end(Ending::Delivered);
+    assert_eq!(stands().await, (PaymentState::Left, 1, 0));
+    refused(&ledger, &sale, money(700, 700)).await;
+    assert_eq!(stands().await, (PaymentState::Spent, 0, 1));
+    let cheap = held(&ledger, &sale, money(100, 100)).await;
+    assert_eq!(stands().await, (PaymentState::Held, 1, 0));
+    cheap.end(Ending::Delivered);
+    assert_eq!(stands().await, (PaymentState::Left, 1, 0));
+    refused(&ledger, &sale, money(700, 700)).await;
+    assert_eq!(stands().await, (PaymentState::Spent, 0, 1));
+    let told = events(&ledger).await;
+    let exhausted = told.iter().filter(|event| matches!(event, Event::GrantExhausted { .. }));
+    assert_eq!(exhausted.count(), 2);
+    books_are_right(&ledger).await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_pays_what_it_cost_so_far() {
     let world = World::new();
     let (ledger, _) = world.open();

@@ -1,10 +1,12 @@
 //! Tokens in the browser: one given, used, found, taken back and refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tollhouse::web::keys::Scope;
 
 use super::sell::{fill, looked_at, sell, upstream};
 use super::{business, clean, logged_in, look_at};
 use crate::admin_app::{AdminApp, PASSWORD};
+use crate::appliance::tollhouse;
 use crate::chromium::{Chromium, Tab};
 
 /// Markup where only a name belongs.
@@ -119,8 +121,8 @@ async fn one_answer_gives_one_token() {
         asked.send().await.expect("an answer").status().as_u16()
     };
     assert_eq!([give().await, give().await], [201, 409]);
-    let tokens = app.read("/api/v1/tokens", &app.key(&[tollhouse::web::keys::Scope::Read]).await).await;
-    let tokens: serde_json::Value = tokens.json().await.expect("JSON");
+    let tokens = app.read("/api/v1/tokens", &app.key(&[Scope::Read]).await).await;
+    let tokens: Value = tokens.json().await.expect("JSON");
     assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1));
     assert_eq!(tokens["tokens"][0]["label"], json!("Bo"));
 }
@@ -164,4 +166,64 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
     let life = app.ledger.generation().await.expect("a life");
     assert_eq!(life.doubtful_below_epoch, 0);
     clean(&app, &tab);
+}
+
+/// What `tollhouse tokens list` prints, with `args`.
+async fn listed(app: &AdminApp, key: &str, args: &[&str]) -> String {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = tollhouse(home.path(), &[&["tokens", "list"], args].concat());
+    command.env("TOLLHOUSE_ADMIN_URL", &app.origin).env("TOLLHOUSE_ADMIN_KEY", key);
+    let done = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let done = done.expect("the program runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("UTF-8")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_too_little_left_is_used_up_in_every_list_until_it_buys_again() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let upstream = upstream().await;
+    sell(&app, &format!("[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\nroute = [{{ path = \"/v1/cheap\", price = \"2 sat\" }}]\n"))
+        .await;
+    let key = app.key(&[Scope::Admin]).await;
+    let give = json!({ "service": "rates", "budget": "8 sat", "label": "Cy" });
+    let given: Value = app.change("/api/v1/tokens/grant", &key, give).await.json().await.expect("JSON");
+    let credential = given["authorization"].as_str().expect("a credential");
+    let asks = async |path: &str| {
+        let request = app.client.get(format!("{}{path}", app.gateway)).header("authorization", credential);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    // Whether it is in the lists of what is live, and of what is over; and what each list says of it.
+    let stands = async || {
+        app.ledger.barrier().await;
+        let page = async |state: &str| {
+            let path = format!("/tokens?state={state}");
+            let page = app.get(&path).header("cookie", &session).send().await.expect("an answer");
+            page.text().await.expect("a page")
+        };
+        let (live, over) = (page("live").await, page("over").await);
+        let word = if live.contains(">Cy<") { "Live" } else { "Used up" };
+        let (own, other) = if word == "Live" { (live, over) } else { (over, live) };
+        assert!(own.contains(&format!(">{word}</span>")) && !other.contains(">Cy<"), "{own}");
+        let filter = if word == "Live" { "live" } else { "over" };
+        let told: Value =
+            app.read(&format!("/api/v1/tokens?state={filter}"), &key).await.json().await.expect("JSON");
+        let state = told["tokens"][0]["state"].as_str().expect("it is in that list").to_owned();
+        let all = listed(&app, &key, &[]).await;
+        let line = all.lines().find(|line| line.contains("Cy")).expect("it is listed").to_owned();
+        assert!(line.contains(&state), "{line}");
+        assert_eq!(listed(&app, &key, &["--state", filter]).await.matches("Cy").count(), 1);
+        (word, state, told["tokens"][0]["units"]["left"].as_u64().expect("units"))
+    };
+    assert_eq!(asks("/v1/rates").await, 200);
+    assert_eq!(stands().await, ("Live", "left".to_owned(), 3_000));
+    assert_ne!(asks("/v1/rates").await, 200);
+    assert_eq!(stands().await, ("Used up", "spent".to_owned(), 3_000));
+    // It was enough for something else.
+    assert_eq!(asks("/v1/cheap").await, 200);
+    assert_eq!(stands().await, ("Live", "left".to_owned(), 1_000));
+    assert_ne!(asks("/v1/cheap").await, 200);
+    assert_eq!(stands().await, ("Used up", "spent".to_owned(), 1_000));
+    assert!(app.ledger.audit().await.expect("it reads").ok);
 }
