@@ -28,6 +28,7 @@ pub(super) fn of(
         Orders::new(OrdersParts {
             lsp,
             desk,
+            node: node.clone(),
             ledger: ground.ledger.clone(),
             outbox: Arc::clone(outbox),
             coins,

@@ -214,7 +214,7 @@ fn line(order: &Value) -> String {
     let state = match order["state"].as_str().unwrap_or_default() {
         "paying" => "is being paid",
         "paid" => "is paid: the provider is to open the channel",
-        "opened" => "is done: the channel's funding is published",
+        "opened" => "is done: the channel is open",
         other => return format!("Order {} is {other}.", order["id"]),
     };
     format!("Order {} {state}.", order["id"])

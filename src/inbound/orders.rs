@@ -5,6 +5,8 @@
 //! that pays has a key made of the order's number, and an invoice is paid once by its hash; whatever dies
 //! in between, the order is found again and asked about until it is open, refunded or over.
 
+mod follow;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +16,19 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::moment::Moment;
 use crate::node::config::Lsp;
 use crate::payments::{Outbox, PayAsk, PayError};
 use crate::ports::{
-    ChannelOrders, CoinSender, CoinsNotSent, NodeFault, OrderAsk, OrderLimits, OrderPaid, OrderPayment,
+    ChannelOrders, CoinSender, CoinsNotSent, NodeFault, NodeWatch, OrderAsk, OrderLimits, OrderPayment,
     OrderTold,
 };
 use crate::store::{
     BegunOperation, Ledger, OperationState, OrderRow, OrderState, OrderWay, OutgoingState, StoreError,
 };
-use crate::types::{Msat, PaymentHash, Timestamp};
-
-/// Orders that are being paid or opened are asked about this often.
-const LOOK: Duration = Duration::from_secs(15);
+use crate::types::{Msat, PaymentHash};
 
 /// A payment's first news is waited for this long.
 const FIRST_NEWS: Duration = Duration::from_secs(3);
@@ -41,10 +39,6 @@ const LEAST_ROUTING: Msat = match Msat::from_sat(50) {
     Err(_) => Msat::ZERO,
 };
 
-/// An order that was to be paid and was not is over this long after its price ran out: a transaction may
-/// be late.
-const LATE: Duration = Duration::from_secs(14 * 24 * 3_600);
-
 /// What an order is paid with in the record of operations, where that is a Lightning payment.
 const KIND: &str = "buy_inbound";
 
@@ -54,6 +48,8 @@ pub struct OrdersParts {
     pub lsp: Lsp,
     /// The way to it.
     pub desk: Arc<dyn ChannelOrders>,
+    /// Tells which channels are there.
+    pub node: Arc<dyn NodeWatch>,
     /// Where orders are noted.
     pub ledger: Ledger,
     /// Pays invoices.
@@ -328,91 +324,6 @@ impl Orders {
         Ok(failed)
     }
 
-    /// Follows every order until `stop`. Begin when the node runs.
-    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let work = async {
-            loop {
-                if let Err(error) = self.follow().await {
-                    tracing::warn!(%error, "orders of channels could not be followed");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = self.news.notified() => {}
-                }
-            }
-        };
-        let _ = stop.run_until_cancelled(work).await;
-    }
-
-    async fn follow(&self) -> Result<(), OrderError> {
-        let now = self.parts.clock.now();
-        for row in self.parts.ledger.open_orders().await? {
-            match row.state {
-                OrderState::Quoted => {
-                    if now >= last_price(&row.told) {
-                        self.parts.ledger.change_order(row.id, OrderState::Expired, None).await?;
-                    }
-                }
-                _ => {
-                    self.ask_about(row).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the provider how an order stands; as it was when that does not answer.
-    async fn ask_about(&self, row: OrderRow) -> Result<OrderRow, OrderError> {
-        let ledger = &self.parts.ledger;
-        let failed =
-            match payment(&row.told, OrderWay::Lightning).filter(|_| row.way == Some(OrderWay::Lightning)) {
-                Some(way) => match hash_of(&way.to) {
-                    Some(hash) => self.settle_payment(row.id, hash).await?,
-                    None => None,
-                },
-                None => None,
-            };
-        // Another provider may be set by now, who knows nothing of it.
-        let told = match row.lsp == self.parts.lsp.node {
-            true => self.parts.desk.order(row.told.order_id.clone()).await,
-            false => Err(NodeFault("it was placed with another provider".to_owned())),
-        };
-        match told {
-            Ok(told) => {
-                let state = self.state(&row, &told, failed.is_some()).await?;
-                Ok(ledger.change_order(row.id, state, Some(told)).await?)
-            }
-            Err(fault) => {
-                tracing::debug!(order = row.id, %fault, "an order could not be asked about");
-                Ok(row)
-            }
-        }
-    }
-
-    /// Where an order stands that was told like this.
-    async fn state(&self, row: &OrderRow, told: &OrderTold, failed: bool) -> Result<OrderState, StoreError> {
-        if told.funding.is_some() {
-            return Ok(OrderState::Opened);
-        }
-        let Some(way) = row.way else { return Ok(row.state) };
-        Ok(match payment(told, way).map(|payment| payment.state) {
-            Some(OrderPaid::Refunded) => OrderState::Refunded,
-            Some(OrderPaid::Paid) => OrderState::Paid,
-            Some(OrderPaid::Expected) | None if row.state == OrderState::Paid => OrderState::Paid,
-            Some(OrderPaid::Expected) | None if failed || self.send_failed(row).await? => OrderState::Failed,
-            Some(OrderPaid::Expected) | None => {
-                let over = self.parts.clock.now() >= last_price(told).plus(LATE);
-                if over { OrderState::Expired } else { OrderState::Paying }
-            }
-        })
-    }
-
-    /// Whether the operation that pays it has failed: nothing moved.
-    async fn send_failed(&self, row: &OrderRow) -> Result<bool, StoreError> {
-        let operation = self.parts.ledger.operation_of_key(&key(row.id)).await?;
-        Ok(operation.is_some_and(|operation| operation.state == OperationState::Failed))
-    }
-
     async fn known(&self, order: i64) -> Result<OrderRow, OrderError> {
         self.parts.ledger.order(order).await?.ok_or(OrderError::Unknown(order))
     }
@@ -444,17 +355,6 @@ fn payment(told: &OrderTold, way: OrderWay) -> Option<&OrderPayment> {
     }
 }
 
-/// When the last of its prices runs out.
-fn last_price(told: &OrderTold) -> Timestamp {
-    let ends = [&told.lightning, &told.onchain].into_iter().flatten().map(|payment| payment.expires_at);
-    ends.max().unwrap_or_default()
-}
-
-fn hash_of(bolt11: &str) -> Option<PaymentHash> {
-    let invoice: Bolt11Invoice = bolt11.parse().ok()?;
-    Some(PaymentHash::from_bytes(*invoice.payment_hash().as_ref()))
-}
-
 /// The hash of an order's invoice, which must ask for `total`.
 fn read(bolt11: &str, total: Msat) -> Result<PaymentHash, OrderError> {
     let invoice: Bolt11Invoice = bolt11.parse().map_err(|_| OrderError::BadInvoice)?;
@@ -463,3 +363,6 @@ fn read(bolt11: &str, total: Msat) -> Result<PaymentHash, OrderError> {
     }
     Ok(PaymentHash::from_bytes(*invoice.payment_hash().as_ref()))
 }
+
+#[cfg(test)]
+mod tests;

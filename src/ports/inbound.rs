@@ -182,7 +182,7 @@ pub struct OrderTold {
     pub lightning: Option<OrderPayment>,
     /// By a transaction.
     pub onchain: Option<OrderPayment>,
-    /// `txid:vout` of the channel's funding, once it was published.
+    /// `txid:vout` of the channel's funding, once the LSP says that it was published.
     pub funding: Option<String>,
 }
 

@@ -25,7 +25,7 @@ pub enum OrderState {
     Paying,
     /// The LSP has the money, and is to open the channel.
     Paid,
-    /// The channel's funding is published.
+    /// Our node has the channel, and can be paid through it.
     Opened,
     /// The LSP gave the money back.
     Refunded,

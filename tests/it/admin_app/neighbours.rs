@@ -135,6 +135,7 @@ pub(super) fn inbound(
     let orders = Orders::new(OrdersParts {
         lsp,
         desk: node.clone(),
+        node: node.clone(),
         ledger: ledger.clone(),
         outbox: Arc::clone(outbox),
         coins: node.clone(),
