@@ -261,6 +261,7 @@ impl Appliance {
         appliance.node_tasks.spawn(Arc::clone(&custody).watch(appliance.stop_custody.clone()));
         appliance.node_tasks.spawn(backups.run(appliance.stop_events.clone()));
         appliance.node_tasks.spawn(watchman.run(appliance.stop_events.clone()));
+        let exchange: Arc<dyn Exchange> = outside.rates.clone();
         outside.start(&appliance.node_tasks, &appliance.stop_events);
         appliance.node_tasks.spawn(vault.run(appliance.stop_events.clone()));
         let log = ground::log_sources(ground.ledger.clone(), node.clone(), appliance.stop_events.clone());
@@ -272,15 +273,21 @@ impl Appliance {
         let (witness, stop) = (appliance.witness.clone(), appliance.stop_events.clone());
         appliance.node_tasks.spawn(witness.keep(ground.ledger.clone(), stop));
         appliance.node_tasks.spawn(channels.keeper.run(appliance.stop_events.clone()));
-        appliance.start_node(node, recent);
+        appliance.start_node(node, recent, exchange);
         Ok(appliance)
     }
 
-    fn start_node(&self, node: Arc<LightningNode>, recent: Arc<RecentChallenges>) {
+    fn start_node(
+        &self,
+        node: Arc<LightningNode>,
+        recent: Arc<RecentChallenges>,
+        exchange: Arc<dyn Exchange>,
+    ) {
         let events: Arc<dyn NodeEvents> = node.clone();
         let payer: Arc<dyn Payer> = node.clone();
         let stop = self.stop_events.clone();
-        self.node_tasks.spawn(payments::consume(events, payer, self.ledger.clone(), recent, stop));
+        let ledger = self.ledger.clone();
+        self.node_tasks.spawn(payments::consume(events, payer, ledger, recent, exchange, stop));
         let (outbox, upkeep, waiting) = (Arc::clone(&self.outbox), self.upkeep.clone(), node.clone());
         let stop = self.stop_events.clone();
         self.node_tasks.spawn(async move {

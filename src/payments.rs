@@ -14,7 +14,8 @@ use crate::event::Event;
 use crate::ledger::RecentChallenges;
 use crate::moment::Moment;
 use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
-use crate::store::{ChannelEnd, Credit, Ledger, OfferEnd, OutgoingState, StoreError};
+use crate::pricing::Exchange;
+use crate::store::{Arrival, ChannelEnd, Credit, Ledger, OfferEnd, OutgoingState, StoreError};
 
 pub use outbox::{Outbox, PayAsk, PayError};
 
@@ -23,12 +24,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Brings the node's events into the ledger until `stop`. Run it once for each node: what the node
-/// repeats after it began is a replay the first time, and a possible surplus the second (MONEY rule 4).
+/// repeats after it began is a replay the first time, and a possible surplus the second (MONEY rule 4). The rate
+/// that `exchange` knows when a payment arrives is kept with it.
 pub async fn consume(
     events: Arc<dyn NodeEvents>,
     payer: Arc<dyn Payer>,
     ledger: Ledger,
     recent: Arc<RecentChallenges>,
+    exchange: Arc<dyn Exchange>,
     stop: CancellationToken,
 ) {
     let work = async {
@@ -36,7 +39,7 @@ pub async fn consume(
         loop {
             let event = events.next_event().await;
             if !is_of_an_earlier_try(&*payer, &event).await {
-                until_done("a node event", || record(&ledger, &recent, &event)).await;
+                until_done("a node event", || record(&ledger, &recent, &*exchange, &event)).await;
             }
             Moment::Recorded.reached();
             // Only the acknowledgement is repeated: the event must not be told to the ledger again.
@@ -76,11 +79,17 @@ async fn is_of_an_earlier_try(payer: &dyn Payer, event: &NodeEvent) -> bool {
 }
 
 /// One event, one transaction.
-async fn record(ledger: &Ledger, recent: &RecentChallenges, event: &NodeEvent) -> Result<(), StoreError> {
+async fn record(
+    ledger: &Ledger,
+    recent: &RecentChallenges,
+    exchange: &dyn Exchange,
+    event: &NodeEvent,
+) -> Result<(), StoreError> {
     let channel_event = match event.clone() {
         NodeEvent::Received { payment_hash, amount, opening_fee } => {
             let bought = recent.get(&payment_hash);
-            let credit = ledger.receive_less(payment_hash, amount, opening_fee, bought).await?;
+            let arrival = Arrival { amount, kept: opening_fee, rate: exchange.noted() };
+            let credit = ledger.receive_as(payment_hash, arrival, bought).await?;
             if credit == Credit::PossibleSurplus {
                 tracing::warn!(%payment_hash, %amount, "a payment was told twice: perhaps it was paid twice");
             }

@@ -3,7 +3,8 @@
 //! Sources are HTTP addresses that answer with JSON, asked through [`crate::egress`]. What is believed of
 //! their answers is `book`'s doing (THREATS 18): the median of those who agree, never after a jump that
 //! did not last, never when it is old. A currency's sources are asked only once something needs its rate;
-//! an appliance that sells in sats alone calls nobody. A currency may have a fixed rate instead, which
+//! an appliance that sells in sats alone calls nobody, unless a currency to
+//! display is set. A currency may have a fixed rate instead, which
 //! asks nobody and never grows old (for regtest).
 
 mod book;
@@ -42,6 +43,8 @@ pub struct RatesConfig {
     pub sources: Vec<RateSource>,
     /// Rates that are simply so, in units of the currency for one bitcoin.
     pub fixed: BTreeMap<Currency, Decimal>,
+    /// The currency whose rate is noted with each payment, whatever prices are written in.
+    pub display: Option<Currency>,
     /// How old a rate may be that is sold at.
     pub max_age: Duration,
     /// How far apart the sources may be, and how far a rate may move from one poll to the next without
@@ -57,6 +60,7 @@ impl Default for RatesConfig {
         RatesConfig {
             sources: RateSource::usual(),
             fixed: BTreeMap::new(),
+            display: None,
             max_age: Duration::from_secs(15 * 60),
             max_step_percent: 5,
             refresh: Duration::from_secs(60),
@@ -123,6 +127,24 @@ impl Exchange for Rates {
         let book = desk.books.get(&currency);
         book.map_or(Err(RateFault::Stale(currency)), |book| book.rate(&self.policy, now))
     }
+
+    /// That of the currency to display; when none is set, one that is known anyway, for a price needs it or it is
+    /// fixed. Nobody is asked for it but for the currency to display.
+    fn noted(&self) -> Option<Rate> {
+        let now = self.clock.now();
+        if let Some(display) = self.config.display {
+            return self.rate(display, now).ok();
+        }
+        let desk = self.desk();
+        let mut fresh =
+            desk.wanted.iter().filter_map(|own| desk.books.get(own)?.rate(&self.policy, now).ok());
+        let fixed = self.config.fixed.iter().next();
+        fresh.next().or(fixed.map(|(currency, per_btc)| Rate {
+            currency: *currency,
+            per_btc: *per_btc,
+            at: now,
+        }))
+    }
 }
 
 impl Rates {
@@ -133,7 +155,10 @@ impl Rates {
             max_step: Decimal::new(i64::from(config.max_step_percent), 2),
             spacing: config.refresh / 2,
         };
-        Rates { config, policy, egress, clock, desk: Mutex::default(), wanted: Notify::new() }
+        let rates = Rates { config, policy, egress, clock, desk: Mutex::default(), wanted: Notify::new() };
+        // Its sources are asked from the start, so that the first payment finds a rate.
+        rates.config.display.into_iter().for_each(|display| rates.want(display));
+        rates
     }
 
     /// Something needs this currency's rate: from now on its sources are asked. Asking for the rate says so

@@ -51,6 +51,7 @@ mod totals;
 mod vaults;
 mod wallets;
 mod webhooks;
+mod worth;
 mod writer;
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ pub use flaw::Flaw;
 pub use generations::{Doubt, Found, Generation, Marks, NewGeneration, RESTORED};
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};
-pub use incoming::{Credit, PaymentRow, PaymentState};
+pub use incoming::{Arrival, Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use offers::OfferEnd;
 pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState};
@@ -104,6 +105,7 @@ pub use totals::Totals;
 pub use vaults::{NewVault, VaultAddressRow, VaultRow};
 pub use wallets::{WalletPages, WalletPayment};
 pub use webhooks::{Choose, NewWebhook, WebhookRow};
+pub use worth::ReceivedSum;
 
 use page::Page;
 use pool::Readers;

@@ -18,8 +18,18 @@ use crate::web::{MayRead, Operator, Problem};
 
 /// Entries that are read at once, about.
 const BATCH: u32 = 1_000;
-const HEAD: [&str; 8] =
-    ["at", "kind", "service", "route", "payment_hash", "amount_msat", "amount_sat", "quote"];
+const HEAD: [&str; 10] = [
+    "at",
+    "kind",
+    "service",
+    "route",
+    "payment_hash",
+    "amount_msat",
+    "amount_sat",
+    "quote",
+    "rate_per_btc",
+    "currency",
+];
 
 /// `GET /api/v1/account`.
 pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Account>, Problem> {
@@ -67,5 +77,7 @@ fn cells(entry: &Entry) -> Vec<Cell> {
         Cell::Number(entry.amount_msat),
         Cell::Satoshi(entry.amount_msat),
         Cell::text(entry.quote.as_ref()),
+        Cell::text(entry.rate.map(|rate| rate.per_btc)),
+        Cell::text(entry.rate.map(|rate| rate.currency)),
     ]
 }

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{bad_query, ledger_fault};
-use crate::store::{AuditReport, RevenuePoint, RouteRevenue, SalesFilter, Step};
-use crate::types::{Name, Timestamp};
+use crate::store::{AuditReport, ReceivedSum, RevenuePoint, RouteRevenue, SalesFilter, Step};
+use crate::types::{Msat, Name, Timestamp};
 use crate::web::{MayRead, Operator, Problem};
 
 /// Steps that one answer has at most.
@@ -72,7 +72,9 @@ pub(super) async fn revenue(
     let of = SalesFilter { service: span.service, route: span.route };
     let points = ledger.revenue_series(from, to, by, of.clone()).await.map_err(ledger_fault)?;
     let routes = ledger.revenue_by_route(from, to, by, of).await.map_err(ledger_fault)?;
-    Ok(Json(Series { from, to, points, routes }))
+    let received = ledger.received_between(from, to).await.map_err(ledger_fault)?;
+    let received = received.into_iter().map(Received::from).collect();
+    Ok(Json(Series { from, to, points, routes, received }))
 }
 
 /// What was earned, step by step.
@@ -83,4 +85,28 @@ pub(super) struct Series {
     to: Timestamp,
     points: Vec<RevenuePoint>,
     routes: Vec<RouteRevenue>,
+    /// What came in that time for all services, by the currency whose rate was known then.
+    received: Vec<Received>,
+}
+
+/// What came and is worth something in one currency, or in none that was known then.
+#[derive(Serialize, JsonSchema)]
+struct Received {
+    /// `null` where no rate was known.
+    currency: Option<String>,
+    /// What it was worth as it came, in units of the currency.
+    worth: Option<String>,
+    payments: u64,
+    received_msat: Msat,
+}
+
+impl From<ReceivedSum> for Received {
+    fn from(sum: ReceivedSum) -> Received {
+        Received {
+            currency: sum.worth.map(|worth| worth.currency.to_string()),
+            worth: sum.worth.map(|worth| worth.amount.to_string()),
+            payments: sum.payments,
+            received_msat: sum.received_msat,
+        }
+    }
 }

@@ -92,6 +92,10 @@ struct Payment {
     kind: Option<Kind>,
     /// The price in another currency that the invoice was made at, with its rate.
     quote: Option<String>,
+    /// The rate that was known when it came, such as `64000 USD` for one bitcoin; `null` where none was.
+    rate: Option<String>,
+    /// What it was worth then, in that currency.
+    worth: Option<String>,
     received_at: Timestamp,
     service: Option<Name>,
     route: Option<Name>,
@@ -110,6 +114,8 @@ impl From<PaymentRow> for Payment {
             late: row.late,
             kind: row.kind,
             quote: row.quote,
+            rate: row.rate.map(|rate| rate.to_string()),
+            worth: row.rate.and_then(|rate| rate.back(row.amount)).map(|worth| worth.amount.to_string()),
             received_at: row.received_at,
             service: row.service,
             route: row.route,

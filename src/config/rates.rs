@@ -44,6 +44,15 @@ pub(crate) fn read(layers: &mut Layers<'_>, top: &mut Section<'_, '_>) -> RatesC
         Some(_) => read_sources(&mut section, &fixed, &mut problems),
         None => usual.sources,
     };
+    let display = section.parsed("display", currency);
+    if let Some((currency, span)) = &display
+        && !fixed.contains_key(currency)
+        && !sources.iter().any(|source| source.currency == *currency)
+    {
+        let help = "Add two sources for it to rates.sources, or choose a currency that has some.";
+        let bad = Bad::new(format!("no source has a rate for {currency}"), help);
+        section.complain("display", Some(span.clone()), bad);
+    }
     layers.show("rates.max_age", humantime::format_duration(max_age).to_string(), max_age_source);
     layers.show("rates.refresh", humantime::format_duration(refresh).to_string(), refresh_source);
     layers.show("rates.max_step_percent", max_step_percent.to_string(), step_source);
@@ -57,9 +66,13 @@ pub(crate) fn read(layers: &mut Layers<'_>, top: &mut Section<'_, '_>) -> RatesC
         let source = section.source_of(&span);
         layers.show("rates.fixed", super::listed(&rates), source);
     }
+    if let Some((currency, span)) = &display {
+        layers.show("rates.display", currency.to_string(), section.source_of(span));
+    }
+    let display = display.map(|(currency, _)| currency);
     layers.problems.extend(section.finish());
     layers.problems.extend(problems);
-    RatesConfig { sources, fixed, max_age, max_step_percent, refresh }
+    RatesConfig { sources, fixed, display, max_age, max_step_percent, refresh }
 }
 
 /// From, to, and an example.

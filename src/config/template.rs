@@ -132,12 +132,15 @@ source = "p2p"
 # every = "1d"
 # keep = 14
 
-# Exchange rates, for prices in a currency. Nobody is asked while all prices are in sats.
+# Exchange rates, for prices in a currency. Nobody is asked while all prices are in sats and no
+# currency is to be displayed.
 [rates]
 # A rate is the median of sources that agree; at least two must. Default: three exchanges, for USD.
 # sources = [{ name = "one", url = "https://api.example.com/ticker", pointer = "/data/amount", currency = "EUR" }, { name = "two", url = "https://example.org/btc", pointer = "/last", currency = "EUR" }]
 # Or simply: one bitcoin costs this much. For tests; it asks nobody and never grows old.
 # fixed = { USD = "64000" }
+# The currency whose rate is kept with each payment and shown beside it. Without it, one that a price needs anyway.
+# display = "USD"
 # How often they are asked, and how old a rate may be that is sold at.
 # refresh = "1m"
 # max_age = "15m"

@@ -21,6 +21,7 @@ use crate::clock::{Clock, FixedClock};
 use crate::event::Event;
 use crate::ledger::RecentChallenges;
 use crate::ports::{BoxFuture, NodeEvent, NodeEvents, NodeFault, Outgoing, Payer, SendFault};
+use crate::pricing::{Exchange, Rate, RateFault};
 use crate::store::Ledger;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -157,6 +158,20 @@ struct World {
     recent: Arc<RecentChallenges>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    rate: Arc<Mutex<Option<Rate>>>,
+}
+
+/// Knows the rate that a test put there.
+struct Known(Arc<Mutex<Option<Rate>>>);
+
+impl Exchange for Known {
+    fn rate(&self, currency: crate::pricing::Currency, _: Timestamp) -> Result<Rate, RateFault> {
+        Err(RateFault::Unknown(currency))
+    }
+
+    fn noted(&self) -> Option<Rate> {
+        *self.0.lock().unwrap()
+    }
 }
 
 impl World {
@@ -173,7 +188,7 @@ impl World {
         let outbox = Outbox::new(ledger.clone(), node.clone(), as_clock, Network::Regtest, tasks.clone());
         let recent = Arc::new(RecentChallenges::new(8));
         let (outbox, stop) = (Arc::new(outbox), CancellationToken::new());
-        World { folder, clock, ledger, node, outbox, recent, tasks, stop }
+        World { folder, clock, ledger, node, outbox, recent, rate: Arc::default(), tasks, stop }
     }
 
     /// The same files, after a stop in the middle of whatever was going on; the node lives on.
@@ -185,7 +200,8 @@ impl World {
 
     fn consume(&self) {
         let (events, payer, ledger) = (self.node.clone(), self.node.clone(), self.ledger.clone());
-        self.tasks.spawn(consume(events, payer, ledger, self.recent.clone(), self.stop.clone()));
+        let exchange = Arc::new(Known(Arc::clone(&self.rate)));
+        self.tasks.spawn(consume(events, payer, ledger, self.recent.clone(), exchange, self.stop.clone()));
     }
 
     async fn log(&self) -> Vec<Event> {

@@ -1,5 +1,7 @@
 //! Exchange rates, and what a currency's amount is worth in millisatoshi.
 
+use std::fmt;
+
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use thiserror::Error;
@@ -21,6 +23,21 @@ pub struct Rate {
     pub at: Timestamp,
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.per_btc, self.currency)
+    }
+}
+
+impl Rate {
+    /// A rate as it is displayed, such as `64000 USD`, that was true at `at`; `None` when it is none.
+    pub fn read(text: &str, at: Timestamp) -> Option<Rate> {
+        let (per_btc, currency) = text.split_once(' ')?;
+        let rate = Rate { currency: currency.parse().ok()?, per_btc: per_btc.parse().ok()?, at };
+        (rate.per_btc > Decimal::ZERO).then_some(rate)
+    }
+}
+
 /// Why there is no rate to sell at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RateFault {
@@ -39,6 +56,12 @@ pub trait Exchange: Send + Sync {
     /// # Errors
     /// When there is none that may be sold at.
     fn rate(&self, currency: Currency, now: Timestamp) -> Result<Rate, RateFault>;
+
+    /// The rate to note beside money that arrives now, for whoever reads the books in another currency; `None`
+    /// when none is known.
+    fn noted(&self) -> Option<Rate> {
+        None
+    }
 }
 
 /// Knows no rate at all.
@@ -113,6 +136,17 @@ impl Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_it_is_written() {
+        let at = Timestamp::from_secs(7);
+        let rate = Rate { currency: "EUR".parse().unwrap(), per_btc: "59123.45".parse().unwrap(), at };
+        assert_eq!(rate.to_string(), "59123.45 EUR");
+        assert_eq!(Rate::read(&rate.to_string(), at), Some(rate));
+        for wrong in ["", "EUR", "0 EUR", "-5 EUR", "x EUR", "1 euro", "1  EUR"] {
+            assert_eq!(Rate::read(wrong, at), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn worth_is_rounded_up() {

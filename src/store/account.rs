@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::plan::asked;
 use super::rows::{Stored, column, column_or_none};
 use super::{Ledger, StoreError, totals};
+use crate::pricing::Rate;
 use crate::types::{Msat, Name, PaymentHash, Timestamp};
 
 /// What an entry is.
@@ -54,8 +55,10 @@ pub struct Entry {
     pub service: Option<Name>,
     /// The route, likewise.
     pub route: Option<Name>,
-    /// The price in another currency, with the rate at settlement.
+    /// The price in another currency that the invoice was made at, with its rate.
     pub quote: Option<String>,
+    /// The rate that was known when it came.
+    pub rate: Option<Rate>,
     /// What came, or with a minus what went, millisatoshi.
     pub amount_msat: i64,
 }
@@ -102,7 +105,7 @@ pub struct Account {
 
 const RECEIVED: &str =
     "SELECT p.id, p.payment_hash, p.received_at, p.amount_msat, p.opening_fee_msat, p.surplus_msat,
-        p.quote, s.name AS service_name, r.name AS route_name
+        p.quote, p.rate, s.name AS service_name, r.name AS route_name
     FROM payments p LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route
     WHERE (p.received_at, p.id) > (?1, ?2) AND p.received_at < ?3 ORDER BY p.received_at, p.id LIMIT ?4";
 const SENT: &str =
@@ -165,8 +168,11 @@ fn page(
         let rows =
             query.query_map(params![Stored(after.received.0), after.received.1, end, limit], |row| {
                 let id: i64 = row.get("id")?;
+                let at = column(row, "received_at")?;
+                let rate: Option<String> = row.get("rate")?;
                 let entry = Entry {
-                    at: column(row, "received_at")?,
+                    at,
+                    rate: rate.and_then(|rate| Rate::read(&rate, at)),
                     kind: EntryKind::Received,
                     payment_hash: column(row, "payment_hash")?,
                     service: column_or_none(row, "service_name")?,
@@ -213,6 +219,7 @@ fn page(
                     service: None,
                     route: None,
                     quote: None,
+                    rate: None,
                     amount_msat: -totals::msat(amount),
                 });
             }

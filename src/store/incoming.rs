@@ -7,9 +7,10 @@ use super::page::Page;
 use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::msat;
-use super::{Ledger, StoreError, epochs, grants, optional, schema};
+use super::{Ledger, StoreError, epochs, grants, optional, schema, worth};
 use crate::event::Event;
 use crate::ledger::{Bought, Grant, Sale};
+use crate::pricing::Rate;
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// What the telling of a payment did.
@@ -68,6 +69,17 @@ impl PaymentState {
     }
 }
 
+/// How a payment came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// What arrived.
+    pub amount: Msat,
+    /// What stayed with the LSP that opened a channel for it: the buyer paid both.
+    pub kept: Msat,
+    /// The rate of that moment, when one is known.
+    pub rate: Option<Rate>,
+}
+
 /// One payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentRow {
@@ -89,6 +101,8 @@ pub struct PaymentRow {
     pub kind: Option<Kind>,
     /// The price in another currency that the invoice was made at, with its rate.
     pub quote: Option<String>,
+    /// The rate that was known when it arrived.
+    pub rate: Option<Rate>,
     /// What arrived beyond what the invoice asked for: an overpayment, and nobody's revenue.
     pub over: Msat,
     /// It came after its invoice had expired.
@@ -125,8 +139,23 @@ impl Ledger {
         kept: Msat,
         bought: Option<Bought>,
     ) -> Result<Credit, StoreError> {
-        let amount = arrived.checked_add(kept).unwrap_or(Msat::MAX);
-        let paid = Paid { amount, kept };
+        let amount = arrived;
+        self.receive_as(payment_hash, Arrival { amount, kept, rate: None }, bought).await
+    }
+
+    /// Credits a payment; see [`Arrival`].
+    ///
+    /// # Errors
+    /// When the disk fails; nothing is credited then, and the telling may be repeated.
+    pub async fn receive_as(
+        &self,
+        payment_hash: PaymentHash,
+        arrival: Arrival,
+        bought: Option<Bought>,
+    ) -> Result<Credit, StoreError> {
+        let Arrival { amount, kept, rate } = arrival;
+        let amount = amount.checked_add(kept).unwrap_or(Msat::MAX);
+        let paid = Paid { amount, kept, rate };
         self.0.writer.call(move |page| credit(page, payment_hash, paid, bought)).await
     }
 
@@ -183,6 +212,7 @@ fn amount_of(connection: &Connection, payment_hash: PaymentHash) -> Result<Optio
 struct Paid {
     amount: Msat,
     kept: Msat,
+    rate: Option<Rate>,
 }
 
 fn credit(
@@ -219,7 +249,7 @@ fn surplus(page: &mut Page<'_>, payment_hash: PaymentHash, amount: Msat) -> Resu
 fn first(
     page: &mut Page<'_>,
     payment_hash: PaymentHash,
-    Paid { amount, kept }: Paid,
+    Paid { amount, kept, rate }: Paid,
     bought: Option<Bought>,
 ) -> Result<Credit, StoreError> {
     // A token may be redeemed before its event is told; then the grant knows what was bought.
@@ -242,8 +272,8 @@ fn first(
     let id = |name: &Option<Name>| name.as_ref().map(|name| name_id(page.connection, name)).transpose();
     let mut insert = page.connection.prepare_cached(
         "INSERT INTO payments (payment_hash, amount_msat, received_at, service, route, kind, asked_msat, quote, late, run,
-                               opening_fee_msat)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                               opening_fee_msat, rate)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     insert.execute(params![
         Stored(payment_hash),
@@ -257,7 +287,9 @@ fn first(
         late,
         page.run,
         Stored(kept),
+        rate.map(|rate| rate.to_string()),
     ])?;
+    worth::count(page, amount, rate)?;
     if let (Some(service), Some(route)) = (id(&service)?, id(&route)?) {
         sold(page, Hour::at(page.now, service, route));
     }
@@ -364,16 +396,19 @@ fn read(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<Payme
         None => None,
     };
     let amount = column(row, "amount_msat")?;
+    let received_at = column(row, "received_at")?;
+    let rate: Option<String> = row.get("rate")?;
     Ok(Ok(PaymentRow {
         id: row.get("id")?,
         payment_hash: column(row, "payment_hash")?,
         amount,
         opening_fee: column(row, "opening_fee_msat")?,
-        received_at: column(row, "received_at")?,
+        received_at,
         service: column_or_none(row, "service_name")?,
         route: column_or_none(row, "route_name")?,
         kind: column_or_none(row, "kind")?,
         quote: row.get("quote")?,
+        rate: rate.and_then(|rate| Rate::read(&rate, received_at)),
         over: beyond(amount, column_or_none(row, "asked_msat")?),
         late: row.get("late")?,
         surplus: column(row, "surplus_msat")?,

@@ -1,9 +1,11 @@
 //! Numbers and times as a person reads them: satoshi in groups of three, never a float.
 
+use rust_decimal::Decimal;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::pricing::Fiat;
 use crate::types::Timestamp;
 
 /// `1234567` as `1,234,567`.
@@ -78,6 +80,20 @@ pub(super) fn permille(part: u64, whole: u64) -> u64 {
     u64::try_from(thousandths).unwrap_or(1_000).min(1_000)
 }
 
+/// An amount of another currency, to what a person counts with.
+pub(super) fn fiat(worth: Fiat) -> String {
+    let Fiat { amount, currency } = worth;
+    let (digits, least) =
+        if amount < Decimal::new(1, 2) { (4, Decimal::new(1, 4)) } else { (2, Decimal::ZERO) };
+    if !amount.is_zero() && amount < least {
+        return format!("under {least} {currency}");
+    }
+    let text = format!("{:.*}", digits, amount.round_dp(u32::try_from(digits).unwrap_or(2)));
+    let (whole, part) = text.split_once('.').unwrap_or((&text, "00"));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), grouped);
+    format!("{whole}.{part} {currency}")
+}
+
 /// The part of what was demanded that was paid, in percent; `None` when nothing was demanded. Who pays later than
 /// they ask can make it more than all there is, which nobody would believe.
 pub(super) fn conversion(sales: u64, demands: u64) -> Option<String> {
@@ -142,6 +158,19 @@ fn moment(at: Timestamp) -> OffsetDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_currencies_are_told_in_what_people_count_with() {
+        let told = |text: &str| fiat(text.parse().expect("an amount"));
+        assert_eq!(
+            [told("0 USD"), told("0.0032 USD"), told("0.00001 USD")],
+            ["0.0000 USD", "0.0032 USD", "under 0.0001 USD"]
+        );
+        assert_eq!(
+            [told("0.32 EUR"), told("1234567.891 EUR"), told("3 JPY")],
+            ["0.32 EUR", "1,234,567.89 EUR", "3.00 JPY"]
+        );
+    }
 
     #[test]
     fn conversion_is_told_in_percent() {

@@ -108,7 +108,6 @@ impl Live {
             against,
         };
         let [yesterday, week_before, month_before] = revenue.before;
-        let asked = counted(revenue.demands_month, "402");
         Ok(Live {
             after,
             today: earned(
@@ -133,7 +132,10 @@ impl Live {
                     .unwrap_or_else(|| "–".to_owned()),
                 of: match revenue.demands_month {
                     0 => "none in 30 days".to_owned(),
-                    _ => format!("{} of {asked} in 30 days", grouped(revenue.sales_month)),
+                    _ => {
+                        let (paid, asked) = (grouped(revenue.sales_month), grouped(revenue.demands_month));
+                        format!("{paid} of {asked} in 30 days")
+                    }
                 },
             },
             unearned: sats_exact(revenue.unearned.msat()),

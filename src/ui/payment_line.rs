@@ -1,6 +1,7 @@
 //! A payment as one line of a list.
 
-use super::figures::{iso, sats_exact, shortened, utc};
+use super::figures::{fiat, iso, sats_exact, shortened, utc};
+use crate::pricing::Fiat;
 use crate::store::{PaymentRow, PaymentState};
 use crate::types::{Msat, Name};
 
@@ -14,6 +15,8 @@ pub(super) struct PaymentLine {
     pub(super) state: &'static str,
     pub(super) state_class: &'static str,
     pub(super) amount: String,
+    /// What it was worth in another currency as it came, and at which rate; where one was known.
+    pub(super) worth: Option<(String, String)>,
 }
 
 impl PaymentLine {
@@ -39,6 +42,10 @@ impl PaymentLine {
             state,
             state_class,
             amount: sats_exact(row.amount.msat()),
+            worth: row.rate.and_then(|rate| {
+                let per_btc = fiat(Fiat { amount: rate.per_btc, currency: rate.currency });
+                Some((fiat(rate.back(row.amount)?), per_btc))
+            }),
         }
     }
 }

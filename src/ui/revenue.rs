@@ -10,15 +10,17 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::chart::{Chart, Step as Bar};
-use super::figures::{change, conversion, counted, day, grouped, hour, permille, sats_exact};
+use super::figures::{change, conversion, counted, day, fiat, grouped, hour, permille, sats_exact};
 use super::payment_line::PaymentLine;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::store::{Account, HourSums, RevenuePoint, RouteRevenue, SalesFilter, Step, StoreError};
+use crate::store::{
+    Account, HourSums, ReceivedSum, RevenuePoint, RouteRevenue, SalesFilter, Step, StoreError,
+};
 use crate::types::{Msat, Name, Timestamp};
 
 /// Payments on one page.
-const SHOWN: u32 = 25;
+const SHOWN: u32 = 20;
 
 /// A time that can be looked at, up to now.
 struct Range {
@@ -79,6 +81,33 @@ struct Line {
     share: u64,
 }
 
+/// What came in the time.
+struct Came {
+    figure: String,
+    payments: String,
+    /// What it was worth in other currencies as it came.
+    worth: Vec<String>,
+}
+
+impl Came {
+    fn of(sums: &[ReceivedSum]) -> Came {
+        let msat = sums.iter().fold(0u64, |all, sum| all.saturating_add(sum.received_msat.msat()));
+        let all = sums.iter().map(|sum| sum.payments).sum();
+        let worth = |sum: &ReceivedSum| {
+            let told = fiat(sum.worth?);
+            Some(match sum.payments == all {
+                true => format!("{told} when it came"),
+                false => format!("{told} when it came, for {} of them", grouped(sum.payments)),
+            })
+        };
+        Came {
+            figure: sats_exact(msat),
+            payments: counted(all, "payment"),
+            worth: sums.iter().filter_map(worth).collect(),
+        }
+    }
+}
+
 /// What became of all that came.
 struct Left {
     received: String,
@@ -118,6 +147,7 @@ struct Page {
     converted: Option<(String, String)>,
     shadow: Option<String>,
     unearned: String,
+    received: Option<Came>,
     account: Left,
     chart: Chart,
     lines: Vec<Line>,
@@ -179,6 +209,10 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
             format!("{} in shadow mode would have earned {would} sat.", counted(sums.shadow_calls, "call"))
         }),
         unearned: sats_exact(all.unearned.msat()),
+        received: match (view.service, view.route) {
+            (None, None) => Some(Came::of(&ledger.received_between(from, end).await?)),
+            _ => None,
+        },
         account: Left::of(&ledger.account().await?),
         chart: chart(&points, range, from, span),
         lines: lines(&routes, view),

@@ -470,6 +470,8 @@ fn every_mistake_in_the_rates_names_its_line() {
     wrong(&with("refresh = \"10m\""), 6, "rates.refresh", "too seldom");
     wrong(&with("max_step_percent = 0"), 6, "rates.max_step_percent", "from 1 to 50");
     wrong(&with("max_setp_percent = 5"), 6, "rates.max_setp_percent", "Did you mean");
+    wrong(&with("display = \"dollars\""), 6, "rates.display", "not a currency");
+    wrong(&with("display = \"EUR\""), 6, "rates.display", "no source has a rate for EUR");
     wrong(&with("fixed = 5"), 6, "rates.fixed", "expected a table");
     wrong(&with("fixed = { usd = \"1\" }"), 6, "rates.fixed.usd", "not a currency");
     for lie in ["\"0\"", "0", "\"-5\"", "\"1e5\"", "\"many\"", "true"] {
@@ -499,6 +501,13 @@ fn every_mistake_in_the_rates_names_its_line() {
         "",
     );
 
+    // Any currency may be displayed that has sources or a fixed rate; none is unless it is said.
+    for (lines, currency) in
+        [("display = \"USD\"", "USD"), ("fixed = { CHF = 57000 }\ndisplay = \"CHF\"", "CHF")]
+    {
+        let display = read(&with(lines)).expect("in order").rates.display;
+        assert_eq!(display.map(|display| display.to_string()).as_deref(), Some(currency));
+    }
     // A fixed rate needs no second source; without a word of it the usual three are there.
     let settings = read(&with(&format!("sources = [{one}]\nfixed = {{ USD = 64000 }}"))).expect("in order");
     assert_eq!(settings.rates.fixed.len(), 1);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tollhouse::ledger::{Draw, Ending, Sale};
 use tollhouse::ports::ChannelView;
-use tollhouse::store::{SalesFilter, Step};
+use tollhouse::pricing::Rate;
+use tollhouse::store::{Arrival, SalesFilter, Step};
 use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
+use tollhouse::web::keys::Scope;
 
-use crate::admin_app::{AdminApp, START};
+use crate::admin_app::{AdminApp, START, ok};
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod activity;
@@ -36,7 +38,10 @@ const LARGEST_PAGE: u64 = 100_000;
 async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u64, used: u64) {
     let hash = PaymentHash::from_bytes([n; 32]);
     let sold = Msat::from_sat(sat).expect("small");
-    app.ledger.receive(hash, sold, None).await.expect("received");
+    // Of some no rate was known.
+    let rate = Rate::read("64000 USD", app.op.parts.clock.now()).filter(|_| !n.is_multiple_of(4));
+    let arrival = Arrival { amount: sold, kept: Msat::ZERO, rate };
+    app.ledger.receive_as(hash, arrival, None).await.expect("received");
     let service = if route == "chat" { "llm" } else { "rates" };
     for _ in 0..=n % 6 {
         app.ledger.demands().count(&service.parse().expect("a name"), &route.parse().expect("a name"));
@@ -178,6 +183,9 @@ async fn revenue_says_what_sold_when_and_one_payment_opens() {
     for route in ["exchange-rates", "history", "chat"] {
         assert!(routes.contains(route), "{routes}");
     }
+    // What came was worth something in dollars where a rate was known, and nothing else is said of the rest.
+    let facts = tab.text(".facts").await;
+    assert!(facts.contains("USD when it came, for"), "{facts}");
     tab.click(".cards a[href*='route=history']").await;
     tab.until("document.querySelector('#earned')?.textContent === 'rates / history earned'").await;
     assert_eq!(tab.value("document.querySelectorAll('.cards tbody tr').length").await, 1);
@@ -200,6 +208,16 @@ async fn revenue_says_what_sold_when_and_one_payment_opens() {
     tab.click(".payments .what a").await;
     tab.until("location.pathname.startsWith('/payments/')").await;
     assert!(tab.text("main").await.contains("has not been presented yet"), "the newest was not used");
+    let main = tab.text("main").await;
+    assert!(main.contains("0.0096 USD when it came, at 64,000.00 USD for one bitcoin"), "{main}");
+    let key = app.key(&[Scope::Read]).await;
+    let told = ok(app.read("/api/v1/revenue", &key).await).await;
+    let currencies: Vec<_> =
+        told["received"].as_array().expect("a list").iter().map(|sum| &sum["currency"]).collect();
+    assert_eq!(currencies, [&json!(null), &json!("USD")]);
+    let newest = ok(app.read("/api/v1/payments?limit=1", &key).await).await;
+    let newest = &newest["payments"][0];
+    assert_eq!((&newest["rate"], &newest["worth"]), (&json!("64000 USD"), &json!("0.0096")));
     let unknown = app.get(&format!("/payments/{}", "ff".repeat(32))).header("cookie", &session).send().await;
     assert_eq!(unknown.expect("an answer").status(), 404);
     let stranger = app.get("/revenue").send().await.expect("an answer");

@@ -137,6 +137,36 @@ async fn the_median_of_honest_sources_prices_in_dollars() {
 }
 
 #[tokio::test]
+async fn a_rate_is_noted_when_one_is_known_and_nobody_is_asked_for_it_unless_it_is_to_be_displayed() {
+    let market = Market::open(MINUTE).await;
+    let noted = |rates: &Rates| rates.noted().map(|rate| rate.to_string());
+    assert_eq!(noted(&market.rates), None, "nobody was asked yet");
+    market.rates.poll().await;
+    assert_eq!(noted(&market.rates).as_deref(), Some("64010 USD"), "a price needs it anyway");
+    market.clock.advance(MINUTE * 16);
+    assert_eq!(noted(&market.rates), None, "what is too old to sell at is too old to note");
+
+    let (hits, tasks) = (Arc::<AtomicUsize>::default(), TaskTracker::new());
+    let sources = serve((Arc::clone(&market.says), Arc::clone(&hits)), &tasks).await;
+    let egress = Arc::new(Egress::new(Arc::new(SystemResolver)).expect("a client"));
+    let with = |display: Option<&str>| {
+        let display = display.map(|code| code.parse().expect("a code"));
+        let config = RatesConfig { display, ..config(sources.clone()) };
+        Rates::new(config, Arc::clone(&egress), market.clock.clone())
+    };
+    let quiet = with(None);
+    quiet.poll().await;
+    assert_eq!((noted(&quiet), hits.load(Ordering::SeqCst)), (None, 0), "it sells in satoshi alone");
+    let told = with(Some("USD"));
+    assert_eq!(noted(&told), None);
+    told.poll().await;
+    assert_eq!((noted(&told).as_deref(), hits.load(Ordering::SeqCst)), (Some("64010 USD"), 3));
+    let fixed = RatesConfig::fixed("CHF".parse().expect("a code"), 57_000.into());
+    let fixed = Rates::new(fixed, Arc::clone(&egress), market.clock.clone());
+    assert_eq!(noted(&fixed).as_deref(), Some("57000 CHF"));
+}
+
+#[tokio::test]
 async fn one_liar_moves_nothing_and_two_are_not_believed_at_once() {
     let market = Market::open(Duration::from_secs(1)).await;
     market.rates.poll().await;

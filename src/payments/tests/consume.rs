@@ -1,9 +1,11 @@
 //! Each event is in the ledger before it is acknowledged, and counts once.
 
 use super::{World, hash, msat, preimage};
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::ledger::Bought;
 use crate::ports::{CloseCause, NodeEvent};
+use crate::pricing::Rate;
 use crate::types::{Msat, Timestamp};
 
 fn received(seed: u8) -> NodeEvent {
@@ -50,6 +52,35 @@ async fn a_payment_is_credited_once_over_acknowledgements_and_restarts() {
     assert!(matches!(world.log().await[..], [_, _, Event::PossibleSurplus { .. }]));
     let totals = world.ledger.totals().await.unwrap();
     assert_eq!((totals.received_msat, totals.surplus_msat, totals.payments), (5_000, 5_000, 1));
+}
+
+#[tokio::test]
+async fn the_rate_of_the_moment_stays_with_a_payment_and_none_is_made_up() {
+    let world = World::new();
+    world.consume();
+    world.node.tell(received(1));
+    drained(&world).await;
+    let at = Timestamp::default();
+    *world.rate.lock().unwrap() = Rate::read("64000 USD", at);
+    world.node.tell(received(2));
+    drained(&world).await;
+    // Later it is another, and of the first it is still unknown.
+    *world.rate.lock().unwrap() = Rate::read("70000.5 EUR", at);
+    world.node.tell(received(3));
+    drained(&world).await;
+    let rows = world.ledger.payments(10, None).await.unwrap();
+    let rates: Vec<_> = rows.iter().rev().map(|row| row.rate.map(|rate| rate.to_string())).collect();
+    assert_eq!(rates, [None, Some("64000 USD".to_owned()), Some("70000.5 EUR".to_owned())]);
+    let now = world.clock.now();
+    let hour = std::time::Duration::from_secs(3_600);
+    let sums = world.ledger.received_between(now.minus(hour), now.plus(hour)).await.unwrap();
+    let told: Vec<_> = sums
+        .iter()
+        .map(|sum| (sum.worth.map(|worth| worth.to_string()), sum.payments, sum.received_msat.msat()))
+        .collect();
+    let worth = |text: &str| Some(text.to_owned());
+    assert_eq!(told, [(None, 1, 5_000), (worth("0.0035 EUR"), 1, 5_000), (worth("0.0032 USD"), 1, 5_000)]);
+    assert_eq!(world.ledger.received_between(now.minus(hour * 3), now.minus(hour * 2)).await.unwrap(), []);
 }
 
 #[tokio::test]

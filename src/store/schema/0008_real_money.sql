@@ -169,3 +169,15 @@ ALTER TABLE revenue_daily ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE payments ADD COLUMN rate TEXT;
 -- Money that came, by its time.
 CREATE INDEX payments_arrived ON payments (received_at, id);
+-- What came, by the hour and by the currency whose rate was known then; none is the empty one.
+CREATE TABLE received_hourly (
+    hour          INTEGER NOT NULL,
+    currency      TEXT NOT NULL,
+    payments      INTEGER NOT NULL,
+    received_msat INTEGER NOT NULL,
+    -- What it was worth as it came, in millionths of the currency's unit.
+    millionths    INTEGER NOT NULL,
+    PRIMARY KEY (hour, currency)
+) STRICT, WITHOUT ROWID;
+INSERT INTO received_hourly
+    SELECT received_at / 3600000, '', COUNT(*), SUM(amount_msat), 0 FROM payments GROUP BY 1;

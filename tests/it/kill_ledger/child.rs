@@ -128,7 +128,14 @@ async fn live(dir: &Path, origin: &str) {
         input_over.cancel();
     });
     let events = Arc::new(Told { hears: Mutex::new(hears), head: Mutex::default() });
-    tracker.spawn(payments::consume(events, Arc::new(Unpaying), ledger.clone(), recent, stop.clone()));
+    tracker.spawn(payments::consume(
+        events,
+        Arc::new(Unpaying),
+        ledger.clone(),
+        recent,
+        Arc::new(NoExchange),
+        stop.clone(),
+    ));
     tracker.spawn(serve(listener, router(state), tracker.clone(), cut.clone()));
     say(&json!({
         "gate": address,
