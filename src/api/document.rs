@@ -82,9 +82,39 @@ impl Paths {
         H: Handler<T, Arc<Operator>> + Tells<A>,
         T: 'static,
     {
-        self.document.enter::<H, A>(method, path, (self.noun, what), refusals);
+        let tell = |told: &mut Told<'_>| {
+            told.behind_the_door();
+            H::tell(told);
+        };
+        self.document.enter(method, path, (self.noun, what), refusals, tell);
         let filter = method.clone().try_into().expect("the methods of this API are those that axum routes");
         self.router = self.router.route(path, wrap(on(filter, handler)));
+        self
+    }
+
+    /// Puts a handler at a path that a locked appliance answers at, too: there with the first of the two, which is
+    /// in [`super::locked_router`], and once it is up with the second. Both are said.
+    #[must_use]
+    pub(super) fn both<D, B, H, T, A>(
+        mut self,
+        (method, path): (&Method, &'static str),
+        (_, open): (D, H),
+        what: &'static str,
+        refusals: &[Refusal],
+    ) -> Paths
+    where
+        D: Tells<B>,
+        H: Handler<T, Arc<Operator>> + Tells<A>,
+        T: 'static,
+    {
+        let tell = |told: &mut Told<'_>| {
+            told.at_the_door();
+            D::tell(told);
+            H::tell(told);
+        };
+        self.document.enter(method, path, (self.noun, what), refusals, tell);
+        let filter = method.clone().try_into().expect("the methods of this API are those that axum routes");
+        self.router = self.router.route(path, on(filter, open));
         self
     }
 
@@ -140,15 +170,16 @@ impl Document {
         }
     }
 
-    fn enter<H: Tells<A>, A>(
+    fn enter(
         &mut self,
         method: &Method,
         path: &'static str,
         (noun, what): (&'static str, &'static str),
         refusals: &[Refusal],
+        tell: impl FnOnce(&mut Told<'_>),
     ) {
         let mut told = Told::new(&mut self.questions, &mut self.answers, path);
-        H::tell(&mut told);
+        tell(&mut told);
         let operation = told.operation(noun, what, refusals);
         let verb = method.as_str().to_ascii_lowercase();
         let taken = self.paths.entry(path).or_default().insert(verb, operation);
@@ -180,6 +211,15 @@ impl Document {
                         "type": "http",
                         "scheme": "bearer",
                         "description": "An API key with the scope that the operation names; `admin` has every scope.",
+                    },
+                    "session": {
+                        "type": "apiKey",
+                        "in": "cookie",
+                        "name": "tollhouse-8403",
+                        "description": "A person's login on the pages, whose cookie has the listener's port in its name. \
+                            It may do everything, but what an application asks; what moves coins, hands out a secret or \
+                            turns earning away is refused (`password_needed`) when the password was last said more than \
+                            five minutes ago, and so is what another site's page sends (`cross_site`).",
                     },
                 },
             },

@@ -6,18 +6,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::unlock::unreadable;
+use super::seed::Questions;
+use super::unlock::{Opening, unreadable};
 use crate::secrets::{Passphrase, WordCount};
 use crate::web::Problem;
 use crate::web::first_seed::{FirstSeed, NotMade};
 use crate::web::locked::Door;
 
 /// What `POST /api/v1/seed/new` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Make {
     token: Passphrase,
@@ -30,7 +31,7 @@ pub(super) struct Make {
 pub(super) async fn make(
     State(door): State<Arc<Door>>,
     body: Result<Json<Make>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Made>, Problem> {
     let Json(Make { token, passphrase, words }) = body.map_err(unreadable)?;
     let first = admitted(&door, &token)?;
     let count = match words {
@@ -40,11 +41,26 @@ pub(super) async fn make(
     };
     first.make(count, passphrase.map(|said| (said.clone(), said))).await.map_err(refused)?;
     let (words, numbers) = (first.words().map_err(refused)?, first.ask().map_err(refused)?);
-    Ok(Json(json!({ "words": words.split(' ').collect::<Vec<_>>(), "numbers": numbers })))
+    Ok(Json(Made { words: words.split(' ').map(str::to_owned).collect(), numbers: numbers.to_vec() }))
+}
+
+/// A seed that was made and is not used yet.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FirstSeed")]
+pub(super) struct Made {
+    /// Its words, in their order.
+    words: Vec<String>,
+    /// Which of them to say, counted from 1.
+    numbers: Vec<usize>,
+}
+
+/// `POST /api/v1/seed/new` and `/restore` of one that has a seed.
+pub(super) async fn exists() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "seed_exists", "There is a seed already: nothing was done.")
 }
 
 /// What `POST /api/v1/seed/restore` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Restore {
     token: Passphrase,
@@ -56,16 +72,16 @@ pub(super) struct Restore {
 pub(super) async fn restore(
     State(door): State<Arc<Door>>,
     body: Result<Json<Restore>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Opening>, Problem> {
     let Json(Restore { token, words, passphrase }) = body.map_err(unreadable)?;
     let first = admitted(&door, &token)?;
     let passphrase = passphrase.map(|said| (said.clone(), said));
     door.open(first.restore(words.text(), passphrase).await.map_err(refused)?);
-    Ok(Json(json!({ "locked": false })))
+    Ok(Opening::told())
 }
 
 /// What `POST /api/v1/seed/questions` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     token: Passphrase,
@@ -75,13 +91,13 @@ pub(super) struct Ask {
 pub(super) async fn ask(
     State(door): State<Arc<Door>>,
     body: Result<Json<Ask>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Questions>, Problem> {
     let Json(Ask { token }) = body.map_err(unreadable)?;
-    Ok(Json(json!({ "numbers": admitted(&door, &token)?.ask().map_err(refused)? })))
+    Ok(Json(Questions { numbers: admitted(&door, &token)?.ask().map_err(refused)?.to_vec() }))
 }
 
 /// What `POST /api/v1/seed/verify` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prove {
     token: Passphrase,
@@ -92,12 +108,12 @@ pub(super) struct Prove {
 pub(super) async fn prove(
     State(door): State<Arc<Door>>,
     body: Result<Json<Prove>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Opening>, Problem> {
     let Json(Prove { token, words }) = body.map_err(unreadable)?;
     let first = admitted(&door, &token)?;
     let words = words.iter().map(|word| Zeroizing::new(word.text().to_owned())).collect();
     door.open(first.prove(words).await.map_err(refused)?);
-    Ok(Json(json!({ "locked": false })))
+    Ok(Opening::told())
 }
 
 fn admitted<'d>(door: &'d Door, token: &Passphrase) -> Result<&'d Arc<FirstSeed>, Problem> {

@@ -5,13 +5,13 @@ use http::Method;
 
 use super::document::{ANY, Paths};
 use super::{
-    account, activity, backups, books, channels, checklist, coins, epochs, events, health, inbound,
-    integration, keys, metrics, operations, payments, payouts, peers, price, rates, rules, seed, send,
-    services, status, system, tokens, trials, unlock, vault, webhooks,
+    account, activity, backups, books, channels, checklist, coins, epochs, events, first_seed, health,
+    inbound, integration, keys, metrics, operations, password, payments, payouts, peers, price, rates, rules,
+    seed, send, services, snapshot, status, system, tokens, trials, unlock, vault, webhooks,
 };
 use refusals::{
-    AS_THE_GATEWAY, BACKUP, BAD_HASH, ENDED, ENDPOINT, EPOCH, KEY_REQUIRED, MOVES, NO_TOKEN, NO_VAULT, NODE,
-    ORDER, PARKED, SEED, SERVICE, VAULT,
+    AS_THE_GATEWAY, BACKUP, BAD_HASH, ENDED, ENDPOINT, EPOCH, FIRST_SEED, KEY_REQUIRED, MOVES, NO_TOKEN,
+    NO_VAULT, NODE, ORDER, PARKED, PASSWORD, SEED, SERVICE, UNLOCK, VAULT,
 };
 
 mod refusals;
@@ -20,6 +20,7 @@ mod refusals;
 pub(super) fn all() -> Paths {
     let paths = Paths::new();
     let paths = standing(paths);
+    let paths = door(paths);
     let paths = sales(paths);
     let paths = tokens(paths);
     let paths = coins(paths);
@@ -31,7 +32,12 @@ pub(super) fn all() -> Paths {
 fn standing(paths: Paths) -> Paths {
     paths
         .about("Standing", "How the appliance fares.")
-        .get("/api/v1/status", status::read, "Revenue, the ledger's sums, the node.", &[])
+        .both(
+            (&Method::GET, "/api/v1/status"),
+            (unlock::status, status::read),
+            "Revenue, the ledger's sums, the node; of a locked one, that it is locked.",
+            &[],
+        )
         .get("/metrics", metrics::read, "What Prometheus scrapes, in OpenMetrics text.", &[])
         .get("/api/v1/health", health::read, "Everything that is looked at, and the alarms that stand.", &[])
         .get("/api/v1/system", system::read, "Versions, sync, disk, memory, chain sources, alarms.", &[])
@@ -40,7 +46,7 @@ fn standing(paths: Paths) -> Paths {
         .get("/api/v1/diagnostics", system::diagnostics, "Text to hand to somebody who helps.", &[])
         .get("/api/v1/checklist", checklist::read, "What a new operator has to see to.", &[])
         .put("/api/v1/checklist", checklist::put, "Puts the list away, or brings it back.", &[])
-        .get("/livez", health::alive, "This process answers.", &[])
+        .both((&Method::GET, "/livez"), (health::alive, health::alive), "This process answers.", &[])
         .get("/readyz", health::ready, "A request can be sold.", &[])
         .get(
             "/api/v1/events",
@@ -48,12 +54,31 @@ fn standing(paths: Paths) -> Paths {
             "The log as server-sent events, from Last-Event-ID on.",
             &[(400, "bad_event_id"), (503, "too_many_streams")],
         )
-        .post(
-            "/api/v1/unlock",
-            unlock::unlocked,
-            "Opens the seed of an appliance that started locked.",
-            &[(409, "not_locked")],
-        )
+}
+
+fn door(paths: Paths) -> Paths {
+    let paths = paths.about(
+        "Door",
+        "An appliance that is locked or has no seed yet: nobody has a key; what opens it is its proof.",
+    );
+    let paths = paths.both(
+        (&Method::POST, "/api/v1/unlock"),
+        (unlock::unlock, unlock::unlocked),
+        "Opens the seed of an appliance that started locked.",
+        UNLOCK,
+    );
+    let paths = paths.both(
+        (&Method::POST, "/api/v1/seed/new"),
+        (first_seed::make, first_seed::exists),
+        "Makes a seed, and shows its words; it is used when three of them were proved.",
+        FIRST_SEED,
+    );
+    paths.both(
+        (&Method::POST, "/api/v1/seed/restore"),
+        (first_seed::restore, first_seed::exists),
+        "Brings a seed back from its words; then everything starts.",
+        FIRST_SEED,
+    )
 }
 
 fn sales(paths: Paths) -> Paths {
@@ -347,8 +372,18 @@ fn keeping(paths: Paths) -> Paths {
         .about("Keeping", "The seed, and copies of the ledger.")
         .get("/api/v1/seed", seed::status, "How the seed is kept.", &[])
         .post("/api/v1/seed/words", seed::words, "The words, once.", SEED)
-        .post("/api/v1/seed/questions", seed::questions, "Which words to say.", &[])
-        .post("/api/v1/seed/verify", seed::verify, "The words that were asked for.", SEED)
+        .both(
+            (&Method::POST, "/api/v1/seed/questions"),
+            (first_seed::ask, seed::questions),
+            "Which words to say.",
+            FIRST_SEED,
+        )
+        .both(
+            (&Method::POST, "/api/v1/seed/verify"),
+            (first_seed::prove, seed::verify),
+            "The words that were asked for.",
+            &[SEED, FIRST_SEED].concat(),
+        )
         .post("/api/v1/seed/passphrase", seed::passphrase, "What opens the seed from now on.", SEED)
         .get("/api/v1/backups", backups::list, "The copies, the newest first.", BACKUP)
         .post("/api/v1/backups", backups::make, "One more, now.", BACKUP)

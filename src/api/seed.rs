@@ -47,7 +47,7 @@ pub(super) struct Words {
 /// Which words to say, counted from 1.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Questions {
-    numbers: Vec<usize>,
+    pub(super) numbers: Vec<usize>,
 }
 
 /// `POST /api/v1/seed/questions`: which words to say, by their numbers from 1.

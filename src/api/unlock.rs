@@ -7,8 +7,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{bad_body, first_seed};
 use crate::secrets::Passphrase;
@@ -27,31 +27,60 @@ pub fn locked_router() -> Router<Arc<Door>> {
         .route("/api/v1/seed/verify", post(first_seed::prove))
 }
 
-async fn status(State(door): State<Arc<Door>>) -> Json<Value> {
-    Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "network": door.network().to_string(),
-        "locked": true,
-        "has_seed": door.first_seed().is_none(),
-        "takes_passphrase": door.takes_passphrase(),
-    }))
+/// What a locked appliance says of itself.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Locked")]
+pub(super) struct Standing {
+    version: &'static str,
+    network: String,
+    /// Always true: one that is up answers otherwise.
+    locked: bool,
+    /// There is a seed; without one the one-time link makes it.
+    has_seed: bool,
+    /// A passphrase opens it; else its key file alone does.
+    takes_passphrase: bool,
+}
+
+/// `GET /api/v1/status` of one that is locked.
+pub(super) async fn status(State(door): State<Arc<Door>>) -> Json<Standing> {
+    Json(Standing {
+        version: env!("CARGO_PKG_VERSION"),
+        network: door.network().to_string(),
+        locked: true,
+        has_seed: door.first_seed().is_none(),
+        takes_passphrase: door.takes_passphrase(),
+    })
+}
+
+/// It opens: the rest of the API is there in a moment.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Opening")]
+pub(super) struct Opening {
+    locked: bool,
+}
+
+impl Opening {
+    /// What everybody is told who opened it.
+    pub(super) const fn told() -> Json<Opening> {
+        Json(Opening { locked: false })
+    }
 }
 
 /// What `POST /api/v1/unlock` takes.
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Unlock {
     passphrase: Passphrase,
 }
 
 /// `POST /api/v1/unlock`: the answer comes before the rest of the API is there, a moment later.
-async fn unlock(
+pub(super) async fn unlock(
     State(door): State<Arc<Door>>,
     body: Result<Json<Unlock>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Opening>, Problem> {
     let Json(Unlock { passphrase }) = body.map_err(unreadable)?;
     door.unlock(passphrase).await.map_err(refused)?;
-    Ok(Json(json!({ "locked": false })))
+    Ok(Opening::told())
 }
 
 /// `POST /api/v1/unlock` of one that is not locked.

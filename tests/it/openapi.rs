@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollhouse::web::keys::Scope;
 
 use crate::admin_app::{AdminApp, ok};
@@ -66,12 +66,9 @@ async fn the_description_has_every_route() {
     assert!(operations.len() > 90, "{}", operations.len());
 
     // A route of the API enters the router with its description. Those that do not are of a locked appliance,
-    // which answers at some of the same addresses, and of one without a seed, which has two of its own.
-    const FIRST_SEED: [&str; 2] = ["/api/v1/seed/new", "/api/v1/seed/restore"];
+    // which answers at some of the same addresses.
     let paths: BTreeSet<String> = operations.iter().map(|(_, path, _)| path.clone()).collect();
-    let of_its_own = |path: &str| FIRST_SEED.contains(&path);
-    let undescribed: Vec<String> =
-        routed().into_iter().filter(|path| !paths.contains(path) && !of_its_own(path)).collect();
+    let undescribed: Vec<String> = routed().into_iter().filter(|path| !paths.contains(path)).collect();
     assert!(undescribed.is_empty(), "described nowhere: {undescribed:?}");
 
     // And from outside: what is described answers, and with no other method than is said.
@@ -134,6 +131,25 @@ async fn what_is_described_can_be_read() {
             assert!(answers.contains_key("401") && answers.contains_key("403"), "{what}");
         }
     }
+    // A locked appliance says less at the same address, and takes what opens it.
+    let of = |path: &str, verb: &str| document["paths"][path][verb].clone();
+    let standing = of("/api/v1/status", "get")["responses"].clone();
+    let forms = &standing["200"]["content"]["application/json"]["schema"]["anyOf"];
+    assert_eq!(forms.as_array().map(Vec::len), Some(2), "{standing}");
+    for (path, field) in [("unlock", "passphrase"), ("seed/new", "token"), ("seed/restore", "words")] {
+        let operation = of(&format!("/api/v1/{path}"), "post");
+        let fields = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        assert!(fields[field].is_object() && operation["security"] == json!([]), "{operation}");
+    }
+    let locked = |path: &str| of(path, "get")["responses"]["503"].to_string().contains("locked");
+    assert!(locked("/api/v1/channels") && !locked("/api/v1/status"));
+    // A person's login is a way in where `password_needed` may be the answer.
+    for (method, path, operation) in operations(&document) {
+        let person = operation["security"][1]["session"].is_array();
+        let told = operation["responses"]["403"].to_string().contains("password_needed");
+        assert!(person || !told, "{method} {path}");
+    }
+    assert_eq!(document["components"]["securitySchemes"]["session"]["in"], "cookie");
     // Money is whole numbers.
     let token = &document["components"]["schemas"]["Payment"]["properties"]["amount_msat"];
     assert!(token["type"] == "integer" || token["$ref"].is_string(), "{token}");
@@ -160,9 +176,8 @@ const WITHOUT_A_COMMAND: &[(&str, &str)] = &[
     ("/api/v1/epochs/{}", "tollhouse tokens retire"),
     ("/api/v1/inbound/orders/{}/pay", "tollhouse inbound buy"),
     ("/api/v1/rules/{}", "tollhouse rules"),
-    // Come with what they belong to.
-    ("/api/v1/backups/{}", ""),
-    ("/api/v1/seed/words", ""),
+    ("/api/v1/seed/new", "`tollhouse seed new` makes one without the door"),
+    ("/api/v1/seed/restore", "`tollhouse seed restore` likewise"),
 ];
 
 /// What the API does, the commands do through it: each address stands in a command, or on the list above.

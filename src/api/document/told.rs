@@ -16,7 +16,9 @@ pub(in crate::api) struct Told<'g> {
     path: &'static str,
     scope: Option<Scope>,
     parameters: Vec<Value>,
-    body: Option<Value>,
+    /// What it takes, in each of its forms, and whether it must be there.
+    bodies: Vec<(Need, Schema)>,
+    door: bool,
     given: BTreeMap<u16, Vec<(&'static str, Option<Schema>)>>,
     refused: BTreeMap<u16, BTreeSet<&'static str>>,
 }
@@ -33,7 +35,8 @@ impl<'g> Told<'g> {
             path,
             scope: None,
             parameters: Vec::new(),
-            body: None,
+            bodies: Vec::new(),
+            door: false,
             given: BTreeMap::new(),
             refused: BTreeMap::new(),
         };
@@ -46,6 +49,16 @@ impl<'g> Told<'g> {
 
     pub(in crate::api) fn refuses(&mut self, status: StatusCode, code: &'static str) {
         self.refused.entry(status.as_u16()).or_default().insert(code);
+    }
+
+    /// A locked appliance answers at this address.
+    pub(super) fn at_the_door(&mut self) {
+        self.door = true;
+    }
+
+    /// A locked appliance answers nothing here but that it is locked.
+    pub(super) fn behind_the_door(&mut self) {
+        self.refuses(StatusCode::SERVICE_UNAVAILABLE, "locked");
     }
 
     pub(super) fn needs(&mut self, scope: Scope) {
@@ -110,13 +123,12 @@ impl<'g> Told<'g> {
     pub(super) fn takes<T: JsonSchema>(&mut self, need: Need) {
         let mut schema = self.questions.root_schema_for::<T>();
         schema.remove("$schema");
-        self.body = Some(json!({
-            "required": need == Need::Must,
-            "content": { "application/json": { "schema": schema } },
-        }));
+        self.bodies.push((need, schema));
     }
 
     pub(super) fn operation(mut self, noun: &'static str, what: &'static str, refusals: &[Refusal]) -> Value {
+        // The one form that there is may be the door's.
+        let doors_alone = self.door && self.bodies.len() == 1;
         for (status, code) in refusals {
             self.refused.entry(*status).or_default().insert(code);
         }
@@ -170,18 +182,40 @@ impl<'g> Told<'g> {
             "tags": [noun],
             "summary": what,
             "responses": responses,
-            "security": self.scope.map_or_else(Vec::new, |scope| vec![json!({ "key": [scope.word()] })]),
+            "security": self.scope.map_or_else(Vec::new, security),
         });
         if let Some(scope) = self.scope {
-            operation["description"] = format!("Needs the scope `{}`.", scope.word()).into();
+            let door = match self.door {
+                true => {
+                    " A locked appliance, or one without a seed, answers this too, and there nobody has a key."
+                }
+                false => "",
+            };
+            operation["description"] = format!("Needs the scope `{}`.{door}", scope.word()).into();
         }
         if !self.parameters.is_empty() {
             operation["parameters"] = self.parameters.into();
         }
-        if let Some(body) = self.body {
-            operation["requestBody"] = body;
+        if !self.bodies.is_empty() {
+            // Of two forms one is the door's.
+            let required = self.bodies.iter().all(|(need, _)| *need == Need::Must) && !doors_alone;
+            let schema = match self.bodies.as_slice() {
+                [(_, one)] => json!(one),
+                several => json!({ "anyOf": several.iter().map(|(_, schema)| schema).collect::<Vec<_>>() }),
+            };
+            operation["requestBody"] =
+                json!({ "required": required, "content": { "application/json": { "schema": schema } } });
         }
         operation
+    }
+}
+
+/// Who may: a key, or a person who is logged in, but for what an application asks.
+fn security(scope: Scope) -> Vec<Value> {
+    let key = json!({ "key": [scope.word()] });
+    match scope {
+        Scope::Integrate => vec![key],
+        _ => vec![key, json!({ "session": [] })],
     }
 }
 

@@ -35,6 +35,34 @@ pub(super) const SEED: &[Refusal] = &[
     (429, "busy"),
     (500, "seed_not_changed"),
 ];
+/// Of who opens an appliance that started locked.
+pub(super) const UNLOCK: &[Refusal] = &[
+    (409, "not_locked"),
+    (409, "no_seed"),
+    (403, "wrong_passphrase"),
+    (429, "too_many_tries"),
+    (429, "busy"),
+    (500, "seed_unreadable"),
+];
+/// Of who makes the first seed.
+pub(super) const FIRST_SEED: &[Refusal] = &[
+    (409, "seed_exists"),
+    (409, "not_asked"),
+    (403, "bad_token"),
+    (403, "wrong_words"),
+    (400, "bad_words"),
+    (422, "unfit_passphrase"),
+    (422, "not_words"),
+    (429, "busy"),
+];
+/// Of who sets another password.
+pub(super) const PASSWORD: &[Refusal] = &[
+    (403, "wrong_password"),
+    (409, "not_claimed"),
+    (422, "unfit_password"),
+    (429, "too_many_tries"),
+    (429, "busy"),
+];
 /// Of whatever a description of a request may be refused for, as the gateway would.
 pub(super) const AS_THE_GATEWAY: &[Refusal] =
     &[(400, ANY), (404, ANY), (405, ANY), (413, ANY), (414, ANY), (431, ANY)];
