@@ -40,6 +40,9 @@ pub(super) struct From {
     after: Option<String>,
 }
 
+/// Between two looks for sessions whose time is over.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// One open stream.
 struct Reader {
     op: Arc<Operator>,
@@ -119,6 +122,8 @@ async fn next_batch(mut reader: Reader) -> Option<(Vec<Result<Frame, Infallible>
                 changed.ok()?;
                 reader.woken = true;
             }
+            // Who only listens uses nothing; the session's end is told by `ended`.
+            () = tokio::time::sleep(SWEEP) => reader.op.sessions.sweep(),
             () = reader.op.parts.stop.cancelled() => return None,
             () = ended.cancelled() => return None,
         }

@@ -75,9 +75,12 @@ fn unauthenticated(detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
 }
 
-/// The live session that the request's cookie names.
+/// The live session that the request's cookie names. What a page's script asks for by itself, such as newer
+/// numbers, is no use of it: a browser that stands open is logged out as one that was closed.
 fn session(op: &Operator, headers: &HeaderMap) -> Option<Visit> {
-    cookie::presented(&op.parts.config, headers).and_then(|id| op.sessions.touch(&id))
+    let id = cookie::presented(&op.parts.config, headers)?;
+    let by_a_script = headers.get("sec-fetch-dest").is_some_and(|dest| dest == "empty");
+    if by_a_script { op.sessions.look(&id) } else { op.sessions.touch(&id) }
 }
 
 macro_rules! may {

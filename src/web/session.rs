@@ -127,6 +127,15 @@ impl Sessions {
 
     /// The session, if it lives; it is used now.
     pub fn touch(&self, id: &SessionId) -> Option<Visit> {
+        let visit = self.look(id)?;
+        if let Some(session) = self.table().get_mut(&id.hash()) {
+            session.used = self.clock.steady();
+        }
+        Some(visit)
+    }
+
+    /// The session, if it lives. Nobody used it: a page that is open asked by itself.
+    pub fn look(&self, id: &SessionId) -> Option<Visit> {
         let now = self.clock.steady();
         let key = id.hash();
         let mut table = self.table();
@@ -134,8 +143,7 @@ impl Sessions {
             table.remove(&key);
             return None;
         }
-        let session = table.get_mut(&key)?;
-        session.used = now;
+        let session = table.get(&key)?;
         Some(Visit {
             ended: session.ended.clone(),
             proven: now.saturating_sub(session.proven) < STEP_UP,
@@ -154,6 +162,18 @@ impl Sessions {
     /// Ends the session and the streams that it opened.
     pub fn end(&self, id: &SessionId) {
         self.table().remove(&id.hash());
+    }
+
+    /// Ends every session but this one, and the streams that they opened.
+    pub fn end_others(&self, own: Option<&SessionId>) {
+        let own = own.map(SessionId::hash);
+        self.table().retain(|key, _| Some(*key) == own);
+    }
+
+    /// Ends those whose time is over, and the streams that they opened: a stream asks for nothing any more.
+    pub fn sweep(&self) {
+        let now = self.clock.steady();
+        self.table().retain(|_, session| session.alive(now));
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Key, Session>> {
@@ -207,6 +227,29 @@ mod tests {
         let left = sessions.open(&entropy, None);
         sessions.end(&left);
         assert!(sessions.touch(&left).is_none());
+    }
+
+    #[test]
+    fn an_open_page_is_no_use_and_ends_with_its_session() {
+        let clock = FixedClock::at(Timestamp::from_secs(1_000));
+        let entropy = CountingEntropy::default();
+        let sessions = Sessions::new(clock.clone());
+        let (left, busy) = (sessions.open(&entropy, None), sessions.open(&entropy, None));
+        let visit = sessions.touch(&left).expect("just opened");
+        for _ in 0..11 {
+            clock.advance(Duration::from_secs(3_600));
+            assert!(sessions.look(&left).is_some() && sessions.touch(&busy).is_some());
+        }
+        clock.advance(Duration::from_secs(3_600));
+        sessions.sweep();
+        assert!(visit.ended.is_cancelled(), "its stream ends, too");
+        assert!(sessions.look(&left).is_none() && sessions.look(&busy).is_some());
+
+        let other = sessions.open(&entropy, None);
+        sessions.end_others(Some(&busy));
+        assert!(sessions.look(&other).is_none() && sessions.look(&busy).is_some());
+        sessions.end_others(None);
+        assert!(sessions.look(&busy).is_none());
     }
 
     #[test]
