@@ -30,6 +30,7 @@ mod keys;
 mod metrics;
 mod openapi;
 mod operations;
+mod password;
 mod paths;
 mod payments;
 mod payouts;

@@ -409,6 +409,8 @@ pub enum Event {
     SeedVerified,
     /// Another passphrase opens the seed.
     PassphraseChanged,
+    /// Another password opens the operator's pages.
+    PasswordChanged,
     /// The appliance came up.
     Started {
         /// Its version.

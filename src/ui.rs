@@ -33,6 +33,7 @@ pub use locked::locked_router;
 mod operation;
 mod operation_line;
 mod outlook;
+mod password;
 mod payment;
 mod payment_line;
 mod question;
@@ -81,6 +82,7 @@ pub fn router() -> Router<Arc<Operator>> {
         .merge(integrations::router())
         .merge(lightning::router())
         .merge(system::router())
+        .merge(password::router())
         .merge(services::router())
         .merge(tokens::router())
         .fallback(astray::nowhere)

@@ -56,6 +56,7 @@ pub mod keys;
 mod knock;
 pub mod locked;
 mod log_tail;
+mod new_password;
 mod page;
 pub mod password;
 mod price_question;

@@ -2,6 +2,7 @@
 //! of the API reads it off the signature.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
@@ -11,7 +12,8 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::web::Problem;
+use crate::web::session::SessionId;
+use crate::web::{Operator, Problem, cookie};
 
 /// 201 with what was made.
 pub(super) struct Created<T>(pub(super) T);
@@ -70,6 +72,17 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         read.map(|axum::extract::Path(open)| Path(open)).map_err(|_| {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.")
         })
+    }
+}
+
+/// The session that the request's cookie names, if it names one.
+pub(super) struct OwnSession(pub(super) Option<SessionId>);
+
+impl FromRequestParts<Arc<Operator>> for OwnSession {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<OwnSession, Infallible> {
+        Ok(OwnSession(cookie::presented(&op.parts.config, &parts.headers)))
     }
 }
 

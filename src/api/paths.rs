@@ -414,6 +414,12 @@ fn connected(paths: Paths) -> Paths {
             "/api/v1/webhooks",
             webhooks::add,
             "Adds an endpoint; its secret is shown once.",
+        .post(
+            "/api/v1/password",
+            password::change,
+            "Another password for the operator's pages; every other session ends.",
+            PASSWORD,
+        )
             &[
                 (400, "bad_url"),
                 (400, "bad_topic"),

@@ -108,6 +108,7 @@ impl Subject {
                 "seed_words_shown",
                 "seed_verified",
                 "passphrase_changed",
+                "password_changed",
                 "started",
                 "stopped",
             ],

@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use super::figures::network_word;
 use crate::web::session::{SessionId, Visit};
-use crate::web::{LoggedIn, Nonce, Operator, cookie};
+use crate::web::{Caller, LoggedIn, Nonce, Operator, cookie};
 
 /// A page that the navigation names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,16 @@ impl Desk {
     /// Whether the password was said lately enough to move coins and make keys.
     pub(super) fn proven(&self) -> bool {
         self.visit.proven
+    }
+
+    /// Who asks.
+    pub(super) fn caller(&self) -> Caller {
+        Caller::Session(self.visit.clone())
+    }
+
+    /// The session that asks.
+    pub(super) fn own_session(&self) -> Option<&SessionId> {
+        self.session.as_ref()
     }
 
     /// The password was said just now.

@@ -70,6 +70,8 @@ struct Choice {
 struct Page {
     shell: Shell,
     title: &'static str,
+    /// The password was changed a moment ago.
+    changed: bool,
     alarms: Vec<AlarmLine>,
     facts: Vec<Fact>,
     libraries: String,
@@ -103,6 +105,9 @@ impl Tail {
 pub(super) struct Asked {
     #[serde(default)]
     level: String,
+    /// What went well a moment ago.
+    #[serde(default)]
+    said: String,
 }
 
 impl Asked {
@@ -158,6 +163,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
             (true, false) => "It is selling, and something needs your attention",
             (false, _) => "Nothing can be sold now",
         },
+        changed: asked.said == "password",
         alarms: AlarmLine::all(alarms),
         facts: facts(&view),
         libraries: view.libraries.iter().map(library).collect::<Vec<_>>().join(", "),
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_unknown_level_is_the_usual_one() {
-        let asked = |level: &str| Asked { level: level.to_owned() }.chosen();
+        let asked = |level: &str| Asked { level: level.to_owned(), said: String::new() }.chosen();
         assert_eq!(asked("warn"), ("warn", Level::WARN));
         assert_eq!(asked("\"><script>"), ("", Level::INFO));
     }

@@ -20,6 +20,8 @@ const CLAIM: &str = "admin.claim";
 const PASSWORD: &str = "admin.password";
 /// The file that holds the link while nobody has claimed.
 const FILE: &str = "claim";
+/// The file that has the next start forget the password: who can write it owns everything here.
+const FORGET: &str = "forget-password";
 
 /// The one-time link. `Debug` does not show it; print it only for the operator.
 #[derive(Clone, PartialEq, Eq)]
@@ -123,7 +125,14 @@ pub async fn ensure_with(
     dir: &Path,
     token: ClaimToken,
 ) -> Result<Option<ClaimLink>, ClaimError> {
-    let path = file(dir);
+    let (path, forget) = (file(dir), dir.join(FORGET));
+    if forget.exists() {
+        // First forgotten, then removed: whatever crashes in between, the one who lost it gets in.
+        if op.parts.ledger.take_setting(PASSWORD).await?.is_some() {
+            tracing::warn!("the admin password was forgotten, as a file in the data directory asked");
+        }
+        private_file::remove(&forget).map_err(|source| file_error(&forget, source))?;
+    }
     if stored_password(op).await?.is_some() {
         private_file::remove(&path).map_err(|source| file_error(&path, source))?;
         return Ok(None);
@@ -171,6 +180,22 @@ pub async fn take(
     }
     tracing::info!("the admin page was claimed and its password set");
     Ok(())
+}
+
+/// Has the next start on `dir`, the network's directory, forget the password and offer a link; gives the file
+/// that says so.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn forget_at_start(dir: &Path) -> std::io::Result<PathBuf> {
+    let path = dir.join(FORGET);
+    private_file::replace(&path, "The next start forgets the operator's password.\n")?;
+    Ok(path)
+}
+
+/// Keeps the hash of another password.
+pub(super) async fn set_password(op: &Operator, hash: &str) -> Result<(), StoreError> {
+    op.parts.ledger.set_setting(PASSWORD, hash).await
 }
 
 /// The password's hash, once one is set.

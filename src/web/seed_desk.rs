@@ -132,10 +132,10 @@ impl Operator {
         Ok(())
     }
 
-    /// Notes in the log what was done; that it was done does not depend on it.
-    async fn noted(&self, event: Event) {
+    /// Notes in the log what was done with a secret; that it was done does not depend on it.
+    pub(super) async fn noted(&self, event: Event) {
         if let Err(error) = self.parts.ledger.log(event).await {
-            tracing::error!(%error, "what was done with the seed could not be noted");
+            tracing::error!(%error, "what was done with a secret could not be noted");
         }
     }
 }

@@ -24,6 +24,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("seed_words_shown", "seed.words_shown"),
     ("seed_verified", "seed.verified"),
     ("passphrase_changed", "seed.passphrase_changed"),
+    ("password_changed", "operator.password_changed"),
     ("service_changed", "service.changed"),
     ("payment_sent", "payment.sent"),
     ("payment_failed", "payment.failed"),

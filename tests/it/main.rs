@@ -49,6 +49,7 @@ mod layering;
 mod locked;
 mod moving;
 mod moving_coins;
+mod new_password;
 mod openapi;
 mod operator_cli;
 mod order_desk;

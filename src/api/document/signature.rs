@@ -10,7 +10,9 @@ use http::StatusCode;
 use schemars::JsonSchema;
 
 use super::told::{Need, Told};
-use crate::api::answer::{Accepted, Created, IdempotencyKey, LastEventId, Path, Table, Taken, Text};
+use crate::api::answer::{
+    Accepted, Created, IdempotencyKey, LastEventId, OwnSession, Path, Table, Taken, Text,
+};
 use crate::web::keys::Scope;
 use crate::web::{MayAdmin, MayIntegrate, MayMeter, MayPay, MayRead, MaySend, MaySpend, Problem};
 
@@ -78,6 +80,11 @@ macro_rules! sure {
     )*};
 }
 sure! { MaySend: Pay; MaySpend: Admin; }
+
+/// Whoever sends a cookie beside it is the same caller.
+impl Asks for OwnSession {
+    fn ask(_: &mut Told<'_>) {}
+}
 
 impl<S> Asks for State<S> {
     fn ask(_: &mut Told<'_>) {}

@@ -282,6 +282,7 @@ fn kept(event: &Event) -> Told {
         }
         Event::SeedWordsShown => Told::new("The seed’s words were shown").at("/backup"),
         Event::SeedVerified => Told::new("The seed’s words were checked").at("/backup").good(),
+        Event::PasswordChanged => Told::new("The operator’s password was changed").at("/system"),
         Event::PassphraseChanged => Told::new("The seed’s passphrase was changed").at("/backup"),
         Event::Started { version, clean } => {
             let told = Told::new("Tollhouse started");
