@@ -41,6 +41,7 @@ mod rules;
 mod seed;
 mod send;
 mod services;
+mod snapshot;
 mod status;
 mod system;
 mod tokens;

@@ -13,6 +13,7 @@ mod checklist;
 mod demo;
 mod doctor;
 mod doubts;
+mod download;
 mod epochs;
 mod fetch;
 mod ground;

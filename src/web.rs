@@ -68,6 +68,7 @@ mod scope;
 mod seed_desk;
 pub mod session;
 pub mod sheet;
+mod snapshot;
 mod system;
 mod trial;
 

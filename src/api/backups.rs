@@ -75,8 +75,13 @@ pub(super) async fn fetch(
 ) -> Result<Sealed, Problem> {
     let path = op.parts.backups.path(&file).map_err(backup_problem)?;
     let failed = |error| backup_problem(BackupFault::File { path: PathBuf::from(&file), error });
-    let opened = tokio::fs::File::open(path).await.map_err(failed)?;
-    let bytes = opened.metadata().await.map_err(failed)?.len();
+    sealed(&path, &file).await.map_err(failed)
+}
+
+/// The file at `path`, to be kept as `name`.
+pub(super) async fn sealed(path: &std::path::Path, name: &str) -> std::io::Result<Sealed> {
+    let opened = tokio::fs::File::open(path).await?;
+    let bytes = opened.metadata().await?.len();
     let chunks = stream::try_unfold(opened, |mut opened| async move {
         let mut chunk = vec![0u8; CHUNK];
         let count = opened.read(&mut chunk).await?;
@@ -87,13 +92,13 @@ pub(super) async fn fetch(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")) {
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(CONTENT_DISPOSITION, value);
     }
     Ok(Sealed(response))
 }
 
-/// A backup's file.
+/// A file that is sealed.
 pub(super) struct Sealed(Response);
 
 impl IntoResponse for Sealed {

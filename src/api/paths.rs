@@ -390,6 +390,12 @@ fn keeping(paths: Paths) -> Paths {
         .get("/api/v1/backups/{file}", backups::fetch, "The file, sealed: only the seed opens it.", BACKUP)
         .post("/api/v1/backups/{file}/verify", backups::verify, "Opens it, and audits what is in it.", BACKUP)
         .get(
+            "/api/v1/snapshot",
+            snapshot::fetch,
+            "The channels' recovery snapshot, sealed: only the seed opens it.",
+            &[(404, "no_snapshot")],
+        )
+        .get(
             "/api/v1/generations",
             backups::generations,
             "The ledger's lives: one more with each restore.",

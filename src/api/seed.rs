@@ -115,7 +115,7 @@ pub(super) struct SeedStatus {
     opens_with: Vec<&'static str>,
     /// When its words were shown.
     shown_at: Option<Timestamp>,
-    /// When somebody proved to have them.
+    /// When somebody last proved to have them.
     verified_at: Option<Timestamp>,
 }
 

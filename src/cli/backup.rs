@@ -11,7 +11,7 @@ use super::amounts::sats;
 use super::ground::{Ground, agree};
 use super::operator::{Failure, OperatorArgs, Shown, ask, fail, table};
 use super::times::moment;
-use super::{logging, warn};
+use super::{download, logging, warn};
 use crate::backup::{self, BackupFault, Restored};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Environment;
@@ -31,6 +31,20 @@ enum Command {
     Now,
     /// Those that there are, the newest first
     List,
+    /// Take a copy of one, to be kept elsewhere
+    Download {
+        /// Its name, as `list` shows it
+        file: String,
+        /// Where to [default: its name, in this directory]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Take a copy of the channels' recovery snapshot, to be kept elsewhere
+    Snapshot {
+        /// Where to
+        #[arg(long, value_name = "FILE", default_value = "channels.snapshot")]
+        to: PathBuf,
+    },
     /// Open one, prove it whole, and audit the ledger in it; nothing else is touched
     Verify {
         /// The file, or the name of one in backup.dir
@@ -78,10 +92,14 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
                 let text = list_text(&listed);
                 Ok(Shown::new(listed, text))
             }
+            Command::Download { file, to } => {
+                let name = in_dir(Path::new(file))?;
+                let to = to.clone().unwrap_or_else(|| PathBuf::from(name));
+                download::keep(admin, &format!("/api/v1/backups/{name}"), &to).await
+            }
+            Command::Snapshot { to } => download::keep(admin, "/api/v1/snapshot", to).await,
             Command::Verify { file, .. } => {
-                let name = file.to_str().filter(|name| !name.contains(['/', '?', '#', '%']));
-                let missing = || Failure::arguments(format!("{} is not there", file.display()));
-                let name = name.ok_or_else(missing)?;
+                let name = in_dir(file)?;
                 let verified = admin.post(&format!("/api/v1/backups/{name}/verify"), &json!({})).await?;
                 let text = verified_text(&verified);
                 Ok(Shown::new(verified, text))
@@ -102,6 +120,12 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
             Command::Restore { .. } => Err(Failure::arguments("a restore asks nobody")),
         }),
     }
+}
+
+/// The name of a file in backup.dir.
+fn in_dir(file: &Path) -> Result<&str, Failure> {
+    let name = file.to_str().filter(|name| !name.contains(['/', '?', '#', '%']));
+    name.ok_or_else(|| Failure::arguments(format!("{} is not there", file.display())))
 }
 
 fn done(args: &BackupArgs, done: Result<Shown, Failure>) -> ExitCode {

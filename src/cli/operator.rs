@@ -25,6 +25,8 @@ use crate::sandbox::place::DemoPlace;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a file may take to arrive.
+const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Which appliance is meant, and how its answer is shown.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -303,6 +305,22 @@ impl Admin {
     /// `GET`; `path` begins with a slash and may have a query.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.send(Method::GET, path, None).await
+    }
+
+    /// `GET` of a file, however long it takes to arrive.
+    pub(super) async fn open(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        let request =
+            self.http.get(format!("{}{path}", self.url)).bearer_auth(&*self.key).timeout(LONG_PATIENCE);
+        let lost = |error: reqwest::Error| {
+            let text = format!("{}: {}: is the appliance running?", self.url, error.without_url());
+            Failure::unreachable(text)
+        };
+        let answer = request.send().await.map_err(lost)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(status, &answer.bytes().await.map_err(lost)?))
     }
 
     /// `GET` of what is no JSON.

@@ -17,8 +17,8 @@ use super::warn;
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::{AdminPlace, Environment};
 use crate::secrets::{
-    ASKED_WORDS, KeyFiles, Opener, OpensWith, Passphrase, Secrets, Seed, SeedPlace, Unlock, UnlockKey,
-    WordCount, Words,
+    ASKED_WORDS, KeyFiles, Opener, OpensWith, Passphrase, Secrets, Seed, SeedFault, SeedPlace, Unlock,
+    UnlockKey, WordCount, Words,
 };
 use crate::store::{DirLock, Locked};
 use crate::types::Timestamp;
@@ -57,6 +57,15 @@ enum Command {
     /// Say how the seed is kept, and whether its words were verified; nothing secret
     #[command(alias = "status")]
     ShowStatus,
+    /// Print the words, once; until they were verified, again
+    Words {
+        /// They were shown before; takes the passphrase, where there is one
+        #[arg(long)]
+        again: bool,
+        /// Print the words although stdout is no terminal
+        #[arg(long)]
+        yes_print: bool,
+    },
     /// Prove that you have the words: three of them are asked for
     Verify,
     /// Set or change the passphrase that opens the seed
@@ -86,6 +95,13 @@ pub(super) fn run(args: &SeedArgs, env: &Environment) -> ExitCode {
         }
         Command::Restore { words_file } => here(args, || place.bring(words_file.as_deref())),
         Command::ShowStatus => here(args, || place.status()),
+        Command::Words { again, yes_print } => match on_paper(*yes_print).and_then(|()| place.taken()) {
+            Ok(Some(lock)) => here(args, || place.words(&lock, *again, args.operator.json())),
+            Ok(None) => ask(&args.operator, env, async |admin| {
+                words_running(admin, args.passphrase_file.as_deref(), *again, args.operator.json()).await
+            }),
+            Err(failure) => super::operator::fail(&failure, args.operator.json()),
+        },
         Command::Verify => match place.taken() {
             Ok(Some(lock)) => here(args, || place.verify(&lock)),
             Ok(None) => ask(&args.operator, env, verify_running),
@@ -160,11 +176,7 @@ impl Place {
             24 => WordCount::TwentyFour,
             _ => return Err(Failure::arguments("a seed has 24 words, or 12")),
         };
-        if !(yes_print || std::io::stdout().is_terminal()) {
-            let text = "stdout is no terminal, so nobody would see the words: say --yes-print to print them all \
-                        the same. Nothing was made";
-            return Err(Failure::refused("no_terminal", text));
-        }
+        on_paper(yes_print)?;
         let _lock = self.free()?;
         if SeedPlace::look(&self.dir).map_err(spoken)? != SeedPlace::Empty {
             return Err(Failure::refused(
@@ -255,6 +267,13 @@ impl Place {
         Ok(Shown::new(value, text))
     }
 
+    fn words(&self, _lock: &DirLock, again: bool, as_json: bool) -> Result<Shown, Failure> {
+        let (passphrase, secrets) = self.open_with()?;
+        let again = again.then_some(passphrase.as_ref());
+        let shown = secrets.custody().show(again, now()).map_err(not_shown)?;
+        printed(shown, as_json)
+    }
+
     fn verify(&self, _lock: &DirLock) -> Result<Shown, Failure> {
         let secrets = self.open()?;
         prove(secrets.custody())?;
@@ -329,6 +348,58 @@ impl Place {
             "verified_at": status.verified_at,
         })
     }
+}
+
+/// Whether somebody sees what is printed, or wants it printed all the same.
+fn on_paper(yes_print: bool) -> Result<(), Failure> {
+    if yes_print || std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let text = "stdout is no terminal, so nobody would see the words: say --yes-print to print them all the same. \
+                Nothing was done";
+    Err(Failure::refused("no_terminal", text))
+}
+
+fn not_shown(fault: SeedFault) -> Failure {
+    let code = match fault {
+        SeedFault::Verified => "words_verified",
+        SeedFault::Shown => "words_were_shown",
+        SeedFault::WrongPassphrase => "wrong_passphrase",
+        _ => "seed",
+    };
+    let help = if code == "words_were_shown" { ": --again" } else { "" };
+    Failure::refused(code, format!("{fault}{help}"))
+}
+
+fn printed(words: &str, as_json: bool) -> Result<Shown, Failure> {
+    if as_json {
+        return Ok(Shown::new(json!({ "words": words.split(' ').collect::<Vec<_>>() }), ""));
+    }
+    super::say(&*Zeroizing::new(in_columns(words))).map_err(spoken)?;
+    let text = "Write these words down, in this order, on paper; then run `tollhouse seed verify`.";
+    Ok(Shown::new(Value::Null, text))
+}
+
+async fn words_running(
+    admin: &Admin,
+    passphrase: Option<&Path>,
+    again: bool,
+    as_json: bool,
+) -> Result<Shown, Failure> {
+    let status = admin.get("/api/v1/seed").await?;
+    let opens =
+        status["opens_with"].as_array().is_some_and(|ways| ways.iter().any(|way| way == "passphrase"));
+    let said = match again && opens {
+        true => {
+            let typed = tokio::task::block_in_place(|| said_or_typed(passphrase, "Passphrase of the seed"));
+            Some(typed.map_err(spoken)?)
+        }
+        false => None,
+    };
+    let body = json!({ "again": again, "passphrase": said.as_ref().map(Passphrase::text) });
+    let told = admin.post("/api/v1/seed/words", &body).await?;
+    let words: Vec<&str> = told["words"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    printed(&Zeroizing::new(words.join(" ")), as_json)
 }
 
 /// Asks for three words until they are right, or too often wrong.

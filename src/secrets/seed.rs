@@ -56,7 +56,7 @@ pub struct SeedStatus {
     pub opens_with: OpensWith,
     /// When its words were first shown.
     pub shown_at: Option<Timestamp>,
-    /// When somebody proved to have them.
+    /// When somebody last proved to have them.
     pub verified_at: Option<Timestamp>,
 }
 
@@ -220,7 +220,7 @@ impl Seed {
     fn note_verified(&self, state: &mut State, at: Timestamp) -> Result<(), SeedFault> {
         let mut file = state.file.clone();
         file.shown_at.get_or_insert(at);
-        file.verified_at.get_or_insert(at);
+        file.verified_at = Some(at);
         self.put(state, file)
     }
 

@@ -40,6 +40,7 @@ pub(super) fn router() -> Router<Arc<Operator>> {
         .route("/backup/now", post(make))
         .route("/backup/verify", post(verify))
         .route("/backup/fetch", post(fetch))
+        .route("/backup/snapshot", post(fetch_snapshot))
         .route("/backup/release", post(release))
 }
 
@@ -52,6 +53,8 @@ struct Guard {
     state: String,
     more: Vec<String>,
     way: Option<(&'static str, &'static str)>,
+    /// It is a file that can be fetched, by a form that goes there.
+    fetch: Option<&'static str>,
 }
 
 /// A copy as a line.
@@ -166,7 +169,7 @@ fn since(then: Timestamp, now: Timestamp) -> String {
 
 fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
     let (fine, state) = match seed.verified_at {
-        Some(at) => (true, format!("Checked {}.", since(at, now))),
+        Some(at) => (true, format!("Last checked {}.", since(at, now))),
         None if seed.shown_at.is_some() => {
             (false, "They were shown, and nobody proved to have them yet.".to_owned())
         }
@@ -183,7 +186,11 @@ fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
         fine,
         state,
         more: vec![opens.to_owned()],
-        way: Some(("/start/seed", if fine { "Passphrase" } else { "Write them down and check them" })),
+        way: Some(match fine {
+            true => ("/start/seed", "Check them again, or change the passphrase"),
+            false => ("/start/seed", "Write them down and check them"),
+        }),
+        fetch: None,
     }
 }
 
@@ -211,6 +218,7 @@ fn snapshot(way: &Way, now: Timestamp) -> Guard {
         state,
         more,
         way: None,
+        fetch: newest.map(|_| "/backup/snapshot"),
     }
 }
 
@@ -233,6 +241,7 @@ fn ledger(standing: &Standing, now: Timestamp) -> Guard {
         state,
         more: Vec::new(),
         way: None,
+        fetch: None,
     }
 }
 
@@ -316,6 +325,14 @@ async fn fetch(desk: Desk, Vouched(fields): Vouched) -> Response {
         Err(problem) => {
             shown(&desk, Came { refusal: Some(backup_problem(problem)), ..Came::default() }).await
         }
+    }
+}
+
+/// `POST /backup/snapshot`: leads to the newest snapshot, where there is one.
+async fn fetch_snapshot(desk: Desk, Vouched(_): Vouched) -> Response {
+    match desk.op.newest_snapshot().await {
+        Ok(_) => Redirect::to("/api/v1/snapshot").into_response(),
+        Err(problem) => shown(&desk, Came { refusal: Some(problem), ..Came::default() }).await,
     }
 }
 

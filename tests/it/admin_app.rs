@@ -9,6 +9,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::backup::{BackupConfig, Backups, BackupsParts, Owner};
@@ -27,6 +28,7 @@ use tollhouse::ports::{
 };
 use tollhouse::pricing::NoExchange;
 use tollhouse::rates::{Rates, RatesConfig};
+use tollhouse::rescue::Standing;
 use tollhouse::secrets::{Secrets, write_private};
 use tollhouse::store::{Ledger, OperationRow};
 use tollhouse::storefront::Storefront;
@@ -41,6 +43,7 @@ use tollhouse::{api, ui, wallet_face};
 
 use crate::gateway::FakeMinter;
 
+mod copies;
 mod described;
 pub(crate) mod neighbours;
 mod shop;
@@ -63,6 +66,7 @@ pub(crate) struct AdminApp {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) client: Client,
     pub(crate) dir: TempDir,
+    snapshot: Sender<Standing>,
     stop: CancellationToken,
 }
 
@@ -107,7 +111,7 @@ impl AdminApp {
         configuration: Configuration,
     ) -> AdminApp {
         let dir = TempDir::new().expect("a temporary directory");
-        let clock = FixedClock::at(START);
+        let (clock, snapshot) = (FixedClock::at(START), Sender::default());
         let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).expect("a ledger");
         let node = Arc::new(MadeUpNode::default());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -234,7 +238,7 @@ impl AdminApp {
                 &tracker,
                 &stop,
             ),
-            snapshot: tokio::sync::watch::channel(tollhouse::rescue::Standing::default()).1,
+            snapshot: snapshot.subscribe(),
             backups: Backups::new(
                 BackupsParts {
                     ledger: ledger.clone(),
@@ -274,7 +278,7 @@ impl AdminApp {
         let stopped = stop.clone().cancelled_owned();
         tracker.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        AdminApp { origin, gateway, ledger, op, node, minter, recent, clock, client, dir, stop }
+        AdminApp { origin, gateway, ledger, op, node, minter, recent, clock, client, dir, snapshot, stop }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

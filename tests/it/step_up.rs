@@ -37,6 +37,7 @@ const ASKING: &[&str] = &[
     "POST /api/v1/seed/words",
     "POST /api/v1/seed/passphrase",
     "GET /api/v1/backups/{file}",
+    "GET /api/v1/snapshot",
     // They turn earning away: other prices, another upstream (which gets the headers that are secret), requests
     // for nothing, tokens that open nothing any more, somebody else who hears of everything.
     "PUT /api/v1/services/{name}",
@@ -56,7 +57,12 @@ const ASKING: &[&str] = &[
 /// Calls that change something and do not ask: nothing leaves by them, and what they change can be changed back.
 const TRUSTING: &[&str] = &[
     "PUT /api/v1/checklist",
+    // Of a locked appliance, or one without a seed: here nothing is done.
     "POST /api/v1/unlock",
+    "POST /api/v1/seed/new",
+    "POST /api/v1/seed/restore",
+    // It takes the password itself.
+    "POST /api/v1/password",
     "POST /api/v1/price",
     "POST /api/v1/rates/refresh",
     "POST /api/v1/chain/test",
@@ -140,6 +146,8 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("/integrations/webhooks/{id}/disable", "/integrations/webhooks/1/disable", ""),
     ("/integrations/webhooks/{id}/remove", "/integrations/webhooks/1/remove", ""),
     ("/backup/fetch", "/backup/fetch", "file=any"),
+    ("/backup/snapshot", "/backup/snapshot", ""),
+    ("/system/password", "/system/password", "new=a-password-of-mine&again=a-password-of-mine"),
     ("/backup/release", "/backup/release", ""),
 ];
 

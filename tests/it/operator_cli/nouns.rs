@@ -4,6 +4,7 @@ use tollhouse::ledger::{Draw, Ending, Sale};
 use tollhouse::types::{Kind, TokenId};
 
 use super::*;
+use crate::admin_app::PASSWORD;
 
 /// Sells `path` of something that answers `here it is`, for 15 sat.
 async fn sold(desk: &Desk) {
@@ -110,4 +111,89 @@ async fn what_the_pages_show_is_shown_here_too() {
     assert_eq!((addresses.exit, &addresses.json()["code"]), (1, &json!("no_vault")));
     let settings = desk.run(&["config"]).await;
     assert!(settings.exit == 0 && settings.out.contains("IN FORCE"), "{}{}", settings.out, settings.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_is_changed_and_a_lost_one_forgotten() {
+    let desk = Desk::open().await;
+    let session = desk.app.claimed().await;
+    let dir = desk.app.dir.path();
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        tollhouse::secrets::write_private(&path, format!("{text}\n")).expect("written");
+        path.display().to_string()
+    };
+    let (now, new) = (file("now", PASSWORD), file("new", "another password than before"));
+    let change = async |now: &str, new: &str| {
+        desk.run(&["password", "--current-password-file", now, "--new-password-file", new, "--json"]).await
+    };
+    let wrong = change(&new, &new).await;
+    assert_eq!((wrong.exit, &wrong.json()["code"]), (1, &json!("wrong_password")));
+    let changed = change(&now, &new).await;
+    assert_eq!((changed.exit, changed.json()), (0, json!({ "changed": true })), "{}", changed.err);
+    assert!(!changed.out.contains(PASSWORD));
+    let home = desk.app.get("/").header("cookie", session).send().await.expect("an answer");
+    assert_eq!(home.status(), StatusCode::SEE_OTHER, "logged out");
+
+    // It works on the files of the machine, and not from afar.
+    let far = desk.run(&["password", "forget"]).await;
+    assert!(far.exit == 2 && far.err.contains("which appliance's"), "{}", far.err);
+    let data = dir.join("data");
+    let ask = ["password", "forget", "--data-dir", data.to_str().expect("plain"), "--network", "regtest"];
+    let nothing = run(dir, &ask, &[]).await;
+    assert!(nothing.exit == 1 && nothing.err.contains("nothing ran in"), "{}", nothing.err);
+    std::fs::create_dir_all(data.join("regtest")).expect("a folder");
+    let said = run(dir, &ask, &[]).await;
+    assert!(said.exit == 0 && data.join("regtest/forget-password").exists(), "{}{}", said.out, said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brings_money_back_is_fetched_and_the_words_are_shown() {
+    let desk = Desk::open().await;
+    let dir = desk.app.dir.path();
+    let to = |name: &str| dir.join(name).display().to_string();
+    let made = desk.run(&["backup", "now", "--json"]).await.json();
+    let name = made["file"].as_str().expect("a name").to_owned();
+    let kept = desk.run(&["backup", "download", &name, "--to", &to("copy")]).await;
+    assert!(kept.exit == 0 && kept.out.contains("sealed"), "{}{}", kept.out, kept.err);
+    let original = dir.join("backups").join(&name);
+    assert_eq!(
+        std::fs::read(dir.join("copy")).expect("it is there"),
+        std::fs::read(original).expect("it is")
+    );
+    let again = desk.run(&["backup", "download", &name, "--to", &to("copy"), "--json"]).await;
+    assert_eq!((again.exit, &again.json()["code"]), (1, &json!("file_exists")), "nothing is written over");
+
+    let none = desk.run(&["backup", "snapshot", "--to", &to("none"), "--json"]).await;
+    assert_eq!((none.exit, &none.json()["code"]), (1, &json!("no_snapshot")));
+    assert!(!dir.join("none").exists());
+    desk.app.written_snapshot(b"sealed bytes");
+    let kept = desk.run(&["backup", "snapshot", "--to", &to("channels"), "--json"]).await;
+    assert_eq!((kept.exit, &kept.json()["bytes"]), (0, &json!(12)), "{}", kept.err);
+    assert_eq!(std::fs::read(dir.join("channels")).expect("it is there"), b"sealed bytes");
+
+    // No terminal: nobody would see the words.
+    let config = dir.join("t.toml");
+    let data = dir.join("data");
+    std::fs::create_dir_all(data.join("regtest")).expect("a folder");
+    let listen = desk.app.origin.trim_start_matches("http://");
+    let text = format!("network = \"regtest\"\ndata_dir = \"data\"\n[admin]\nlisten = \"{listen}\"\n");
+    std::fs::write(&config, text).expect("written");
+    std::fs::write(data.join("regtest/admin.key"), format!("{}\n", desk.key)).expect("written");
+    let lock = tollhouse::store::DirLock::take(&data).expect("as the appliance that runs there does");
+    let config = config.display().to_string();
+    let words = async |more: &[&str]| {
+        let args = [&["seed", "words", "--config", &config, "--json"], more].concat();
+        run(dir, &args, &[]).await
+    };
+    let unseen = words(&[]).await;
+    assert_eq!((unseen.exit, &unseen.json()["code"]), (1, &json!("no_terminal")));
+    let shown = words(&["--yes-print"]).await.json();
+    let seed = desk.app.op.seed.seed();
+    let right: Vec<&str> = seed.words().split(' ').collect();
+    assert_eq!(shown["words"], json!(right));
+    let once = words(&["--yes-print"]).await;
+    assert_eq!((once.exit, &once.json()["code"]), (1, &json!("words_were_shown")));
+    assert_eq!(words(&["--yes-print", "--again"]).await.json()["words"], json!(right));
+    drop(lock);
 }

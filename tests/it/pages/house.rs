@@ -233,7 +233,12 @@ async fn backup_and_system_are_legible_and_what_others_say_is_text() {
         app.op.parts.backups.make().await.expect("made");
         app.clock.advance(HOUR);
     }
-    look_at(&app, &session, &[("backup", "/backup"), ("system", "/system")]).await;
+    look_at(
+        &app,
+        &session,
+        &[("backup", "/backup"), ("system", "/system"), ("password", "/system/password")],
+    )
+    .await;
     let browser = Chromium::start();
     let tab = logged_in(&app, &browser, &session).await;
     tab.open(&format!("{}/system", app.origin)).await;
@@ -314,6 +319,18 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     assert_eq!(fetched.headers()["content-type"], "application/octet-stream");
     assert!(fetched.bytes().await.expect("the file").len() > 1_000);
 
+    // The channels' snapshot, too, once there is one.
+    assert_eq!(tab.value("document.querySelector(\"form[action='/backup/snapshot']\")").await, json!(null));
+    app.written_snapshot(b"sealed bytes");
+    tab.open(&format!("{}/backup", app.origin)).await;
+    assert!(tab.value("!!document.querySelector(\"form[action='/backup/snapshot'] button\")").await == true);
+    let fetch = app.post("/backup/snapshot").header("cookie", &session).send().await.expect("an answer");
+    assert_eq!(fetch.headers()["location"], "/api/v1/snapshot");
+    let fetched = app.get("/api/v1/snapshot").header("cookie", &session).send().await.expect("an answer");
+    let named = fetched.headers()["content-disposition"].to_str().expect("readable").to_owned();
+    assert!(named.contains("tollhouse-regtest-") && named.ends_with(".snapshot\""), "{named}");
+    assert_eq!(fetched.bytes().await.expect("the file").as_ref(), b"sealed bytes");
+
     // A copy that somebody damaged is not good, and the page says so.
     let dir = app.dir.path().join("backups");
     let file = std::fs::read_dir(dir).expect("a folder").next().expect("a file").expect("an entry").path();
@@ -341,6 +358,33 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     let tab = logged_in(&app, &browser, &later).await;
     tab.open(&format!("{}/backup", app.origin)).await;
     assert!(tab.text("h1").await.contains("would cost you money"), "it grew old");
+
+    // The words are checked again, and another password set.
+    let words = tab.text(".guards li").await;
+    assert!(words.contains("Last checked 30 days ago"), "{words}");
+    tab.click("a[href='/start/seed']").await;
+    until(&tab, "!!document.querySelector(\"a[href='/start/seed/check']\")").await;
+    tab.click("a[href='/start/seed/check']").await;
+    until(&tab, "!!document.querySelector('#third')").await;
+    let seed = app.op.seed.seed();
+    let words: Vec<&str> = seed.words().split(' ').collect();
+    for id in ["first", "second", "third"] {
+        let label = tab.text(&format!("label[for={id}]")).await;
+        let number: usize = label.trim_start_matches("Word ").parse().expect("a number");
+        fill(&tab, &format!("#{id}"), words[number - 1]).await;
+    }
+    tab.press("Enter").await;
+    until(&tab, "location.search === '?said=checked'").await;
+    assert_eq!(seed.status().verified_at, Some(app.op.parts.clock.now()), "its date is today's");
+    tab.open(&format!("{}/system", app.origin)).await;
+    tab.click("a[href='/system/password']").await;
+    until(&tab, "!!document.querySelector('#again')").await;
+    for (id, text) in [("password", PASSWORD), ("new", "another password"), ("again", "another password")] {
+        fill(&tab, &format!("#{id}"), text).await;
+    }
+    tab.press("Enter").await;
+    until(&tab, "!!document.querySelector('.said')").await;
+    assert_eq!(app.login("another password").await.status(), 303);
     clean(&app, &tab);
 }
 
