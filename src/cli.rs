@@ -28,8 +28,8 @@ mod moving;
 mod operations;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;
-mod pay_out;
 mod password;
+mod pay_out;
 mod payment;
 mod peers;
 mod price;
@@ -78,9 +78,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Make, bring back, prove and guard the seed
     Seed(Box<seed::SeedArgs>),
-    /// Say the seed's passphrase to an appliance that started locked
     /// Change the password of the operator's pages, or have a lost one forgotten
     Password(password::PasswordArgs),
+    /// Say the seed's passphrase to an appliance that started locked
     Unlock(Box<unlock::UnlockArgs>),
     /// Say whether it earns, and can go on earning
     Status(status::StatusArgs),
@@ -167,8 +167,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args, &env),
         Command::Run(args) => run::run(&args, &env),
         Command::Seed(args) => seed::run(&args, &env),
-        Command::Unlock(args) => unlock::run(&args, &env),
         Command::Password(args) => password::run(&args, &env),
+        Command::Unlock(args) => unlock::run(&args, &env),
         Command::Status(args) => status::run(&args, &env),
         Command::Payments(args) => status::payments(&args, &env),
         Command::Revenue(args) => revenue::run(&args, &env),

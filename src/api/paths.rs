@@ -414,18 +414,18 @@ fn connected(paths: Paths) -> Paths {
             &[(400, "bad_label"), (400, "bad_scope"), (400, "bad_limits"), (400, "bad_expiry")],
         )
         .delete("/api/v1/keys/{id}", keys::revoke, "The key opens nothing any more.", &[(404, "unknown_key")])
-        .about("Webhooks", "Endpoints that hear of what happens.")
-        .get("/api/v1/webhooks", webhooks::list, "The endpoints, and all that they may hear of.", &[])
-        .post(
-            "/api/v1/webhooks",
-            webhooks::add,
-            "Adds an endpoint; its secret is shown once.",
         .post(
             "/api/v1/password",
             password::change,
             "Another password for the operator's pages; every other session ends.",
             PASSWORD,
         )
+        .about("Webhooks", "Endpoints that hear of what happens.")
+        .get("/api/v1/webhooks", webhooks::list, "The endpoints, and all that they may hear of.", &[])
+        .post(
+            "/api/v1/webhooks",
+            webhooks::add,
+            "Adds an endpoint; its secret is shown once.",
             &[
                 (400, "bad_url"),
                 (400, "bad_topic"),

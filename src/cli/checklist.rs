@@ -38,15 +38,15 @@ pub(super) enum Start {
     SeedFirst,
 }
 
-/// Prints the list where real money is at stake.
+/// Prints the list where real money is at stake. With `choose_seed` a seed is chosen on any network.
 ///
 /// # Errors
 /// When something on it is not in order that is not, or cannot be, waived.
-pub(super) fn check(settings: &Settings, i_know: bool) -> Result<Start> {
-    if settings.node.network != Network::Bitcoin {
-        return Ok(Start::Now);
-    }
+pub(super) fn check(settings: &Settings, i_know: bool, choose_seed: bool) -> Result<Start> {
     let dir = settings.network_dir();
+    if settings.node.network != Network::Bitcoin {
+        return if choose_seed { first_seed(&dir) } else { Ok(Start::Now) };
+    }
     let points = points(settings, &dir)?;
     let mut list = String::from("Before real money:");
     for point in &points {
@@ -72,6 +72,17 @@ pub(super) fn check(settings: &Settings, i_know: bool) -> Result<Start> {
             )
         }
         _ => bail!("mainnet waits for the list above; --i-know starts without what is open there"),
+    }
+}
+
+/// On a network whose coins are worth nothing a seed is made by itself, unless somebody wants to choose it.
+fn first_seed(dir: &Path) -> Result<Start> {
+    match SeedPlace::look(dir)? {
+        SeedPlace::Empty => Ok(Start::SeedFirst),
+        _ => {
+            tell("There is a seed already: --choose-seed changes nothing.");
+            Ok(Start::Now)
+        }
     }
 }
 

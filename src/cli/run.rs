@@ -21,6 +21,9 @@ pub(super) struct RunArgs {
     /// On mainnet: start although points of the list are open (never the seed and its words)
     #[arg(long)]
     i_know: bool,
+    /// Without a seed: open a page where one is made or brought back from its words, as mainnet does
+    #[arg(long)]
+    choose_seed: bool,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -36,7 +39,7 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
     for doubtful in &settings.warnings {
         tracing::warn!("{doubtful}");
     }
-    match opened(&settings, args.i_know)
+    match opened(&settings, args)
         .and_then(|(lock, secrets)| in_runtime(serve((settings, log), lock, secrets, &args.flags, env)))
     {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,9 +52,9 @@ pub(super) fn run(args: &RunArgs, env: &Environment) -> ExitCode {
 
 /// The right to the directory, then what it keeps secret, unless that stays locked. A prompt comes before
 /// anything runs that a signal would have to stop.
-fn opened(settings: &Settings, i_know: bool) -> Result<(DirLock, Option<Secrets>)> {
+fn opened(settings: &Settings, args: &RunArgs) -> Result<(DirLock, Option<Secrets>)> {
     let lock = take_dir(&settings.data_dir)?;
-    match checklist::check(settings, i_know)? {
+    match checklist::check(settings, args.i_know, args.choose_seed)? {
         Start::Now => {
             let (unlock, dir) = (&settings.unlock, settings.network_dir());
             Ok((lock, unlocking::open_now(unlock, &dir, settings.node.network)?))

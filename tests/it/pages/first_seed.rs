@@ -17,10 +17,14 @@ fn shop() -> Appliance {
 
 /// Starts on mainnet with nothing made; gives the link that it prints.
 async fn without_a_seed(shop: &Appliance) -> (Process, String) {
-    let mut running = Process::spawn(shop.command(&["--network", "mainnet", "--i-know"]));
+    started(shop, "bitcoin", &["--network", "mainnet", "--i-know"]).await
+}
+
+async fn started(shop: &Appliance, network: &str, args: &[&str]) -> (Process, String) {
+    let mut running = Process::spawn(shop.command(args));
     let line = running.says("no seed ").await;
     let link = line.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
-    let file = std::fs::read_to_string(shop.data_dir().join("bitcoin/claim")).expect("the link's file");
+    let file = std::fs::read_to_string(shop.data_dir().join(network).join("claim")).expect("the link's file");
     assert_eq!(file.trim(), link);
     (running, link)
 }
@@ -127,6 +131,40 @@ async fn a_seed_for_real_money_is_made_on_a_page_and_its_words_proved() {
     // From now on it has a seed, which its passphrase opens.
     let mut again = Process::spawn(shop.command(&["--network", "mainnet", "--i-know"]));
     again.says("locked ").await;
+    again.end("TERM").await;
+
+    // Where one is made by itself, who has words says so beforehand, and finds the same page.
+    let (mut running, link) = started(&shop, "regtest", &["--network", "regtest", "--choose-seed"]).await;
+    let seed_file = shop.data_dir().join("regtest/seed");
+    tab.open(&link).await;
+    tab.click("summary").await;
+    let restore = async |words: &str| {
+        tab.until("document.querySelector('details')?.open || document.querySelector('summary')?.click()")
+            .await;
+        for (id, text) in
+            [("words", words), ("restore-passphrase", PASSPHRASE), ("restore-again", PASSPHRASE)]
+        {
+            tab.click(&format!("#{id}")).await;
+            tab.types(text).await;
+        }
+        tab.press("Enter").await;
+    };
+    restore("abandon about").await;
+    tab.until("document.querySelector('.refusal')?.textContent.includes('not 12 or 24 seed words')").await;
+    assert!(!seed_file.exists() && !tab.text("main").await.contains("abandon about"));
+    tab.picture("seed-restore-1440-light").await;
+    assert_eq!(tab.value(LEGIBLE).await, json!([]));
+    restore(&format!("{} about", "abandon ".repeat(11).trim())).await;
+    tab.until("location.pathname === '/claim' && document.querySelector('#password')").await;
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+    let node = running.says("node      ").await;
+    let (_, said) = running.end("TERM").await;
+    assert!(!said.contains("abandon"), "{said}");
+
+    // The words are what counts: the flag of the next start changes nothing, and the node is the same.
+    let mut again = Process::spawn(shop.command(&["--network", "regtest", "--choose-seed"]));
+    again.says("There is a seed already").await;
+    assert!(node.split_whitespace().nth(1).is_some_and(|id| id.len() == 66), "{node}");
     again.end("TERM").await;
 }
 
