@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::entry;
-use super::figures::{iso, sats_exact, utc};
+use super::figures::{grouped, iso, sats_exact, utc};
 use super::html;
 use super::shell::{Desk, Section, Shell};
 use crate::store::{ApiKeyRow, DeliveryFilter, StoreError, WalletRow, WebhookRow};
@@ -86,8 +86,8 @@ struct EndpointLine {
     label: String,
     url: String,
     gets: String,
-    waiting: u64,
-    parked: u64,
+    /// Deliveries that did not arrive so far.
+    left: Option<String>,
     state: String,
     state_class: &'static str,
 }
@@ -170,10 +170,19 @@ fn endpoint_line(row: &WebhookRow) -> EndpointLine {
         label: row.label.clone(),
         url: row.url.clone(),
         gets: gets(&row.topics),
-        waiting: row.waiting,
-        parked: row.parked,
+        left: left(row),
         state,
         state_class,
+    }
+}
+
+/// What did not arrive at an endpoint: what waits, and what was given up.
+fn left(row: &WebhookRow) -> Option<String> {
+    match (row.waiting, row.parked) {
+        (0, 0) => None,
+        (waiting, 0) => Some(format!("{} waiting", grouped(waiting))),
+        (0, parked) => Some(format!("{} given up", grouped(parked))),
+        (waiting, parked) => Some(format!("{} waiting, {} given up", grouped(waiting), grouped(parked))),
     }
 }
 

@@ -21,6 +21,8 @@ const SHOWN: u32 = 100;
 struct Fact {
     name: &'static str,
     value: String,
+    /// Of a moment, as a machine reads it.
+    iso: Option<String>,
 }
 
 /// One request that was charged.
@@ -113,11 +115,13 @@ fn facts(row: &GrantRow) -> Vec<Fact> {
         ("Ran out", grant.expired),
         ("Taken back", grant.revoked),
     ];
-    let mut facts: Vec<Fact> =
-        amounts.into_iter().map(|(name, units)| Fact { name, value: amount(grant.kind, units) }).collect();
+    let mut facts: Vec<Fact> = amounts
+        .into_iter()
+        .map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None })
+        .collect();
     let back = grant.restored.saturating_add(grant.crash_restored);
-    facts.push(Fact { name: "Given back", value: counted(back, "request") });
-    facts.push(Fact { name: "Good until", value: utc(grant.valid_until) });
+    facts.push(Fact { name: "Given back", value: counted(back, "request"), iso: None });
+    facts.push(Fact { name: "Good until", value: utc(grant.valid_until), iso: Some(iso(grant.valid_until)) });
     facts
 }
 

@@ -23,6 +23,8 @@ pub(super) struct DeliveryLine {
     pub(super) state_class: &'static str,
     /// What the endpoint answered, or what went wrong.
     pub(super) answer: String,
+    /// When it is tried again.
+    pub(super) next: Option<(String, String)>,
 }
 
 impl DeliveryLine {
@@ -47,6 +49,8 @@ impl DeliveryLine {
             state,
             state_class,
             answer: answer(row),
+            next: (row.state == DeliveryState::Waiting && row.attempts > 0)
+                .then(|| (utc(row.next_at), iso(row.next_at))),
         }
     }
 }
@@ -60,11 +64,7 @@ fn answer(row: &DeliveryRow) -> String {
         (None, None) => return "not tried yet".to_owned(),
     };
     let tries = if row.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", row.attempts) };
-    let next = match row.state {
-        DeliveryState::Waiting => format!(", next {}", utc(row.next_at)),
-        _ => String::new(),
-    };
-    format!("{told} ({tries}{next})")
+    format!("{told} ({tries})")
 }
 
 /// `POST /integrations/deliveries/{id}/redeliver`.
