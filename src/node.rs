@@ -8,6 +8,7 @@ mod birthday;
 mod chain_sources;
 mod coins;
 pub mod config;
+mod disarm;
 mod engine;
 mod enquiry;
 mod events;
@@ -41,6 +42,7 @@ use crate::ports::{
 use crate::types::{Msat, PaymentHash};
 pub use birthday::{Birthday, ScanFault, find_birthday, wallet_rows};
 use config::NodeConfig;
+pub use disarm::disarmed;
 use engine::Engine;
 pub use homecoming::{Homecoming, OnTheWay, Waits};
 pub use kept::{MONITORS, belongs_in_snapshot, is_monitor, is_monitor_update, survives_recovery};

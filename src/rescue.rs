@@ -5,7 +5,7 @@
 //! compares: a store that is behind its mirror is an old copy, and the node does not start on it, because
 //! a peer could take every coin of a channel whose old state we show (THREATS 20). [`Recovery`] makes a store
 //! without a channel manager from the newest monitors: peers hear of unknown channels, close them, and the
-//! monitors claim what is ours.
+//! monitors claim what is ours. Monitors that may not be the newest are made unable to close a channel.
 //!
 //! Invariants: nothing here removes channel state, it is only moved aside; a node's write never waits for a
 //! snapshot; the mirror never says more than is on disk.
@@ -22,13 +22,15 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::backup::DestinationFault;
+use crate::node::UnreadableMonitors;
 use crate::store::StoreError;
 
 pub use keeper::{Keeper, SnapshotCopy, Standing};
 pub use mirror::Mirrored;
 pub use opening::{Opened, open};
 pub use place::Place;
-pub use recovery::{Found, Recovery, Source, rebuild};
+pub use recovery::{Found, Recovery, Source};
 pub use snapshot::{Contents, Label};
 
 /// Why the way back cannot be kept or gone.
@@ -63,6 +65,12 @@ pub enum RescueError {
     /// The channel state cannot be used as a database.
     #[error("channels.db: {0}")]
     Store(#[from] StoreError),
+    /// The second directory is not where it was.
+    #[error(transparent)]
+    Destination(#[from] DestinationFault),
+    /// The channels' monitors cannot be used.
+    #[error(transparent)]
+    Monitors(#[from] UnreadableMonitors),
 }
 
 impl RescueError {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is sold and no event is taken from the node's queue: what it tells is left for the next run.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::node::{self, Birthday, Homecoming, LightningNode, MonitoredChannel, N
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rescue::{self, Place, Recovery};
 use crate::secrets::Secrets;
-use crate::store::DirLock;
+use crate::store::{DirLock, NodeStore};
 use crate::types::Timestamp;
 
 /// How often the balances are looked at.
@@ -94,7 +95,7 @@ impl Offline {
             Some(birthday) => node::wallet_rows(&self.config, &self.seed, birthday)?,
             None => Vec::new(),
         };
-        Ok(recovery.rebuild(rows)?)
+        Ok(recovery.rebuild(&self.seed, rows)?)
     }
 
     /// Runs the node until no coins are on their way any more, or `stop`; tells of each change. `peers` are
@@ -118,10 +119,11 @@ impl Offline {
             LightningNode::new(self.config.clone(), self.seed.clone(), channels.store, clock, entropy)?;
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&channels.keeper).run(end.clone()));
+        let unproved = self.unproved()?;
         tasks.spawn(Arc::clone(&node).run(end.clone()));
         let waited = tokio::select! {
-            home = wait(&node, peers, told) => home,
-            () = stop => node.homecoming().await.map_err(|_| anyhow!("stopped before the node was up")),
+            home = wait(&node, peers, &unproved, told) => home,
+            () = stop => look(&node, &unproved).await.map_err(|_| anyhow!("stopped before the node was up")),
         };
         end.cancel();
         tasks.close();
@@ -134,11 +136,28 @@ impl Offline {
 async fn wait(
     node: &LightningNode,
     peers: &[(String, String)],
+
+    /// The open channels of which we may have an old state: what is ours in them shows when the peers close.
+    fn unproved(&self) -> Result<HashSet<String>> {
+        let (_, rows) = NodeStore::open(&self.place.store())?.view(node::belongs_in_snapshot)?;
+        let channels = node::monitored_channels(&rows, &self.seed, self.place.network)?;
+        let open = channels.into_iter().filter(|channel| !channel.closed && !channel.closes_alone);
+        Ok(open.map(|channel| channel.channel_id).collect())
+    }
+}
+
+/// Where the coins are. An empty channel is told of only when it may hold more than its state knows.
+async fn look(node: &LightningNode, unproved: &HashSet<String>) -> Result<Homecoming> {
+    let mut home = node.homecoming().await?;
+    let may_hold = |id: &Option<String>| id.as_ref().is_some_and(|id| unproved.contains(id));
+    home.on_the_way.retain(|coins| coins.sat > 0 || may_hold(&coins.channel_id));
+    Ok(home)
     told: &mut (dyn FnMut(Told) + Send),
 ) -> Result<Homecoming> {
     let mut state = node.state();
     loop {
         let now = state.borrow_and_update().clone();
+    unproved: &HashSet<String>,
         match now {
             NodeState::Running => break,
             NodeState::Starting(why) => told(Told::Waiting(why)),
@@ -158,7 +177,10 @@ async fn wait(
             }
         }
         waiting = away;
-        let home = node.homecoming().await?;
+        if syncs < SYNCS && node.sync().await.is_ok() {
+            syncs += 1;
+        }
+        let home = look(node, unproved).await?;
         if last.as_ref() != Some(&home) {
             told(Told::Coins(home.clone()));
         }

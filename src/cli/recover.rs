@@ -20,8 +20,8 @@ use crate::app::offline::{Offline, Told, in_words};
 use crate::app::take_dir;
 use crate::backup;
 use crate::config::{Environment, Flags, Settings};
-use crate::node::{Homecoming, MonitoredChannel, Waits};
-use crate::rescue::{Recovery, Source};
+use crate::node::{Birthday, Homecoming, MonitoredChannel, Search, Waits};
+use crate::rescue::{Found, Recovery, Source};
 use crate::secrets::SeedPlace;
 
 /// What `recover` is told.
@@ -36,6 +36,13 @@ pub(super) struct RecoverArgs {
     /// With bitcoind and the seed alone: read blocks from this height, and do not ask which coins there are
     #[arg(long, value_name = "HEIGHT")]
     since: Option<u32>,
+    /// With the seed alone: after so many unused addresses in a row look no further, with a server or --since
+    #[arg(long, value_name = "ADDRESSES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=5_000))]
+    gap: u32,
+    /// All of it may have been put back from a backup, so that nothing there tells its age: let no channel be
+    /// closed with it by this node, only by the peers
+    #[arg(long)]
+    may_be_old: bool,
     /// Only say what there is to recover from
     #[arg(long)]
     look: bool,
@@ -77,14 +84,17 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
     // Installed first: an interrupt is never a kill.
     let stop = told_to_stop()?;
     let offline = open(settings).await?;
-    let (recovery, channels) = offline.look(args.snapshot.as_deref())?;
+    let (mut recovery, channels) = offline.look(args.snapshot.as_deref())?;
+    if args.may_be_old {
+        recovery.doubt();
+    }
     let plan = plan_json(&recovery, &channels, &offline.place().node_id);
     if args.look {
         say(if args.json { plan.to_string() } else { plan_text(&recovery, &channels, &plan) })?;
         return Ok(0);
     }
     warn(plan_text(&recovery, &channels, &plan));
-    warn(WHAT_HAPPENS);
+    warn(what_happens(&recovery));
     if !args.yes && !confirmed()? {
         warn("Nothing was changed.");
         return Ok(2);
@@ -142,8 +152,29 @@ What happens now:
 - The node starts without the gate, calls the peers, and they close the channels, as a node that does not know
   its channels makes them do. This cannot be undone: nothing can be sold until there are channels again.
 - What was yours in them comes to the on-chain wallet: after the close confirms, and for payments that were
-  under way after up to some days. Fees of the chain are taken from it. A peer that never answers keeps its
-  channel open: call it by --peer, or ask its operator to force-close.";
+  under way after up to some days. Fees of the chain are taken from it.";
+
+const NEWEST: &str = "
+- A channel whose peer does not answer stays open: call it by --peer. When `tollhouse run` starts, or a payment
+  that was under way comes near its end, this node closes it by itself; its coins then wait for the channel's
+  delay.";
+
+const MAY_BE_OLD: &str = "
+- This node closes no channel by itself, now or later: with a state that is not the newest it could lose all of the
+  channel. So the above is set up in a way that cannot. A channel whose peer does not answer stays open: call
+  it by --peer, or ask its operator to force-close. Nobody else can bring those coins home.
+- What came or went after that state was written is settled by what the peer publishes. A payment that was on
+  its way at that very moment may be lost.";
+
+fn what_happens(recovery: &Recovery) -> String {
+    let Found { source, newest, .. } = recovery.found();
+    let who = match (source, newest) {
+        (Source::Seed, _) => "",
+        (_, Some(true)) => NEWEST,
+        _ => MAY_BE_OLD,
+    };
+    format!("{WHAT_HAPPENS}{who}")
+}
 
 fn confirmed() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
@@ -196,11 +227,12 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
         (Source::Seed, _) => {}
         (_, Some(true)) => lines.push("state     every channel's newest".to_owned()),
         (_, Some(false)) => lines.push(
-            "state     NOT the newest of every channel. Peers close with theirs, so what is yours comes home; payments \
-             that were under way may not"
+            "state     NOT the newest of every channel: only the peers can close them, with theirs".to_owned(),
+        ),
+        (_, None) => lines.push(
+            "state     it cannot be proved that it is the newest: only the peers can close the channels, with theirs"
                 .to_owned(),
         ),
-        (_, None) => lines.push("state     whether it is the newest cannot be told".to_owned()),
     }
     lines.extend(found.passed_over.iter().map(|why| format!("not used  {why}")));
     if !channels.is_empty() {
@@ -209,7 +241,7 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
                 channel.peer.clone(),
                 channel.funding.clone(),
                 format!("{} sat", channel.ours_sat),
-                if channel.closed { "closed" } else { "open" }.to_owned(),
+                state_of(channel).to_owned(),
                 channel.peer_address.clone().unwrap_or_else(|| "unknown: it calls, or say --peer".to_owned()),
             ]
         });
@@ -218,7 +250,8 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
     let urgent = channels.iter().filter_map(|channel| Some((channel.settle_before?, channel)));
     for (height, channel) in urgent {
         lines.push(format!(
-            "urgent    {} payments were under way in the channel with {}: it must be closed before block {height}",
+            "urgent    {} payments were under way in the channel with {}: what is not settled on-chain before \
+             block {height} may be lost",
             channel.under_way, channel.peer
         ));
     }
@@ -239,11 +272,23 @@ fn coins_text(home: &Homecoming) -> String {
         home.height, home.peers_connected, home.home_sat
     )];
     lines.extend(home.on_the_way.iter().map(|coins| {
+fn state_of(channel: &MonitoredChannel) -> &'static str {
+    match (channel.closed, channel.closes_alone) {
+        (true, _) => "closed",
+        (false, true) => "open",
+        (false, false) => "open, only its peer can close it",
+    }
+}
+
         let whose = match (&coins.peer, coins.waits) {
             (Some(peer), Waits::Peer) => format!(" ({peer})"),
             _ => String::new(),
         };
-        format!("  {} sat wait {}{whose}", coins.sat, in_words(coins.waits))
+        let what = match coins.sat {
+            0 => "what came to an empty channel since".to_owned(),
+            sat => format!("{sat} sat"),
+        };
+        format!("  {what} waits {}{whose}", in_words(coins.waits))
     }));
     lines.join("\n")
 }

@@ -49,7 +49,8 @@ pub enum Waits {
     Sweep,
 }
 
-/// Looks at all balances. A channel in which nothing is ours is not told of.
+/// Looks at all balances. An open channel in which nothing is ours is told of, too: more may have come to it than
+/// an old state knows.
 pub(super) fn of(node: &Node) -> Homecoming {
     let balances = node.list_balances();
     let channels = balances.lightning_balances.iter().map(of_channel);
@@ -58,7 +59,10 @@ pub(super) fn of(node: &Node) -> Homecoming {
         home_sat: balances.total_onchain_balance_sats,
         height: node.status().current_best_block.height,
         peers_connected: node.list_peers().iter().filter(|peer| peer.is_connected).count(),
-        on_the_way: channels.chain(sweeps).filter(|coins| coins.sat > 0).collect(),
+        on_the_way: channels
+            .chain(sweeps)
+            .filter(|coins| coins.sat > 0 || coins.waits == Waits::Peer)
+            .collect(),
     }
 }
 

@@ -18,6 +18,7 @@ use ldk_node::lightning::util::persist::MonitorUpdatingPersister;
 use ldk_node::lightning::util::ser::{BigSize, Readable};
 
 use super::NodeSeed;
+use super::disarm::is_disarmed;
 use super::kept::is_peers;
 use super::keys::{UnusableSeed, master_key};
 use super::storage::LdkStorage;
@@ -44,6 +45,9 @@ pub struct MonitoredChannel {
     pub settle_before: Option<u32>,
     /// The channel is closed already, as far as the monitor knows.
     pub closed: bool,
+    /// The monitor can close the channel without the peer. One that was recovered from a state that may not
+    /// be the newest cannot.
+    pub closes_alone: bool,
 }
 
 /// The channel state cannot be read without a node either.
@@ -55,6 +59,17 @@ pub enum UnreadableMonitors {
     /// A monitor cannot be read under this seed.
     #[error("a channel's monitor cannot be read: {0}")]
     Monitor(String),
+    /// A monitor that may be old could still publish its commitment, so nothing is recovered with it.
+    #[error(
+        "the channel {channel} could still be closed with an old state, at the risk of all coins in it: {why}. \
+         Nothing was changed"
+    )]
+    Armed {
+        /// The channel's id, hexadecimal.
+        channel: String,
+        /// What went wrong.
+        why: &'static str,
+    },
 }
 
 /// Reads every monitor in `rows`.
@@ -68,30 +83,43 @@ pub fn monitored_channels(
 ) -> Result<Vec<MonitoredChannel>, UnreadableMonitors> {
     let peers = rows.iter().find(|row| is_peers(&row.primary, &row.key));
     let addresses = peers.map(|row| addresses(&row.value)).unwrap_or_default();
+    let monitors = read_monitors(rows, &keys(seed, network)?)?;
+    Ok(monitors.iter().map(|monitor| channel_of(monitor, &addresses)).collect())
+}
+
+/// What reads monitors, and signs for them.
+pub(super) fn keys(seed: &NodeSeed, network: Network) -> Result<Arc<KeysManager>, UnusableSeed> {
+    // The starting time salts the keys of new channels, of which there are none.
+    let master = master_key(seed, network)?;
+    Ok(Arc::new(KeysManager::new(&master, 0, 0, true)))
+}
+
+/// Every monitor in `rows`, with its updates taken in.
+pub(super) fn read_monitors(
+    rows: &[StoredBytes],
+    keys: &Arc<KeysManager>,
+) -> Result<Vec<Monitor>, UnreadableMonitors> {
     let name = |row: &StoredBytes| [row.primary.clone(), row.secondary.clone(), row.key.clone()];
     let rows = Rows(rows.iter().map(|row| (name(row), row.value.clone())).collect());
-    let master = master_key(seed, network)?;
-    // The starting time salts the keys of new channels, of which there are none.
-    let keys = Arc::new(KeysManager::new(&master, 0, 0, true));
     let (storage, silent) = (Arc::new(LdkStorage(Arc::new(rows))), Arc::new(Silent));
     let persister = MonitorUpdatingPersister::new(
         storage,
         Arc::clone(&silent),
         0,
-        Arc::clone(&keys),
-        keys,
+        Arc::clone(keys),
+        Arc::clone(keys),
         Arc::clone(&silent),
         silent,
     );
     let read = persister.read_all_channel_monitors_with_updates();
-    let monitors = read.map_err(|error| UnreadableMonitors::Monitor(error.to_string()))?;
-    Ok(monitors.iter().map(|(_, monitor)| channel_of(monitor, &addresses)).collect())
+    let read = read.map_err(|error| UnreadableMonitors::Monitor(error.to_string()))?;
+    Ok(read.into_iter().map(|(_, monitor)| monitor).collect())
 }
 
-fn channel_of(
-    monitor: &ChannelMonitor<InMemorySigner>,
-    addresses: &BTreeMap<PublicKey, SocketAddress>,
-) -> MonitoredChannel {
+/// A channel's monitor.
+pub(super) type Monitor = ChannelMonitor<InMemorySigner>;
+
+fn channel_of(monitor: &Monitor, addresses: &BTreeMap<PublicKey, SocketAddress>) -> MonitoredChannel {
     let balances = monitor.get_claimable_balances();
     let deadline = |balance: &Balance| match balance {
         Balance::ContentiousClaimable { timeout_height, .. } => Some(*timeout_height),
@@ -109,8 +137,15 @@ fn channel_of(
         ours_sat: balances.iter().map(Balance::claimable_amount_satoshis).sum(),
         under_way: deadlines.len(),
         settle_before: deadlines.into_iter().min(),
-        closed: !balances.iter().any(|balance| matches!(balance, Balance::ClaimableOnChannelClose { .. })),
+        closed: is_closed(monitor),
+        closes_alone: !is_disarmed(monitor),
     }
+}
+
+/// Whether the channel's funding was spent, as far as the monitor saw.
+pub(super) fn is_closed(monitor: &Monitor) -> bool {
+    let open = |balance: &Balance| matches!(balance, Balance::ClaimableOnChannelClose { .. });
+    !monitor.get_claimable_balances().iter().any(open)
 }
 
 /// The peers that the node calls by itself, as ldk-node stores them: a count, then for each its key and a
@@ -177,7 +212,7 @@ impl KeyValue for Rows {
 }
 
 /// Sends nothing, guesses the least, says nothing: nothing here may act.
-struct Silent;
+pub(super) struct Silent;
 
 impl BroadcasterInterface for Silent {
     fn broadcast_transactions(&self, _: &[&Transaction]) {}

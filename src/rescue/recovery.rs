@@ -1,15 +1,21 @@
 //! Makes channel state without a manager from the newest monitors that can be found.
 //!
 //! Why without: the library cannot read the manager, or there is none that is as new as the monitors, and
-//! an old one would close channels with states that were revoked. Monitors alone act on nothing but what
-//! they see on-chain: the peer, told of an unknown channel, closes it, and they claim what is ours.
+//! an old one would close channels with states that were revoked. The peer, told of an unknown channel, closes
+//! it, and the monitors claim what is ours.
+//!
+//! Monitors alone close channels, too: when a payment in them comes near its end, and at the second start,
+//! since the manager then knows none of them. With the newest state that is right. With one that may be older it
+//! could cost all of a channel, so there it is made impossible ([`disarmed`]).
 
 use std::path::{Path, PathBuf};
 
 use super::mirror::Mirrored;
 use super::place::Place;
 use super::{RescueError, snapshot};
-use crate::node::{MonitoredChannel, NodeSeed, UnreadableMonitors, monitored_channels, survives_recovery};
+use crate::node::{
+    MonitoredChannel, NodeSeed, UnreadableMonitors, disarmed, monitored_channels, survives_recovery,
+};
 use crate::store::{NodeStore, Reach, StoredBytes};
 use crate::types::Timestamp;
 
@@ -112,26 +118,30 @@ impl Recovery {
         monitored_channels(&self.rows, seed, self.place.network)
     }
 
+    /// Takes nothing for the newest: all of what is there may have been put back from a backup together.
+    pub fn doubt(&mut self) {
+        if self.found.newest == Some(true) {
+            self.found.newest = None;
+        }
+    }
+
     /// Puts a store without a manager in place, with `more` rows in it; what was there is kept under a name
     /// that is given back. A crash at any moment leaves the one or the other.
     ///
     /// # Errors
-    /// When the disk fails.
-    pub fn rebuild(self, more: Vec<StoredBytes>) -> Result<Option<PathBuf>, RescueError> {
-        rebuild(&self.place, self.rows.into_iter().chain(more).collect(), &self.known)
+    /// When the disk fails; when a channel that may have moved on could still be closed by us.
+    pub fn rebuild(self, seed: &NodeSeed, more: Vec<StoredBytes>) -> Result<Option<PathBuf>, RescueError> {
+        let mut rows = self.rows;
+        if self.found.newest != Some(true) {
+            rows = disarmed(rows, seed, self.place.network)?;
+        }
+        rows.extend(more);
+        rebuild(&self.place, rows, &self.known)
     }
 }
 
-/// Like [`Recovery::rebuild`], with everything at hand: the new store's count goes on above all that are
-/// known, so that it is the newest from then on.
-///
-/// # Errors
-/// When the disk fails.
-pub fn rebuild(
-    place: &Place,
-    rows: Vec<StoredBytes>,
-    known: &[Reach],
-) -> Result<Option<PathBuf>, RescueError> {
+/// The new store's count goes on above all that are known, so that it is the newest from then on.
+fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Option<PathBuf>, RescueError> {
     let path = place.store();
     let fresh = place.dir.join("channels.db.recovering");
     for end in ["", "-wal", "-shm"] {
@@ -152,7 +162,7 @@ pub fn rebuild(
     std::fs::rename(&fresh, &path).map_err(RescueError::file(&path))?;
     sync(&place.dir)?;
     let generation = NodeStore::open(&path)?.generation()?;
-    Mirrored { channels_at: generation.number, generation }.write(place)?;
+    Mirrored { channels_at: generation.number, generation, running: false }.write(place)?;
     Ok(aside)
 }
 

@@ -2,6 +2,7 @@
 //! each way back ends with the coins spendable on-chain.
 
 mod seed_alone;
+mod stale;
 mod world;
 
 use tollhouse::node::NodeState;
@@ -75,6 +76,7 @@ async fn an_old_copy_meets_no_peer_and_the_snapshot_brings_the_coins_home() {
     let (found, channels, aside) = world.shop.recover();
     assert!(matches!(found.source, Source::Snapshot { .. }), "{found:?}");
     assert_eq!((found.newest, channels[0].ours_sat), (Some(true), 2 * PAID_SAT));
+    assert!(channels[0].closes_alone);
     assert!(aside.expect("the old copy is kept").exists());
     world.shop.up().await;
     world.comes_home(SHOP_SAT + 2 * PAID_SAT - FEES_SAT).await;

@@ -1,7 +1,8 @@
 //! Two bare nodes on a chain in the box, each with its file of channel state, to lose and recover.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bitcoin::{Address, Amount, Network};
@@ -11,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::clock::{SystemClock, SystemEntropy};
 use tollhouse::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
-use tollhouse::node::{LightningNode, MonitoredChannel, NodeSeed, node_id};
-use tollhouse::ports::{InvoiceAsk, Minter, NodeControl, NodeEvents, NodeWatch, OpenAsk, Outgoing, Payer};
+use tollhouse::node::{LightningNode, MonitoredChannel, NodeSeed, belongs_in_snapshot, node_id};
+use tollhouse::ports::{
+    InvoiceAsk, KeyValue, KvKey, Minter, NodeControl, NodeEvents, NodeWatch, OpenAsk, Outgoing, Payer,
+};
 use tollhouse::rescue::{self, Found, Keeper, Place, Recovery};
 use tollhouse::sandbox::chain::Chain;
 use tollhouse::sandbox::rpc;
-use tollhouse::types::{Msat, Timestamp};
+use tollhouse::store::StoredBytes;
+use tollhouse::types::{Msat, Preimage, Timestamp};
 
 use crate::appliance::{PATIENCE, until};
 use crate::bitcoind::free_port;
@@ -70,7 +74,11 @@ struct Running {
 pub(super) struct Peer {
     pub(super) dir: PathBuf,
     pub(super) seed: [u8; 64],
+    /// Seals its snapshots.
+    pub(super) key: [u8; 32],
     pub(super) address: String,
+    /// Keeps every state of its channels that there was, if set.
+    pub(super) states: Option<States>,
     source: ChainSource,
     running: Option<Running>,
 }
@@ -79,7 +87,8 @@ impl Peer {
     pub(super) fn new(dir: &Path, byte: u8, source: &ChainSource) -> Peer {
         std::fs::create_dir_all(dir).expect("a folder");
         let address = format!("127.0.0.1:{}", free_port());
-        Peer { dir: dir.to_owned(), seed: [byte; 64], address, source: source.clone(), running: None }
+        let (dir, source) = (dir.to_owned(), source.clone());
+        Peer { dir, seed: [byte; 64], key: [byte; 32], address, states: None, source, running: None }
     }
 
     pub(super) fn config(&self) -> NodeConfig {
@@ -96,7 +105,7 @@ impl Peer {
 
     pub(super) fn place(&self) -> Place {
         let node_id = node_id(&NodeSeed::new(self.seed), Network::Regtest).expect("a seed");
-        let key = zeroize::Zeroizing::new([self.seed[0]; 32]);
+        let key = zeroize::Zeroizing::new(self.key);
         let second = Some(self.dir.with_extension("elsewhere"));
         Place { dir: self.dir.clone(), second, network: Network::Regtest, node_id, key }
     }
@@ -105,7 +114,11 @@ impl Peer {
     pub(super) fn start(&mut self) -> Arc<LightningNode> {
         let opened = rescue::open(self.place(), clock(), SystemEntropy::new()).expect("it opens");
         let (seed, entropy) = (NodeSeed::new(self.seed), SystemEntropy::new());
-        let node = LightningNode::new(self.config(), seed, opened.store, clock(), entropy).expect("a node");
+        let store: Arc<dyn KeyValue> = match &self.states {
+            Some(states) => Arc::new(Recording { store: opened.store, states: states.clone() }),
+            None => opened.store,
+        };
+        let node = LightningNode::new(self.config(), seed, store, clock(), entropy).expect("a node");
         if let Some(why) = opened.barred {
             node.bar(why);
         }
@@ -159,9 +172,10 @@ impl Peer {
     /// Puts channel state without a manager in place; gives what was found and what is kept of the old.
     pub(super) fn recover(&self) -> (Found, Vec<MonitoredChannel>, Option<PathBuf>) {
         let recovery = Recovery::look(self.place(), None).expect("it can be looked at");
-        let channels = recovery.channels(&NodeSeed::new(self.seed)).expect("the monitors can be read");
+        let seed = NodeSeed::new(self.seed);
+        let channels = recovery.channels(&seed).expect("the monitors can be read");
         let found = recovery.found().clone();
-        (found, channels, recovery.rebuild(Vec::new()).expect("it is rebuilt"))
+        (found, channels, recovery.rebuild(&seed, Vec::new()).expect("it is rebuilt"))
     }
 }
 
@@ -233,30 +247,7 @@ impl World {
 
     /// The payer pays the shop.
     pub(super) async fn pay(&self) {
-        let (shop, payer) = (self.shop.node(), self.payer.node());
-        let ask = InvoiceAsk {
-            amount: Msat::from_sat(PAID_SAT).expect("an amount"),
-            description: "goods".to_owned(),
-            expiry: Duration::from_secs(600),
-        };
-        let minted = until("an invoice", async || {
-            shop.sync().await.ok()?;
-            payer.sync().await.ok()?;
-            shop.mint(&ask).ok()
-        })
-        .await;
-        // After a restart the peers meet again first, and the payer may take a channel for usable whose peer
-        // has just left: what could not leave, or came back, leaves again. Its hash keeps it one payment.
-        let most = Msat::from_sat(1_000).expect("an amount");
-        until("the end of the payment", async || match payer.outgoing(minted.payment_hash).await {
-            Outgoing::Succeeded { .. } => Some(()),
-            Outgoing::Pending | Outgoing::Away => None,
-            Outgoing::Unknown | Outgoing::Failed => {
-                let _ = payer.send(&minted.bolt11, most).await;
-                None
-            }
-        })
-        .await;
+        pay(self.shop.node(), self.payer.node()).await;
     }
 
     pub(super) async fn end(mut self) {
@@ -275,5 +266,89 @@ impl World {
             (view.onchain_spendable_sat >= at_least_sat).then_some(())
         })
         .await;
+    }
+}
+
+/// The payer pays the shop [`PAID_SAT`]; gives the proof.
+pub(super) async fn pay(shop: &LightningNode, payer: &LightningNode) -> Preimage {
+    let ask = InvoiceAsk {
+        amount: Msat::from_sat(PAID_SAT).expect("an amount"),
+        description: "goods".to_owned(),
+        expiry: Duration::from_secs(600),
+    };
+    let minted = until("an invoice", async || {
+        shop.sync().await.ok()?;
+        payer.sync().await.ok()?;
+        shop.mint(&ask).ok()
+    })
+    .await;
+    // After a restart the peers meet again first, and the payer may take a channel for usable whose peer
+    // has just left: what could not leave, or came back, leaves again. Its hash keeps it one payment.
+    let most = Msat::from_sat(1_000).expect("an amount");
+    until("the end of the payment", async || match payer.outgoing(minted.payment_hash).await {
+        Outgoing::Succeeded { preimage, .. } => Some(preimage),
+        Outgoing::Pending | Outgoing::Away => None,
+        Outgoing::Unknown | Outgoing::Failed => {
+            let _ = payer.send(&minted.bolt11, most).await;
+            None
+        }
+    })
+    .await
+}
+
+/// What a snapshot would have had, after each change of a channel.
+pub(super) type States = Arc<Mutex<Vec<Vec<StoredBytes>>>>;
+
+/// A node's store that keeps every state of its channels.
+struct Recording {
+    store: Arc<dyn KeyValue>,
+    states: States,
+}
+
+impl Recording {
+    fn changed(&self, key: &KvKey<'_>, value: Option<&[u8]>) {
+        let mut states = self.states.lock().expect("one at a time");
+        let mut rows = states.last().cloned().unwrap_or_default();
+        let same = |row: &StoredBytes| {
+            (&*row.primary, &*row.secondary, &*row.key) == (key.primary, key.secondary, key.key)
+        };
+        rows.retain(|row| !same(row));
+        rows.extend(value.map(|value| StoredBytes {
+            primary: key.primary.to_owned(),
+            secondary: key.secondary.to_owned(),
+            key: key.key.to_owned(),
+            value: value.to_owned(),
+        }));
+        states.push(rows);
+    }
+}
+
+impl KeyValue for Recording {
+    fn read(&self, key: &KvKey<'_>) -> io::Result<Option<Vec<u8>>> {
+        self.store.read(key)
+    }
+
+    fn write(&self, key: &KvKey<'_>, value: &[u8]) -> io::Result<()> {
+        self.store.write(key, value)?;
+        if belongs_in_snapshot(key.primary, key.secondary, key.key) {
+            self.changed(key, Some(value));
+        }
+        Ok(())
+    }
+
+    fn remove(&self, key: &KvKey<'_>) -> io::Result<()> {
+        self.store.remove(key)?;
+        if belongs_in_snapshot(key.primary, key.secondary, key.key) {
+            self.changed(key, None);
+        }
+        Ok(())
+    }
+
+    fn list(&self, primary: &str, secondary: &str) -> io::Result<Vec<String>> {
+        self.store.list(primary, secondary)
+    }
+
+    fn keep_copy(&self) -> io::Result<PathBuf> {
+        self.store.keep_copy()
     }
 }

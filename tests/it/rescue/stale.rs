@@ -1,0 +1,176 @@
+//! A snapshot from the middle of a payment, the program, and a real bitcoind, which judges signatures: whatever
+//! happens before the peer is back, our node publishes no commitment, and then the coins come home.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bitcoin::{Address, Amount, Network};
+use serde_json::json;
+use tempfile::TempDir;
+use tollhouse::clock::SystemEntropy;
+use tollhouse::node::config::{ChainSource, RpcAuth};
+use tollhouse::node::{LightningNode, NodeSeed, disarmed, monitored_channels};
+use tollhouse::ports::{NodeControl, NodeWatch, OpenAsk};
+use tollhouse::rescue::{self, Place};
+use tollhouse::secrets::{Secrets, private_dir};
+use tollhouse::store::{NodeStore, StoredBytes};
+use tollhouse::types::Msat;
+
+use super::world::{CHANNEL_SAT, PAID_SAT, Peer, SHOP_SAT, States, clock, pay};
+use crate::appliance::{Appliance, Process, TURN, bitcoind_section, until};
+use crate::bitcoind::Bitcoind;
+
+/// What closing and sweeping may cost, satoshi.
+const FEES_SAT: u64 = 3_000;
+
+/// Blocks after which the library closes the channel for the payment: minted with 42, closed 36 before its end.
+const TO_THE_END: u32 = 45;
+
+async fn fund(bitcoind: &Bitcoind, node: &LightningNode, sat: u64) {
+    let address: Address<_> = node.new_address().await.expect("an address").parse().expect("an address");
+    let address = address.require_network(Network::Regtest).expect("of regtest");
+    bitcoind.send(&address, Amount::from_sat(sat)).await;
+    bitcoind.mine(1).await;
+    until("coins", async || {
+        node.sync().await.ok()?;
+        (node.view().await.onchain_spendable_sat >= sat).then_some(())
+    })
+    .await;
+}
+
+async fn open(bitcoind: &Bitcoind, shop: &Peer, payer: &Peer) {
+    shop.node().connect(&payer.node().node_id(), &payer.address).await.expect("connected");
+    let ask = OpenAsk {
+        peer: shop.node().node_id(),
+        address: shop.address.clone(),
+        amount_sat: CHANNEL_SAT,
+        push: Msat::ZERO,
+        announce: false,
+    };
+    payer.node().open_channel(ask).await.expect("it opens");
+    until("the funding", async || {
+        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
+        (!waiting.as_array()?.is_empty()).then_some(())
+    })
+    .await;
+    bitcoind.mine(6).await;
+}
+
+/// Seals rows as the snapshot of `place`, as the node's own keeper does.
+async fn sealed(rows: &[StoredBytes], place: Place, dir: &Path) -> std::path::PathBuf {
+    let scratch = Place { dir: dir.to_owned(), second: None, ..place };
+    NodeStore::create_first(&scratch.store(), rows).expect("a store");
+    let opened = rescue::open(scratch.clone(), clock(), SystemEntropy::new()).expect("it opens");
+    assert_eq!(opened.barred, None);
+    opened.keeper.last().await;
+    scratch.snapshot()
+}
+
+/// The funding output is there, and nothing that waits spends it.
+async fn is_unspent(bitcoind: &Bitcoind, funding: &str) {
+    let (txid, vout) = funding.split_once(':').expect("txid:vout");
+    let vout: u32 = vout.parse().expect("a number");
+    let output = bitcoind.expect("gettxout", json!([txid, vout, true])).await;
+    assert!(!output.is_null(), "somebody closed the channel");
+    assert_eq!(bitcoind.expect("getrawmempool", json!([])).await, json!([]));
+}
+
+/// The state in which a payment's preimage is known and its commitment not given up yet: the first that has it.
+fn in_the_middle(states: &States, preimage: &[u8]) -> Vec<StoredBytes> {
+    let states = states.lock().expect("one at a time");
+    let has = |row: &StoredBytes| row.value.windows(preimage.len()).any(|bytes| bytes == preimage);
+    states.iter().find(|rows| rows.iter().any(has)).expect("the payment was claimed").clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
+    let _turn = TURN.lock().await;
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(101).await;
+    let port = bitcoind.port();
+    let mut program = Appliance::written(&bitcoind_section(port), "");
+    let dir = program.data_dir().join("regtest");
+    private_dir(&dir).expect("a folder");
+    let secrets = Secrets::load_or_create(&dir, Network::Regtest, &*SystemEntropy::new()).expect("a seed");
+    let (user, password) = (Bitcoind::USER.to_owned(), Bitcoind::PASSWORD.to_owned());
+    let auth = RpcAuth::Password { user, password };
+    let source = ChainSource::Bitcoind { host: "127.0.0.1".to_owned(), port, auth };
+    let elsewhere = TempDir::new().expect("a folder");
+
+    // The program's own node, watched from within.
+    let mut shop = Peer::new(&dir, 7, &source);
+    (shop.seed, shop.key) = (*secrets.seed(), *secrets.derive(Place::KEY));
+    shop.address = program.peers.clone();
+    shop.states = Some(States::default());
+    let mut payer = Peer::new(&elsewhere.path().join("payer"), 8, &source);
+    shop.up().await;
+    payer.up().await;
+    fund(&bitcoind, shop.node(), SHOP_SAT).await;
+    fund(&bitcoind, payer.node(), 2 * CHANNEL_SAT).await;
+    open(&bitcoind, &shop, &payer).await;
+    pay(shop.node(), payer.node()).await;
+    let preimage = pay(shop.node(), payer.node()).await;
+    pay(shop.node(), payer.node()).await;
+    shop.stop().await;
+    payer.stop().await;
+    shop.lose(&["channels.db", "channels.generation", "channels.snapshot"]);
+    let states = shop.states.take().expect("they were kept");
+    let rows = in_the_middle(&states, preimage.as_bytes());
+    let seed = NodeSeed::new(shop.seed);
+    // Every state that there ever was can be made harmless.
+    let known = std::mem::take(&mut *states.lock().expect("one at a time"));
+    for state in &known {
+        let before = monitored_channels(state, &seed, Network::Regtest).expect("they can be read");
+        let state = disarmed(state.clone(), &seed, Network::Regtest).expect("disarmed");
+        let after = monitored_channels(&state, &seed, Network::Regtest).expect("they can be read");
+        assert_eq!(before.len(), after.len());
+        assert!(before.iter().all(|channel| channel.closes_alone && !channel.closed));
+        assert!(after.iter().all(|channel| !channel.closes_alone && !channel.closed));
+    }
+    let channels = monitored_channels(&rows, &seed, Network::Regtest).expect("they can be read");
+    let funding = channels[0].funding.clone();
+    let scratch = elsewhere.path().join("scratch");
+    std::fs::create_dir(&scratch).expect("a folder");
+    let snapshot = sealed(&rows, shop.place(), &scratch).await;
+    let snapshot = snapshot.to_str().expect("a name").to_owned();
+
+    // The payment's end passes while the peer is away, at the first start and at the second.
+    bitcoind.mine(TO_THE_END).await;
+    let mut recover = Process::spawn(program.tool("recover", &["--yes", "--snapshot", &snapshot]));
+    recover.says("only the peers can close the channels").await;
+    recover.says(&format!("block {}, 0 peers", bitcoind.height().await)).await;
+    bitcoind.mine(1).await;
+    recover.says(&format!("block {}, 0 peers", bitcoind.height().await)).await;
+    is_unspent(&bitcoind, &funding).await;
+    let (status, said) = recover.end("INT").await;
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("Stopped with coins on their way"), "{said}");
+
+    program.start_again();
+    program.up().await;
+    bitcoind.mine(1).await;
+    let height = bitcoind.height().await;
+    program.node("the next block", |node| node["block_height"] == height).await;
+    is_unspent(&bitcoind, &funding).await;
+    program.stop().await;
+
+    payer.up().await;
+    let mut recover = Process::spawn(program.tool("recover", &["--yes"]));
+    recover.says("open, only its peer can close it").await;
+    let mining = async {
+        loop {
+            bitcoind.mine(1).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let (status, said) = tokio::select! {
+        ended = recover.ended() => ended,
+        () = mining => unreachable!("it goes on"),
+    };
+    assert_eq!(status.code(), Some(0), "{said}");
+    let home = said.lines().find_map(|line| line.strip_prefix("All coins are in the on-chain wallet: "));
+    let home = home.and_then(|rest| rest.strip_suffix(" sat.")).unwrap_or_else(|| panic!("{said}"));
+    let home: u64 = home.parse().expect("a number");
+    assert!(home >= SHOP_SAT + 3 * PAID_SAT - FEES_SAT, "{said}");
+    payer.stop().await;
+}
