@@ -110,7 +110,7 @@ impl Keeper {
                 if now != done && self.clone().snapshot().await {
                     done = now;
                 }
-                self.clone().mirror().await;
+                self.clone().mirror(true).await;
                 let pause = tokio::time::sleep(PAUSE);
                 tokio::pin!(pause);
                 // While channels only change, the pause is kept; a channel that comes or goes ends it.
@@ -131,7 +131,7 @@ impl Keeper {
     /// The last snapshot and mirroring, after the node's last write.
     pub async fn last(self: Arc<Self>) {
         self.clone().snapshot().await;
-        self.mirror().await;
+        self.mirror(false).await;
     }
 
     fn note_behind(&self) {
@@ -146,9 +146,9 @@ impl Keeper {
         tokio::task::spawn_blocking(move || this.write_snapshot()).await.unwrap_or(false)
     }
 
-    async fn mirror(self: Arc<Self>) {
+    async fn mirror(self: Arc<Self>, running: bool) {
         let this = Arc::clone(&self);
-        let written = tokio::task::spawn_blocking(move || this.write_mirror()).await;
+        let written = tokio::task::spawn_blocking(move || this.write_mirror(running)).await;
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "how far the channel state got could not be noted");
         }
@@ -190,17 +190,17 @@ impl Keeper {
         all
     }
 
-    fn write_mirror(&self) -> Result<(), RescueError> {
+    fn write_mirror(&self, running: bool) -> Result<(), RescueError> {
         let Some(work) = &self.work else { return Ok(()) };
         // Read before the count: a change in between is told the next time as well.
         let changes = *work.changes.borrow();
         let generation = work.store.generation()?;
         let mut last = work.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0.generation == generation {
+        if last.0.generation == generation && last.0.running == running {
             return Ok(());
         }
         let channels_at = if last.1.any == changes.any { last.0.channels_at } else { generation.number };
-        let mirrored = Mirrored { generation, channels_at };
+        let mirrored = Mirrored { generation, channels_at, running };
         mirrored.write(&self.place)?;
         *last = (mirrored, changes);
         Ok(())
@@ -234,12 +234,12 @@ fn copies(place: &Place) -> Vec<SnapshotCopy> {
     place.snapshots().map(copy).collect()
 }
 
-/// The generation that a store stands at when it is opened, with what the mirror said.
+/// The generation that a store stands at when it is opened to run on, with what the mirror said.
 pub(super) fn mirrored_at(generation: Reach, before: Option<Mirrored>) -> Mirrored {
     let channels_at = match before {
         Some(before) if before.generation == generation => before.channels_at,
         // The last stop was not orderly: any write may have been a channel's.
         _ => generation.number,
     };
-    Mirrored { generation, channels_at }
+    Mirrored { generation, channels_at, running: true }
 }

@@ -17,6 +17,14 @@ pub struct Mirrored {
     /// The count when a channel had changed last. A snapshot that is not behind this has every channel's
     /// newest state, however many writes of other kinds came after.
     pub channels_at: u64,
+    /// It was not stopped in order since: writes may have come that nothing here tells of. A file of an older
+    /// version does not say.
+    #[serde(default = "unsaid")]
+    pub running: bool,
+}
+
+fn unsaid() -> bool {
+    true
 }
 
 impl Mirrored {
@@ -33,7 +41,7 @@ impl Mirrored {
     }
 
     pub(super) fn write(&self, place: &Place) -> Result<(), RescueError> {
-        let text = serde_json::to_string(self).expect("a name and two numbers are JSON");
+        let text = serde_json::to_string(self).expect("a name, two numbers and a yes or no are JSON");
         replace(&place.mirror(), |file| writeln!(file, "{text}"))?;
         Ok(())
     }

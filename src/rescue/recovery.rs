@@ -243,11 +243,13 @@ fn best(candidates: Vec<Candidate>, mirrored: Option<&Mirrored>) -> Option<Candi
     ours.rev().max_by_key(|one| one.generation.number)
 }
 
-/// Whether nothing is known of a channel's change that came later.
+/// Whether no channel changed later. Only an orderly stop proves that: what was written between the last look
+/// and a crash is told by nothing but the store that has it, and whether this is that store cannot be seen.
 fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
     let mirrored = mirrored?;
     let same = generation.lineage == mirrored.generation.lineage;
-    Some(same && generation.number >= mirrored.channels_at)
+    let reached = same && generation.number >= mirrored.channels_at;
+    if reached && mirrored.running { None } else { Some(reached) }
 }
 
 #[cfg(test)]
@@ -264,7 +266,7 @@ mod tests {
     }
 
     fn mirrored(lineage: &str, number: u64, channels_at: u64) -> Mirrored {
-        Mirrored { generation: Reach { lineage: lineage.to_owned(), number }, channels_at }
+        Mirrored { generation: Reach { lineage: lineage.to_owned(), number }, channels_at, running: false }
     }
 
     #[test]
@@ -289,6 +291,10 @@ mod tests {
             let best = best(candidates.collect(), mirror.as_ref()).unwrap();
             assert_eq!(best.source, taken, "row {number}");
             assert_eq!(is_newest(&best.generation, mirror.as_ref()), newest, "row {number}");
+            // After a crash nothing is proved, but what is known to be old stays so.
+            let crashed = mirror.map(|mirror| Mirrored { running: true, ..mirror });
+            let known = newest.filter(|newest| !newest);
+            assert_eq!(is_newest(&best.generation, crashed.as_ref()), known, "row {number}");
         }
         assert!(best(Vec::new(), None).is_none());
     }
