@@ -10,7 +10,7 @@ use super::place::Place;
 use super::watched::{Untouched, Watched};
 use crate::clock::{Clock, Entropy};
 use crate::ports::KeyValue;
-use crate::store::{NodeStore, Reach};
+use crate::store::{NodeStore, Reach, StoreError};
 
 /// The channel state for the node, and who keeps the way back.
 pub struct Opened {
@@ -27,10 +27,11 @@ pub struct Opened {
 /// # Errors
 /// When a file cannot be used.
 pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Opened, RescueError> {
-    if let Some(second) = &place.second {
-        std::fs::create_dir_all(second).map_err(RescueError::file(second))?;
-    }
-    let newest = mirror::newest(&place)?;
+    let newest = match mirror::newest(&place) {
+        Ok(newest) => newest,
+        // Nothing tells then whether it is an old copy. A process that ends would only be started again.
+        Err(error) => return Ok(bar(place.clone(), unknown(&place, &error), clock, entropy)),
+    };
     let path = place.store();
     let there = path.try_exists().map_err(RescueError::file(&path))?;
     if let (false, Some((_, says))) = (there, &newest) {
@@ -42,8 +43,11 @@ pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> R
         );
         return Ok(bar(place, why, clock, entropy));
     }
-    let store = Arc::new(NodeStore::open(&path)?);
-    let generation = store.generation()?;
+    let opened = NodeStore::open(&path).and_then(|store| Ok((store.generation()?, Arc::new(store))));
+    let (generation, store) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Ok(bar(place, unreadable(&path, &error), clock, entropy)),
+    };
     if let Some(why) = why_old(&generation, newest.as_ref()) {
         return Ok(bar(place, why, clock, entropy));
     }
@@ -57,6 +61,24 @@ pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> R
 fn bar(place: Place, why: String, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Opened {
     let keeper = Arc::new(Keeper::barred(place, why.clone(), clock, entropy));
     Opened { store: Arc::new(Untouched), keeper, barred: Some(why) }
+}
+
+fn unknown(place: &Place, error: &RescueError) -> String {
+    format!(
+        "{error}, so it cannot be told whether {} is an old copy. No peer is contacted: on old channel state one \
+         could take a channel's coins. If it is the file that this node ran with last, move {} away and start \
+         again; else run `tollhouse recover`",
+        place.store().display(),
+        place.mirror().display()
+    )
+}
+
+fn unreadable(path: &std::path::Path, error: &StoreError) -> String {
+    format!(
+        "{} cannot be opened: {error}. Nothing was changed. If the disk was full or the file was in use, start \
+         again; else run `tollhouse recover`, which uses the recovery snapshot",
+        path.display()
+    )
 }
 
 /// Says so when a store is not the newest that was seen.
@@ -142,6 +164,16 @@ mod tests {
             old.keeper.clone().last().await;
             assert_eq!(old.keeper.standing().borrow().barred, Some(why));
         }
+        std::fs::write(dir.join("channels.generation"), b"{\"lineage\":").unwrap();
+        let damaged = opened(dir).barred.unwrap();
+        assert!(
+            damaged.contains("damaged") && damaged.contains("move") && damaged.contains("tollhouse recover"),
+            "{damaged}"
+        );
+        std::fs::remove_file(dir.join("channels.generation")).unwrap();
+        std::fs::write(dir.join("channels.db"), b"no database").unwrap();
+        let unreadable = opened(dir).barred.unwrap();
+        assert!(unreadable.contains("cannot be opened"), "{unreadable}");
         std::fs::remove_file(dir.join("channels.db")).unwrap();
         let gone = opened(dir).barred.unwrap();
         assert!(gone.contains("is gone") && !dir.join("channels.db").exists(), "{gone}");
