@@ -5,6 +5,7 @@
 //! (MONEY rule 10): beside the ledger lies a witness that says how far it was, and where it is behind
 //! that, a new generation begins. A whole directory that was rolled back cannot be told from an honest one.
 
+mod destination;
 mod format;
 mod moving;
 mod restore;
@@ -30,6 +31,7 @@ use crate::secrets::{EpochFault, Epochs};
 use crate::store::{AuditReport, Ledger, StoreError};
 use crate::types::Timestamp;
 
+pub use destination::{Destination, DestinationFault};
 pub use format::{FormatFault, Manifest, PURPOSE};
 pub use moving::{MoveCode, MoveFault, Moved, Moving, Piece, import, refuse_if_moved};
 pub use restore::{Restored, Verified, restore, verify};
@@ -110,6 +112,9 @@ pub enum BackupFault {
         /// Why.
         error: io::Error,
     },
+    /// The directory is not where it was.
+    #[error(transparent)]
+    Destination(#[from] DestinationFault),
     /// The task that did the work ended.
     #[error("the work on the backup was broken off")]
     BrokenOff,
@@ -126,7 +131,7 @@ impl BackupFault {
             BackupFault::WrongBooks(_) => "books_wrong",
             BackupFault::Store(_) | BackupFault::Open(_) => "ledger_unavailable",
             BackupFault::Keys(_) => "keys_not_changed",
-            BackupFault::File { .. } => "backup_file",
+            BackupFault::File { .. } | BackupFault::Destination(_) => "backup_file",
             BackupFault::BrokenOff => "broken_off",
         }
     }
@@ -364,7 +369,7 @@ fn shelve(
 ) -> Result<u64, BackupFault> {
     let dir = shelf.dir();
     let fault = |error| BackupFault::file(dir, error);
-    whole::make_dir(dir).map_err(fault)?;
+    Destination::new(dir.to_owned(), parts.data.clone()).ready()?;
     let mut sealed = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(fault)?;
     let masters = parts.epochs.written();
     let seal = (&*parts.owner.key, parts.entropy.as_ref());

@@ -166,14 +166,16 @@ impl Keeper {
         };
         let now = self.clock.now();
         let label = snapshot::label_for(&self.place, generation, &rows, now);
-        let written: Vec<_> = self
-            .place
-            .snapshots()
-            .map(|path| {
-                let done = snapshot::write(&self.place, &path, &label, &rows, self.entropy.as_ref());
-                (path, done)
-            })
-            .collect();
+        let written: Vec<_> =
+            self.place
+                .snapshots()
+                .map(|path| {
+                    let done = self.place.ready_for(&path).and_then(|()| {
+                        snapshot::write(&self.place, &path, &label, &rows, self.entropy.as_ref())
+                    });
+                    (path, done)
+                })
+                .collect();
         let all = written.iter().all(|(_, done)| done.is_ok());
         self.standing.send_modify(|standing| {
             standing.channels = label.channels.len();

@@ -8,6 +8,7 @@ use bitcoin::Network;
 use zeroize::Zeroizing;
 
 use super::RescueError;
+use crate::backup::Destination;
 
 /// One node's files.
 #[derive(Clone)]
@@ -47,6 +48,16 @@ impl Place {
     /// How far the channel state got, as was last seen.
     pub(super) fn mirror(&self) -> PathBuf {
         self.dir.join("channels.generation")
+    }
+
+    /// Sees that a snapshot can go there: the second directory may be a disk that is not mounted.
+    pub(super) fn ready_for(&self, snapshot: &Path) -> Result<(), RescueError> {
+        match &self.second {
+            Some(second) if snapshot.parent() == Some(second) => {
+                Ok(Destination::new(second.clone(), self.dir.clone()).ready()?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every place where a snapshot may lie.
