@@ -10,10 +10,11 @@ use anyhow::{Result, bail};
 use bitcoin::Network;
 
 use super::tell;
+use crate::backup;
 use crate::config::{Settings, Source};
 use crate::ports::KeyValue;
-use crate::secrets::SeedPlace;
-use crate::store::NodeStore;
+use crate::secrets::{SeedPlace, private_dir};
+use crate::store::{Ledger, NodeStore};
 
 /// The file of a node that has run before.
 const CHANNELS_FILE: &str = "channels.db";
@@ -21,12 +22,15 @@ const CHANNELS_FILE: &str = "channels.db";
 /// Where the node keeps what it knows of each channel.
 const MONITORS: &str = "monitors";
 
+/// Where it is noted which of them are closed.
+const LEDGER_FILE: &str = backup::LEDGER_FILE;
+
 /// One line of the list.
 struct Point {
     what: &'static str,
     done: bool,
     may_be_waived: bool,
-    fix: &'static str,
+    fix: String,
 }
 
 /// How `run` may go on.
@@ -52,7 +56,7 @@ pub(super) fn check(settings: &Settings, i_know: bool, choose_seed: bool) -> Res
     for point in &points {
         let mark = if point.done { 'x' } else { ' ' };
         write!(list, "\n  [{mark}] {}", point.what)?;
-        if !point.done {
+        if !point.fix.is_empty() {
             write!(list, ": {}", point.fix)?;
         }
     }
@@ -89,38 +93,55 @@ fn first_seed(dir: &Path) -> Result<Start> {
 fn points(settings: &Settings, dir: &Path) -> Result<[Point; 4]> {
     let encrypted = matches!(SeedPlace::look(dir)?, SeedPlace::Sealed(_));
     let verified = encrypted && SeedPlace::marks(dir)?.is_some_and(|marks| marks.verified_at.is_some());
+    let fix = |done: bool, text: &str| if done { String::new() } else { text.to_owned() };
+    let (takes, about) = backups(settings, dir)?;
+    let channel = has_a_channel(dir)? || said(settings, "liquidity.lsps");
     Ok([
         Point {
             what: "encrypted seed",
             done: encrypted,
             may_be_waived: false,
-            fix: "`tollhouse seed new` makes one, `tollhouse seed restore` brings yours",
+            fix: fix(encrypted, "`tollhouse seed new` makes one, `tollhouse seed restore` brings yours"),
         },
         Point {
             what: "words verified",
             done: verified,
             may_be_waived: false,
-            fix: "`tollhouse seed verify` asks for three of them",
+            fix: fix(verified, "`tollhouse seed verify` asks for three of them"),
         },
+        Point { what: "backup destination", done: takes, may_be_waived: true, fix: about },
         Point {
-            what: "backup destination",
-            done: said(settings, "backup.dir"),
+            what: "a channel, or a way to one",
+            done: channel,
             may_be_waived: true,
-            fix: "say backup.dir: a directory on another disk",
-        },
-        Point {
-            what: "receivable, or a way to it",
-            done: had_a_channel(dir)? || said(settings, "liquidity.lsps"),
-            may_be_waived: true,
-            fix: "say liquidity.lsps2, or start with --i-know and open or buy a channel",
+            fix: fix(channel, "say liquidity.lsps2, or start with --i-know and open or buy a channel"),
         },
     ])
 }
 
-/// Whether the node has, or had, a channel: it keeps a monitor of each. The directory is ours.
-fn had_a_channel(dir: &Path) -> Result<bool> {
-    let path = dir.join(CHANNELS_FILE);
-    Ok(path.exists() && !NodeStore::open(&path)?.list(MONITORS, "")?.is_empty())
+/// Whether backups have a place that takes them now, and what is to be said of it.
+fn backups(settings: &Settings, dir: &Path) -> Result<(bool, String)> {
+    let Some(to) = &settings.backup.dir else {
+        return Ok((false, "say backup.dir: a directory on another disk".to_owned()));
+    };
+    private_dir(dir)?;
+    let to = backup::Destination::new(to.clone(), dir.to_owned());
+    Ok(match to.takes().and_then(|()| to.is_apart()) {
+        Ok(true) => (true, String::new()),
+        Ok(false) => (true, "it is on the disk that the data is on, and dies with it".to_owned()),
+        Err(fault) => (false, fault.to_string()),
+    })
+}
+
+/// Whether the node has a channel: it keeps a monitor of each, also for a while after one was closed, which
+/// the ledger notes. The directory is ours.
+fn has_a_channel(dir: &Path) -> Result<bool> {
+    let (channels, ledger) = (dir.join(CHANNELS_FILE), dir.join(LEDGER_FILE));
+    if !channels.exists() || NodeStore::open(&channels)?.list(MONITORS, "")?.is_empty() {
+        return Ok(false);
+    }
+    // A ledger of an older version, or one that was just made, does not tell.
+    Ok(!ledger.exists() || Ledger::has_open_channel(&ledger).ok().flatten().unwrap_or(true))
 }
 
 /// Whether a setting that begins so was said, wherever.
@@ -139,7 +160,7 @@ mod tests {
 
     #[test]
     fn only_what_may_be_waived_is() {
-        let point = |done, may_be_waived| Point { what: "", done, may_be_waived, fix: "" };
+        let point = |done, may_be_waived| Point { what: "", done, may_be_waived, fix: String::new() };
         assert_eq!(open(&[point(true, false), point(false, true)], false), 1);
         assert_eq!(open(&[point(true, false), point(false, true)], true), 0);
         assert_eq!(open(&[point(false, false), point(true, true)], true), 1);

@@ -2,13 +2,15 @@
 //!
 //! Invariants: a record is never removed; one of a channel that is closed is changed by `closings` alone.
 
+use std::path::Path;
+
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, closings, optional};
+use super::{Ledger, StoreError, closings, optional, pool, schema};
 use crate::types::Timestamp;
 
 /// An open channel as it was just seen.
@@ -141,6 +143,18 @@ impl Ledger {
             closings::follow(page.connection, &seen, height)
         };
         self.0.writer.call(work).await
+    }
+
+    /// Whether the ledger at `path`, which nobody has open, tells of an open channel; `None` when it tells of no
+    /// channel at all. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of another version.
+    pub fn has_open_channel(path: &Path) -> Result<Option<bool>, StoreError> {
+        let connection = pool::open(path)?;
+        schema::is_current(&connection, path)?;
+        let sql = "SELECT max(closed_at IS NULL) FROM channels";
+        Ok(connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// The closed channels, the last one first, at most `limit`.

@@ -190,8 +190,10 @@ mod tests {
             let seen = ChannelsSeen { open: vec![open(ready)], ..ChannelsSeen::default() };
             ledger.note_channels(seen, height).await.unwrap();
         }
+        assert_eq!(Ledger::has_open_channel(&world.path()).unwrap(), Some(true));
         ledger.end_channel(end("forced_by_us")).await.unwrap();
         ledger.end_channel(end("restart")).await.unwrap();
+        assert_eq!(Ledger::has_open_channel(&world.path()).unwrap(), Some(false));
         ledger.note_channels(claim(None), 108).await.unwrap();
         ledger.note_channels(claim(Some(252)), 109).await.unwrap();
         ledger.note_closing("7", "closing".to_owned()).await.unwrap();
