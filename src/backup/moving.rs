@@ -188,8 +188,8 @@ impl Moving<'_> {
     /// marks the directory as moved. `told` hears of every byte. Blocks.
     ///
     /// # Errors
-    /// When there is nothing to move, it was moved before, or a file cannot be read or written; the mark is
-    /// taken back then.
+    /// When there is nothing to move, it was moved before, or a file cannot be read or written. The mark is
+    /// taken back then, unless a file lies there that could be imported.
     pub fn export(
         &self,
         file: &Path,
@@ -225,7 +225,7 @@ impl Moving<'_> {
         let text = serde_json::to_vec(&mark).map_err(|error| fault(&mark_path, error.into()))?;
         whole::put(&mark_path, &text).map_err(|error| fault(&mark_path, error))?;
         let written = write(file, &moved, &sources, (&code.key(), entropy), told);
-        if written.is_err() {
+        if written.is_err() && !file.exists() {
             // Nothing that could be imported is there.
             self.undo()?;
         }
@@ -365,7 +365,12 @@ fn write(
     let mut again = SealedReader::new(again, key).map_err(into)?;
     io::copy(&mut again, &mut io::sink()).map_err(into)?;
     out.persist_noclobber(file).map_err(|error| into(error.error))?;
-    whole::sync_dir(dir).map_err(into)
+    let synced = whole::sync_dir(dir);
+    if synced.is_err() {
+        // It may be whole, and yet be taken for failed: then two could run. If it stays, so does the mark.
+        let _ = std::fs::remove_file(file);
+    }
+    synced.map_err(into)
 }
 
 /// Copies, and tells how much of all is done; gives how much of this.
