@@ -12,6 +12,7 @@ mod rpc;
 mod source;
 mod spender;
 mod time;
+mod usage;
 
 pub use check::{SourceFault, check};
 pub use electrum::connect as connect_electrum;
@@ -20,3 +21,4 @@ pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
 pub use spender::spender;
 pub use time::source_time;
+pub use usage::ScriptServer;

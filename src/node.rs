@@ -40,7 +40,7 @@ use crate::ports::{
     Outgoing, Payer, SendFault,
 };
 use crate::types::{Msat, PaymentHash};
-pub use birthday::{Birthday, ScanFault, find_birthday, wallet_rows};
+pub use birthday::{Birthday, ScanFault, Search, find_birthday, wallet_rows};
 use config::NodeConfig;
 pub use disarm::disarmed;
 use engine::Engine;

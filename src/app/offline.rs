@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Settings;
 use crate::node::config::NodeConfig;
-use crate::node::{self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, Waits};
+use crate::node::{
+    self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, Search, Waits,
+};
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rescue::{self, Place, Recovery};
 use crate::secrets::Secrets;
@@ -26,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Looks in a row at which nothing was on the way: between a close and its sweep nothing shows for a moment.
 const QUIET_LOOKS: u32 = 3;
+
+/// Synchronisations before it is believed: with a server the first asks for the wallet's first addresses only.
+const SYNCS: u32 = 2;
 
 /// A stopped appliance's node.
 pub struct Offline {
@@ -78,12 +83,12 @@ impl Offline {
         Ok((recovery, channels))
     }
 
-    /// Where the on-chain wallet of the seed alone begins, with a bitcoind.
+    /// Where the on-chain wallet of the seed alone begins, and how far its addresses were used.
     ///
     /// # Errors
-    /// When bitcoind cannot tell.
-    pub async fn birthday(&self, since: Option<u32>) -> Result<Option<Birthday>> {
-        Ok(node::find_birthday(&self.config, &self.seed, since).await?)
+    /// When no chain source can tell.
+    pub async fn birthday(&self, search: Search) -> Result<Option<Birthday>> {
+        Ok(node::find_birthday(&self.config, &self.seed, search).await?)
     }
 
     /// Puts the recovered channel state in place; gives what the old one is called now.
@@ -114,12 +119,12 @@ impl Offline {
         if let Some(why) = channels.barred {
             bail!(why);
         }
+        let unproved = self.unproved()?;
         let (clock, entropy) = (Arc::clone(&self.clock), self.entropy.clone());
         let node =
             LightningNode::new(self.config.clone(), self.seed.clone(), channels.store, clock, entropy)?;
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&channels.keeper).run(end.clone()));
-        let unproved = self.unproved()?;
         tasks.spawn(Arc::clone(&node).run(end.clone()));
         let waited = tokio::select! {
             home = wait(&node, peers, &unproved, told) => home,
@@ -131,11 +136,6 @@ impl Offline {
         channels.keeper.last().await;
         waited
     }
-}
-
-async fn wait(
-    node: &LightningNode,
-    peers: &[(String, String)],
 
     /// The open channels of which we may have an old state: what is ours in them shows when the peers close.
     fn unproved(&self) -> Result<HashSet<String>> {
@@ -152,12 +152,17 @@ async fn look(node: &LightningNode, unproved: &HashSet<String>) -> Result<Homeco
     let may_hold = |id: &Option<String>| id.as_ref().is_some_and(|id| unproved.contains(id));
     home.on_the_way.retain(|coins| coins.sat > 0 || may_hold(&coins.channel_id));
     Ok(home)
+}
+
+async fn wait(
+    node: &LightningNode,
+    peers: &[(String, String)],
+    unproved: &HashSet<String>,
     told: &mut (dyn FnMut(Told) + Send),
 ) -> Result<Homecoming> {
     let mut state = node.state();
     loop {
         let now = state.borrow_and_update().clone();
-    unproved: &HashSet<String>,
         match now {
             NodeState::Running => break,
             NodeState::Starting(why) => told(Told::Waiting(why)),
@@ -167,7 +172,7 @@ async fn look(node: &LightningNode, unproved: &HashSet<String>) -> Result<Homeco
         state.changed().await.context("the node ended")?;
     }
     let mut waiting: Vec<_> = peers.to_vec();
-    let (mut last, mut quiet) = (None, 0);
+    let (mut last, mut quiet, mut syncs) = (None, 0, 0);
     loop {
         let mut away = Vec::new();
         for (peer, address) in waiting {
@@ -184,7 +189,7 @@ async fn look(node: &LightningNode, unproved: &HashSet<String>) -> Result<Homeco
         if last.as_ref() != Some(&home) {
             told(Told::Coins(home.clone()));
         }
-        let synced = node.view().await.synced_at.is_some();
+        let synced = syncs == SYNCS && node.view().await.synced_at.is_some();
         quiet = if synced && home.on_the_way.is_empty() { quiet + 1 } else { 0 };
         if quiet == QUIET_LOOKS {
             return Ok(home);

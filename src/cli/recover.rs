@@ -100,14 +100,9 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         return Ok(2);
     }
     let birthday = if recovery.found().source == Source::Seed {
-        warn("Looking for the wallet's first coins. With bitcoind on mainnet this takes some minutes.");
-        let found = offline.birthday(args.since).await?;
-        if let Some(found) = &found {
-            warn(format!(
-                "{} coins; the node reads the blocks from {} to {}.",
-                found.coins, found.height, found.tip
-            ));
-        }
+        warn("Looking for the wallet's past. On mainnet this takes some minutes.");
+        let found = offline.birthday(Search { since: args.since, gap: args.gap }).await?;
+        warn(past(found.as_ref(), args));
         found
     } else {
         None
@@ -128,6 +123,25 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         )?;
     }
     Ok(if all { 0 } else { 3 })
+}
+
+/// What is known of the past of a wallet that comes from its seed alone.
+fn past(found: Option<&Birthday>, args: &RecoverArgs) -> String {
+    match found {
+        Some(Birthday { blocks: Some((from, to)), .. }) if args.since.is_some() => format!(
+            "The node reads the blocks from {from} to {to}, for the first {} addresses of each kind (--gap).",
+            args.gap
+        ),
+        Some(Birthday { blocks: Some((from, to)), found, .. }) => {
+            format!("{found} coins; the node reads the blocks from {from} to {to}.")
+        }
+        Some(Birthday { found, .. }) => format!(
+            "{found} addresses were paid. After {} unused ones in a row none was looked for: if you handed out more \
+             than that without being paid, say a larger --gap.",
+            args.gap
+        ),
+        None => "No address of the wallet was ever paid, as far as was looked.".to_owned(),
+    }
 }
 
 /// The appliance must be stopped, and its seed be there: a new one would find nothing.
@@ -258,6 +272,14 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
     lines.join("\n")
 }
 
+fn state_of(channel: &MonitoredChannel) -> &'static str {
+    match (channel.closed, channel.closes_alone) {
+        (true, _) => "closed",
+        (false, true) => "open",
+        (false, false) => "open, only its peer can close it",
+    }
+}
+
 fn told_text(told: &Told) -> String {
     match told {
         Told::Waiting(why) => format!("waiting: {why}"),
@@ -272,14 +294,6 @@ fn coins_text(home: &Homecoming) -> String {
         home.height, home.peers_connected, home.home_sat
     )];
     lines.extend(home.on_the_way.iter().map(|coins| {
-fn state_of(channel: &MonitoredChannel) -> &'static str {
-    match (channel.closed, channel.closes_alone) {
-        (true, _) => "closed",
-        (false, true) => "open",
-        (false, false) => "open, only its peer can close it",
-    }
-}
-
         let whose = match (&coins.peer, coins.waits) {
             (Some(peer), Waits::Peer) => format!(" ({peer})"),
             _ => String::new(),

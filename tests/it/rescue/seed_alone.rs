@@ -1,11 +1,12 @@
 //! The seed alone, with the program itself: the wallet's coins are found again with a real bitcoind, which a new
-//! wallet asks only for new blocks, and through an Esplora server, which is asked for addresses.
+//! wallet asks only for new blocks, and through servers, which are asked for addresses.
 
 use bitcoin::{Amount, Network};
 use serde_json::json;
 
 use crate::appliance::{Appliance, Process, TURN, bitcoind_section};
 use crate::bitcoind::Bitcoind;
+use crate::electrum::Electrum;
 use crate::esplora::Esplora;
 
 const COINS_SAT: u64 = 70_000;
@@ -61,8 +62,24 @@ async fn the_seed_alone_finds_the_coins() {
         .await;
     shop.stop().await;
 
-    // Through Esplora the first of them is found, as the second lies behind too many unused addresses.
+    // Servers are asked for as many addresses, though the library would stop after 20 unused ones; and blocks
+    // alone tell of both coins, too.
     let esplora = Esplora::new(&bitcoind).await;
-    let said = recovers(&shop, &["--yes", "--chain-source", "esplora", "--chain-url", &esplora.url]).await;
-    assert!(said.contains(&format!("All coins are in the on-chain wallet: {COINS_SAT} sat.")), "{said}");
+    let electrum = Electrum::new(&bitcoind).await;
+    let electrum = format!("tcp://127.0.0.1:{}", electrum.port);
+    for (more, says) in [
+        (
+            &["--chain-source", "esplora", "--chain-url", &esplora.url, "--gap", "40"][..],
+            "2 addresses were paid",
+        ),
+        (&["--chain-source", "electrum", "--chain-url", &electrum][..], "After 200 unused ones in a row"),
+        (&["--since", "1"][..], "for the first 200 addresses"),
+    ] {
+        let said = recovers(&shop, &[&["--yes"][..], more].concat()).await;
+        assert!(said.contains(says), "{said}");
+        assert!(
+            said.contains(&format!("All coins are in the on-chain wallet: {} sat.", 2 * COINS_SAT)),
+            "{more:?}: {said}"
+        );
+    }
 }
