@@ -26,6 +26,7 @@ mod form;
 mod home;
 mod integrations;
 mod lightning;
+mod listing;
 mod live;
 mod locked;
 

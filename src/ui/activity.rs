@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::figures::{iso, utc};
+use super::listing::{Choice, Pages};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::event::{Event, LoggedEvent, Subject};
@@ -28,13 +29,6 @@ pub(super) struct Asked {
     before: Option<i64>,
 }
 
-/// One choice of a row of choices.
-struct Choice {
-    name: &'static str,
-    href: String,
-    chosen: bool,
-}
-
 /// One event.
 struct Line {
     at: String,
@@ -48,8 +42,7 @@ struct Page {
     shell: Shell,
     choices: Vec<Choice>,
     lines: Vec<Line>,
-    older: Option<String>,
-    newest: Option<String>,
+    pages: Pages,
     table: String,
     sample_url: String,
 }
@@ -62,9 +55,8 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
         Ok(rows) => rows,
         Err(error) => return fault(&error),
     };
-    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
-    let more = rows.len() > shown;
-    rows.truncate(shown);
+    let to = |before| link("/activity", subject, before);
+    let pages = Pages::of(&mut rows, SHOWN, asked.before, |row| row.id, to);
     if let Err(error) = name_sales(&desk, &mut rows).await {
         return fault(&error);
     }
@@ -75,8 +67,7 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
     let config = &desk.op.parts.config;
     let page = Page {
         choices: choices(subject),
-        older: rows.last().filter(|_| more).map(|row| link("/activity", subject, Some(row.id))),
-        newest: asked.before.map(|_| link("/activity", subject, None)),
+        pages,
         table: link("/api/v1/activity.csv", subject, None),
         lines,
         sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),

@@ -16,6 +16,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::figures::{counted, iso, sats_exact, shortened, utc};
+use super::listing::{Choice, Pages};
 use super::payment::amount;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
@@ -50,13 +51,6 @@ pub(super) struct Asked {
     before: Option<i64>,
 }
 
-/// One choice of a row of choices.
-struct Choice {
-    name: &'static str,
-    href: String,
-    chosen: bool,
-}
-
 /// One line of the list.
 struct Line {
     hash: String,
@@ -84,8 +78,7 @@ struct Page {
     refusal: Option<&'static str>,
     unearned: String,
     doubt: bool,
-    older: Option<String>,
-    newest: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /tokens?search&state&service&before`; the whole hash of a payment leads to its page.
@@ -125,12 +118,9 @@ async fn read(desk: &Desk, asked: &Asked, search: &str) -> Result<Page, StoreErr
     };
     // One more than is shown tells whether there is a next page.
     let mut rows = if long { Vec::new() } else { ledger.grants(filter, SHOWN + 1, asked.before).await? };
-    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
-    let more = rows.len() > shown;
-    rows.truncate(shown);
     let word = state.map_or("", |(word, _)| word);
     let link = |state: &str, before| link(search, state, service.as_ref(), before);
-    let older = more.then(|| rows.last().map(|row| link(word, Some(row.id)))).flatten();
+    let pages = Pages::of(&mut rows, SHOWN, asked.before, |row| row.id, |before| link(word, before));
     let mut lines = Vec::with_capacity(rows.len());
     for row in &rows {
         let spends = ledger.spends(row.payment_hash, 1, None).await?;
@@ -149,8 +139,7 @@ async fn read(desk: &Desk, asked: &Asked, search: &str) -> Result<Page, StoreErr
         refusal: long.then_some("A search has 100 letters at most."),
         unearned: sats_exact(ledger.revenue(now).await?.unearned.msat()),
         doubt: ledger.generation().await?.doubtful_below_epoch > 0,
-        newest: asked.before.map(|_| link(word, None)),
-        older,
+        pages,
         service,
         shell: desk.shell(Section::Tokens).await,
     })

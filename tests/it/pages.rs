@@ -28,6 +28,7 @@ mod relay;
 mod sell;
 mod sell_saved;
 mod tokens;
+mod words;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -7,7 +7,7 @@ use tollhouse::ports::{Alarm, SourceAnswer};
 use tollhouse::store::Findings;
 use tollhouse::types::Severity;
 
-use super::{business, clean, logged_in, look_at};
+use super::{business, clean, logged_in, look_at, words};
 use crate::admin_app::{AdminApp, PASSWORD, ok, usable_channel};
 use crate::chromium::Chromium;
 
@@ -66,26 +66,14 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     tab.click(".steps a[href='/start/seed']").await;
     tab.until("location.pathname === '/start/seed' && document.readyState === 'complete'").await;
     tab.click("form[action='/start/seed/words'] button").await;
-    tab.until("document.querySelectorAll('.words li').length === 24").await;
+    let own = words::shown(&tab).await;
     tab.picture("start-words-1440-light").await;
-    let words = tab.value("[...document.querySelectorAll('.words li')].map((it) => it.textContent)").await;
-    let words: Vec<String> = serde_json::from_value(words).expect("words");
 
     tab.click("a[href='/start/seed/check']").await;
-    let answer = async |right: bool| {
-        tab.until("location.pathname === '/start/seed/check' && document.readyState === 'complete'").await;
-        for id in ["first", "second", "third"] {
-            let label = tab.text(&format!("label[for={id}]")).await;
-            let number: usize = label.trim_start_matches("Word ").parse().expect("a number");
-            tab.click(&format!("#{id}")).await;
-            tab.types(if right { &words[number - 1] } else { "zebra" }).await;
-        }
-        tab.press("Enter").await;
-    };
-    answer(false).await;
+    words::give_back(&tab, &words::wrong()).await;
     tab.until("document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.starts_with("Those are not the words"));
-    answer(true).await;
+    words::give_back(&tab, &own).await;
     tab.until("location.search === '?said=checked'").await;
     assert!(tab.text(".said").await.contains("You have the words"));
     assert_eq!(tab.value("document.querySelector(\"form[action='/start/seed/words']\")").await, json!(null));

@@ -4,6 +4,7 @@
 use reqwest::header::{HOST, ORIGIN};
 use serde_json::{Value, json};
 
+use super::words;
 use crate::admin_app::PASSWORD;
 use crate::appliance::{Appliance, Process, bitcoind_section};
 use crate::bitcoind::{client, free_port};
@@ -86,26 +87,14 @@ async fn a_seed_for_real_money_is_made_on_a_page_and_its_words_proved() {
     tab.click("#again").await;
     tab.types(PASSPHRASE).await;
     tab.press("Enter").await;
-    tab.until("document.querySelectorAll('.words li').length === 24").await;
+    let own = words::shown(&tab).await;
     tab.picture("seed-words-1440-light").await;
-    let words = tab.value("[...document.querySelectorAll('.words li')].map((it) => it.textContent)").await;
-    let words: Vec<String> = serde_json::from_value(words).expect("words");
     tab.click("form[action='/seed/ask'] button").await;
-    let answer = async |right: bool| {
-        tab.until("document.querySelector('#third') && document.readyState === 'complete'").await;
-        for id in ["first", "second", "third"] {
-            let label = tab.text(&format!("label[for={id}]")).await;
-            let number: usize = label.trim_start_matches("Word ").parse().expect("a number");
-            tab.click(&format!("#{id}")).await;
-            tab.types(if right { &words[number - 1] } else { "zebra" }).await;
-        }
-        tab.press("Enter").await;
-    };
-    answer(false).await;
+    words::give_back(&tab, &words::wrong()).await;
     tab.until("document.querySelector('.refusal')").await;
     tab.picture("seed-check-1440-light").await;
     assert_eq!(tab.value(LEGIBLE).await, json!([]));
-    answer(true).await;
+    words::give_back(&tab, &own).await;
 
     // It starts by itself, and the same link's token claims it.
     tab.until("location.pathname === '/claim' && document.querySelector('#password')").await;
@@ -122,7 +111,7 @@ async fn a_seed_for_real_money_is_made_on_a_page_and_its_words_proved() {
     let (status, said) = running.end("TERM").await;
     assert_eq!(status.code(), Some(0), "{said}");
     // A single word may be one that a log uses anyway.
-    let together = words.windows(3).map(|three| three.join(" "));
+    let together = own.windows(3).map(|three| three.join(" "));
     assert!(
         together.clone().count() > 9 && together.into_iter().all(|three| !said.contains(&three)),
         "in a log"
