@@ -148,7 +148,7 @@ fn wrong(fault: &SpecFault, part: &str, headers: &[&str]) -> Wrong {
     };
     // What to do is told in the words of a services file, which is not what is filled in here.
     let help = if fault.help.contains(" = ") || fault.help.contains("{ ") { "" } else { fault.help.as_str() };
-    let says = format!("{} {}", sentence(&fault.what), help);
+    let says = format!("{} {}", sentence(&fault.what), plain(help));
     Wrong { id, label, says: says.trim_end().to_owned() }
 }
 
@@ -209,7 +209,12 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str()).replace('`', "\"")
+    plain(&format!("{first}{}{end}", letters.as_str()))
+}
+
+/// Names stand between quotation marks on a page.
+fn plain(text: &str) -> String {
+    text.replace('`', "\"")
 }
 
 #[cfg(test)]
@@ -227,7 +232,7 @@ mod tests {
         let refusal = Refusal::Faults(vec![
             fault("price", "it is missing", "Add a line such as price = \"50 sat\"."),
             fault("route[1].offers[2].pass", "\"soon\" is not a span of time", "Write it such as \"1 day\"."),
-            fault("upstream_headers.X-Key.env", "the environment variable A is not set", "Set it."),
+            fault("upstream_headers.X-Key.env", "the environment variable A is not set", "Set `A`."),
         ]);
         let of = |part| {
             let wrongs = Wrongs::of(&refusal, part, &["X-Other", "X-Key"]);
@@ -237,7 +242,7 @@ mod tests {
             (id.map(str::to_owned), label.to_owned(), says.to_owned())
         };
         let span = "\"soon\" is not a span of time. Write it such as \"1 day\".";
-        let unset = "The environment variable A is not set. Set it.";
+        let unset = "The environment variable A is not set. Set \"A\".";
         assert_eq!(
             of(""),
             [

@@ -96,6 +96,7 @@ async fn prices_are_legible() {
     let pages = [
         ("services", "/services"),
         ("service", "/services/sample"),
+        ("service-silent", "/services/sample?said=saved&silent=sample"),
         ("service-edit", "/services/weather/edit"),
         ("service-route", "/services/sample/routes/2"),
         ("service-text", "/services/weather/text"),
@@ -178,7 +179,6 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('.refusal a[href=\"#formula\"]')").await;
     looked_at(&app, &tab, "service-route-wrong").await;
-    tab.looks(1440, 900, "light").await;
     fill(&tab, "formula", "sat(2) + request.size_bytes * 10").await;
     fill(&tab, "description", MARKUP).await;
     tab.click("form.form button[type=submit]").await;
@@ -194,22 +194,18 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.until("document.querySelector('.refusal')").await;
     assert_eq!(tab.value("document.querySelector('#target').value").await, MARKUP);
     looked_at(&app, &tab, "service-try-wrong").await;
-    tab.looks(1440, 900, "light").await;
     fill(&tab, "target", "/v1/history/monday?note=%3Cscript%3E").await;
     tab.click("button[value=price]").await;
     tab.until("document.querySelector('#cost')").await;
     assert_eq!(tab.text("#cost").await, "It costs 2 sat");
     looked_at(&app, &tab, "service-price").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("button[value=ask]").await;
     tab.until("document.querySelector('#status')?.textContent.startsWith('402')").await;
     looked_at(&app, &tab, "service-402").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("button[value=pay]").await;
     tab.until("document.querySelector('#status')?.textContent.startsWith('200')").await;
     assert!(tab.text("#answer pre").await.contains("1.07"));
     looked_at(&app, &tab, "service-paid").await;
-    tab.looks(1440, 900, "light").await;
     let sums = app.ledger.revenue(app.op.parts.clock.now()).await.expect("sums");
     assert_eq!(sums.total.msat(), 2_000);
 
@@ -225,7 +221,6 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     looked_at(&app, &tab, "service-canary").await;
     tab.open(&format!("{origin}/services")).await;
     looked_at(&app, &tab, "services-canary").await;
-    tab.looks(1440, 900, "light").await;
 
     // Off, in its form: asked about with all that was typed.
     tab.open(&format!("{origin}/services/rates/edit")).await;
@@ -234,7 +229,6 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
     looked_at(&app, &tab, "service-off").await;
-    tab.looks(1440, 900, "light").await;
     assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.includes('It is off')").await;
@@ -246,7 +240,6 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("button[value=shadow]").await;
     tab.until("document.querySelector('h1')?.textContent.includes('for nothing?')").await;
     looked_at(&app, &tab, "service-shadow").await;
-    tab.looks(1440, 900, "light").await;
     assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.includes('pay nothing')").await;
@@ -261,7 +254,6 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("button[formaction$='/delete']").await;
     tab.until("document.querySelector('h1')?.textContent.includes('away?')").await;
     looked_at(&app, &tab, "service-delete").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;
     tab.until("location.pathname === '/services' && document.querySelector('.said')").await;
     assert!(app.op.parts.storefront.stock().is_empty());

@@ -60,19 +60,16 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.until("document.querySelector('.refusal')?.textContent.includes('It may use')").await;
     assert_eq!(tab.value("document.querySelector('#label').value").await, LABEL);
     looked_at(&app, &tab, "token-wrong").await;
-    tab.looks(1440, 900, "light").await;
     fill(&tab, "budget", "20 sat").await;
     tab.value("document.querySelector('select[name=service]').value = 'rates'").await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Give “Ann')").await;
     looked_at(&app, &tab, "token-question").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;
     let given = credential(&tab).await;
     let line = tab.text("main").await;
     assert!(line.contains("/v1/rates'"), "it asks the service that it is for: {line}");
     looked_at(&app, &tab, "token-given").await;
-    tab.looks(1440, 900, "light").await;
 
     // It is used, and the pages know; a search finds it by its label and by its hash.
     assert_eq!([asks(&app, &given).await, asks(&app, &given).await], [200, 200]);
@@ -83,7 +80,6 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     let line = tab.text(".cards tbody").await;
     assert!(line.contains("10 sat") && line.contains("Live") && !line.contains("–"), "{line}");
     looked_at(&app, &tab, "tokens-found").await;
-    tab.looks(1440, 900, "light").await;
     tab.click(".cards tbody a").await;
     tab.until("location.pathname.startsWith('/payments/')").await;
     let hash = tab.value("location.pathname.split('/')[2]").await;
@@ -98,7 +94,6 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
     tab.until("document.querySelector('h1')?.textContent === 'Revoke this token?'").await;
     looked_at(&app, &tab, "token-revoke").await;
-    tab.looks(1440, 900, "light").await;
     assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
     fill(&tab, "password", PASSWORD).await;
     tab.click("button[type=submit].button").await;
@@ -151,7 +146,6 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
     tab.click(".refusal a").await;
     tab.until("document.querySelectorAll('tbody form').length === 2").await;
     looked_at(&app, &tab, "tokens-in-doubt").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("tbody form button").await;
     tab.until("document.querySelector('h1')?.textContent === 'Take this token to be good?'").await;
     tab.click("button[type=submit].button").await;
@@ -160,7 +154,6 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
     tab.click(".form button").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Take all')").await;
     looked_at(&app, &tab, "tokens-honour").await;
-    tab.looks(1440, 900, "light").await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.startsWith('All of them')").await;
     let life = app.ledger.generation().await.expect("a life");
