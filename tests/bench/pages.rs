@@ -202,7 +202,7 @@ async fn ask(world: &World) -> Result<Pages> {
     for below in ["", "/edit", "/text", "/try", "/routes/new"] {
         paths.push(format!("/services/{service}{below}"));
     }
-    let hook = json!({ "url": "http://127.0.0.1:9/", "allow_private": true, "topics": ["alarm.cleared"] });
+    let hook = json!({ "label": "nobody", "url": "http://127.0.0.1:9/", "allow_private": true, "topics": ["alarm.cleared"] });
     let key = world.shop.admin_key_file();
     let key = std::fs::read_to_string(key)?;
     let made = client.post(format!("{admin}/api/v1/webhooks")).bearer_auth(key.trim());
