@@ -222,7 +222,9 @@ async fn ask(world: &World) -> Result<Pages> {
                 asked.header("cookie", &cookie)
             };
             let mut answer = asked.send().await?;
-            ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+            // A page that leads on has answered too.
+            let status = answer.status();
+            ensure!(status.is_success() || status.is_redirection(), "{path}: {status}");
             // A table is no page: it is sent as it is read, and what counts is when it begins.
             bytes = match path.contains(".csv") {
                 true => answer.chunk().await?.context("a table has a head")?.len(),
