@@ -1,5 +1,7 @@
 //! The flows that the secrets go through.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use tollhouse::sandbox::buyer::Wanted;
 
@@ -100,7 +102,7 @@ impl Stage {
         let wanted = Wanted { url: format!("{}/v1/rates", self.shop.gateway), body: None };
         let unpaid = challenged(&customer, &wanted, None).await;
         let credential = paid(&customer, &unpaid).await;
-        self.canaries.credential(&credential);
+        self.canaries.credential("sold", &credential);
         let sold = customer.ask(&wanted, Some(&credential)).await.expect("an answer");
         assert_eq!(sold.status, 200, "{}", sold.body);
         assert_eq!(challenged(&customer, &wanted, Some(&credential)).await.status, 402);
@@ -173,17 +175,68 @@ impl Stage {
             ("second", "winner"),
             ("third", "zoo"),
         ];
+        for page in PAGES {
+            let request = client().get(format!("{}{page}", self.shop.admin)).header("cookie", session);
+            let answer = request.send().await.expect("an answer");
+            assert!(!answer.status().is_server_error(), "{page}: {}", answer.status());
+            assert_ne!(answer.url().path(), "/login", "{page}: the session is over");
+        }
+        // The last of them begins another session, and ends this one.
         for form in FORMS {
             let request = client().post(format!("{}{form}", self.shop.admin)).header("cookie", session);
             let request = request.header("origin", &self.shop.admin).form(&typed);
             let answer = request.send().await.expect("an answer");
             assert!(!answer.status().is_server_error(), "{form}: {}", answer.status());
         }
-        for page in PAGES {
-            let request = client().get(format!("{}{page}", self.shop.admin)).header("cookie", session);
-            let status = request.send().await.expect("an answer").status();
-            assert!(!status.is_server_error(), "{page}: {status}");
-        }
+    }
+
+    /// A person has a key, a token and an endpoint made on pages, and sends coins.
+    pub(super) async fn fills_forms(&mut self, session: &str) {
+        let Stage { shop, canaries, .. } = self;
+        let post = async |path: &str, fields: &[(&str, &str)]| {
+            let request = client().post(format!("{}{path}", shop.admin)).header("cookie", session);
+            let answer = request.header("origin", &shop.admin).form(fields).send().await.expect("an answer");
+            let status = answer.status();
+            let page = answer.text().await.expect("a page");
+            assert!(status.is_success(), "{path}: {status} {page}");
+            page
+        };
+        // The form, and the answer to the question that it asks.
+        let answer = async |path: &str, fields: &[(&str, &str)]| {
+            let asked = post(path, &[fields, &[("password", PASSWORD)]].concat()).await;
+            match asked.split_once("name=\"key\" value=\"") {
+                Some((_, rest)) if !asked.contains("id=\"secret\"") => {
+                    let key = rest.split('"').next().expect("it ends");
+                    post(path, &[fields, &[("key", key), ("password", PASSWORD)]].concat()).await
+                }
+                _ => asked,
+            }
+        };
+        let shown = |page: &str, id: &str| {
+            let rest = page.split_once(&format!("<code id=\"{id}\">")).unwrap_or_else(|| panic!("{page}")).1;
+            rest.split('<').next().expect("it ends").to_owned()
+        };
+        let key = answer("/integrations/keys", &[("label", "page"), ("read", "on")]).await;
+        let key = shown(&key, "secret");
+        assert!(key.starts_with("tollhouse_"), "{key}");
+        canaries.text("page key", &key);
+
+        let gift = [("service", "rates"), ("budget", "100 sat"), ("expires", "1 day"), ("label", "friend")];
+        let given = shown(&answer("/tokens/grant", &gift).await, "authorization");
+        canaries.credential("given", &given);
+
+        let hook = format!("http://{}/page-hook", self.upstream.address);
+        let hook = [("label", "page"), ("url", hook.as_str()), ("allow_private", "on")];
+        let secret = shown(&answer("/integrations/webhooks", &hook).await, "secret");
+        canaries.text("page webhook secret", &secret);
+        let bytes = BASE64_STANDARD.decode(secret.trim_start_matches("whsec_")).expect("base64");
+        canaries.bytes("page webhook secret", &bytes);
+        answer("/integrations/webhooks/2/test", &[]).await;
+
+        let to = self.payer.post("/api/v1/onchain/address", json!({})).await["address"].clone();
+        let to = to.as_str().expect("an address");
+        let sent = answer("/coins/send", &[("to", to), ("amount", "20000"), ("fee", "normal")]).await;
+        assert!(sent.contains("Send 20,000 sat") && !sent.contains("name=\"key\""), "{sent}");
     }
 
     /// Shows that the words were written down, badly.
