@@ -119,7 +119,7 @@ impl Appliance {
         ground.ledger.log(event).await?;
 
         let channels = channels::open(&dir, blueprint.snapshot_dir, network, &ground).await?;
-        let seed = NodeSeed::new(*ground.secrets.seed());
+        let seed = NodeSeed::new(ground.secrets.seed());
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
         let liquidity = blueprint.node.liquidity.clone();
         let node = LightningNode::new(blueprint.node, seed, channels.store, clock, entropy)?;

@@ -18,7 +18,7 @@ pub(super) async fn open(
     network: Network,
     ground: &Ground,
 ) -> Result<Opened> {
-    let node_id = node::node_id(&NodeSeed::new(*ground.secrets.seed()), network)?;
+    let node_id = node::node_id(&NodeSeed::new(ground.secrets.seed()), network)?;
     let key = ground.secrets.derive(Place::KEY);
     let place = Place { dir: dir.to_owned(), second, network, node_id, key };
     let clock: Arc<dyn Clock> = Arc::clone(&ground.clock);

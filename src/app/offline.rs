@@ -60,7 +60,7 @@ impl Offline {
     /// When the seed cannot be used.
     pub fn new(lock: DirLock, settings: Settings, secrets: &Secrets) -> Result<Offline> {
         let (dir, network) = (settings.network_dir(), settings.node.network);
-        let seed = NodeSeed::new(*secrets.seed());
+        let seed = NodeSeed::new(secrets.seed());
         let node_id = node::node_id(&seed, network)?;
         let key = secrets.derive(Place::KEY);
         let place = Place { dir, second: settings.snapshot_dir, network, node_id, key };

@@ -97,7 +97,7 @@ impl Ground {
     /// # Errors
     /// When the seed is of no use.
     pub(super) fn owner(&self, secrets: &Secrets) -> Result<Owner, Failure> {
-        let node_id = NodeSeed::new(*secrets.seed()).node_id(self.network);
+        let node_id = NodeSeed::new(secrets.seed()).node_id(self.network);
         let node_id = node_id.map_err(|error| Failure::refused("seed", error.to_string()))?;
         Ok(Owner { key: secrets.derive(PURPOSE), network: self.network.to_string(), node_id })
     }

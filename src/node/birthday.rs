@@ -261,7 +261,7 @@ fn addresses(
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?
         .into();
-    let account = Xpriv::new_master(network, &seed.0).and_then(|master| master.derive_priv(&secp, &path));
+    let account = Xpriv::new_master(network, &**seed.0).and_then(|master| master.derive_priv(&secp, &path));
     let account = Xpub::from_priv(&secp, &account.map_err(refused)?);
     let mut scripts = HashMap::new();
     for (kind, chain) in [0, 1].into_iter().enumerate() {

@@ -178,7 +178,7 @@ fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Re
     if let Some(lsp) = orders {
         builder.set_liquidity_source_lsps1(lsp_key(lsp)?, address(&lsp.address)?, lsp.token.clone());
     }
-    builder.set_entropy_seed_bytes(seed.0);
+    builder.set_entropy_seed_bytes(**seed.0);
     builder.set_custom_logger(Arc::new(TracingLog));
     if !config.listen.is_empty() {
         let addresses: Result<Vec<SocketAddress>, EngineFault> =

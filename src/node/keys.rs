@@ -12,16 +12,21 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use ldk_node::lightning::ln::inbound_payment::ExpandedKey;
 use ldk_node::lightning::sign::{KeysManager, NodeSigner};
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// The BIP 39 seed, 64 bytes, of which everything else is derived.
+/// The BIP 39 seed, 64 bytes, of which everything else is derived. It stays in one place on the heap, and is
+/// wiped when it is dropped.
 #[derive(Clone)]
-pub struct NodeSeed(pub(super) [u8; 64]);
+pub struct NodeSeed(pub(super) Box<Zeroizing<[u8; 64]>>);
+
+impl ZeroizeOnDrop for NodeSeed {}
 
 impl NodeSeed {
     /// Takes the 64 bytes that BIP 39 makes of the words.
-    pub const fn new(bytes: [u8; 64]) -> NodeSeed {
-        NodeSeed(bytes)
+    pub fn new(bytes: &[u8; 64]) -> NodeSeed {
+        let mut seed = Box::new(Zeroizing::new([0; 64]));
+        seed.copy_from_slice(bytes);
+        NodeSeed(seed)
     }
 
     /// The public key of the node that has this seed.
@@ -64,7 +69,7 @@ pub fn node_id(seed: &NodeSeed, network: Network) -> Result<String, UnusableSeed
 /// # Errors
 /// When the seed has none.
 pub(super) fn master_key(seed: &NodeSeed, network: Network) -> Result<Zeroizing<[u8; 32]>, UnusableSeed> {
-    let master = Xpriv::new_master(network, &seed.0).map_err(|_| UnusableSeed)?;
+    let master = Xpriv::new_master(network, &**seed.0).map_err(|_| UnusableSeed)?;
     Ok(Zeroizing::new(master.private_key.secret_bytes()))
 }
 
@@ -94,5 +99,23 @@ impl MintingKeys {
     /// The node's public key.
     pub(super) fn node_id(&self) -> PublicKey {
         self.node_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It takes only what wipes itself when it is dropped: the seed is seen no more after that.
+    fn wipes_itself(_: &impl ZeroizeOnDrop) {}
+
+    #[test]
+    fn a_seed_is_wiped_when_it_is_dropped_and_says_nothing_of_itself() {
+        let seed = NodeSeed::new(&[7; 64]);
+        let copy = seed.clone();
+        wipes_itself(&*seed.0);
+        wipes_itself(&*copy.0);
+        assert_eq!(seed.node_id(Network::Regtest), copy.node_id(Network::Regtest));
+        assert_eq!(format!("{seed:?}"), "NodeSeed(redacted)");
     }
 }

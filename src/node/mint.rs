@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn minter(doors: Vec<Door>) -> StatelessMinter {
-        let keys = MintingKeys::derive(&NodeSeed::new([9; 64]), bitcoin::Network::Regtest).unwrap();
+        let keys = MintingKeys::derive(&NodeSeed::new(&[9; 64]), bitcoin::Network::Regtest).unwrap();
         let clock = FixedClock::at(Timestamp::from_secs(1_800_000_000));
         let entropy = Arc::new(CountingEntropy::default());
         let minter = StatelessMinter::new(keys, bitcoin::Network::Regtest, clock, entropy);

@@ -76,7 +76,7 @@ pub(crate) async fn measure(world: &World, folder: &Path) -> Result<Challenges> 
         liquidity: Liquidity::default(),
     };
     let store = Arc::new(DefaultStore(store));
-    let node = LightningNode::new(config, NodeSeed::new([7; 64]), store, clock(), SystemEntropy::new())?;
+    let node = LightningNode::new(config, NodeSeed::new(&[7; 64]), store, clock(), SystemEntropy::new())?;
     tasks.spawn(Arc::clone(&node).run(stop.clone()));
     node.ready().await?;
     let stored_on_default = bench.of("default", Arc::new(StoringMinter(node))).await?;

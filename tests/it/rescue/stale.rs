@@ -116,7 +116,7 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     shop.lose(&["channels.db", "channels.generation", "channels.snapshot"]);
     let states = shop.states.take().expect("they were kept");
     let rows = in_the_middle(&states, preimage.as_bytes());
-    let seed = NodeSeed::new(shop.seed);
+    let seed = NodeSeed::new(&shop.seed);
     // Every state that there ever was can be made harmless.
     let known = std::mem::take(&mut *states.lock().expect("one at a time"));
     for state in &known {

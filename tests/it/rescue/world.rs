@@ -104,7 +104,7 @@ impl Peer {
     }
 
     pub(super) fn place(&self) -> Place {
-        let node_id = node_id(&NodeSeed::new(self.seed), Network::Regtest).expect("a seed");
+        let node_id = node_id(&NodeSeed::new(&self.seed), Network::Regtest).expect("a seed");
         let key = zeroize::Zeroizing::new(self.key);
         let second = Some(self.dir.with_extension("elsewhere"));
         Place { dir: self.dir.clone(), second, network: Network::Regtest, node_id, key }
@@ -113,7 +113,7 @@ impl Peer {
     /// Starts it on the channel state in its folder; gives it as soon as it tries.
     pub(super) fn start(&mut self) -> Arc<LightningNode> {
         let opened = rescue::open(self.place(), clock(), SystemEntropy::new()).expect("it opens");
-        let (seed, entropy) = (NodeSeed::new(self.seed), SystemEntropy::new());
+        let (seed, entropy) = (NodeSeed::new(&self.seed), SystemEntropy::new());
         let store: Arc<dyn KeyValue> = match &self.states {
             Some(states) => Arc::new(Recording { store: opened.store, states: states.clone() }),
             None => opened.store,
@@ -172,7 +172,7 @@ impl Peer {
     /// Puts channel state without a manager in place; gives what was found and what is kept of the old.
     pub(super) fn recover(&self) -> (Found, Vec<MonitoredChannel>, Option<PathBuf>) {
         let recovery = Recovery::look(self.place(), None).expect("it can be looked at");
-        let seed = NodeSeed::new(self.seed);
+        let seed = NodeSeed::new(&self.seed);
         let channels = recovery.channels(&seed).expect("the monitors can be read");
         let found = recovery.found().clone();
         (found, channels, recovery.rebuild(&seed, Vec::new()).expect("it is rebuilt"))
