@@ -470,7 +470,8 @@ fn treasury(ground: &Ground, node: &Arc<LightningNode>, tasks: &TaskTracker) -> 
     let (watch, control, coins): (Arc<dyn NodeWatch>, Arc<dyn NodeControl>, Arc<dyn Coins>) =
         (node.clone(), node.clone(), node.clone());
     let ledger = ground.ledger.clone();
-    Treasury::new(TreasuryParts { ledger, node: watch, control, coins, tasks: tasks.clone() })
+    let clock = Arc::clone(&ground.clock);
+    Treasury::new(TreasuryParts { ledger, node: watch, control, coins, clock, tasks: tasks.clone() })
 }
 
 /// Where applications' holds wait for their end.

@@ -23,9 +23,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::moment::Moment;
 use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
 use crate::store::{BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, StoreError};
+use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
@@ -34,6 +36,9 @@ pub use preview::Preview;
 
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// A transaction that is in no block after this long may have left the mempool.
+const DROPPED: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// What the treasury works with.
 #[derive(Clone)]
@@ -46,6 +51,8 @@ pub struct TreasuryParts {
     pub control: Arc<dyn NodeControl>,
     /// Sends coins and splices.
     pub coins: Arc<dyn Coins>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Where its tasks are counted.
     pub tasks: TaskTracker,
 }
@@ -86,8 +93,8 @@ pub enum TreasuryError {
     Unknown(i64),
     /// Only one whose end nobody else will tell can be settled.
     #[error(
-        "operation {} is {}: only one that is unclear, or that waits for another node without a transaction, \
-         can be settled",
+        "operation {} is {}: only one that is unclear, that waits for another node without a transaction, or \
+         whose transaction is in no block after three days can be settled",
         .0.id, .0.state.word()
     )]
     NotUnclear(Box<OperationRow>),
@@ -204,7 +211,7 @@ impl Treasury {
     }
 
     /// The operator says what became of an operation that is unclear, or that waits for another node's answer
-    /// which may never come. One that has a transaction cannot be settled: the chain tells its end.
+    /// or for a block which may never come. One that is in a block cannot be settled: the chain tells its end.
     ///
     /// # Errors
     /// When there is no such operation, or it has an end, or will have one by itself.
@@ -212,7 +219,7 @@ impl Treasury {
         let ledger = &self.0.parts.ledger;
         let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         let row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
-        if !Treasury::may_settle(&row) {
+        if !Treasury::may_settle(&row, self.0.parts.clock.now()) {
             return Err(TreasuryError::NotUnclear(Box::new(row)));
         }
         let state = match done {
@@ -223,12 +230,19 @@ impl Treasury {
     }
 
     /// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another
-    /// node's answer. Coins that are on their way in a transaction are the chain's to tell.
-    pub fn may_settle(row: &OperationRow) -> bool {
-        let hangs = matches!(row.kind.as_str(), "close_channel" | "splice_in" | "splice_out");
+    /// node's answer, or its transaction is in no block after days: the library goes on listing one that the
+    /// mempool dropped, and says nothing of it. Coins in a block are the chain's to tell.
+    pub fn may_settle(row: &OperationRow, now: Timestamp) -> bool {
+        let hangs = match row.kind.as_str() {
+            "close_channel" | "splice_in" | "splice_out" => row.outcome["txid"].is_null(),
+            "send" | "send_all" => {
+                row.outcome["confirmed_height"].is_null() && row.begun_at.plus(DROPPED) <= now
+            }
+            _ => false,
+        };
         match row.state {
             OperationState::Unclear => true,
-            OperationState::Sent => hangs && row.outcome["txid"].is_null(),
+            OperationState::Sent => hangs,
             OperationState::Intended | OperationState::Done | OperationState::Failed => false,
         }
     }

@@ -1,6 +1,7 @@
 //! The treasury against a node that is made up: what is asked once, and what a crash hides.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -112,22 +113,24 @@ struct World {
     node: Arc<MadeUp>,
     ledger: Ledger,
     treasury: Treasury,
+    clock: Arc<FixedClock>,
     _dir: TempDir,
 }
 
 fn world() -> World {
     let dir = TempDir::new().unwrap();
     let clock = FixedClock::at(Timestamp::from_secs(1_000));
-    let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock).unwrap();
+    let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).unwrap();
     let node = Arc::new(MadeUp::default());
     let treasury = Treasury::new(TreasuryParts {
         ledger: ledger.clone(),
         node: node.clone(),
         control: node.clone(),
         coins: node.clone(),
+        clock: clock.clone(),
         tasks: TaskTracker::new(),
     });
-    World { node, ledger, treasury, _dir: dir }
+    World { node, ledger, treasury, clock, _dir: dir }
 }
 
 impl World {
@@ -352,6 +355,20 @@ async fn coins_under_way_are_the_chains_to_tell() {
         let refused = world.treasury.settle(sent.id, verdict).await.unwrap_err();
         assert!(matches!(refused, TreasuryError::NotUnclear(_)));
     }
+    // The mempool dropped it: the library lists it all the same, and will for ever.
+    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
+    world.clock.advance(Duration::from_secs(3 * 24 * 3_600 - 1));
+    assert_eq!(world.look(sent.id).await.0, OperationState::Sent);
+    assert!(world.treasury.settle(sent.id, Verdict::Failed).await.is_err());
+    world.clock.advance(Duration::from_secs(1));
+    let settled = world.treasury.settle(sent.id, Verdict::Failed).await.unwrap();
+    assert_eq!((settled.state, &settled.outcome["txid"]), (OperationState::Failed, &json!("tx1")));
+    // One in a block is not the operator's to judge, however old.
+    let mined = world.treasury.run("k2", send(6_000)).await.unwrap();
+    *world.node.transactions.lock().unwrap() = vec![tx("tx1", 6_000, Some(111))];
+    world.clock.advance(Duration::from_secs(30 * 24 * 3_600));
+    assert_eq!(world.look(mined.id).await.0, OperationState::Sent);
+    assert!(world.treasury.settle(mined.id, Verdict::Failed).await.is_err());
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ async fn find(desk: &Desk, id: &str) -> Result<Option<OperationRow>, Response> {
 
 async fn shown(desk: &Desk, row: &OperationRow) -> Page {
     let section = section(row);
-    let settles = Treasury::may_settle(row) && wondered_at(row, desk.op.parts.clock.now());
+    let now = desk.op.parts.clock.now();
+    let settles = Treasury::may_settle(row, now) && wondered_at(row, now);
     Page {
         shell: desk.shell(section).await,
         above: above(section),

@@ -224,6 +224,7 @@ impl AdminApp {
                 node: node.clone(),
                 control: node.clone(),
                 coins: node.clone(),
+                clock: clock.clone(),
                 tasks: tracker.clone(),
             }),
             checkout,
