@@ -93,7 +93,7 @@ pub use offers::OfferEnd;
 pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState};
 pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
-pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState};
+pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState, PAYMENT};
 pub use reach::{Reach, StoredBytes};
 pub use recall::Recall;
 pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, SalesFilter, Step};

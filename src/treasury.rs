@@ -226,7 +226,7 @@ impl Treasury {
             Verdict::Done => OperationState::Done,
             Verdict::Failed => OperationState::Failed,
         };
-        self.note(id, row.state, Finding::new(state, json!({ "settled_by": "operator" }))).await
+        Ok(ledger.settle_operation(id, row.state, state).await?)
     }
 
     /// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another

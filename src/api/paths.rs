@@ -300,9 +300,11 @@ fn lightning(paths: Paths) -> Paths {
         .post(
             "/api/v1/payments/send",
             send::pay,
-            "Pays an invoice, once for each payment hash.",
+            "Pays an invoice, once for each payment hash and each Idempotency-Key.",
             &[
                 PARKED,
+                (400, "bad_idempotency_key"),
+                (409, "idempotency_key_reused"),
                 (422, "not_an_invoice"),
                 (422, "wrong_network"),
                 (422, "no_amount"),

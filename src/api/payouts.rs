@@ -151,7 +151,7 @@ pub(super) async fn look(
 }
 
 /// The key that names the operation; the operator's programs make one, and say it again when in doubt.
-fn named(key: &IdempotencyKey) -> Result<&str, Problem> {
+pub(super) fn named(key: &IdempotencyKey) -> Result<&str, Problem> {
     let missing = || {
         let detail = format!(
             "Send an Idempotency-Key of 1 to {LONGEST_OPERATION_KEY} visible characters: the same again is the \

@@ -1,4 +1,5 @@
-//! `POST /api/v1/payments/send`: pays an invoice, once per payment hash however often it is asked.
+//! `POST /api/v1/payments/send`: pays an invoice, once per payment hash however often it is asked, and once
+//! for each `Idempotency-Key` whatever became of it. Each payment is a recorded operation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::Path;
+use super::answer::{IdempotencyKey, Path};
+use super::payouts::named;
 use super::{bad_body, ledger_fault};
 use crate::payments::{PayAsk, PayError};
 use crate::store::{OutgoingRow, OutgoingState};
@@ -37,10 +39,12 @@ pub(super) struct Send {
     wait_ms: Option<u64>,
 }
 
-/// A payment that is still on its way when the wait ends is `pending`: ask again, or look.
+/// A payment that is still on its way when the wait ends is `pending`: ask again, or look. Without a key it
+/// gets one of its own, and one that failed is tried anew.
 pub(super) async fn pay(
     _: MaySend,
     State(op): State<Arc<Operator>>,
+    key: IdempotencyKey,
     body: Result<Json<Send>, JsonRejection>,
 ) -> Result<Json<Sent>, Problem> {
     let Json(send) = body.map_err(bad_body)?;
@@ -51,7 +55,8 @@ pub(super) async fn pay(
         max_fee: send.max_fee_msat.unwrap_or(USUAL_FEE),
         wallet: None,
     };
-    let row = op.parts.outbox.pay(ask, wait).await.map_err(refused)?;
+    let key = if key.0.is_some() { named(&key)?.to_owned() } else { op.fresh_key() };
+    let row = op.parts.outbox.pay_under(&key, ask, wait).await.map_err(refused)?;
     Ok(Json(row.into()))
 }
 
@@ -82,7 +87,7 @@ pub(super) struct Sent {
     /// The proof of the payment.
     #[serde(skip_serializing_if = "Option::is_none")]
     preimage: Option<String>,
-    /// Why it failed.
+    /// Why it failed, or why a payment that succeeded has no proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -94,6 +99,10 @@ impl From<OutgoingRow> for Sent {
             OutgoingState::Succeeded { preimage, fee } => {
                 ("succeeded", Some(fee), Some(preimage.to_hex()), None)
             }
+            OutgoingState::Presumed => {
+                let reason = "the operator says that it arrived; its proof is lost".to_owned();
+                ("succeeded", None, None, Some(reason))
+            }
             OutgoingState::Failed { reason } => ("failed", None, None, Some(reason)),
         };
         Sent { payment_hash: row.payment_hash, amount_msat: row.amount, fee_msat, status, preimage, reason }
@@ -104,6 +113,9 @@ impl From<OutgoingRow> for Sent {
 fn refused(error: PayError) -> Problem {
     match error {
         PayError::Store(error) => ledger_fault(error),
+        refusal @ PayError::KeyTaken(_) => {
+            Problem::new(StatusCode::CONFLICT, refusal.code(), format!("Nothing was paid: {refusal}."))
+        }
         refusal => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             refusal.code(),

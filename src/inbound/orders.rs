@@ -316,11 +316,15 @@ impl Orders {
             Some(OutgoingState::Succeeded { fee, .. }) => {
                 (OperationState::Done, json!({ "payment_hash": hash, "fee_msat": fee }), None)
             }
+            Some(OutgoingState::Presumed) => (OperationState::Done, json!({ "payment_hash": hash }), None),
             Some(OutgoingState::Failed { reason }) => {
                 (OperationState::Failed, json!({ "payment_hash": hash, "reason": reason }), Some(reason))
             }
         };
-        ledger.note_operation(operation.id, state, facts).await?;
+        // Of a payment that the node lost, being sent is no news.
+        if operation.state != OperationState::Unclear || state.is_final() {
+            ledger.note_operation(operation.id, state, facts).await?;
+        }
         Ok(failed)
     }
 

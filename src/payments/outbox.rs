@@ -4,6 +4,7 @@
 //! never from memory. An intent whose sender died is not sent again by itself: it is asked about at the
 //! node. One that the node never heard of is marked `never_sent`; only a fresh call pays it. Should the
 //! node have taken it all the same, it refuses the same hash a second time, and its proof still arrives.
+//! One that the node took and forgot is unclear: only the operator, or a late event, can end it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +21,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::moment::Moment;
 use crate::ports::{Outgoing, Payer, SendFault};
-use crate::store::{Intended, Intent, Ledger, OutgoingRow, OutgoingState, OverBudget, StoreError};
+use crate::store::{
+    Intended, Intent, Ledger, OperationRow, OutgoingRow, OutgoingState, OverBudget, PAYMENT, StoreError,
+};
 use crate::types::{AmountOutOfRange, Msat, PaymentHash};
 
 /// What the node never heard of.
@@ -76,6 +79,9 @@ pub enum PayError {
     /// Another wallet, or the operator, has paid this hash or is paying it: its proof is theirs.
     #[error("this invoice was paid already, or is being paid, for somebody else")]
     AnothersPayment,
+    /// The key names another operation.
+    #[error("the key names operation {0}, which asked for something else")]
+    KeyTaken(i64),
     /// The ledger cannot write, so nothing was sent.
     #[error("the ledger cannot be used: {0}")]
     Store(#[from] StoreError),
@@ -95,6 +101,7 @@ impl PayError {
             PayError::OverBudget(OverBudget::Payment { .. }) => "over_payment_limit",
             PayError::OverBudget(OverBudget::Day { .. }) => "over_day_limit",
             PayError::AnothersPayment => "already_paid",
+            PayError::KeyTaken(_) => "idempotency_key_reused",
             PayError::Store(StoreError::Parked) => "payouts_parked",
             PayError::Store(_) => "ledger_unavailable",
         }
@@ -143,12 +150,31 @@ impl Outbox {
     /// # Errors
     /// When the invoice is not to be paid or the ledger cannot write; nothing was sent then.
     pub async fn pay(&self, ask: PayAsk, wait: Duration) -> Result<OutgoingRow, PayError> {
+        self.pay_as(ask, None, wait).await
+    }
+
+    /// The same as an operation that `key` names for good: asked again under it, nothing is sent, also when
+    /// the payment failed. One that joins another's payment makes no operation.
+    ///
+    /// # Errors
+    /// When the invoice is not to be paid, the key names something else, or the ledger cannot write; nothing
+    /// was sent then.
+    pub async fn pay_under(&self, key: &str, ask: PayAsk, wait: Duration) -> Result<OutgoingRow, PayError> {
+        self.pay_as(ask, Some(key.to_owned()), wait).await
+    }
+
+    async fn pay_as(
+        &self,
+        ask: PayAsk,
+        key: Option<String>,
+        wait: Duration,
+    ) -> Result<OutgoingRow, PayError> {
         let invoice = self.inside.read(&ask)?;
         // Before anything is sent: an end that comes at once is not missed.
         let news = self.inside.ledger.watch();
         let hash = invoice.payment_hash;
         let inside = Arc::clone(&self.inside);
-        let started = self.tracker.spawn(async move { inside.start(&ask, &invoice).await });
+        let started = self.tracker.spawn(async move { inside.start(&ask, &invoice, key).await });
         // A task that was ended by force leaves an intent that is asked about at the node.
         started.await.map_err(|_| StoreError::Closed)??;
         let row = self.await_end(hash, news, wait).await?;
@@ -229,9 +255,14 @@ impl Inside {
     }
 
     /// Sees to it that the payment is on its way, or has ended.
-    async fn start(&self, ask: &PayAsk, invoice: &Invoice) -> Result<(), PayError> {
+    async fn start(&self, ask: &PayAsk, invoice: &Invoice, key: Option<String>) -> Result<(), PayError> {
         let turn = self.turn(invoice.payment_hash);
         let _mine = turn.lock().await;
+        if let Some(key) = &key
+            && let Some(named) = self.ledger.operation_of_key(key).await?
+        {
+            return named_for(&named, invoice);
+        }
         let stands = match self.ledger.outgoing(invoice.payment_hash).await? {
             // It is our turn, so whoever noted it was cut off before it could tell what the node said.
             Some(row) if row.state == OutgoingState::Intended => Some(self.ask_node(&row).await?),
@@ -254,7 +285,12 @@ impl Inside {
             max_fee: ask.max_fee,
             wallet: ask.wallet,
         };
-        match self.ledger.intend(intent.clone()).await? {
+        let intended = match key {
+            Some(key) => self.ledger.intend_under(key, intent.clone()).await?,
+            None => self.ledger.intend(intent.clone()).await?,
+        };
+        match intended {
+            Intended::Named(named) => named_for(&named, invoice),
             Intended::New { max_fee } => {
                 Moment::Intended.reached();
                 Ok(self.send(&Intent { max_fee, ..intent }).await?)
@@ -298,6 +334,7 @@ impl Inside {
         if known == Outgoing::Unknown && row.state == OutgoingState::Sent {
             // It took the payment and has forgotten it: only a person can know whether money left.
             tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
+            self.ledger.lose_outgoing(row.payment_hash).await?;
             return Ok(OutgoingState::Sent);
         }
         let Some(state) = state_of(known) else {
@@ -318,6 +355,12 @@ impl Inside {
         turns.insert(payment_hash, Arc::downgrade(&turn));
         turn
     }
+}
+
+/// A key stands for what it was used for first.
+fn named_for(named: &OperationRow, invoice: &Invoice) -> Result<(), PayError> {
+    let same = named.kind == PAYMENT && named.ask["payment_hash"] == invoice.payment_hash.to_hex();
+    if same { Ok(()) } else { Err(PayError::KeyTaken(named.id)) }
 }
 
 /// What matters of an invoice.

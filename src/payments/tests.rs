@@ -1,6 +1,7 @@
 //! The consumer and the outbox against a node that is made of answers.
 
 mod consume;
+mod operations;
 mod outbox;
 
 use std::collections::{HashMap, VecDeque};

@@ -46,6 +46,7 @@ impl Purse {
         match outbox.pay(ask, PATIENCE).await.map_err(|error| refused(&error))?.state {
             OutgoingState::Succeeded { preimage, .. } => Ok(preimage),
             OutgoingState::Failed { reason } => Err(NotPaid::Failed(reason)),
+            OutgoingState::Presumed => Err(NotPaid::Failed("its proof is lost".to_owned())),
             OutgoingState::Intended | OutgoingState::Sent => Err(NotPaid::Pending),
         }
     }

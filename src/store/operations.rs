@@ -4,11 +4,11 @@
 //! under it is refused; an operation that has ended never changes; nothing here asks the node.
 
 use rusqlite::{Connection, Row, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, generations, optional};
+use super::{Ledger, OutgoingState, StoreError, generations, optional, outgoing};
 use crate::event::Event;
 use crate::types::{PaymentHash, Timestamp};
 
@@ -120,13 +120,7 @@ impl Ledger {
                 return Ok(if same { BegunOperation::Known(known) } else { BegunOperation::Another(known) });
             }
             generations::may_send(page)?;
-            let mut insert = page.connection.prepare_cached(
-                "INSERT INTO operations (key, kind, ask, state, outcome, begun_at)
-                 VALUES (?1, ?2, ?3, 'intended', ?4, ?5)",
-            )?;
-            insert.execute(params![key, kind, ask.to_string(), before.to_string(), Stored(page.now)])?;
-            let operation = page.connection.last_insert_rowid();
-            page.log(&Event::OperationBegun { operation, what: kind, ask })?;
+            let operation = begin_on(page, &key, &kind, OperationState::Intended, (ask, before))?;
             Ok(BegunOperation::New(operation))
         };
         self.0.writer.call(work).await
@@ -164,6 +158,37 @@ impl Ledger {
                 return Ok(now);
             }
             note_on(page, operation, state, with(&now.outcome, &facts))
+        };
+        self.0.writer.call(work).await
+    }
+
+    /// Ends an operation that stands as `was` with what the operator found out, and the payment that it is
+    /// about with it. One that moved on meanwhile stays as it is; gives how it stands now.
+    ///
+    /// # Errors
+    /// When the disk fails, or there is no such operation.
+    pub async fn settle_operation(
+        &self,
+        operation: i64,
+        was: OperationState,
+        end: OperationState,
+    ) -> Result<OperationRow, StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            let missing = StoreError::Corrupt("an operation that was begun is missing");
+            let now = by_id(page.connection, operation)?.ok_or(missing)?;
+            if now.state != was || !end.is_final() {
+                return Ok(now);
+            }
+            let outcome = with(&now.outcome, &json!({ "settled_by": "operator" }));
+            let settled = note_on(page, operation, end, outcome)?;
+            if let Some(payment_hash) = pays(&settled) {
+                let state = match end {
+                    OperationState::Done => OutgoingState::Presumed,
+                    _ => OutgoingState::Failed { reason: "settled_by_operator".to_owned() },
+                };
+                outgoing::settle_on(page, payment_hash, &state)?;
+            }
+            Ok(settled)
         };
         self.0.writer.call(work).await
     }
@@ -262,6 +287,45 @@ pub(super) fn with(known: &Value, facts: &Value) -> Value {
     all.into()
 }
 
+/// The operations without an end that pay this hash.
+pub(super) fn paying(
+    connection: &Connection,
+    payment_hash: PaymentHash,
+) -> Result<Vec<OperationRow>, StoreError> {
+    let sql = "SELECT * FROM operations WHERE ended_at IS NULL
+               AND (json_extract(outcome, '$.payment_hash') = ?1 OR json_extract(ask, '$.payment_hash') = ?1)
+               ORDER BY id";
+    many(connection, sql, params![payment_hash.to_hex()])
+}
+
+/// The payment that an operation is about.
+fn pays(row: &OperationRow) -> Option<PaymentHash> {
+    let said = [&row.outcome["payment_hash"], &row.ask["payment_hash"]];
+    said.into_iter().find_map(|hash| hash.as_str()?.parse().ok())
+}
+
+/// Notes a new operation, of what was asked and what is known, under a key that names none.
+pub(super) fn begin_on(
+    page: &mut Page<'_>,
+    key: &str,
+    kind: &str,
+    state: OperationState,
+    (ask, outcome): (Value, Value),
+) -> Result<i64, StoreError> {
+    let mut insert = page.connection.prepare_cached(
+        "INSERT INTO operations (key, kind, ask, state, outcome, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let (asked, known) = (ask.to_string(), outcome.to_string());
+    insert.execute(params![key, kind, asked, state.word(), known, Stored(page.now)])?;
+    let operation = page.connection.last_insert_rowid();
+    page.log(&Event::OperationBegun { operation, what: kind.to_owned(), ask })?;
+    if state != OperationState::Intended {
+        let state = state.word().to_owned();
+        page.log(&Event::OperationChanged { operation, what: kind.to_owned(), state, outcome })?;
+    }
+    Ok(operation)
+}
+
 pub(super) fn note_on(
     page: &mut Page<'_>,
     operation: i64,
@@ -283,7 +347,7 @@ pub(super) fn note_on(
     Ok(OperationRow { state, outcome, ended_at, ..before })
 }
 
-fn by_key(connection: &Connection, key: &str) -> Result<Option<OperationRow>, StoreError> {
+pub(super) fn by_key(connection: &Connection, key: &str) -> Result<Option<OperationRow>, StoreError> {
     let mut query = connection.prepare_cached("SELECT * FROM operations WHERE key = ?1")?;
     optional(query.query_row([key], read))?.transpose()
 }
@@ -321,8 +385,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<OperationRow, StoreError>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::store::tests::{World, events};
 

@@ -1,12 +1,13 @@
 //! Payments of ours: the intent is on disk before anything is sent (MONEY rule 14).
 
 use rusqlite::{Connection, Row, params};
+use serde_json::{Value, json};
 
 use super::budgets::{self, OverBudget};
 use super::page::Page;
 use super::rows::{Stored, column};
 
-use super::{Ledger, StoreError, generations, optional};
+use super::{Ledger, OperationRow, OperationState, StoreError, generations, operations, optional};
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -37,6 +38,8 @@ pub enum Intended {
     OverBudget(OverBudget),
     /// It is known: do not send it.
     Existing(OutgoingRow),
+    /// The key names this operation: do not send it.
+    Named(OperationRow),
 }
 
 /// Where a payment of ours stands.
@@ -53,6 +56,8 @@ pub enum OutgoingState {
         /// What routing cost.
         fee: Msat,
     },
+    /// The node lost it, and the operator found out that it arrived; there is no proof.
+    Presumed,
     /// Will not arrive.
     Failed {
         /// Why.
@@ -65,14 +70,14 @@ impl OutgoingState {
         match self {
             OutgoingState::Intended => "intended",
             OutgoingState::Sent => "sent",
-            OutgoingState::Succeeded { .. } => "succeeded",
+            OutgoingState::Succeeded { .. } | OutgoingState::Presumed => "succeeded",
             OutgoingState::Failed { .. } => "failed",
         }
     }
 
     /// Whether nothing more will happen to it.
     pub const fn is_final(&self) -> bool {
-        matches!(self, OutgoingState::Succeeded { .. } | OutgoingState::Failed { .. })
+        !matches!(self, OutgoingState::Intended | OutgoingState::Sent)
     }
 }
 
@@ -97,7 +102,16 @@ impl Ledger {
     /// # Errors
     /// When the disk fails, or sending is parked after a restore: then do not send.
     pub async fn intend(&self, intent: Intent) -> Result<Intended, StoreError> {
-        self.0.writer.call(move |page| intend_on(page, &intent)).await
+        self.0.writer.call(move |page| intend_on(page, &intent, None)).await
+    }
+
+    /// The same as an operation that `key` names, noted with the intent: it moves and ends with the payment.
+    /// A key that names an operation already sends nothing.
+    ///
+    /// # Errors
+    /// When the disk fails, or sending is parked after a restore: then do not send.
+    pub async fn intend_under(&self, key: String, intent: Intent) -> Result<Intended, StoreError> {
+        self.0.writer.call(move |page| intend_on(page, &intent, Some(&key))).await
     }
 
     /// One payment of ours.
@@ -122,6 +136,16 @@ impl Ledger {
         self.0.writer.call(move |page| settle_on(page, payment_hash, &state)).await
     }
 
+    /// Notes that the node does not know a payment that it took: only a person, or what the node tells later,
+    /// can say what became of it. The operation that pays it is unclear from now on; one that no operation
+    /// pays gets one, so that somebody is told and can end it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn lose_outgoing(&self, payment_hash: PaymentHash) -> Result<(), StoreError> {
+        self.0.writer.call(move |page| lose_on(page, payment_hash)).await
+    }
+
     /// Payments of ours whose end is not known.
     ///
     /// # Errors
@@ -137,7 +161,12 @@ impl Ledger {
     }
 }
 
-fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
+fn intend_on(page: &mut Page<'_>, intent: &Intent, key: Option<&str>) -> Result<Intended, StoreError> {
+    if let Some(key) = key
+        && let Some(named) = operations::by_key(page.connection, key)?
+    {
+        return Ok(Intended::Named(named));
+    }
     if let Some(row) = find(page.connection, intent.payment_hash)?
         && !matches!(row.state, OutgoingState::Failed { .. })
     {
@@ -165,10 +194,70 @@ fn intend_on(page: &Page<'_>, intent: &Intent) -> Result<Intended, StoreError> {
         Stored(page.now),
     ])?;
     budgets::draw(page, intent.payment_hash, intent.wallet)?;
+    if let Some(key) = key {
+        let ask = json!({
+            "payment_hash": intent.payment_hash, "amount_msat": intent.amount, "max_fee_msat": intent.max_fee,
+        });
+        operations::begin_on(page, key, PAYMENT, OperationState::Intended, (ask, Value::Null))?;
+    }
     Ok(Intended::New { max_fee })
 }
 
-fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) -> Result<(), StoreError> {
+fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<(), StoreError> {
+    let Some(row) = find(page.connection, payment_hash)?.filter(|row| row.state == OutgoingState::Sent)
+    else {
+        return Ok(());
+    };
+    let facts =
+        json!({ "payment_hash": payment_hash, "reason": "the node does not know a payment that it took" });
+    let paying = operations::paying(page.connection, payment_hash)?;
+    // It may be paid anew, and lost again.
+    let key = format!("payment-{payment_hash}-{}", row.updated_at.millis());
+    if paying.is_empty() && operations::by_key(page.connection, &key)?.is_none() {
+        let ask = json!({ "payment_hash": payment_hash, "amount_msat": row.amount });
+        operations::begin_on(page, &key, PAYMENT, OperationState::Unclear, (ask, facts))?;
+        return Ok(());
+    }
+    for operation in paying {
+        let outcome = operations::with(&operation.outcome, &facts);
+        operations::note_on(page, operation.id, OperationState::Unclear, outcome)?;
+    }
+    Ok(())
+}
+
+/// The kind of an operation that is one payment and nothing else: one that was asked for under a key, or one
+/// that the node lost.
+pub const PAYMENT: &str = "pay_invoice";
+
+/// Moves the operations on that are this payment, and ends those that wait for a person to say what became
+/// of it. Others are ended by who began them.
+fn follow(page: &mut Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) -> Result<(), StoreError> {
+    let (end, facts) = match state {
+        OutgoingState::Intended => return Ok(()),
+        OutgoingState::Sent => (OperationState::Sent, json!({})),
+        OutgoingState::Succeeded { fee, .. } => {
+            (OperationState::Done, json!({ "fee_msat": fee, "reason": null }))
+        }
+        OutgoingState::Presumed => (OperationState::Done, json!({ "reason": null })),
+        OutgoingState::Failed { reason } => (OperationState::Failed, json!({ "reason": reason })),
+    };
+    let paying = operations::paying(page.connection, payment_hash)?;
+    for operation in paying {
+        let unclear = operation.state == OperationState::Unclear;
+        // Of one that was lost, being sent is no news.
+        let moves = if unclear { end.is_final() } else { operation.kind == PAYMENT };
+        if moves {
+            operations::note_on(page, operation.id, end, operations::with(&operation.outcome, &facts))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn settle_on(
+    page: &mut Page<'_>,
+    payment_hash: PaymentHash,
+    state: &OutgoingState,
+) -> Result<(), StoreError> {
     let Some(row) = find(page.connection, payment_hash)? else {
         return settle_unknown(page, payment_hash, state);
     };
@@ -177,7 +266,7 @@ fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) 
         (_, OutgoingState::Succeeded { .. }) => true,
         (OutgoingState::Intended, OutgoingState::Sent) => true,
         (_, OutgoingState::Sent) => false,
-        (before, OutgoingState::Failed { .. }) => !before.is_final(),
+        (before, OutgoingState::Failed { .. } | OutgoingState::Presumed) => !before.is_final(),
     };
     if !moves {
         return Ok(());
@@ -187,7 +276,7 @@ fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) 
             (Some(preimage.as_bytes().as_slice()), Some(*fee), None)
         }
         OutgoingState::Failed { reason } => (None, None, Some(reason.as_str())),
-        OutgoingState::Intended | OutgoingState::Sent => (None, None, None),
+        OutgoingState::Intended | OutgoingState::Sent | OutgoingState::Presumed => (None, None, None),
     };
     let mut update = page.connection.prepare_cached(
         "UPDATE outgoing SET state = ?2, preimage = ?3, fee_msat = ?4, reason = ?5, updated_at = ?6
@@ -196,19 +285,25 @@ fn settle_on(page: &Page<'_>, payment_hash: PaymentHash, state: &OutgoingState) 
     let fee = fee.map(Stored);
     update.execute(params![Stored(payment_hash), state.word(), preimage, fee, reason, Stored(page.now)])?;
     match state {
+        // It was told when the operator said so.
+        OutgoingState::Succeeded { .. } if row.state == OutgoingState::Presumed => {}
         OutgoingState::Succeeded { fee, .. } => {
             page.log(&Event::PaymentSent { payment_hash, amount_msat: row.amount, fee_msat: *fee })?;
+        }
+        OutgoingState::Presumed => {
+            let fee_msat = Msat::ZERO;
+            page.log(&Event::PaymentSent { payment_hash, amount_msat: row.amount, fee_msat })?;
         }
         OutgoingState::Failed { reason } => {
             page.log(&Event::PaymentFailed { payment_hash, reason: reason.clone() })?;
         }
         OutgoingState::Intended | OutgoingState::Sent => {}
     }
-    Ok(())
+    follow(page, payment_hash, state)
 }
 
 fn settle_unknown(
-    page: &Page<'_>,
+    page: &mut Page<'_>,
     payment_hash: PaymentHash,
     state: &OutgoingState,
 ) -> Result<(), StoreError> {
@@ -238,6 +333,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<OutgoingRow, StoreE
         ("intended", _) => OutgoingState::Intended,
         ("sent", _) => OutgoingState::Sent,
         ("succeeded", Some(bytes)) => OutgoingState::Succeeded { preimage: Preimage::from_bytes(bytes), fee },
+        ("succeeded", None) => OutgoingState::Presumed,
         ("failed", _) => OutgoingState::Failed { reason },
         _ => return Ok(Err(StoreError::Corrupt("an outgoing payment without a state"))),
     };

@@ -65,6 +65,10 @@ fn title(row: &OperationRow) -> String {
         "splice_in" => some("Move", " into a channel"),
         "splice_out" => some("Move", " out of a channel"),
         "pay_out" => some("Pay out", ""),
+        "pay_invoice" => match &amount {
+            Some(amount) => format!("Pay an invoice of {amount}"),
+            None => "Pay an invoice".to_owned(),
+        },
         "buy_inbound" => "Buy room to receive".to_owned(),
         other => other.replace('_', " "),
     }

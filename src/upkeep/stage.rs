@@ -167,6 +167,7 @@ pub(super) struct Stage {
     pub(super) clock: Arc<FixedClock>,
     pub(super) ledger: Ledger,
     pub(super) node: Arc<FakeNode>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) payouts: Payouts,
     pub(super) stop: CancellationToken,
 }
@@ -184,9 +185,10 @@ impl Stage {
         let as_clock: Arc<dyn Clock> = clock.clone();
         let outbox =
             Outbox::new(ledger.clone(), node.clone(), Arc::clone(&as_clock), Network::Regtest, tasks.clone());
+        let outbox = Arc::new(outbox);
         let payouts = Payouts::new(PayoutsParts {
             ledger: ledger.clone(),
-            outbox: Arc::new(outbox),
+            outbox: Arc::clone(&outbox),
             offers: node.clone(),
             node: node.clone(),
             egress: Arc::new(Egress::new(Arc::new(SystemResolver)).unwrap()),
@@ -197,7 +199,7 @@ impl Stage {
             tracker: tasks.clone(),
             stop: stop.clone(),
         });
-        Stage { folder, clock, ledger, node, payouts, stop }
+        Stage { folder, clock, ledger, node, outbox, payouts, stop }
     }
 
     /// The same files after the appliance died in the middle of whatever was going on; the node lives on.

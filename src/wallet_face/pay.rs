@@ -89,6 +89,11 @@ pub(super) async fn wait_for_end(
                 },
             })))
         }
+        OutgoingState::Presumed => Err(Refusal::new(
+            Code::DeadlineExceeded,
+            "proof_lost",
+            "The payment arrived, and its proof is lost. It is not paid again.",
+        )),
         OutgoingState::Failed { reason } => Ok(Json(json!({
             "payment_error": reason,
             "payment_preimage": "",

@@ -80,7 +80,7 @@ impl Refusal {
     pub(crate) fn unpaid(error: &PayError) -> Refusal {
         let code = match error {
             PayError::Store(error) => return Refusal::ledger(error),
-            PayError::AnothersPayment => Code::AlreadyExists,
+            PayError::AnothersPayment | PayError::KeyTaken(_) => Code::AlreadyExists,
             PayError::OverBudget(OverBudget::Closed) => Code::Unauthenticated,
             PayError::OverBudget(OverBudget::Payment { .. }) => Code::PermissionDenied,
             PayError::OverBudget(OverBudget::Day { .. }) => Code::ResourceExhausted,

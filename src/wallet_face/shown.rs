@@ -22,6 +22,7 @@ pub(super) fn payment(payment: &WalletPayment) -> Value {
     let (status, preimage, fee, reason) = match &row.state {
         OutgoingState::Intended | OutgoingState::Sent => ("IN_FLIGHT", String::new(), Msat::ZERO, "NONE"),
         OutgoingState::Succeeded { preimage, fee } => ("SUCCEEDED", preimage.to_hex(), *fee, "NONE"),
+        OutgoingState::Presumed => ("SUCCEEDED", String::new(), Msat::ZERO, "NONE"),
         OutgoingState::Failed { reason } => ("FAILED", String::new(), Msat::ZERO, failure(reason)),
     };
     json!({

@@ -11,7 +11,7 @@ use tollhouse::store::OutgoingState;
 use tollhouse::types::{Msat, Preimage};
 use tollhouse::web::keys::Scope;
 
-use crate::admin_app::{AdminApp, START};
+use crate::admin_app::{AdminApp, START, ok};
 
 pub(crate) fn invoice(currency: Currency, preimage: Preimage, msat: u64) -> String {
     let hash = sha256::Hash::from_byte_array(*preimage.payment_hash().as_bytes());
@@ -69,6 +69,39 @@ async fn an_invoice_is_paid_once_however_often_it_is_asked() {
 
     let look = app.get(&format!("/api/v1/payments/sent/{hash}")).bearer_auth(&key).send().await;
     assert_eq!(look.expect("an answer").json::<Value>().await.expect("JSON"), body);
+}
+
+#[tokio::test]
+async fn a_send_is_an_operation_that_its_key_names() {
+    let app = AdminApp::start().await;
+    let key = app.key(&[Scope::Pay, Scope::Read]).await;
+    let send = async |seed: u8, name: &str| {
+        let bolt11 = invoice(Currency::Regtest, Preimage::from_bytes([seed; 32]), 15_000);
+        let request = app.client.post(format!("{}/api/v1/payments/send", app.origin)).bearer_auth(&key);
+        let request = request.header("idempotency-key", name);
+        let answer =
+            request.json(&json!({ "invoice": bolt11, "wait_ms": 0 })).send().await.expect("an answer");
+        (answer.status(), answer.json::<Value>().await.expect("JSON"))
+    };
+    assert_eq!(send(5, "mine").await.1["status"], "pending");
+    let hash = Preimage::from_bytes([5; 32]).payment_hash();
+    let newest = async || ok(app.read("/api/v1/operations", &key).await).await["operations"][0].clone();
+    let row = newest().await;
+    assert_eq!((&row["key"], &row["kind"]), (&json!("mine"), &json!("pay_invoice")));
+    assert_eq!(row["ask"]["payment_hash"], hash.to_hex());
+    // It fails, and the same call again does not pay anew; the key is of no use for another invoice.
+    let failed = OutgoingState::Failed { reason: "no route".to_owned() };
+    app.ledger.settle_outgoing(hash, failed).await.expect("stored");
+    assert_eq!(newest().await["state"], "failed");
+    let again = send(5, "mine").await;
+    assert_eq!((again.0, &again.1["status"]), (StatusCode::OK, &json!("failed")));
+    let (status, other) = send(6, "mine").await;
+    assert_eq!((status, &other["code"]), (StatusCode::CONFLICT, &json!("idempotency_key_reused")));
+    let (status, bad) = send(6, "rule/pay_out/1/1").await;
+    assert_eq!((status, &bad["code"]), (StatusCode::BAD_REQUEST, &json!("bad_idempotency_key")));
+    assert_eq!(app.sent(), 1);
+    assert_eq!(send(5, "another").await.1["status"], "pending");
+    assert_eq!(app.sent(), 2);
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ proptest! {
                             }
                             Intended::Existing(_) => prop_assert!(busy),
                             Intended::OverBudget(_) => prop_assert!(!busy),
+                            Intended::Named(_) => prop_assert!(false, "it has no key"),
                         }
                     }
                     2 => {

@@ -129,7 +129,16 @@ impl Payouts {
             let Some(followed) = self.parts.stop.run_until_cancelled(followed).await else { return Ok(()) };
             let row = followed?.ok_or(StoreError::Corrupt("an intended payment vanished"))?;
             let (state, outcome) = standing(&row);
-            self.note(id, state, outcome).await?;
+            let ledger = &self.parts.ledger;
+            let gone = StoreError::Corrupt("an operation that was begun is missing");
+            let known = ledger.operation(id).await?.ok_or(gone)?;
+            if known.state.is_final() {
+                return Ok(());
+            }
+            // Of a payment that the node lost, being sent is no news.
+            if known.state != OperationState::Unclear || state.is_final() {
+                ledger.note_facts(id, known.state, state, outcome).await?;
+            }
             if state.is_final() {
                 return Ok(());
             }
@@ -224,6 +233,7 @@ fn standing(row: &OutgoingRow) -> (OperationState, Value) {
             outcome["fee_msat"] = json!(fee);
             OperationState::Done
         }
+        OutgoingState::Presumed => OperationState::Done,
         OutgoingState::Failed { reason } => {
             outcome["reason"] = json!(reason);
             OperationState::Failed

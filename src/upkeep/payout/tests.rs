@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::event::Event;
 use crate::ports::SendFault;
-use crate::store::OperationState;
+use crate::store::{OperationState, OutgoingState};
 use crate::upkeep::stage::{Server as PayeeServer, Stage, invoice, preimage, sat, to_offer};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -220,7 +220,7 @@ async fn an_invoice_whose_payment_failed_may_be_tried_again() {
     let first = stage.payouts.pay("one", &ask, Duration::ZERO).await.unwrap();
     let hash = preimage(4).payment_hash();
     stage.until(async || stage.node.invoices.lock().unwrap().get(&hash).cloned()).await;
-    let failed = crate::store::OutgoingState::Failed { reason: "no route".to_owned() };
+    let failed = OutgoingState::Failed { reason: "no route".to_owned() };
     stage.ledger.settle_outgoing(hash, failed).await.unwrap();
     stage
         .until(async || {
@@ -230,4 +230,32 @@ async fn an_invoice_whose_payment_failed_may_be_tried_again() {
         .await;
     let second = stage.payouts.pay("two", &ask, Duration::ZERO).await.unwrap();
     assert_ne!(second.id, first.id);
+}
+
+/// The node forgets a payment that it took, as after a recovery from a snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_that_the_node_lost_is_unclear_until_the_operator_ends_it() {
+    let stage = Stage::new();
+    let ask = PayoutAsk { to: invoice(4, sat(2_000), None), amount: None, max_fee: Some(sat(5)), why: None };
+    let hash = preimage(4).payment_hash();
+    let id = stage.payouts.pay("one", &ask, Duration::ZERO).await.unwrap().id;
+    let taken =
+        async || stage.ledger.outgoing(hash).await.unwrap().filter(|row| row.state == OutgoingState::Sent);
+    stage.until(taken).await;
+    let stage = stage.die_and_start().await;
+    stage.node.invoices.lock().unwrap().clear();
+    stage.outbox.reconcile().await.unwrap();
+    stage.payouts.resume().await.unwrap();
+    let row = stage.ledger.operation(id).await.unwrap().unwrap();
+    assert_eq!(row.state, OperationState::Unclear);
+    assert_eq!(drawn(&row), Msat::MAX, "its amount is not in its ask: all counts");
+    // Following it changes nothing of that; asking again under any key finds it.
+    let again = stage.payouts.pay("two", &ask, Duration::from_millis(50)).await.unwrap();
+    assert_eq!((again.id, again.state), (id, OperationState::Unclear));
+    stage.ledger.settle_operation(id, OperationState::Unclear, OperationState::Failed).await.unwrap();
+    stage.until(async || stage.ledger.outgoing(hash).await.unwrap().filter(|row| row.state.is_final())).await;
+    let second = stage.payouts.pay("three", &ask, Duration::ZERO).await.unwrap();
+    assert_ne!(second.id, id);
+    stage.until(async || stage.node.invoices.lock().unwrap().get(&hash).cloned()).await;
+    audited(&stage).await;
 }
