@@ -90,7 +90,7 @@ pub use holds::{Reservation, ReserveError};
 pub use incoming::{Arrival, Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use offers::OfferEnd;
-pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState};
+pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState, RuleRun};
 pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState, PAYMENT};

@@ -26,7 +26,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::moment::Moment;
 use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
-use crate::store::{BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, StoreError};
+use crate::store::{
+    BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, RuleRun, StoreError,
+};
 use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
@@ -136,16 +138,34 @@ impl Treasury {
     /// # Errors
     /// When nothing was recorded and nothing done; an operation that failed is no error.
     pub async fn run(&self, key: &str, deed: Deed) -> Result<OperationRow, TreasuryError> {
+        self.run_for(key, deed, None).await
+    }
+
+    /// The same for a rule; that it ran, and why, is told with the operation.
+    ///
+    /// # Errors
+    /// As of [`Treasury::run`].
+    pub async fn run_for(
+        &self,
+        key: &str,
+        deed: Deed,
+        rule: Option<RuleRun>,
+    ) -> Result<OperationRow, TreasuryError> {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
         if key.is_empty() || key.len() > LONGEST_OPERATION_KEY || !visible {
             return Err(TreasuryError::BadKey);
         }
         let (this, key) = (self.clone(), key.to_owned());
-        let work = self.0.parts.tasks.spawn(async move { this.carry_out(&key, &deed).await });
+        let work = self.0.parts.tasks.spawn(async move { this.carry_out(&key, &deed, rule).await });
         work.await.map_err(|_| TreasuryError::Stopping)?
     }
 
-    async fn carry_out(&self, key: &str, deed: &Deed) -> Result<OperationRow, TreasuryError> {
+    async fn carry_out(
+        &self,
+        key: &str,
+        deed: &Deed,
+        rule: Option<RuleRun>,
+    ) -> Result<OperationRow, TreasuryError> {
         let ledger = &self.0.parts.ledger;
         let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         if let Some(known) = ledger.operation_of_key(key).await? {
@@ -154,7 +174,7 @@ impl Treasury {
         self.check(deed)?;
         let rate = self.rate(deed).await?;
         let mark = self.mark(deed).await?;
-        let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value()).await?;
+        let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), rule).await?;
         let id = match begun {
             BegunOperation::New(id) => id,
             BegunOperation::Known(row) | BegunOperation::Another(row) => return same(row, deed),

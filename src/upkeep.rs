@@ -37,6 +37,11 @@ pub use rulebook::{FileRules, PAY_OUT_RULE, Rule, RuleRefused, SPLICE_OUT_RULE, 
 /// The keys of operations that rules begin start with this; nobody else's may.
 pub const RULE_KEYS: &str = "rule/";
 
+/// The rule that begins an operation under this key.
+fn rule_of(key: &str) -> Option<&str> {
+    key.strip_prefix(RULE_KEYS)?.split('/').next()
+}
+
 /// What all of it works with.
 pub struct UpkeepParts {
     /// The ledger.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::node::LightningNode;
 use crate::ports::{BoxFuture, Coins, ColdStorage};
-use crate::store::OperationRow;
+use crate::store::{OperationRow, RuleRun};
 use crate::treasury::{Deed, Treasury, TreasuryError};
 use crate::types::Msat;
 use crate::upkeep::{Splicer, Unspliced};
@@ -49,6 +49,7 @@ impl Splicer for FromChannels {
         channel_id: String,
         to: String,
         amount: Msat,
+        run: RuleRun,
     ) -> BoxFuture<'_, Result<OperationRow, Unspliced>> {
         Box::pin(async move {
             let address = match to.as_str() {
@@ -59,7 +60,7 @@ impl Splicer for FromChannels {
                 _ => to,
             };
             let deed = Deed::SpliceOut { channel_id, address, amount_sat: amount.sats_floor() };
-            let done = self.treasury.run(&key, deed).await;
+            let done = self.treasury.run_for(&key, deed, Some(run)).await;
             done.map_err(|error| Unspliced { code: code(&error), why: error.to_string() })
         })
     }

@@ -88,6 +88,15 @@ pub enum BegunOperation {
     Another(OperationRow),
 }
 
+/// Which rule begins an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRun {
+    /// Its name.
+    pub rule: String,
+    /// Why it does.
+    pub why: String,
+}
+
 impl Ledger {
     /// Notes an operation before it is done.
     ///
@@ -99,10 +108,11 @@ impl Ledger {
         kind: &str,
         ask: Value,
     ) -> Result<BegunOperation, StoreError> {
-        self.begin_marked_operation(key, kind, ask, Value::Null).await
+        self.begin_marked_operation(key, kind, ask, Value::Null, None).await
     }
 
-    /// Notes an operation before it is done, with what helps to find out later what became of it.
+    /// Notes an operation before it is done, with what helps to find out later what became of it, and tells
+    /// which rule does it, if one does.
     ///
     /// # Errors
     /// When the disk fails, or sending is parked after a restore; do nothing then.
@@ -112,6 +122,7 @@ impl Ledger {
         kind: &str,
         ask: Value,
         before: Value,
+        run: Option<RuleRun>,
     ) -> Result<BegunOperation, StoreError> {
         let (key, kind) = (key.to_owned(), kind.to_owned());
         let work = move |page: &mut Page<'_>| {
@@ -121,6 +132,9 @@ impl Ledger {
             }
             generations::may_send(page)?;
             let operation = begin_on(page, &key, &kind, OperationState::Intended, (ask, before))?;
+            if let Some(RuleRun { rule, why }) = run {
+                page.log(&Event::RuleRan { rule, operation, why })?;
+            }
             Ok(BegunOperation::New(operation))
         };
         self.0.writer.call(work).await

@@ -137,7 +137,7 @@ impl World {
     /// An operation whose process died before the node's answer was noted.
     async fn interrupted(&self, key: &str, deed: &Deed) -> i64 {
         let mark = self.treasury.mark(deed).await.unwrap();
-        self.ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value()).await.unwrap();
+        self.ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), None).await.unwrap();
         self.treasury.operations(i64::MAX, 1).await.unwrap()[0].id
     }
 

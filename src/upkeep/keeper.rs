@@ -19,7 +19,7 @@ use super::rulebook::{FileRules, PAY_OUT_RULE, Rule, RuleRefused, SPLICE_OUT_RUL
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ports::NodeWatch;
-use crate::store::{Ledger, OperationRow, OperationState, StoreError};
+use crate::store::{Ledger, OperationRow, OperationState, RuleRun, StoreError};
 use crate::types::{Msat, Timestamp};
 
 /// How often it looks when nothing happens, and how long it waits for more when something does.
@@ -132,9 +132,9 @@ impl Keeper {
         match (decision, rule) {
             (Decision::PayOut { amount, max_fee, why }, Rule::PayOut(terms)) => {
                 let (amount, max_fee) = (Some(amount), Some(max_fee));
-                let ask = PayoutAsk { to: terms.to.clone(), amount, max_fee, why: Some(why.clone()) };
+                let ask = PayoutAsk { to: terms.to.clone(), amount, max_fee, why: Some(why) };
                 match parts.payouts.pay(&key, &ask, Duration::ZERO).await {
-                    Ok(row) => self.ran(rule.name(), row.id, why).await,
+                    Ok(_) => self.ran(rule.name()),
                     Err(PayoutError::Store(error @ StoreError::Parked)) => {
                         self.rested(rule.name(), "payouts_parked", error.to_string()).await
                     }
@@ -143,8 +143,9 @@ impl Keeper {
                 }
             }
             (Decision::SpliceOut { channel_id, amount, why }, Rule::SpliceOut(terms)) => {
-                match parts.splicer.splice_out(key, channel_id, terms.to.clone(), amount).await {
-                    Ok(row) => self.ran(rule.name(), row.id, why).await,
+                let run = RuleRun { rule: rule.name().to_owned(), why };
+                match parts.splicer.splice_out(key, channel_id, terms.to.clone(), amount, run).await {
+                    Ok(_) => self.ran(rule.name()),
                     Err(refusal) => self.refused(rule.name(), refusal.code, refusal.why).await,
                 }
             }
@@ -228,10 +229,10 @@ impl Keeper {
         Ok(Some((rule, false)))
     }
 
-    async fn ran(&self, name: &'static str, operation: i64, why: String) -> Result<(), StoreError> {
+    /// It was told with its operation: a crash leaves both or none.
+    fn ran(&self, name: &'static str) -> Result<(), StoreError> {
         self.tell(name, Told { code: "ran", ..Told::default() });
-        let event = Event::RuleRan { rule: name.to_owned(), operation, why };
-        self.0.parts.ledger.log(event).await.map(drop)
+        Ok(())
     }
 
     /// What was refused before there was an operation counts as a failure until something works.

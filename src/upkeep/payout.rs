@@ -19,11 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use super::destination::Destination;
 use super::lnurl::{self, PayRequest};
+use super::rule_of;
 use crate::clock::{Clock, Entropy};
 use crate::egress::{Egress, Reach};
 use crate::payments::Outbox;
 use crate::ports::{NodeWatch, OfferPayer};
-use crate::store::{BegunOperation, Ledger, OperationRow, StoreError};
+use crate::store::{BegunOperation, Ledger, OperationRow, RuleRun, StoreError};
 use crate::types::{Msat, PaymentHash};
 
 pub use carry::drawn;
@@ -283,7 +284,9 @@ impl Payouts {
         }
         let plan = self.plan(ask).await?;
         let known = hash.map_or(Value::Null, |hash| json!({ "payment_hash": hash }));
-        match ledger.begin_marked_operation(key, PAY_OUT, wanted, known).await? {
+        let rule = ask.why.clone().zip(rule_of(key));
+        let run = rule.map(|(why, rule)| RuleRun { rule: rule.to_owned(), why });
+        match ledger.begin_marked_operation(key, PAY_OUT, wanted, known, run).await? {
             BegunOperation::New(id) => {
                 self.set_going(id, plan);
                 Ok(id)

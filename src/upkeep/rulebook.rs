@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::rule::{PayOutRule, SpliceOutRule};
 use crate::ports::BoxFuture;
-use crate::store::{OperationRow, StoreError};
+use crate::store::{OperationRow, RuleRun, StoreError};
 use crate::types::Msat;
 
 /// The names of the rules, as in settings, addresses and events.
@@ -32,13 +32,14 @@ pub trait Splicer: Send + Sync {
     /// About what a splice costs now; `None` when nobody can tell.
     fn fee(&self) -> BoxFuture<'_, Option<Msat>>;
 
-    /// Takes `amount` out, once for each key, as a recorded operation.
+    /// Takes `amount` out, once for each key, as a recorded operation that tells why.
     fn splice_out(
         &self,
         key: String,
         channel_id: String,
         to: String,
         amount: Msat,
+        run: RuleRun,
     ) -> BoxFuture<'_, Result<OperationRow, Unspliced>>;
 }
 

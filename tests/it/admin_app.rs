@@ -508,6 +508,7 @@ impl Splicer for MadeUpNode {
         _channel_id: String,
         _to: String,
         _amount: Msat,
+        _run: tollhouse::store::RuleRun,
     ) -> BoxFuture<'_, Result<OperationRow, Unspliced>> {
         Box::pin(async { Err(Unspliced { code: "no_channel", why: "made up".to_owned() }) })
     }

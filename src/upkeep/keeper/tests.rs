@@ -12,7 +12,11 @@ use crate::upkeep::rulebook::Unspliced;
 use crate::upkeep::stage::{Stage, sat};
 
 /// Notes a splice as the treasury would, and leaves its end open.
-struct FakeSplicer(Ledger);
+struct FakeSplicer {
+    ledger: Ledger,
+    /// The appliance dies before it hears what became of a splice.
+    dies: bool,
+}
 
 impl Splicer for FakeSplicer {
     fn check(&self, to: &str) -> Result<(), String> {
@@ -29,11 +33,15 @@ impl Splicer for FakeSplicer {
         channel_id: String,
         to: String,
         amount: Msat,
+        run: RuleRun,
     ) -> BoxFuture<'_, Result<OperationRow, Unspliced>> {
         Box::pin(async move {
             let ask = json!({ "channel_id": channel_id, "address": to, "amount_sat": amount.sats_floor() });
-            match self.0.begin_operation(&key, "splice_out", ask).await.unwrap() {
-                BegunOperation::New(id) => Ok(self.0.operation(id).await.unwrap().unwrap()),
+            let begun =
+                self.ledger.begin_marked_operation(&key, "splice_out", ask, Value::Null, Some(run)).await;
+            match begun.unwrap() {
+                BegunOperation::New(_) if self.dies => std::future::pending().await,
+                BegunOperation::New(id) => Ok(self.ledger.operation(id).await.unwrap().unwrap()),
                 BegunOperation::Known(row) | BegunOperation::Another(row) => Ok(row),
             }
         })
@@ -41,10 +49,15 @@ impl Splicer for FakeSplicer {
 }
 
 fn keeper_on(stage: &Stage, rules: FileRules) -> Keeper {
+    let splicer = Arc::new(FakeSplicer { ledger: stage.ledger.clone(), dies: false });
+    keeper_with(stage, rules, splicer)
+}
+
+fn keeper_with(stage: &Stage, rules: FileRules, splicer: Arc<FakeSplicer>) -> Keeper {
     Keeper::new(KeeperParts {
         ledger: stage.ledger.clone(),
         payouts: stage.payouts.clone(),
-        splicer: Arc::new(FakeSplicer(stage.ledger.clone())),
+        splicer,
         node: stage.node.clone(),
         clock: stage.clock.clone(),
         rules,
@@ -235,6 +248,35 @@ async fn spendable_above_the_mark_goes_to_the_vault() {
     assert_eq!(reasons(&stage).await, ["ran", "one_on_its_way"]);
     keeper.set(SPLICE_OUT_RULE, None).await.unwrap();
     assert!(keeper.view().await.unwrap()[1].terms.is_none());
+}
+
+/// It dies between the move of the coins and anything that it could note after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_no_run_without_its_reason() {
+    let stage = Stage::new();
+    let terms =
+        SpliceOutRule { to: "vault".to_owned(), above_sat: 90_000, keep_sat: 40_000, per_day_sat: 100_000 };
+    let rules = FileRules { pay_out: None, splice_out: Some(terms) };
+    let dying = Arc::new(FakeSplicer { ledger: stage.ledger.clone(), dies: true });
+    let keeper = keeper_with(&stage, rules.clone(), dying);
+    let began =
+        async { stage.until(async || stage.ledger.operations(i64::MAX, 1).await.unwrap().pop()).await };
+    let row = tokio::select! {
+        _ = keeper.look() => panic!("it died"),
+        row = began => row,
+    };
+    drop(keeper);
+    let stage = stage.die_and_start().await;
+    keeper_on(&stage, rules).look().await.unwrap();
+    let ran = stage.log().await.into_iter().filter_map(|event| match event {
+        Event::RuleRan { rule, operation, why } => Some((rule, operation, why)),
+        _ => None,
+    });
+    let ran: Vec<_> = ran.collect();
+    assert_eq!(ran.len(), 1, "{ran:?}");
+    assert_eq!((ran[0].0.as_str(), ran[0].1), (SPLICE_OUT_RULE, row.id));
+    assert!(ran[0].2.contains("sat"), "{ran:?}");
+    assert_eq!(reasons(&stage).await, ["ran", "one_on_its_way"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
