@@ -26,7 +26,7 @@ use crate::catalog::{Catalog, INVOICE_EXPIRY};
 use crate::clock::Clock;
 use crate::ports::{ChainWatch, Check, Informant, InvoiceAsk, Minter, NodePulse, NodeWatch, Pulse};
 use crate::pricing::Exchange;
-use crate::store::{AlarmRow, Findings, Ledger, OperationState, StoreError};
+use crate::store::{AlarmRow, Findings, Ledger, OperationState, OrderState, StoreError};
 use crate::types::{Msat, Severity, Timestamp};
 
 pub use disk::DiskSpace;
@@ -227,6 +227,8 @@ impl Watchman {
         let unpayable = prices.smallest.and_then(|price| self.can_receive(price).err());
         let open = ledger.open_operations().await?;
         let unclear = open.iter().filter(|row| row.state == OperationState::Unclear).count();
+        let sent = open.iter().filter(|row| row.state == OperationState::Sent);
+        let orders = ledger.open_orders().await?.into_iter().filter(|row| row.state != OrderState::Quoted);
         Ok(Vitals {
             now,
             begun: self.begun,
@@ -238,6 +240,8 @@ impl Watchman {
             unpayable,
             disk: disk::space(dir),
             unclear_operations: unclear,
+            sent_operations: sent.map(|row| row.begun_at).collect(),
+            open_orders: orders.map(|row| (row.id, row.changed_at)).collect(),
         })
     }
 }

@@ -18,6 +18,12 @@ use crate::types::{Msat, Timestamp};
 const START: Duration = Duration::from_secs(120);
 /// Blocks come seldom, but not this seldom; not asked of a regtest chain.
 const NO_BLOCK: Duration = Duration::from_secs(4 * 3_600);
+/// Operations that are on their way end within hours, as a rule.
+const ON_ITS_WAY: Duration = Duration::from_secs(3 * 24 * 3_600);
+/// A channel that is ordered and paid comes within hours.
+const ORDER: Duration = Duration::from_secs(24 * 3_600);
+/// A provider that has not delivered for so long will not: nobody is told of it any more.
+const ORDER_TOLD: Duration = Duration::from_secs(60 * 24 * 3_600);
 /// From `clock_skew` to where block times and timeouts are misjudged.
 const SKEW_TO_CRITICAL: u32 = 5;
 const STALE_TO_CRITICAL: u32 = 6;
@@ -25,7 +31,7 @@ const STALE_TO_CRITICAL: u32 = 6;
 /// What is the matter. `standing` are the codes of the alarms that stand.
 pub fn judge(vitals: &Vitals, limits: &AlarmLimits, standing: &BTreeSet<String>) -> Vec<Check> {
     let looked = Looked { vitals, limits, standing };
-    let mut checks = vec![looked.node(), looked.disk(), looked.operations()];
+    let mut checks = vec![looked.node(), looked.disk(), looked.operations(), looked.orders()];
     // Of a node that is not there nothing else can be told, and its absence is the alarm.
     if vitals.beat.stage == NodeStage::Running {
         checks.extend([
@@ -268,14 +274,46 @@ impl Looked<'_> {
         let alarm = (unclear > 0).then(|| {
             let (s, is) = if unclear == 1 { ("", "is") } else { ("s", "are") };
             let text = format!(
-                "A crash hid how {unclear} operation{s} ended: {is} not repeated by {}.",
+                "Nobody can tell how {unclear} operation{s} ended: {is} not repeated by {}.",
                 if unclear == 1 { "itself" } else { "themselves" }
             );
             let fix =
                 "tollhouse operations shows them; look the transaction up, then tollhouse operations settle.";
             Alarm::new("operation_unclear", Warning, text, fix)
         });
-        Check::fine("operations", format!("{unclear} unclear")).with(alarm)
+        let overdue = |begun: &&Timestamp| self.age(Some(**begun)) >= ON_ITS_WAY;
+        let late = self.vitals.sent_operations.iter().filter(overdue).count();
+        let overdue = (late > 0).then(|| {
+            let (s, is) = if late == 1 { ("", "is") } else { ("s", "are") };
+            let text = format!(
+                "{late} operation{s} {is} on the way for {} or longer: a transaction may have left the mempool, \
+                 another node may never answer.",
+                in_words(ON_ITS_WAY)
+            );
+            let fix = "tollhouse operations shows them; look the transaction up, ask the other side. One that will \
+                       never end is ended with tollhouse operations settle.";
+            Alarm::new("operation_overdue", Warning, text, fix)
+        });
+        Check::fine("operations", format!("{unclear} unclear")).with(alarm).with(overdue)
+    }
+
+    /// Channels that were paid for, or are being paid for, and are not there.
+    fn orders(&self) -> Check {
+        let orders = &self.vitals.open_orders;
+        let mut check = Check::fine("orders", format!("{} on the way", orders.len()));
+        for (order, since) in orders {
+            let age = self.age(Some(*since));
+            if (ORDER..ORDER_TOLD).contains(&age) {
+                let text = format!(
+                    "The channel of order {order} is not there, {} after it was paid or began to be.",
+                    roughly(age)
+                );
+                let fix = "tollhouse inbound orders shows what the provider says. Ask it with the order's name: it owes \
+                           the channel or the money.";
+                check.alarms.push(Alarm::new("order_overdue", Warning, text, fix).about(order.to_string()));
+            }
+        }
+        check
     }
 }
 

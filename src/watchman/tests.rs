@@ -44,6 +44,8 @@ fn well() -> Vitals {
         unpayable: None,
         disk: Some(DiskSpace { free: 100 << 30, total: 200 << 30 }),
         unclear_operations: 0,
+        sent_operations: vec![ago(3_600)],
+        open_orders: vec![(6, ago(3_600))],
     }
 }
 
@@ -70,7 +72,7 @@ fn one(code: &str, severity: Severity) -> Vec<(String, Severity)> {
 fn nothing_is_wrong_with_what_is_well() {
     assert_eq!(found(|_| {}), []);
     let checks = judge(&well(), &AlarmLimits::default(), &BTreeSet::new());
-    assert_eq!(checks.len(), 11);
+    assert_eq!(checks.len(), 12);
     assert!(checks.iter().all(|check| check.worst().is_none() && !check.detail.is_empty()));
 }
 
@@ -203,6 +205,21 @@ fn a_disk_that_fills_up_and_a_state_that_grows() {
 }
 
 #[test]
+fn what_should_have_ended_by_now() {
+    let sent = |seconds| found(|v| v.sent_operations = vec![ago(60), ago(seconds)]);
+    assert_eq!(sent(3 * 86_400 - 1), []);
+    assert_eq!(sent(3 * 86_400), one("operation_overdue", Warning));
+    let order = |seconds| found(|v| v.open_orders = vec![(6, ago(60)), (7, ago(seconds))]);
+    assert_eq!(order(86_399), []);
+    assert_eq!(order(86_400), one("order_overdue", Warning));
+    assert_eq!(order(60 * 86_400), [], "it will never come");
+    let mut vitals = well();
+    vitals.open_orders = vec![(7, ago(86_400)), (8, ago(86_400))];
+    let about: Vec<_> = alarms_of(&vitals, &[]).into_iter().filter_map(|alarm| alarm.subject).collect();
+    assert_eq!(about, ["7", "8"], "each is told by itself");
+}
+
+#[test]
 fn every_alarm_says_what_to_do() {
     let mut vitals = well();
     vitals.view.synced_at = None;
@@ -210,6 +227,8 @@ fn every_alarm_says_what_to_do() {
     vitals.since.largest_monitor_bytes = 1 << 30;
     vitals.disk = Some(DiskSpace { free: 0, total: 1 });
     vitals.unclear_operations = 2;
+    vitals.sent_operations = vec![ago(30 * 86_400)];
+    vitals.open_orders = vec![(7, ago(2 * 86_400))];
     vitals.beat.onchain_total_sat = 0;
     for alarm in alarms_of(&vitals, &[]) {
         assert!(alarm.text.ends_with('.') && alarm.fix.ends_with('.'), "{alarm:?}");

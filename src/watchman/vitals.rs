@@ -26,8 +26,12 @@ pub struct Vitals {
     pub unpayable: Option<String>,
     /// The room on the disk.
     pub disk: Option<DiskSpace>,
-    /// Operations whose outcome a crash hid.
+    /// Operations whose outcome nobody knows.
     pub unclear_operations: usize,
+    /// When the operations began that are on their way.
+    pub sent_operations: Vec<Timestamp>,
+    /// Orders of channels that are being paid, or are paid: their numbers, and since when they stand so.
+    pub open_orders: Vec<(i64, Timestamp)>,
 }
 
 /// What earlier looks found.
