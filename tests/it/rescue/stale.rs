@@ -23,8 +23,9 @@ use crate::bitcoind::Bitcoind;
 /// What closing and sweeping may cost, satoshi.
 const FEES_SAT: u64 = 3_000;
 
-/// Blocks after which the library closes the channel for the payment: minted with 42, closed 36 before its end.
-const TO_THE_END: u32 = 45;
+/// Blocks after which the library closes the channel for the payment: 42 as minted, and up to 432 that its sender
+/// adds.
+const TO_THE_END: u32 = 480;
 
 async fn fund(bitcoind: &Bitcoind, node: &LightningNode, sat: u64) {
     let address: Address<_> = node.new_address().await.expect("an address").parse().expect("an address");
