@@ -324,7 +324,8 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     app.written_snapshot(b"sealed bytes");
     tab.open(&format!("{}/backup", app.origin)).await;
     assert!(tab.value("!!document.querySelector(\"form[action='/backup/snapshot'] button\")").await == true);
-    let fetch = app.post("/backup/snapshot").header("cookie", &session).send().await.expect("an answer");
+    let fetch = app.post("/backup/snapshot").header("cookie", &session).form(&[("", ""); 0]);
+    let fetch = fetch.send().await.expect("an answer");
     assert_eq!(fetch.headers()["location"], "/api/v1/snapshot");
     let fetched = app.get("/api/v1/snapshot").header("cookie", &session).send().await.expect("an answer");
     let named = fetched.headers()["content-disposition"].to_str().expect("readable").to_owned();
