@@ -19,6 +19,7 @@ use crate::e2e_run::Upstream;
 use crate::locked::{passphrase_file, run};
 
 mod flows;
+mod house;
 
 const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
 const ENTROPY: [u8; 16] = [0x7f; 16];
@@ -139,6 +140,12 @@ impl Stage {
     fn shop_is_closed(&mut self) {
         let shown = shown(self.shop.process().id());
         assert_eq!(self.canaries.said_in(&shown), [""; 0], "in the open of the kernel");
+        // What it has in memory is not written down when it dies.
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.shop.process().id()));
+        let limits = limits.expect("the kernel tells them");
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+        let core: Vec<&str> = core.expect("a limit").split_whitespace().take(2).collect();
+        assert_eq!(core, ["0", "0"], "{limits}");
     }
 }
 
@@ -202,10 +209,11 @@ async fn nothing_secret_is_on_disk_in_plain_or_in_any_log() {
     assert!(masters.lines().count() >= 2);
 
     // The claim's link is printed for the operator; everything else was loud, and told nothing.
-    let Stage { mut canaries, said, shop, backups, .. } = stage;
+    let Stage { mut canaries, said, shop, payer, backups, away, .. } = stage;
     assert!(logs.contains("TRACE") && logs.len() > 20_000, "the log is loud: {} bytes", logs.len());
     assert_eq!(canaries.said_in(logs.as_bytes()), [""; 0], "in a log");
     assert_eq!(canaries.said_in(said.as_bytes()), [""; 0], "in what commands print");
+    // Keys and sessions are kept as hashes alone; the program's own key has a file.
     let kept = [
         "seed words",
         "entropy",
@@ -213,6 +221,8 @@ async fn nothing_secret_is_on_disk_in_plain_or_in_any_log() {
         "master key",
         "passphrase",
         "password",
+        "API key",
+        "wallet key",
         "session",
         "page key",
         "given macaroon",
@@ -224,8 +234,15 @@ async fn nothing_secret_is_on_disk_in_plain_or_in_any_log() {
     let mut found = Vec::new();
     files(&shop.data_dir(), &mut found);
     let kinds = found.len();
-    files(backups.path(), &mut found);
-    assert!(kinds >= 6 && found.len() > kinds, "{found:?}");
+    // What a purchase left of itself is gone when it is done; whatever else were there is looked at.
+    assert!(away.path().join(".local/state/tollhouse").is_dir(), "fetch kept its purchase there");
+    files(away.path(), &mut found);
+    for beside in [backups.path(), &payer.data_dir()] {
+        let before = found.len();
+        files(beside, &mut found);
+        assert!(found.len() > before, "nothing in {}", beside.display());
+    }
+    assert!(kinds >= 6, "{found:?}");
     assert!(found.iter().any(|path| path.ends_with("channels.snapshot")), "{found:?}");
     for path in found {
         let bytes = fs::read(&path).expect("a file");
