@@ -24,11 +24,8 @@ use ldk_node::lightning::util::ser::{BigSize, Readable, ReadableArgs, Writeable}
 
 use super::NodeSeed;
 use super::kept::{MONITORS, is_monitor, is_monitor_update};
-use super::monitors::{Monitor, Silent, UnreadableMonitors, is_closed, keys, read_monitors};
+use super::monitors::{FALSE, Monitor, Silent, UnreadableMonitors, is_closed, keys, read_monitors};
 use crate::store::StoredBytes;
-
-/// In place of the peer's signature: well formed, and no key's under anything.
-const FALSE: [u8; 64] = [1; 64];
 
 /// The same rows, with monitors that cannot close their channels. Those of channels that are closed on-chain
 /// stay as they are: they only collect.
@@ -54,11 +51,6 @@ pub fn disarmed(
         });
     }
     Ok(kept)
-}
-
-/// Whether a monitor was disarmed once. It stays so.
-pub(super) fn is_disarmed(monitor: &Monitor) -> bool {
-    monitor.encode().windows(FALSE.len()).any(|bytes| bytes == FALSE)
 }
 
 fn disarm(monitor: &Monitor, keys: &Arc<KeysManager>) -> Result<Vec<u8>, UnreadableMonitors> {

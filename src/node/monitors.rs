@@ -15,10 +15,9 @@ use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::sign::{InMemorySigner, KeysManager};
 use ldk_node::lightning::util::logger::{Logger, Record};
 use ldk_node::lightning::util::persist::MonitorUpdatingPersister;
-use ldk_node::lightning::util::ser::{BigSize, Readable};
+use ldk_node::lightning::util::ser::{BigSize, Readable, Writeable};
 
 use super::NodeSeed;
-use super::disarm::is_disarmed;
 use super::kept::is_peers;
 use super::keys::{UnusableSeed, master_key};
 use super::storage::LdkStorage;
@@ -118,6 +117,14 @@ pub(super) fn read_monitors(
 
 /// A channel's monitor.
 pub(super) type Monitor = ChannelMonitor<InMemorySigner>;
+
+/// What a disarmed monitor has in place of the peer's signature: well formed, and no key's under anything.
+pub(super) const FALSE: [u8; 64] = [1; 64];
+
+/// Whether a monitor was disarmed once. It stays so.
+fn is_disarmed(monitor: &Monitor) -> bool {
+    monitor.encode().windows(FALSE.len()).any(|bytes| bytes == FALSE)
+}
 
 fn channel_of(monitor: &Monitor, addresses: &BTreeMap<PublicKey, SocketAddress>) -> MonitoredChannel {
     let balances = monitor.get_claimable_balances();

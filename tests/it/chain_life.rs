@@ -20,7 +20,7 @@ use tollhouse::sandbox::chain::Chain;
 use tollhouse::sandbox::rpc::{self, Access};
 use tollhouse::types::Timestamp;
 
-use crate::bitcoind::{Bitcoind, assert_accepted};
+use crate::bitcoind::{Bitcoind, assert_accepted, free_port};
 use crate::esplora::Esplora;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,9 +112,7 @@ impl<'a> Pair<'a> {
             let mut builder = Builder::new();
             builder.set_network(Network::Regtest);
             builder.set_storage_dir_path(folder.path().display().to_string());
-            let port =
-                std::net::TcpListener::bind("127.0.0.1:0").expect("free").local_addr().expect("bound").port();
-            let address = SocketAddress::from_str(&format!("127.0.0.1:{port}")).expect("an address");
+            let address = SocketAddress::from_str(&format!("127.0.0.1:{}", free_port())).expect("an address");
             builder.set_listening_addresses(vec![address]).expect("one address");
             ground.attach(&mut builder);
             let node = builder.build().expect("the node builds");
