@@ -7,6 +7,7 @@ use super::RescueError;
 use super::keeper::{Keeper, mirrored_at};
 use super::mirror::{self, Mirrored};
 use super::place::Place;
+use super::recovery::JUMP;
 use super::watched::{Untouched, Watched};
 use crate::clock::{Clock, Entropy};
 use crate::ports::KeyValue;
@@ -87,8 +88,13 @@ fn why_old(store: &Reach, newest: Option<&(Reach, PathBuf)>) -> Option<String> {
     let what = if store.lineage != newest.lineage {
         "channels.db is another one than this node ran with last".to_owned()
     } else if store.number < newest.number {
-        let missing = newest.number - store.number;
-        format!("channels.db is an old copy: the newest writes are not in it, {missing} in number")
+        match newest.number - store.number {
+            // No count of writes.
+            JUMP.. => "channels.db is an old copy: it is from before a recovery".to_owned(),
+            missing => {
+                format!("channels.db is an old copy: the newest writes are not in it, {missing} in number")
+            }
+        }
     } else {
         return None;
     };

@@ -140,14 +140,18 @@ impl Recovery {
     }
 }
 
-/// The new store's count goes on above all that are known, so that it is the newest from then on.
+/// How far the count jumps: more than a node ever writes. So what was written after the recovered state, before
+/// the recovery, never counts as reached by what is written after it.
+pub(super) const JUMP: u64 = 1 << 32;
+
+/// The new store's count goes on far above all that are known, so that it is the newest from then on.
 fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Option<PathBuf>, RescueError> {
     let path = place.store();
     let fresh = place.dir.join("channels.db.recovering");
     for end in ["", "-wal", "-shm"] {
         remove(&place.dir.join(format!("channels.db.recovering{end}")))?;
     }
-    let number = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(1);
+    let number = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(JUMP);
     match known.first() {
         Some(first) => {
             let ahead = Reach { lineage: first.lineage.clone(), number };
@@ -244,12 +248,14 @@ fn best(candidates: Vec<Candidate>, mirrored: Option<&Mirrored>) -> Option<Candi
 }
 
 /// Whether no channel changed later. Only an orderly stop proves that: what was written between the last look
-/// and a crash is told by nothing but the store that has it, and whether this is that store cannot be seen.
+/// and a crash is told by nothing but the store that has it, and whether this is that store cannot be seen. What
+/// goes on beyond the mirror proves that the mirror is not of the last stop.
 fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
     let mirrored = mirrored?;
     let same = generation.lineage == mirrored.generation.lineage;
     let reached = same && generation.number >= mirrored.channels_at;
-    if reached && mirrored.running { None } else { Some(reached) }
+    let beyond = same && generation.number > mirrored.generation.number;
+    if reached && (mirrored.running || beyond) { None } else { Some(reached) }
 }
 
 #[cfg(test)]
@@ -280,6 +286,11 @@ mod tests {
             (Some(("b", 99)), None, None, Some(("a", 9, 7)), Source::Store, Some(false)),
             (None, Some(("a", 7)), Some(("a", 7)), None, snapshot("s"), None),
             (Some(("a", 7)), Some(("a", 7)), None, None, Source::Store, None),
+            // The node ran on after the image that the mirror came back with.
+            (Some(("a", 9)), None, Some(("a", 12)), Some(("a", 9, 8)), snapshot("t"), None),
+            (None, None, Some(("a", 12)), Some(("a", 9, 8)), snapshot("t"), None),
+            // From before a recovery from 9, after which the node ran on to its 30th write.
+            (None, None, Some(("a", 50)), Some(("a", 9 + JUMP + 30, 9 + JUMP)), snapshot("t"), Some(false)),
         ];
         for (number, (store, first, second, mirror, taken, newest)) in table.into_iter().enumerate() {
             let sources = [(Source::Store, store), (snapshot("s"), first), (snapshot("t"), second)];
@@ -297,5 +308,27 @@ mod tests {
             assert_eq!(is_newest(&best.generation, crashed.as_ref()), known, "row {number}");
         }
         assert!(best(Vec::new(), None).is_none());
+    }
+
+    fn place(dir: &Path) -> Place {
+        let (node_id, key) = ("02ab".to_owned(), zeroize::Zeroizing::new([1; 32]));
+        Place { dir: dir.to_owned(), second: None, network: bitcoin::Network::Regtest, node_id, key }
+    }
+
+    fn row(value: &[u8]) -> StoredBytes {
+        let (primary, key) = ("monitors".to_owned(), "aa_0".to_owned());
+        StoredBytes { primary, secondary: String::new(), key, value: value.to_owned() }
+    }
+
+    #[test]
+    fn a_rebuilt_store_counts_far_above_what_was_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let known = [9, 7].map(|number| Reach { lineage: "a".to_owned(), number });
+        rebuild(&place, vec![row(b"one")], &known).unwrap();
+        let (generation, rows) = NodeStore::open(&place.store()).unwrap().view(|_, _, _| true).unwrap();
+        assert_eq!((generation.number, rows), (9 + JUMP, vec![row(b"one")]));
+        let mirrored = Mirrored::read(&place).unwrap();
+        assert_eq!(is_newest(&generation, mirrored.as_ref()), Some(true));
     }
 }
