@@ -235,11 +235,13 @@ impl Tab<'_> {
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Presses a key: `Tab`, `Enter`.
+    /// Presses a key: `Tab`, `Enter`, `Escape`, `ArrowDown`.
     pub(crate) async fn press(&self, key: &str) {
         let (code, text) = match key {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "ArrowDown" => (40, ""),
             other => panic!("no code for {other}"),
         };
         for kind in ["keyDown", "keyUp"] {
@@ -265,7 +267,9 @@ impl Tab<'_> {
             let file = installed().join("node_modules/axe-core/axe.min.js");
             std::fs::read_to_string(file).expect("scripts/clients brings axe-core")
         });
-        self.value(&format!("{{ {}; 0 }}", *AXE)).await;
+        if self.value("typeof axe").await == "undefined" {
+            self.value(&format!("{{ {}; 0 }}", *AXE)).await;
+        }
         let found = "axe.run().then((told) => told.violations.filter((it) => ['serious', 'critical'].includes(it.impact))
             .map((it) => it.id + ': ' + it.nodes.map((node) => node.html.slice(0, 120)).join(' | ')))";
         self.value(found).await
@@ -283,10 +287,23 @@ impl Tab<'_> {
         requests.iter().filter_map(|event| event["request"]["url"].as_str().map(str::to_owned)).collect()
     }
 
-    /// What came over the wire so far, heads included, in bytes.
-    pub(crate) fn weight(&self) -> u64 {
-        let finished = self.told("Network.loadingFinished");
-        finished.iter().map(|event| event["encodedDataLength"].as_u64().expect("whole bytes")).sum()
+    /// Keeps nothing of what it loads: every page comes whole, as on a first visit.
+    pub(crate) async fn keeps_nothing(&self) {
+        self.call("Network.setCacheDisabled", json!({ "cacheDisabled": true })).await;
+    }
+
+    /// What came over the wire for the page that stands, heads included, in bytes.
+    pub(crate) async fn weight(&self) -> u64 {
+        self.value("document.fonts.ready.then(() => 1)").await;
+        let loader = self.call("Page.getFrameTree", json!({})).await["frameTree"]["frame"]["loaderId"].take();
+        let sent = self.told("Network.requestWillBeSent").into_iter();
+        let own: Vec<Value> = sent
+            .filter(|event| event["loaderId"] == loader)
+            .map(|mut event| event["requestId"].take())
+            .collect();
+        let finished = self.told("Network.loadingFinished").into_iter();
+        let of_it = finished.filter(|event| own.contains(&event["requestId"]));
+        of_it.map(|event| event["encodedDataLength"].as_u64().expect("whole bytes")).sum()
     }
 
     /// What the browser complains of: scripts that fail, and what the page's policy forbids. That an

@@ -8,9 +8,9 @@ use tokio_util::task::TaskTracker;
 use tollhouse::catalog::spec::Spec;
 use tollhouse::storefront::Run;
 
-use super::{clean, fits, logged_in, look_at};
+use super::{clean, logged_in, look_at, looked_at};
 use crate::admin_app::AdminApp;
-use crate::chromium::{Chromium, LEGIBLE, Tab};
+use crate::chromium::{Chromium, Tab};
 
 /// Markup where only text belongs.
 const MARKUP: &str = "\"><script>alert(1)</script><img src=x onerror=alert(2)>";
@@ -44,20 +44,6 @@ pub(super) async fn fill(tab: &Tab<'_>, id: &str, text: &str) {
 
 async fn choose(tab: &Tab<'_>, id: &str, word: &str) {
     tab.value(&format!("document.getElementById({}).value = {}", json!(id), json!(word))).await;
-}
-
-/// What stands now can be read at every size; a picture of it is kept.
-pub(super) async fn looked_at(app: &AdminApp, tab: &Tab<'_>, name: &str) {
-    for (width, height, scheme) in [(360, 740, "light"), (1440, 900, "dark"), (1440, 900, "light")] {
-        tab.looks(width, height, scheme).await;
-        tab.picture(&format!("{name}-{width}-{scheme}")).await;
-        assert_eq!(tab.value(LEGIBLE).await, json!([]), "{name} {width} {scheme}");
-        fits(tab, name, width).await;
-    }
-    assert_eq!(tab.accessible().await, json!([]), "{name}");
-    let markup = "document.querySelectorAll('img[src=x],main script').length";
-    assert_eq!(tab.value(markup).await, 0, "{name}: text became markup");
-    clean(app, tab);
 }
 
 const SHOP: &str = r#"
@@ -145,7 +131,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
         tab.value("document.querySelector('#amount').value + document.querySelector('#path').value").await;
     assert_eq!(kept, "7/v1");
     assert_eq!(tab.value("document.querySelector('#amount').ariaInvalid").await, "true");
-    looked_at(&app, &tab, "service-wrong").await;
+    looked_at(&app.origin, &tab, "service-wrong").await;
     assert!(app.op.parts.storefront.stock().is_empty());
 
     // Mended, it is on sale at once.
@@ -178,7 +164,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     fill(&tab, "formula", "sat(2) + request.sise_bytes").await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('.refusal a[href=\"#formula\"]')").await;
-    looked_at(&app, &tab, "service-route-wrong").await;
+    looked_at(&app.origin, &tab, "service-route-wrong").await;
     fill(&tab, "formula", "sat(2) + request.size_bytes * 10").await;
     fill(&tab, "description", MARKUP).await;
     tab.click("form.form button[type=submit]").await;
@@ -193,19 +179,19 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("button[value=price]").await;
     tab.until("document.querySelector('.refusal')").await;
     assert_eq!(tab.value("document.querySelector('#target').value").await, MARKUP);
-    looked_at(&app, &tab, "service-try-wrong").await;
+    looked_at(&app.origin, &tab, "service-try-wrong").await;
     fill(&tab, "target", "/v1/history/monday?note=%3Cscript%3E").await;
     tab.click("button[value=price]").await;
     tab.until("document.querySelector('#cost')").await;
     assert_eq!(tab.text("#cost").await, "It costs 2 sat");
-    looked_at(&app, &tab, "service-price").await;
+    looked_at(&app.origin, &tab, "service-price").await;
     tab.click("button[value=ask]").await;
     tab.until("document.querySelector('#status')?.textContent.startsWith('402')").await;
-    looked_at(&app, &tab, "service-402").await;
+    looked_at(&app.origin, &tab, "service-402").await;
     tab.click("button[value=pay]").await;
     tab.until("document.querySelector('#status')?.textContent.startsWith('200')").await;
     assert!(tab.text("#answer pre").await.contains("1.07"));
-    looked_at(&app, &tab, "service-paid").await;
+    looked_at(&app.origin, &tab, "service-paid").await;
     let sums = app.ledger.revenue(app.op.parts.clock.now()).await.expect("sums");
     assert_eq!(sums.total.msat(), 2_000);
 
@@ -218,9 +204,9 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('.refusal')?.textContent.includes('changed meanwhile')").await;
     tab.open(&format!("{origin}/services/rates")).await;
-    looked_at(&app, &tab, "service-canary").await;
+    looked_at(&app.origin, &tab, "service-canary").await;
     tab.open(&format!("{origin}/services")).await;
-    looked_at(&app, &tab, "services-canary").await;
+    looked_at(&app.origin, &tab, "services-canary").await;
 
     // Off, in its form: asked about with all that was typed.
     tab.open(&format!("{origin}/services/rates/edit")).await;
@@ -228,7 +214,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     fill(&tab, "description", MARKUP).await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
-    looked_at(&app, &tab, "service-off").await;
+    looked_at(&app.origin, &tab, "service-off").await;
     assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.includes('It is off')").await;
@@ -239,7 +225,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     // Turned off, and taken away behind a question.
     tab.click("button[value=shadow]").await;
     tab.until("document.querySelector('h1')?.textContent.includes('for nothing?')").await;
-    looked_at(&app, &tab, "service-shadow").await;
+    looked_at(&app.origin, &tab, "service-shadow").await;
     assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.includes('pay nothing')").await;
@@ -253,7 +239,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     assert_eq!(closed.status(), 404);
     tab.click("button[formaction$='/delete']").await;
     tab.until("document.querySelector('h1')?.textContent.includes('away?')").await;
-    looked_at(&app, &tab, "service-delete").await;
+    looked_at(&app.origin, &tab, "service-delete").await;
     tab.click("button[type=submit].button").await;
     tab.until("location.pathname === '/services' && document.querySelector('.said')").await;
     assert!(app.op.parts.storefront.stock().is_empty());

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tollhouse::web::keys::Scope;
 
-use super::sell::{fill, looked_at, sell, upstream};
-use super::{business, clean, logged_in, look_at};
+use super::sell::{fill, sell, upstream};
+use super::{business, clean, logged_in, look_at, looked_at};
 use crate::admin_app::{AdminApp, PASSWORD};
 use crate::appliance::tollhouse;
 use crate::chromium::{Chromium, Tab};
@@ -59,17 +59,17 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('.refusal')?.textContent.includes('It may use')").await;
     assert_eq!(tab.value("document.querySelector('#label').value").await, LABEL);
-    looked_at(&app, &tab, "token-wrong").await;
+    looked_at(&app.origin, &tab, "token-wrong").await;
     fill(&tab, "budget", "20 sat").await;
     tab.value("document.querySelector('select[name=service]').value = 'rates'").await;
     tab.click("form.form button[type=submit]").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Give “Ann')").await;
-    looked_at(&app, &tab, "token-question").await;
+    looked_at(&app.origin, &tab, "token-question").await;
     tab.click("button[type=submit].button").await;
     let given = credential(&tab).await;
     let line = tab.text("main").await;
     assert!(line.contains("/v1/rates'"), "it asks the service that it is for: {line}");
-    looked_at(&app, &tab, "token-given").await;
+    looked_at(&app.origin, &tab, "token-given").await;
 
     // It is used, and the pages know; a search finds it by its label and by its hash.
     assert_eq!([asks(&app, &given).await, asks(&app, &given).await], [200, 200]);
@@ -79,7 +79,7 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     tab.until("location.search.includes('ann')").await;
     let line = tab.text(".cards tbody").await;
     assert!(line.contains("10 sat") && line.contains("Live") && !line.contains("–"), "{line}");
-    looked_at(&app, &tab, "tokens-found").await;
+    looked_at(&app.origin, &tab, "tokens-found").await;
     tab.click(".cards tbody a").await;
     tab.until("location.pathname.startsWith('/payments/')").await;
     let hash = tab.value("location.pathname.split('/')[2]").await;
@@ -93,12 +93,12 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     app.clock.advance(std::time::Duration::from_secs(600));
     tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
     tab.until("document.querySelector('h1')?.textContent === 'Revoke this token?'").await;
-    looked_at(&app, &tab, "token-revoke").await;
+    looked_at(&app.origin, &tab, "token-revoke").await;
     assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
     fill(&tab, "password", PASSWORD).await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')").await;
-    looked_at(&app, &tab, "token-revoked").await;
+    looked_at(&app.origin, &tab, "token-revoked").await;
     assert_ne!(asks(&app, &given).await, 200);
     clean(&app, &tab);
     let audit = app.ledger.audit().await.expect("it reads");
@@ -145,7 +145,7 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
     tab.open(&format!("{}/tokens", app.origin)).await;
     tab.click(".refusal a").await;
     tab.until("document.querySelectorAll('tbody form').length === 2").await;
-    looked_at(&app, &tab, "tokens-in-doubt").await;
+    looked_at(&app.origin, &tab, "tokens-in-doubt").await;
     tab.click("tbody form button").await;
     tab.until("document.querySelector('h1')?.textContent === 'Take this token to be good?'").await;
     tab.click("button[type=submit].button").await;
@@ -153,7 +153,7 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
         .await;
     tab.click(".form button").await;
     tab.until("document.querySelector('h1')?.textContent.startsWith('Take all')").await;
-    looked_at(&app, &tab, "tokens-honour").await;
+    looked_at(&app.origin, &tab, "tokens-honour").await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.startsWith('All of them')").await;
     let life = app.ledger.generation().await.expect("a life");
