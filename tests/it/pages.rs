@@ -22,6 +22,7 @@ mod first_seed;
 mod from_claim_to_payment;
 pub(crate) mod hands;
 mod house;
+mod keyboard;
 pub(crate) mod lightning;
 mod lightning_demo;
 mod lightning_world;
