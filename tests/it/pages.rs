@@ -26,6 +26,7 @@ mod keyboard;
 pub(crate) mod lightning;
 mod lightning_demo;
 mod lightning_world;
+mod outsiders;
 mod relay;
 mod sell;
 mod sell_saved;
