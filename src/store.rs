@@ -90,7 +90,10 @@ pub use holds::{Reservation, ReserveError};
 pub use incoming::{Arrival, Credit, PaymentRow, PaymentState};
 pub use lock::{DirLock, Locked};
 pub use offers::OfferEnd;
-pub use operations::{BegunOperation, LONGEST_OPERATION_KEY, OperationRow, OperationState, RuleRun};
+pub use operations::{
+    BegunOperation, LONGEST_OPERATION_KEY, ORDER_KEYS, OperationRow, OperationState, RULE_KEYS, RuleRun,
+    is_reserved_key,
+};
 pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState, PAYMENT};

@@ -39,8 +39,9 @@ pub use preview::Preview;
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A transaction that is in no block after this long may have left the mempool.
-const DROPPED: Duration = Duration::from_secs(3 * 24 * 3_600);
+/// A transaction that is in no block after this long has left most mempools: Bitcoin Core keeps one for 14
+/// days.
+const DROPPED: Duration = Duration::from_secs(15 * 24 * 3_600);
 
 /// What the treasury works with.
 #[derive(Clone)]
@@ -96,10 +97,16 @@ pub enum TreasuryError {
     /// Only one whose end nobody else will tell can be settled.
     #[error(
         "operation {} is {}: only one that is unclear, that waits for another node without a transaction, or \
-         whose transaction is in no block after three days can be settled",
+         whose transaction is in no block after fifteen days can be settled",
         .0.id, .0.state.word()
     )]
     NotUnclear(Box<OperationRow>),
+    /// What is known of a send may be older than the block that it is in.
+    #[error(
+        "nothing was noted: whether the transaction is in a block is not known before the wallet is in step with \
+         the chain again ({0}); say it again then"
+    )]
+    OutOfStep(NodeFault),
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -231,15 +238,34 @@ impl Treasury {
     }
 
     /// The operator says what became of an operation that is unclear, or that waits for another node's answer
-    /// or for a block which may never come. One that is in a block cannot be settled: the chain tells its end.
+    /// or for a block which may never come. One that is in a block cannot be settled: the chain tells its end,
+    /// and is asked for a send before the operator's word counts.
     ///
     /// # Errors
-    /// When there is no such operation, or it has an end, or will have one by itself.
+    /// When there is no such operation, or it has an end, or will have one by itself; of a send, when the chain
+    /// cannot be asked.
     pub async fn settle(&self, id: i64, done: Verdict) -> Result<OperationRow, TreasuryError> {
-        let ledger = &self.0.parts.ledger;
-        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+        let TreasuryParts { ledger, control, clock, .. } = &self.0.parts;
         let row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
-        if !Treasury::may_settle(&row, self.0.parts.clock.now()) {
+        if !Treasury::may_settle(&row, clock.now()) {
+            return Err(TreasuryError::NotUnclear(Box::new(row)));
+        }
+        let sends = matches!(row.kind.as_str(), "send" | "send_all");
+        if sends {
+            // After a long stop the wallet knows nothing of the blocks since. It may take long: others' turn
+            // does not wait for it.
+            control.sync().await.map_err(TreasuryError::OutOfStep)?;
+        }
+        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+        // It may have moved on meanwhile.
+        let mut row = ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
+        if sends
+            && !row.state.is_final()
+            && let Some(found) = self.fate(&row).await?
+        {
+            row = self.note(id, row.state, found).await?;
+        }
+        if !Treasury::may_settle(&row, clock.now()) {
             return Err(TreasuryError::NotUnclear(Box::new(row)));
         }
         let state = match done {

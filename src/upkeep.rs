@@ -23,7 +23,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::ports::NodeWatch;
 use crate::pricing::Exchange;
-use crate::store::{Ledger, SalesFilter, Step, StoreError};
+use crate::store::{Ledger, RULE_KEYS, SalesFilter, Step, StoreError};
 use crate::types::Msat;
 
 pub use destination::{Destination, DestinationFault};
@@ -33,9 +33,6 @@ pub use lnurl::LnurlFault;
 pub use payout::{PAY_OUT, Payee, PayoutAsk, PayoutError, PayoutPlan, Payouts, PayoutsParts, drawn};
 pub use rule::{Decision, Lately, PayOutRule, Situation, SpliceOutRule};
 pub use rulebook::{FileRules, PAY_OUT_RULE, Rule, RuleRefused, SPLICE_OUT_RULE, Splicer, Unspliced};
-
-/// The keys of operations that rules begin start with this; nobody else's may.
-pub const RULE_KEYS: &str = "rule/";
 
 /// The rule that begins an operation under this key.
 fn rule_of(key: &str) -> Option<&str> {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::answer::{Accepted, IdempotencyKey, Path};
 use super::document::signature::Answers;
 use super::document::told::Told;
+use super::payouts::not_reserved;
 use super::{bad_body, bad_query};
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Deed, Preview, TreasuryError, Verdict};
@@ -73,6 +74,7 @@ pub(super) async fn carry_out(op: &Operator, how: How, key: IdempotencyKey, deed
         Some(value) => value.to_str().map_err(|_| treasury_problem(TreasuryError::BadKey))?.to_owned(),
         None => op.fresh_key(),
     };
+    not_reserved(&key)?;
     let row = op.carry_out(&key, deed).await?;
     match row.state {
         OperationState::Failed => {

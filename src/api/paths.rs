@@ -239,7 +239,7 @@ fn coins(paths: Paths) -> Paths {
             "/api/v1/operations/{id}/settle",
             operations::settle,
             "Says what became of one that is unclear.",
-            &[(404, "unknown_operation"), (409, "not_unclear")],
+            &[NODE, (404, "unknown_operation"), (409, "not_unclear"), (503, "chain_out_of_step")],
         )
         .get("/api/v1/chain", vault::chain, "The chain sources.", &[])
         .post("/api/v1/chain/test", vault::test_chain, "Asks every chain source now.", &[])

@@ -15,9 +15,9 @@ use super::answer::{IdempotencyKey, Path};
 use super::document::signature::Answers;
 use super::document::told::Told;
 use super::{bad_body, bad_query, ledger_fault};
-use crate::store::{LONGEST_OPERATION_KEY, OperationRow};
+use crate::store::{LONGEST_OPERATION_KEY, OperationRow, is_reserved_key};
 use crate::types::{Msat, Timestamp};
-use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan, RULE_KEYS};
+use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan};
 use crate::web::{MayRead, MaySpend, Operator, Problem, Rows};
 
 /// How long the answer waits for the end when the caller does not say.
@@ -161,10 +161,17 @@ pub(super) fn named(key: &IdempotencyKey) -> Result<&str, Problem> {
     };
     let key = key.0.as_ref().and_then(|key| key.to_str().ok()).ok_or_else(missing)?;
     let fits = (1..=LONGEST_OPERATION_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    if !fits || key.starts_with(RULE_KEYS) {
+    if !fits {
         return Err(missing());
     }
+    not_reserved(key)?;
     Ok(key)
+}
+
+/// A caller's key is none that Tollhouse would make: one that failed would end an order or a rule's payout.
+pub(super) fn not_reserved(key: &str) -> Result<(), Problem> {
+    let detail = "This Idempotency-Key begins like one of Tollhouse's own: choose another. Nothing was done.";
+    if is_reserved_key(key) { Err(Problem::bad_request("bad_idempotency_key", detail)) } else { Ok(()) }
 }
 
 fn amount(field: &str, sat: Option<u64>) -> Result<Option<Msat>, Problem> {
@@ -257,5 +264,24 @@ impl From<OperationRow> for Payout {
             id: row.id,
             key: row.key,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_key_is_none_of_tollhouses_own() {
+        let read = |key: &'static str| {
+            let key = IdempotencyKey(Some(http::HeaderValue::from_static(key)));
+            named(&key).map(str::to_owned).map_err(|problem| problem.code)
+        };
+        for own in ["rule/pay-out/1/1", "inbound-order-7", "payment-00ff-1"] {
+            assert_eq!(read(own), Err("bad_idempotency_key"), "{own}");
+            assert!(not_reserved(own).is_err());
+        }
+        assert_eq!(read("order-inbound-order-7"), Ok("order-inbound-order-7".to_owned()));
+        assert_eq!(named(&IdempotencyKey(None)).map_err(|problem| problem.code), Err("bad_idempotency_key"));
     }
 }

@@ -26,7 +26,8 @@ use crate::ports::{
     OrderTold,
 };
 use crate::store::{
-    BegunOperation, Ledger, OperationState, OrderRow, OrderState, OrderWay, OutgoingState, StoreError,
+    BegunOperation, Ledger, ORDER_KEYS, OperationState, OrderRow, OrderState, OrderWay, OutgoingState,
+    StoreError,
 };
 use crate::types::{Msat, PaymentHash};
 
@@ -349,7 +350,7 @@ enum NotPaid {
 
 /// The key of the operation that pays an order: one for each.
 fn key(order: i64) -> String {
-    format!("inbound-order-{order}")
+    format!("{ORDER_KEYS}{order}")
 }
 
 fn payment(told: &OrderTold, way: OrderWay) -> Option<&OrderPayment> {

@@ -261,7 +261,14 @@ impl Inside {
         if let Some(key) = &key
             && let Some(named) = self.ledger.operation_of_key(key).await?
         {
-            return named_for(&named, invoice);
+            named_for(&named, invoice)?;
+            // Cut off before it was sent, as below; nothing is sent under this key any more.
+            if let Some(row) = self.ledger.outgoing(invoice.payment_hash).await?
+                && row.state == OutgoingState::Intended
+            {
+                self.ask_node(&row).await?;
+            }
+            return Ok(());
         }
         let stands = match self.ledger.outgoing(invoice.payment_hash).await? {
             // It is our turn, so whoever noted it was cut off before it could tell what the node said.

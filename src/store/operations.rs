@@ -15,6 +15,20 @@ use crate::types::{PaymentHash, Timestamp};
 /// The longest key, in bytes.
 pub const LONGEST_OPERATION_KEY: usize = 255;
 
+/// What the keys of a rule's operations begin with.
+pub const RULE_KEYS: &str = "rule/";
+
+/// What the key of an operation that pays for an ordered channel begins with.
+pub const ORDER_KEYS: &str = "inbound-order-";
+
+/// What the key of a payment begins with that the node lost.
+pub(super) const LOST_KEYS: &str = "payment-";
+
+/// Whether a key is one that Tollhouse makes from what it does: nobody else's may be like it.
+pub fn is_reserved_key(key: &str) -> bool {
+    [RULE_KEYS, ORDER_KEYS, LOST_KEYS].iter().any(|own| key.starts_with(own))
+}
+
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationState {

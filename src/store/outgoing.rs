@@ -212,7 +212,7 @@ fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<(), StoreEr
         json!({ "payment_hash": payment_hash, "reason": "the node does not know a payment that it took" });
     let paying = operations::paying(page.connection, payment_hash)?;
     // It may be paid anew, and lost again.
-    let key = format!("payment-{payment_hash}-{}", row.updated_at.millis());
+    let key = format!("{}{payment_hash}-{}", operations::LOST_KEYS, row.updated_at.millis());
     if paying.is_empty() && operations::by_key(page.connection, &key)?.is_none() {
         let ask = json!({ "payment_hash": payment_hash, "amount_msat": row.amount });
         operations::begin_on(page, &key, PAYMENT, OperationState::Unclear, (ask, facts))?;

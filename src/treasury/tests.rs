@@ -25,6 +25,10 @@ struct MadeUp {
     transactions: Mutex<Vec<ChainTx>>,
     asked: Mutex<u32>,
     fault: Mutex<Option<SendFault>>,
+    /// The chain source cannot be reached.
+    cut_off: Mutex<bool>,
+    /// What the wallet learns of its transactions when it asks the chain.
+    chain: Mutex<Option<Vec<ChainTx>>>,
     /// Outputs, and what spends them.
     spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -55,7 +59,12 @@ impl NodeControl for MadeUp {
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
-        Box::pin(async { Ok(()) })
+        let cut_off = *self.cut_off.lock().unwrap();
+        if let (false, Some(learnt)) = (cut_off, self.chain.lock().unwrap().take()) {
+            *self.transactions.lock().unwrap() = learnt;
+        }
+        let away = || NodeFault("the source is away".to_owned());
+        Box::pin(async move { if cut_off { Err(away()) } else { Ok(()) } })
     }
 
     fn open_channel(&self, _ask: OpenAsk) -> BoxFuture<'_, Result<String, SendFault>> {
@@ -357,7 +366,7 @@ async fn coins_under_way_are_the_chains_to_tell() {
     }
     // The mempool dropped it: the library lists it all the same, and will for ever.
     world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
-    world.clock.advance(Duration::from_secs(3 * 24 * 3_600 - 1));
+    world.clock.advance(Duration::from_secs(15 * 24 * 3_600 - 1));
     assert_eq!(world.look(sent.id).await.0, OperationState::Sent);
     assert!(world.treasury.settle(sent.id, Verdict::Failed).await.is_err());
     world.clock.advance(Duration::from_secs(1));
@@ -369,6 +378,32 @@ async fn coins_under_way_are_the_chains_to_tell() {
     world.clock.advance(Duration::from_secs(30 * 24 * 3_600));
     assert_eq!(world.look(mined.id).await.0, OperationState::Sent);
     assert!(world.treasury.settle(mined.id, Verdict::Failed).await.is_err());
+}
+
+/// Tollhouse was off for weeks; the transaction came into a block in that time.
+#[tokio::test]
+async fn the_chain_is_asked_before_a_send_is_called_failed() {
+    let world = world();
+    let sent = world.treasury.run("k", send(5_000)).await.unwrap();
+    *world.node.fault.lock().unwrap() = Some(SendFault::Uncertain("the disk".to_owned()));
+    let unclear = world.treasury.run("l", send(7_000)).await.unwrap();
+    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
+    world.clock.advance(Duration::from_secs(15 * 24 * 3_600));
+    *world.node.cut_off.lock().unwrap() = true;
+    for id in [sent.id, unclear.id] {
+        let refused = world.treasury.settle(id, Verdict::Failed).await.unwrap_err();
+        assert!(matches!(refused, TreasuryError::OutOfStep(_)), "{refused}");
+        assert!(!world.treasury.operation(id).await.unwrap().state.is_final());
+    }
+    *world.node.cut_off.lock().unwrap() = false;
+    let learnt = vec![tx("tx1", 5_000, Some(111)), tx("tx2", 7_000, Some(112))];
+    for (id, height) in [(sent.id, 111), (unclear.id, 112)] {
+        *world.node.chain.lock().unwrap() = Some(learnt.clone());
+        let refused = world.treasury.settle(id, Verdict::Failed).await.unwrap_err();
+        assert!(matches!(refused, TreasuryError::NotUnclear(_)), "{refused}");
+        let row = world.treasury.operation(id).await.unwrap();
+        assert_eq!((row.state, &row.outcome["confirmed_height"]), (OperationState::Sent, &json!(height)));
+    }
 }
 
 #[tokio::test]

@@ -149,6 +149,11 @@ fn meaning(row: &OperationRow) -> String {
 /// How a person finds out what nobody else will tell.
 fn advice(row: &OperationRow) -> &'static str {
     match row.kind.as_str() {
+        "send" | "send_all" if row.state == OperationState::Sent => {
+            "As long as any block explorer shows the transaction, it is on its way and may come into a block: wait. \
+             If none has shown it for days, it was dropped: say that it failed, and only then send again. Whoever \
+             kept a copy could still publish it, and then both would pay."
+        }
         "send" | "send_all" => {
             "Look whether the address received it, in the history of the on-chain wallet or in a block explorer. If \
              it did, it was done. If nothing is seen an hour after the node came back, it failed: say so, and only \
@@ -262,9 +267,8 @@ pub(super) async fn settle(desk: Desk, Path(id): Path<String>, fields: Fields) -
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_person_is_asked_only_when_nobody_knows_or_it_takes_long() {
-        let row = |state| OperationRow {
+    fn row(state: OperationState) -> OperationRow {
+        OperationRow {
             id: 7,
             key: "k".to_owned(),
             kind: "close_channel".to_owned(),
@@ -273,7 +277,20 @@ mod tests {
             outcome: serde_json::json!({}),
             begun_at: Timestamp::from_secs(1_700_000_000),
             ended_at: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_send_that_an_explorer_shows_is_on_its_way() {
+        let send = |state| OperationRow { kind: "send".to_owned(), ..row(state) };
+        assert!(
+            advice(&send(OperationState::Sent)).contains("explorer shows the transaction, it is on its way")
+        );
+        assert!(advice(&send(OperationState::Unclear)).contains("Look whether the address received it"));
+    }
+
+    #[test]
+    fn a_person_is_asked_only_when_nobody_knows_or_it_takes_long() {
         let after = |secs: u64| Timestamp::from_secs(1_700_000_000 + secs);
         assert!(wondered_at(&row(OperationState::Unclear), after(0)));
         let sent = row(OperationState::Sent);

@@ -12,14 +12,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::RULE_KEYS;
 use super::payout::{PayoutAsk, PayoutError, Payouts, drawn};
 use super::rule::{Decision, Lately, Situation};
 use super::rulebook::{FileRules, PAY_OUT_RULE, Rule, RuleRefused, SPLICE_OUT_RULE, Splicer};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ports::NodeWatch;
-use crate::store::{Ledger, OperationRow, OperationState, RuleRun, StoreError};
+use crate::store::{Ledger, OperationRow, OperationState, RULE_KEYS, RuleRun, StoreError};
 use crate::types::{Msat, Timestamp};
 
 /// How often it looks when nothing happens, and how long it waits for more when something does.

@@ -286,12 +286,13 @@ impl Looked<'_> {
         let overdue = (late > 0).then(|| {
             let (s, is) = if late == 1 { ("", "is") } else { ("s", "are") };
             let text = format!(
-                "{late} operation{s} {is} on the way for {} or longer: a transaction may have left the mempool, \
-                 another node may never answer.",
+                "{late} operation{s} {is} on the way for {} or longer: a transaction may pay too little for a \
+                 block, another node may never answer.",
                 in_words(ON_ITS_WAY)
             );
-            let fix = "tollhouse operations shows them; look the transaction up, ask the other side. One that will \
-                       never end is ended with tollhouse operations settle.";
+            let fix = "tollhouse operations shows them; ask the other side. As long as a block explorer shows a \
+                       transaction, it is on its way. What will never end is ended with tollhouse operations settle, a \
+                       send after fifteen days.";
             Alarm::new("operation_overdue", Warning, text, fix)
         });
         Check::fine("operations", format!("{unclear} unclear")).with(alarm).with(overdue)

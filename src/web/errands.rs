@@ -78,6 +78,9 @@ pub fn treasury_problem(error: TreasuryError) -> Problem {
         TreasuryError::Node(fault) => node_fault(fault),
         TreasuryError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_operation", sentence),
         TreasuryError::NotUnclear(_) => Problem::new(StatusCode::CONFLICT, "not_unclear", sentence),
+        TreasuryError::OutOfStep(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "chain_out_of_step", sentence).retry_after(30)
+        }
         TreasuryError::Store(error) => ledger_fault(error),
         TreasuryError::Stopping => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Tollhouse is stopping.")

@@ -79,6 +79,23 @@ async fn an_operation_goes_with_its_payment_through_a_crash() {
     assert_eq!(world.newest().await.state, OperationState::Done);
 }
 
+/// Cut off between the intent and the send, and the engine is away when the payments are looked up.
+#[tokio::test]
+async fn a_payment_that_was_never_sent_fails_when_it_is_asked_for_again() {
+    let world = World::new();
+    let (bolt11, amount) = (ask(1).bolt11, msat(5_000));
+    let intent = Intent { payment_hash: hash(1), bolt11, amount, max_fee: Msat::ZERO, wallet: None };
+    world.ledger.intend_under("a".to_owned(), intent).await.unwrap();
+    let world = world.restart().await;
+    world.node.knows(1, Outgoing::Away);
+    world.outbox.reconcile().await.unwrap();
+    let paid = async || world.outbox.pay_under("a", ask(1), SHORT).await.unwrap().state;
+    assert_eq!(paid().await, OutgoingState::Intended, "nobody knows");
+    world.node.known.lock().unwrap().clear();
+    assert!(matches!(paid().await, OutgoingState::Failed { .. }));
+    assert_eq!((world.newest().await.state, world.node.sends()), (OperationState::Failed, 0));
+}
+
 /// A recovery from a snapshot brings the channels' coins home, and no list of payments.
 #[tokio::test]
 async fn a_payment_that_the_node_lost_is_for_the_operator_to_end() {
