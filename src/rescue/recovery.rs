@@ -148,7 +148,7 @@ pub(super) const JUMP: u64 = 1 << 32;
 fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Option<PathBuf>, RescueError> {
     let path = place.store();
     let fresh = place.dir.join("channels.db.recovering");
-    for end in ["", "-wal", "-shm"] {
+    for end in ENDS {
         remove(&place.dir.join(format!("channels.db.recovering{end}")))?;
     }
     let number = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(JUMP);
@@ -163,6 +163,13 @@ fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Opt
         }
     }
     let aside = set_aside(place)?;
+    for end in ["-wal", "-shm"] {
+        // The database would replay it over what was rebuilt.
+        let stray = with_end(&path, end);
+        if stray.try_exists().map_err(RescueError::file(&stray))? {
+            return Err(RescueError::file(&stray)(std::io::ErrorKind::AlreadyExists.into()));
+        }
+    }
     std::fs::rename(&fresh, &path).map_err(RescueError::file(&path))?;
     sync(&place.dir)?;
     let generation = NodeStore::open(&path)?.generation()?;
@@ -170,34 +177,41 @@ fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Opt
     Ok(aside)
 }
 
-/// Gives the store a second name, under which it stays.
+/// A database's file, and those that the database keeps beside it.
+const ENDS: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Gives the store a second name, under which it stays. What lies beside it goes there too, also without it.
 fn set_aside(place: &Place) -> Result<Option<PathBuf>, RescueError> {
     let path = place.store();
-    if !path.try_exists().map_err(RescueError::file(&path))? {
-        return Ok(None);
-    }
-    let free = (1..=u16::MAX)
-        .map(|number| place.dir.join(format!("channels-before-recovery-{number}.db")))
-        .find(|aside| !aside.exists())
-        .ok_or_else(|| RescueError::file(&place.dir)(std::io::ErrorKind::AlreadyExists.into()))?;
-    match NodeStore::open(&path).and_then(NodeStore::fold) {
+    let Some(first) = ENDS.into_iter().find(|end| with_end(&path, end).exists()) else { return Ok(None) };
+    let free = free(place, "db")?;
+    if first.is_empty() && NodeStore::open(&path).and_then(NodeStore::fold).is_ok() {
         // All of it is in one file now.
-        Ok(()) => std::fs::hard_link(&path, &free).map_err(RescueError::file(&free))?,
-        // Whatever it is, it stays as it is, with what belongs to it.
-        Err(_) => {
-            for end in ["", "-wal", "-shm"] {
-                let (from, to) = (with_end(&path, end), with_end(&free, end));
-                match std::fs::rename(&from, &to) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(RescueError::file(&from)(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        std::fs::hard_link(&path, &free).map_err(RescueError::file(&free))?;
+    } else {
+        // Whatever it is, it stays as it is.
+        rename(&path, &free)?;
+    }
+    for end in ["-wal", "-shm"] {
+        rename(&with_end(&path, end), &with_end(&free, end))?;
     }
     sync(&place.dir)?;
-    Ok(Some(free))
+    Ok(Some(with_end(&free, first)))
+}
+
+/// A name under which nothing lies yet.
+fn free(place: &Place, kind: &str) -> Result<PathBuf, RescueError> {
+    let mut names =
+        (1..=u16::MAX).map(|number| place.dir.join(format!("channels-before-recovery-{number}.{kind}")));
+    let free = names.find(|name| !ENDS.iter().any(|end| with_end(name, end).exists()));
+    free.ok_or_else(|| RescueError::file(&place.dir)(std::io::ErrorKind::AlreadyExists.into()))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), RescueError> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RescueError::file(from)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -261,6 +275,7 @@ fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::{KeyValue, KvKey};
 
     fn candidate(source: Source, lineage: &str, number: u64) -> Candidate {
         let generation = Reach { lineage: lineage.to_owned(), number };
@@ -330,5 +345,31 @@ mod tests {
         assert_eq!((generation.number, rows), (9 + JUMP, vec![row(b"one")]));
         let mirrored = Mirrored::read(&place).unwrap();
         assert_eq!(is_newest(&generation, mirrored.as_ref()), Some(true));
+    }
+
+    #[test]
+    fn a_log_without_its_file_is_moved_out_of_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let old = NodeStore::open(&place.store()).unwrap();
+        let key = KvKey { primary: "monitors", secondary: "", key: "aa_0" };
+        old.write(&key, b"old").unwrap();
+        let log = with_end(&place.store(), "-wal");
+        let written = std::fs::read(&log).unwrap();
+        assert!(!written.is_empty());
+        drop(old);
+        std::fs::remove_file(place.store()).unwrap();
+        std::fs::write(&log, &written).unwrap();
+
+        let aside = rebuild(&place, vec![row(b"new")], &[]).unwrap().unwrap();
+        assert_eq!(std::fs::read(aside).unwrap(), written, "it is kept");
+        let rebuilt = NodeStore::open(&place.store()).unwrap();
+        assert_eq!(rebuilt.read(&key).unwrap().as_deref(), Some(&b"new"[..]));
+        // The store that is there is set aside with all that it has, under another name.
+        rebuilt.write(&key, b"newer").unwrap();
+        drop(rebuilt);
+        let aside = rebuild(&place, vec![row(b"newest")], &[]).unwrap().unwrap();
+        let aside = NodeStore::open(&aside).unwrap();
+        assert_eq!(aside.read(&key).unwrap().as_deref(), Some(&b"newer"[..]));
     }
 }
