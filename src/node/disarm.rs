@@ -77,8 +77,11 @@ fn disarm(monitor: &Monitor, keys: &Arc<KeysManager>) -> Result<Vec<u8>, Unreada
     }
     let published = published(&again);
     let mut commitments = published.iter().filter(|transaction| is_commitment(transaction)).peekable();
-    if commitments.peek().is_none() || !commitments.all(is_false) {
-        return Err(armed("its monitor still publishes a commitment"));
+    if commitments.peek().is_none() {
+        return Err(armed("what its monitor would publish does not show"));
+    }
+    if !commitments.all(is_false) {
+        return Err(armed("its monitor still publishes a commitment with the peer's signature"));
     }
     Ok(bytes)
 }
@@ -132,6 +135,8 @@ fn take_in(monitor: &Monitor, step: &[u8]) -> Option<()> {
 fn published(monitor: &Monitor) -> Vec<Transaction> {
     let void = Void::default();
     monitor.broadcast_latest_holder_commitment_txn(&&void, &&Silent, &&Silent);
+    // One that is being published already (by a payment's end, or the operator) is not taken up a second time.
+    monitor.rebroadcast_pending_claims(&void, &Silent, &&Silent);
     // With anchors the commitment is handed to whoever adds the fee.
     let handed_on = monitor.process_pending_events(&&void, &&Silent);
     handed_on.expect("it takes every event");
