@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::mirror::Mirrored;
-use super::place::Place;
+use super::place::{Place, replace};
 use super::{RescueError, snapshot};
 use crate::node::{
     MonitoredChannel, NodeSeed, UnreadableMonitors, disarmed, monitored_channels, survives_recovery,
@@ -126,7 +126,7 @@ impl Recovery {
     }
 
     /// Puts a store without a manager in place, with `more` rows in it; what was there is kept under a name
-    /// that is given back. A crash at any moment leaves the one or the other.
+    /// that is given back, and so is the snapshot that is used. A crash at any moment leaves the one or the other.
     ///
     /// # Errors
     /// When the disk fails; when a channel that may have moved on could still be closed by us.
@@ -134,6 +134,12 @@ impl Recovery {
         let mut rows = self.rows;
         if self.found.newest != Some(true) {
             rows = disarmed(rows, seed, self.place.network)?;
+        }
+        if let Source::Snapshot { file, .. } = &self.found.source {
+            // The next snapshot replaces it, with monitors that may be disarmed.
+            replace(&free(&self.place, "snapshot")?, |kept| {
+                std::io::copy(&mut std::fs::File::open(file)?, kept).map(drop)
+            })?;
         }
         rows.extend(more);
         rebuild(&self.place, rows, &self.known)
@@ -371,5 +377,21 @@ mod tests {
         let aside = rebuild(&place, vec![row(b"newest")], &[]).unwrap().unwrap();
         let aside = NodeStore::open(&aside).unwrap();
         assert_eq!(aside.read(&key).unwrap().as_deref(), Some(&b"newer"[..]));
+    }
+
+    #[test]
+    fn the_snapshot_that_is_used_is_kept_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        std::fs::write(place.snapshot(), b"sealed").unwrap();
+        for number in 1..3 {
+            let source = Source::Snapshot { file: place.snapshot(), written_at: Timestamp::default() };
+            let found = Found { source, generation: None, newest: Some(true), passed_over: Vec::new() };
+            let recovery =
+                Recovery { place: place.clone(), found, rows: vec![row(b"one")], known: Vec::new() };
+            recovery.rebuild(&NodeSeed::new(&[1; 64]), Vec::new()).unwrap();
+            let kept = folder.path().join(format!("channels-before-recovery-{number}.snapshot"));
+            assert_eq!(std::fs::read(kept).unwrap(), b"sealed");
+        }
     }
 }
