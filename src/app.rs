@@ -289,11 +289,12 @@ impl Appliance {
         let ledger = self.ledger.clone();
         self.node_tasks.spawn(payments::consume(events, payer, ledger, recent, exchange, stop));
         let (outbox, upkeep, waiting) = (Arc::clone(&self.outbox), self.upkeep.clone(), node.clone());
-        let stop = self.stop_events.clone();
+        let (stop, keeper) = (self.stop_events.clone(), Arc::clone(&self.keeper));
         self.node_tasks.spawn(async move {
             if waiting.ready().await.is_err() {
                 return;
             }
+            keeper.came_up();
             if let Err(error) = outbox.reconcile().await {
                 tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
             }

@@ -126,6 +126,12 @@ impl Offline {
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&channels.keeper).run(end.clone()));
         tasks.spawn(Arc::clone(&node).run(end.clone()));
+        let (keeper, waiting, ended) = (Arc::clone(&channels.keeper), Arc::clone(&node), end.clone());
+        tasks.spawn(async move {
+            if let Some(Ok(())) = ended.run_until_cancelled(waiting.ready()).await {
+                keeper.came_up();
+            }
+        });
         let waited = tokio::select! {
             home = wait(&node, peers, &unproved, told) => home,
             () = stop => look(&node, &unproved).await.map_err(|_| anyhow!("stopped before the node was up")),

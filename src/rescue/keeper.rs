@@ -4,6 +4,7 @@
 //! fails is logged when it begins to fail, shown in [`Standing`], and tried again.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ struct Work {
     store: Arc<NodeStore>,
     changes: watch::Receiver<Changes>,
     mirrored: Mutex<(Mirrored, Changes)>,
+    came_up: AtomicBool,
 }
 
 impl Keeper {
@@ -76,7 +78,8 @@ impl Keeper {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Keeper {
-        let work = Work { store, changes, mirrored: Mutex::new((mirrored, Changes::default())) };
+        let mirrored = Mutex::new((mirrored, Changes::default()));
+        let work = Work { store, changes, mirrored, came_up: AtomicBool::new(false) };
         let standing = watch::Sender::new(Standing { copies: copies(&place), ..Standing::default() });
         Keeper { place, work: Some(work), clock, entropy, standing }
     }
@@ -96,6 +99,13 @@ impl Keeper {
     /// How it stands, now and as it changes.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
+    }
+
+    /// The node came up with this state: an orderly stop proves from now on that it is the newest.
+    pub fn came_up(&self) {
+        if let Some(work) = &self.work {
+            work.came_up.store(true, Ordering::Release);
+        }
     }
 
     /// Writes as channels change, until `stop`. Call [`Keeper::last`] when the node has ended.
@@ -202,7 +212,9 @@ impl Keeper {
             return Ok(());
         }
         let channels_at = if last.1.any == changes.any { last.0.channels_at } else { generation.number };
-        let mirrored = Mirrored { generation, channels_at, running };
+        // A stop of a run in which the node did not come up proves nothing of what was found.
+        let doubt = last.0.doubt && (running || !work.came_up.load(Ordering::Acquire));
+        let mirrored = Mirrored { generation, channels_at, running, doubt };
         mirrored.write(&self.place)?;
         *last = (mirrored, changes);
         Ok(())
@@ -238,10 +250,9 @@ fn copies(place: &Place) -> Vec<SnapshotCopy> {
 
 /// The generation that a store stands at when it is opened to run on, with what the mirror said.
 pub(super) fn mirrored_at(generation: Reach, before: Option<Mirrored>) -> Mirrored {
-    let channels_at = match before {
-        Some(before) if before.generation == generation => before.channels_at,
-        // The last stop was not orderly: any write may have been a channel's.
-        _ => generation.number,
-    };
-    Mirrored { generation, channels_at, running: true }
+    let doubt = before.as_ref().is_none_or(|before| before.running || before.doubt);
+    let before = before.filter(|before| before.generation == generation);
+    // Where the last stop was not orderly, any write may have been a channel's.
+    let channels_at = before.map_or(generation.number, |before| before.channels_at);
+    Mirrored { generation, channels_at, running: true, doubt }
 }

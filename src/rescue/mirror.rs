@@ -21,6 +21,9 @@ pub struct Mirrored {
     /// version does not say.
     #[serde(default = "unsaid")]
     pub running: bool,
+    /// It was found after no orderly stop, and the node did not come up with it since.
+    #[serde(default)]
+    pub doubt: bool,
 }
 
 fn unsaid() -> bool {
@@ -41,7 +44,7 @@ impl Mirrored {
     }
 
     pub(super) fn write(&self, place: &Place) -> Result<(), RescueError> {
-        let text = serde_json::to_string(self).expect("a name, two numbers and a yes or no are JSON");
+        let text = serde_json::to_string(self).expect("names, numbers and yes or no are JSON");
         replace(&place.mirror(), |file| writeln!(file, "{text}"))?;
         Ok(())
     }

@@ -186,6 +186,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stop_proves_the_state_only_where_the_node_came_up() {
+        let folder = tempfile::tempdir().unwrap();
+        // Each run: whether the node comes up, whether it stops in order; and what the mirror says then.
+        let runs = [
+            (false, true, (false, true)),
+            (true, true, (false, false)),
+            (false, true, (false, false)),
+            (true, false, (true, false)),
+            (false, true, (false, true)),
+            (false, true, (false, true)),
+            (true, true, (false, false)),
+        ];
+        for (number, (up, in_order, said)) in runs.into_iter().enumerate() {
+            let run = opened(folder.path());
+            if up {
+                run.keeper.came_up();
+                run.store.write(&MONITOR, b"more").unwrap();
+            }
+            if in_order {
+                run.keeper.last().await;
+            }
+            let mirrored = Mirrored::read(&place(folder.path())).unwrap().unwrap();
+            assert_eq!((mirrored.running, mirrored.doubt), said, "run {number}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_snapshot_follows_the_channels() {
         let folder = tempfile::tempdir().unwrap();
         let opened = opened(folder.path());

@@ -179,7 +179,7 @@ fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Opt
     std::fs::rename(&fresh, &path).map_err(RescueError::file(&path))?;
     sync(&place.dir)?;
     let generation = NodeStore::open(&path)?.generation()?;
-    Mirrored { channels_at: generation.number, generation, running: false }.write(place)?;
+    Mirrored { channels_at: generation.number, generation, running: false, doubt: false }.write(place)?;
     Ok(aside)
 }
 
@@ -275,7 +275,7 @@ fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
     let same = generation.lineage == mirrored.generation.lineage;
     let reached = same && generation.number >= mirrored.channels_at;
     let beyond = same && generation.number > mirrored.generation.number;
-    if reached && (mirrored.running || beyond) { None } else { Some(reached) }
+    if reached && (mirrored.running || mirrored.doubt || beyond) { None } else { Some(reached) }
 }
 
 #[cfg(test)]
@@ -293,7 +293,8 @@ mod tests {
     }
 
     fn mirrored(lineage: &str, number: u64, channels_at: u64) -> Mirrored {
-        Mirrored { generation: Reach { lineage: lineage.to_owned(), number }, channels_at, running: false }
+        let generation = Reach { lineage: lineage.to_owned(), number };
+        Mirrored { generation, channels_at, running: false, doubt: false }
     }
 
     #[test]
@@ -324,9 +325,11 @@ mod tests {
             assert_eq!(best.source, taken, "row {number}");
             assert_eq!(is_newest(&best.generation, mirror.as_ref()), newest, "row {number}");
             // After a crash nothing is proved, but what is known to be old stays so.
-            let crashed = mirror.map(|mirror| Mirrored { running: true, ..mirror });
             let known = newest.filter(|newest| !newest);
-            assert_eq!(is_newest(&best.generation, crashed.as_ref()), known, "row {number}");
+            for (running, doubt) in [(true, false), (false, true)] {
+                let crashed = mirror.clone().map(|mirror| Mirrored { running, doubt, ..mirror });
+                assert_eq!(is_newest(&best.generation, crashed.as_ref()), known, "row {number}");
+            }
         }
         assert!(best(Vec::new(), None).is_none());
     }

@@ -134,6 +134,7 @@ impl Peer {
     pub(super) async fn up(&mut self) -> Arc<LightningNode> {
         let node = self.start();
         tokio::time::timeout(PATIENCE, node.ready()).await.expect("in time").expect("it runs");
+        self.running.as_ref().expect("it runs").keeper.came_up();
         node
     }
 
