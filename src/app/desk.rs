@@ -90,7 +90,7 @@ pub(super) async fn router(
         log: shop.log,
         config: web,
     });
-    keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), dir).await?;
+    keys::ensure_admin_key(&ground.ledger, ground.entropy.as_ref(), ground.clock.now(), dir).await?;
     let link = match followed {
         Some(token) => claim::ensure_with(&operator, dir, token).await?,
         None => claim::ensure(&operator, dir).await?,

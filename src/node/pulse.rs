@@ -1,5 +1,6 @@
 //! What shows whether the node is well: its stage, its ages, coins on their way, the size of its state.
 
+use ldk_node::lightning::chain::channelmonitor::BalanceSource;
 use ldk_node::lightning::util::persist::{
     CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE,
 };
@@ -80,8 +81,11 @@ fn of(node: &Node, stage: NodeStage) -> NodePulse {
 fn coming_home(balances: &BalanceDetails) -> Vec<ComingHome> {
     let waiting = balances.lightning_balances.iter().filter_map(|balance| {
         let (channel_id, amount_sat, state, claimable_height) = match balance {
-            // The channel is open.
-            LightningBalance::ClaimableOnChannelClose { .. } => return None,
+            // The channel is open; or it was closed by agreement, and the wallet has the coins already.
+            LightningBalance::ClaimableOnChannelClose { .. }
+            | LightningBalance::ClaimableAwaitingConfirmations { source: BalanceSource::CoopClose, .. } => {
+                return None;
+            }
             LightningBalance::ClaimableAwaitingConfirmations {
                 channel_id,
                 amount_satoshis,

@@ -21,6 +21,10 @@ const SPLICE_VBYTES: u64 = 300;
 const CLOSE_VBYTES: u64 = 170;
 /// A closing transaction by force, with what bumps its fee, and the sweep after it.
 const FORCE_VBYTES: u64 = 600;
+/// What an agreed close may cost beyond its own rate, so that it needs no force (the library's bound).
+const AGREED_MORE_SAT: u64 = 1_000;
+/// Each side's reserve is a hundredth of the channel.
+const RESERVED_PART: u64 = 100;
 /// What the node keeps back for closing one channel by force.
 const RESERVE_SAT: u64 = 25_000;
 
@@ -275,14 +279,24 @@ impl Sight {
 
     fn close(&self, deed: &Deed, channel: &ChannelView) -> Preview {
         let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Normal).fee_sat(CLOSE_VBYTES));
-        let payer = if channel.outbound { "you pay, for you opened it" } else { "the other side pays" };
+        let (ours, payer) = if channel.outbound {
+            let most = fee.saturating_add(AGREED_MORE_SAT);
+            (
+                ours.saturating_sub(fee),
+                format!(
+                    "at most {most} sat where the other side wants more, and you pay it, for you opened it"
+                ),
+            )
+        } else {
+            (ours, "which the other side pays".to_owned())
+        };
         Preview {
             kind: deed.kind(),
             enough: true,
             undoable: false,
             lines: vec![
                 format!("About {ours} sat go to the on-chain wallet; they are spendable after a few blocks."),
-                format!("The closing transaction costs about {fee} sat, which {payer}."),
+                format!("The closing transaction costs about {fee} sat, {payer}."),
                 self.lost(channel),
                 "The other side must be connected and agree; payments under way end first.".to_owned(),
                 "A closed channel cannot be opened again: a new one costs another transaction.".to_owned(),
@@ -324,6 +338,9 @@ impl Sight {
     fn splice_in(&self, deed: &Deed, channel: &ChannelView, amount_sat: u64) -> Preview {
         let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
         let needed = amount_sat.saturating_add(fee);
+        let reserve = channel.capacity_sat.saturating_add(amount_sat) / RESERVED_PART;
+        let lacking = reserve.saturating_sub(self.ours(channel)).min(amount_sat);
+        let stays = format!("What you can receive stays about {} sat.", channel.receivable_msat / 1_000);
         Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
@@ -335,10 +352,15 @@ impl Sight {
                 format!(
                     "Its transaction costs about {fee} sat, paid from the wallet. Only confirmed coins are taken."
                 ),
-                format!(
-                    "You can send {amount_sat} sat more once it is confirmed. What you can receive stays {} sat.",
-                    channel.receivable_msat / 1_000
-                ),
+                if lacking == 0 {
+                    format!("You can send {amount_sat} sat more once it is confirmed. {stays}")
+                } else {
+                    format!(
+                        "You can send about {} sat more once it is confirmed: about {lacking} sat fill your side's \
+                         reserve first, which stays yours and cannot be sent. {stays}",
+                        amount_sat.saturating_sub(lacking)
+                    )
+                },
             ]
             .into_iter()
             .chain(waits(channel))

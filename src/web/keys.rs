@@ -11,7 +11,7 @@ use super::key_ask::KeyAsk;
 use super::private_file;
 pub use super::scope::{NoSuchScope, Scope};
 use crate::clock::Entropy;
-use crate::store::{Ledger, NewApiKey, StoreError, WalletLimits};
+use crate::store::{Ledger, NewApiKey, RESTORED, StoreError, WalletLimits};
 use crate::types::Timestamp;
 
 /// Every key begins so, for people and for scanners of leaked secrets.
@@ -134,16 +134,31 @@ fn kept(key: &ApiKey, label: &str, scopes: &[Scope], expires_at: Option<Timestam
     NewApiKey { label: label.to_owned(), hash: hash(key.text()), scopes: words.join(" "), expires_at }
 }
 
-/// Makes `<dir>/admin.key` (mode 0600, one line, scope admin) at the first start. Later starts leave
-/// it alone: an operator who moved the file away or revoked its key wanted that.
+/// Makes `<dir>/admin.key` (mode 0600, one line, scope admin) at the first start, and at the first one with a
+/// ledger that was brought back and knows another key than the file's. Other starts leave it alone: an operator
+/// who moved the file away or revoked its key wanted that.
 ///
 /// # Errors
 /// When the ledger or the disk refuses.
-pub async fn ensure_admin_key(ledger: &Ledger, entropy: &dyn Entropy, dir: &Path) -> Result<(), KeyError> {
-    if ledger.list_api_keys().await?.iter().any(|row| row.label == ADMIN_LABEL) {
-        return Ok(());
-    }
+pub async fn ensure_admin_key(
+    ledger: &Ledger,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    dir: &Path,
+) -> Result<(), KeyError> {
     let path = dir.join(ADMIN_LABEL);
+    let rows = ledger.list_api_keys().await?;
+    if let Some(newest) = rows.iter().rfind(|row| row.label == ADMIN_LABEL) {
+        let life = ledger.generation().await?;
+        let from_before = life.why == RESTORED && newest.created_at < life.begun_at;
+        if !from_before || opens(ledger, now, &path).await? {
+            return Ok(());
+        }
+        // Whoever has the file of then is not the one who has this machine.
+        for row in rows.iter().filter(|row| row.label == ADMIN_LABEL && row.revoked_at.is_none()) {
+            ledger.revoke_api_key(row.id).await?;
+        }
+    }
     let key = ApiKey::new(entropy);
     // The file first: a crash between the two leaves a key that opens nothing, and the next start
     // replaces it.
@@ -151,6 +166,15 @@ pub async fn ensure_admin_key(ledger: &Ledger, entropy: &dyn Entropy, dir: &Path
         .map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
     ledger.add_api_key(kept(&key, ADMIN_LABEL, &[Scope::Admin], None)).await?;
     Ok(())
+}
+
+/// Whether the key in the file at `path` is one that opens something.
+async fn opens(ledger: &Ledger, now: Timestamp, path: &Path) -> Result<bool, KeyError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(ledger.api_key(hash(text.trim()), now).await?.is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(KeyError::File { path: path.display().to_string(), source }),
+    }
 }
 
 #[cfg(test)]

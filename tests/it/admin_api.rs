@@ -63,7 +63,9 @@ async fn the_first_start_makes_an_admin_key_and_later_ones_leave_it() {
     let app = AdminApp::start().await;
     let file = app.dir.path().join("admin.key");
     let entropy = app.op.parts.entropy.as_ref();
-    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("made");
+    keys::ensure_admin_key(&app.ledger, entropy, app.op.parts.clock.now(), app.dir.path())
+        .await
+        .expect("made");
     let text = std::fs::read_to_string(&file).expect("readable");
     assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
     let key = text.strip_suffix('\n').expect("one line");
@@ -71,11 +73,46 @@ async fn the_first_start_makes_an_admin_key_and_later_ones_leave_it() {
         ok(app.change("/api/v1/onchain/address", key, json!({})).await).await["address"],
         "bcrt1qmadeup"
     );
-    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("left");
+    keys::ensure_admin_key(&app.ledger, entropy, app.op.parts.clock.now(), app.dir.path())
+        .await
+        .expect("left");
     assert_eq!(std::fs::read_to_string(&file).expect("readable"), text);
     std::fs::remove_file(&file).expect("removed");
-    keys::ensure_admin_key(&app.ledger, entropy, app.dir.path()).await.expect("left");
+    keys::ensure_admin_key(&app.ledger, entropy, app.op.parts.clock.now(), app.dir.path())
+        .await
+        .expect("left");
     assert!(!file.exists(), "who moved the key away wanted that");
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_brought_back_gets_an_admin_key_for_the_place_where_it_is() {
+    let app = AdminApp::start().await;
+    let file = app.dir.path().join("admin.key");
+    let entropy = app.op.parts.entropy.as_ref();
+    let start = async || {
+        keys::ensure_admin_key(&app.ledger, entropy, app.op.parts.clock.now(), app.dir.path())
+            .await
+            .expect("a start");
+        std::fs::read_to_string(&file).ok().map(|text| text.trim().to_owned())
+    };
+    let old = start().await.expect("made");
+    let brought_back = |number: u64| {
+        app.clock.advance(std::time::Duration::from_secs(1));
+        let books = rusqlite::Connection::open(app.dir.path().join("ledger.db")).expect("the file");
+        books.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
+        let began = (number, app.op.parts.clock.now().millis());
+        books.execute("INSERT INTO generations VALUES (?1, 1, ?2, 'restored', 0, 0)", began).expect("begun");
+    };
+    brought_back(2);
+    assert_eq!(start().await.as_ref(), Some(&old), "a file that opens it stays");
+    std::fs::remove_file(&file).expect("another machine");
+    let new = start().await.expect("made for it");
+    assert_ne!(new, old);
+    assert_eq!(app.read("/api/v1/status", &new).await.status(), StatusCode::OK);
+    assert_eq!(app.read("/api/v1/status", &old).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(start().await, Some(new));
+    std::fs::remove_file(&file).expect("moved away");
+    assert_eq!(start().await, None, "who moved it away after that wanted that");
 }
 
 #[tokio::test]

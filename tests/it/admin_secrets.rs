@@ -53,7 +53,14 @@ async fn no_secret_reaches_the_log() {
     for _ in 0..6 {
         app.login(wrong).await;
     }
-    keys::ensure_admin_key(&app.ledger, app.op.parts.entropy.as_ref(), app.dir.path()).await.expect("made");
+    keys::ensure_admin_key(
+        &app.ledger,
+        app.op.parts.entropy.as_ref(),
+        app.op.parts.clock.now(),
+        app.dir.path(),
+    )
+    .await
+    .expect("made");
     let admin_key = std::fs::read_to_string(app.dir.path().join("admin.key")).expect("readable");
     let key = app.key(&[Scope::Read]).await;
     app.get("/api/v1/status").bearer_auth(&key).send().await.expect("an answer");
