@@ -36,8 +36,14 @@ impl Electrum {
             (CancellationToken::new(), TaskTracker::new(), Arc::new(Face::over(bitcoind)));
         let (told, peers) = (stop.clone(), tasks.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                peers.spawn(told.clone().run_until_cancelled_owned(serve(stream, Arc::clone(&face))));
+            loop {
+                // One client that was gone before it was let in is no reason to close to the others.
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        peers.spawn(told.clone().run_until_cancelled_owned(serve(stream, Arc::clone(&face))));
+                    }
+                    Err(_) => tokio::task::yield_now().await,
+                }
             }
         }));
         Electrum { port, _stop: stop.drop_guard() }
