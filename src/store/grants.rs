@@ -299,7 +299,9 @@ fn note_over(page: &Page<'_>, row: &GrantRow, after: &Grant) -> Result<(), Store
         return Ok(());
     }
     let over = after.is_over(page.now);
-    if over || row.grant.ends_at() != after.ends_at() {
+    // The sweep puts off what a request under way still holds: after the last one it need not wait.
+    let late = after.held == 0 && after.open == 0 && after.ends_at() < page.now;
+    if over || late || row.grant.ends_at() != after.ends_at() {
         let due = if over { page.now.plus(SPENDS_KEPT) } else { after.ends_at() };
         look_again(page, row.id, over.then_some(page.now), Some(due))?;
     }

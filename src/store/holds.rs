@@ -480,12 +480,8 @@ pub(super) fn resolve_crashed(page: &mut Page<'_>) -> Result<(u64, u64), StoreEr
         let kept = outcome == Outcome::Restored;
         if kept {
             restored += 1;
-            // What came back after its time runs out now, and not when the sweep put it off to.
-            if let Some(GrantRow { id, over_at: None, grant, .. }) = grants::by_id(connection, row.id)? {
-                grants::look_again(page, id, None, Some(grant.ends_at()))?;
-            }
         } else {
-            charged += 1
+            charged += 1;
         }
         page.log(&Event::CrashRestored { payment_hash: row.payment_hash, restored: kept })?;
     }

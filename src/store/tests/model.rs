@@ -271,6 +271,7 @@ impl Run {
                 let (ledger, opened) = self.world.open();
                 assert_eq!((opened.clean, opened.crash_restored, opened.crash_charged), (true, 0, 0));
                 self.ledger = ledger;
+                self.model.run_out(self.world.clock.now());
             }
         }
     }
