@@ -198,6 +198,7 @@ impl Appliance {
             inbound: &inbound,
             snapshot: channels.keeper.standing(),
             backups: &backups,
+            worthless: blueprint.customer.is_some(),
         };
         let watchman = lookout.watchman(blueprint.alarms);
         let shop = Shop {

@@ -25,6 +25,7 @@ mod log;
 mod logging;
 mod migrate;
 mod moving;
+mod next;
 mod operations;
 #[allow(dead_code, reason = "the commands that use all of it come with their features")]
 mod operator;

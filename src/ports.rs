@@ -7,6 +7,7 @@ mod cold_storage;
 mod customer;
 mod inbound;
 mod offers;
+mod plain;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,6 +36,7 @@ pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
 pub use customer::{Customer, NotPaid};
 pub use health::{Alarm, Check, Informant};
 pub use offers::{OfferAsk, OfferPayer, OfferPayment, OfferTerms};
+pub use plain::plain;
 pub use pulse::{ComingHome, NodePulse, NodeStage, Pulse, SourceTime};
 
 /// A boxed future, for traits that are used behind a pointer.
@@ -206,7 +208,7 @@ pub trait NodeEvents: Send + Sync {
 
 /// The node could not do what was asked; the text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
+#[error("{}", plain(.0))]
 pub struct NodeFault(pub String);
 
 /// What the node knows of a payment that we sent.
@@ -236,10 +238,10 @@ pub enum SendFault {
     #[error("the Lightning node is not ready: {0}")]
     Away(String),
     /// The node did not start it, and never will by itself.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Refused(String),
     /// It may be on its way: the node knows the hash already, or could not note what it did.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Uncertain(String),
 }
 

@@ -130,6 +130,12 @@ fn sales(paths: Paths) -> Paths {
                 (502, "gateway_unanswered"),
             ],
         )
+        .post(
+            "/api/v1/trials/invoice",
+            trials::invoice,
+            "In the sandbox: an invoice of the customer's, to pay out to.",
+            &[(400, "bad_amount"), (409, "no_customer"), (422, "cannot_receive")],
+        )
         .get("/api/v1/revenue", books::revenue, "What was earned, in hours or days, and by route.", &[])
         .get(
             "/api/v1/revenue.csv",

@@ -1,4 +1,5 @@
-//! `POST /api/v1/trials`: asks the gateway as a customer would, and in the sandbox pays what it asks.
+//! `POST /api/v1/trials`: asks the gateway as a customer would, and in the sandbox pays what it asks; there an
+//! invoice of the customer's, too, for whoever tries a payout.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +54,35 @@ pub(super) async fn make(
         _ => None,
     };
     Ok(Json(Tried { answer: Reply::from(&first), paid }))
+}
+
+/// What `POST /api/v1/trials/invoice` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InvoiceOf {
+    amount_sat: u64,
+}
+
+/// An invoice of the wallet at hand.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PayeeInvoice {
+    /// As `POST /api/v1/payouts` takes it in `to`.
+    invoice: String,
+    amount_sat: u64,
+}
+
+/// `POST /api/v1/trials/invoice`: somebody to pay out to.
+pub(super) async fn invoice(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    body: Result<Json<InvoiceOf>, JsonRejection>,
+) -> Result<Json<PayeeInvoice>, Problem> {
+    let Json(InvoiceOf { amount_sat }) = body.map_err(bad_body)?;
+    let amount = Msat::from_sat(amount_sat).ok().filter(|amount| *amount > Msat::ZERO);
+    let amount = amount.ok_or_else(|| {
+        Problem::bad_request("bad_amount", "amount_sat: at least 1, and no more than there is.")
+    })?;
+    op.payee_invoice(amount).map(|invoice| Json(PayeeInvoice { invoice, amount_sat }))
 }
 
 /// What the gateway answered.

@@ -19,6 +19,7 @@ use crate::types::Timestamp;
 pub(super) struct SeedInformant {
     pub(super) seed: Arc<Seed>,
     pub(super) network: Network,
+    pub(super) worthless: bool,
 }
 
 impl Informant for SeedInformant {
@@ -26,6 +27,7 @@ impl Informant for SeedInformant {
         let verified = self.seed.status().verified_at.is_some();
         let check = match verified {
             true => Check::fine("seed", "encrypted, and its words were verified"),
+            false if self.worthless => Check::fine("seed", "encrypted; nothing in a demo is worth keeping"),
             false => {
                 let text = "Nobody proved yet to have the seed's words on paper: without them a dead disk is lost \
                             money.";
@@ -101,12 +103,17 @@ pub(super) struct BackupInformant {
     /// Since when one could have been made.
     pub(super) begun: Timestamp,
     pub(super) network: Network,
+    /// In the sandbox, where there is nothing to keep.
+    pub(super) worthless: bool,
 }
 
 impl Informant for BackupInformant {
     fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async move {
             let standing = self.backups.standing().await;
+            if standing.dir.is_none() && self.worthless {
+                return vec![Check::fine("backup", "none: nothing in a demo is worth keeping")];
+            }
             if standing.dir.is_none() {
                 let text =
                     "The ledger is not backed up: a dead disk takes what buyers have paid for and not used.";

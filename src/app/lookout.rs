@@ -27,6 +27,8 @@ pub(super) struct Lookout<'a> {
     pub(super) inbound: &'a Inbound,
     pub(super) snapshot: watch::Receiver<Standing>,
     pub(super) backups: &'a Arc<Backups>,
+    /// In the sandbox, where nothing is worth keeping.
+    pub(super) worthless: bool,
 }
 
 impl Lookout<'_> {
@@ -49,8 +51,9 @@ impl Lookout<'_> {
         };
         let (snapshot_age, backup_age) = (alarms.snapshot_age, alarms.backup_age);
         let watchman = Watchman::new(parts, alarms);
-        let (seed, network) = (Arc::clone(self.ground.secrets.custody()), self.network);
-        watchman.hear(Arc::new(SeedInformant { seed, network }));
+        let (seed, network, worthless) =
+            (Arc::clone(self.ground.secrets.custody()), self.network, self.worthless);
+        watchman.hear(Arc::new(SeedInformant { seed, network, worthless }));
         watchman.hear(Arc::new(RestoreInformant { ledger: self.ground.ledger.clone() }));
         watchman.hear(Arc::new(SnapshotInformant {
             standing: self.snapshot.clone(),
@@ -63,6 +66,7 @@ impl Lookout<'_> {
             oldest: backup_age,
             begun: self.ground.clock.now(),
             network,
+            worthless,
         }));
         watchman
     }

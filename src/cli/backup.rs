@@ -11,8 +11,8 @@ use super::amounts::sats;
 use super::ground::{Ground, agree};
 use super::operator::{Failure, OperatorArgs, Shown, ask, fail, table};
 use super::times::moment;
-use super::{download, logging, warn};
-use crate::backup::{self, BackupFault, Restored};
+use super::{download, logging, next, warn};
+use crate::backup::{self, BackupFault, FormatFault, Restored};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Environment;
 use crate::types::Timestamp;
@@ -140,7 +140,7 @@ fn verify(args: &BackupArgs, env: &Environment, file: &Path, said: &Said) -> Res
     let ground = Ground::find(&args.operator, env)?.opened_with(said.passphrase_file.clone());
     let owner = ground.owner(&ground.secrets()?)?;
     // The copy that is audited lies in the network's directory meanwhile: it is closed to others.
-    let verified = backup::verify(file, &owner, &ground.dir).map_err(refused)?;
+    let verified = backup::verify(file, &owner, &ground.dir).map_err(|fault| unfit(fault, file, &ground))?;
     let value = serde_json::to_value(verified).expect("plain strings and numbers");
     let text = verified_text(&value);
     Ok(Shown::new(value, text))
@@ -159,7 +159,7 @@ fn restore(
     let secrets = ground.secrets()?;
     let owner = ground.owner(&secrets)?;
     warn("Opening the backup, and auditing the ledger in it …");
-    let verified = backup::verify(file, &owner, &ground.dir).map_err(refused)?;
+    let verified = backup::verify(file, &owner, &ground.dir).map_err(|fault| unfit(fault, file, &ground))?;
     let made = moment(&json!(verified.manifest.created_at));
     agree(
         &format!(
@@ -176,7 +176,7 @@ fn restore(
     let now = SystemClock::new(Timestamp::default()).now();
     let epochs = secrets.epochs().map_err(|error| Failure::refused("seed", error.to_string()))?;
     let restored = backup::restore(file, &owner, &ground.dir, &epochs, now).map_err(refused)?;
-    let text = restored_text(&restored);
+    let text = restored_text(&restored, &ground);
     Ok(Shown::new(serde_json::to_value(restored).expect("plain strings and numbers"), text))
 }
 
@@ -184,17 +184,32 @@ fn refused(fault: BackupFault) -> Failure {
     Failure::refused(fault.code(), fault.to_string())
 }
 
-fn restored_text(restored: &Restored) -> String {
+/// Why a file is of no use here, and what would make it so.
+fn unfit(fault: BackupFault, file: &Path, ground: &Ground) -> Failure {
+    let sealed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
+    let text = match &fault {
+        BackupFault::Format(FormatFault::Sealed(error)) if sealed(error) => format!(
+            "the seed in {} does not open {}: another seed sealed it, or it was changed or cut off. {}; then this again",
+            ground.dir.display(),
+            file.display(),
+            next::another_seed(&ground.dir, &ground.flags)
+        ),
+        BackupFault::Format(FormatFault::Sealed(error)) => format!("{}: {error}", file.display()),
+        _ => return refused(fault),
+    };
+    Failure::refused(fault.code(), text)
+}
+
+fn restored_text(restored: &Restored, ground: &Ground) -> String {
     let aside = match &restored.set_aside {
         Some(path) => format!("\nThe ledger that was there lies at {}.", path.display()),
         None => String::new(),
     };
     format!(
-        "Restored: the ledger of {}, up to event {}.{aside}\nStart the appliance; it begins generation {} or a \
-         later one.",
+        "Restored: the ledger of {}, up to event {}.{aside}\n{}",
         moment(&json!(restored.manifest.created_at)),
         restored.manifest.newest_event,
-        restored.manifest.generation.saturating_add(1),
+        next::after_restore(&ground.dir, &ground.flags),
     )
 }
 

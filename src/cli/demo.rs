@@ -1,6 +1,7 @@
 //! `tollhouse demo`: the world in one process; `demo --once` runs its loop once; `demo traffic` buys
 //! from a running one.
 
+mod invoice;
 mod traffic;
 
 use std::path::{Path, PathBuf};
@@ -50,12 +51,18 @@ pub(super) struct DemoArgs {
 enum DemoCommand {
     /// Buy from the running demo at a steady rate, until Ctrl-C
     Traffic(traffic::TrafficArgs),
+    /// An invoice of the running demo's payer: somebody to pay out to
+    Invoice(invoice::InvoiceArgs),
 }
 
 /// Runs the demo.
 pub(super) fn run(args: &DemoArgs, env: &Environment) -> ExitCode {
+    if let Some(DemoCommand::Invoice(args)) = &args.command {
+        return invoice::run(args, env);
+    }
     let log = logging::start_kept(&args.log);
     let done = match &args.command {
+        Some(DemoCommand::Invoice(_)) => Ok(()),
         Some(DemoCommand::Traffic(traffic)) => place_file(env).and_then(|file| traffic::run(traffic, &file)),
         None => in_runtime(demo(args, env, log)),
     };
@@ -176,6 +183,7 @@ From another terminal:
   curl -i {url}
   {exe} fetch {url}
   {exe} demo traffic --rate 2      (customers, so that the page has something to show)
+  {exe} pay-out $({exe} demo invoice --amount-sat 50)      (what was earned, back to the payer)
 
 Another client pays from the payer's wallet if it can pay through an LND (100,000 sat a day, l402-requests, bolthub, l402sdk …):
 

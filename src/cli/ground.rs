@@ -8,10 +8,10 @@ use bitcoin::Network;
 use zeroize::Zeroizing;
 
 use super::operator::{Failure, OperatorArgs};
-use super::{unlocking, warn};
+use super::{next, unlocking, warn};
 use crate::app::take_dir;
 use crate::backup::{Owner, PURPOSE};
-use crate::config::Environment;
+use crate::config::{Environment, Flags};
 use crate::node::NodeSeed;
 use crate::secrets::{Secrets, Unlock};
 use crate::store::DirLock;
@@ -27,6 +27,8 @@ pub(super) struct Ground {
     pub(super) network: Network,
     /// The configuration file.
     pub(super) config: Option<PathBuf>,
+    /// What was said to find it.
+    pub(super) flags: Flags,
     unlock: Unlock,
 }
 
@@ -38,8 +40,8 @@ impl Ground {
     pub(super) fn find(args: &OperatorArgs, env: &Environment) -> Result<Ground, Failure> {
         let place = args.place(env)?.ok_or_else(|| {
             Failure::arguments(
-                "this works on the files of a configured appliance: say --config FILE, or --data-dir DIR and \
-                 --network",
+                "this works on the files of a configured appliance, and none is: say --config FILE, or write one with \
+                 `tollhouse init --network NAME`",
             )
         })?;
         let nowhere = || Failure::arguments("the data directory is not a directory");
@@ -47,7 +49,8 @@ impl Ground {
         let data_dir = dir.parent().ok_or_else(nowhere)?.to_owned();
         let name = dir.file_name().and_then(|name| name.to_str()).ok_or_else(nowhere)?;
         let network = name.parse().map_err(|_| nowhere())?;
-        Ok(Ground { data_dir, dir, network, config: place.file, unlock: place.unlock })
+        let flags = args.settings_flags();
+        Ok(Ground { data_dir, dir, network, config: place.file, flags, unlock: place.unlock })
     }
 
     /// The same, whose seed opens with the passphrase in `file`, where one is said.
@@ -63,10 +66,10 @@ impl Ground {
     /// When one runs.
     pub(super) fn take(&self) -> Result<DirLock, Failure> {
         if !self.data_dir.is_dir() {
-            let text = format!("{} is not there", self.data_dir.display());
-            return Err(Failure::arguments(text));
+            return Err(Failure::refused("no_seed", next::no_seed(&self.dir, &self.flags)));
         }
-        take_dir(&self.data_dir).map_err(|error| Failure::refused("running", format!("{error:#}")))
+        let taken = |error| Failure::refused("running", format!("{error:#}. Then this again"));
+        take_dir(&self.data_dir).map_err(taken)
     }
 
     /// Opens the secrets that are there, asking for the passphrase where it must; makes none.
@@ -75,11 +78,7 @@ impl Ground {
     /// When there are none, or they cannot be opened.
     pub(super) fn secrets(&self) -> Result<Secrets, Failure> {
         if !self.dir.join("seed").exists() {
-            let text = format!(
-                "there is no seed in {}: bring the words back first, with `tollhouse seed restore`",
-                self.dir.display()
-            );
-            return Err(Failure::refused("no_seed", text));
+            return Err(Failure::refused("no_seed", next::no_seed(&self.dir, &self.flags)));
         }
         let locked = || {
             Failure::refused(

@@ -58,6 +58,11 @@ pub(super) struct OperatorArgs {
 }
 
 impl OperatorArgs {
+    /// The running demo's.
+    pub(super) fn of_demo(json: bool) -> OperatorArgs {
+        OperatorArgs { demo: true, json, ..OperatorArgs::default() }
+    }
+
     /// Where the ledger of the configured appliance lies, whether it runs or not; `None` when another one
     /// is meant, or none is configured.
     pub(super) fn ledger_file(&self, env: &Environment) -> Result<Option<PathBuf>, Failure> {

@@ -6,22 +6,22 @@
 //! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::operator::table;
+use super::operator::{Failure, fail, table};
 use super::run::{in_runtime, told_to_stop};
-use super::{logging, say, times, unlocking, warn};
+use super::{logging, next, say, times, unlocking, warn};
 use crate::app::offline::{Offline, Told, in_words};
 use crate::app::take_dir;
 use crate::backup;
 use crate::config::{Environment, Flags, Settings};
 use crate::node::{Birthday, Homecoming, MonitoredChannel, Search, Waits};
-use crate::rescue::{Found, Recovery, Source};
+use crate::rescue::{Found, Place, Recovery, Source};
 use crate::secrets::SeedPlace;
 
 /// What `recover` is told.
@@ -65,26 +65,23 @@ fn peer(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(args: &RecoverArgs, env: &Environment) -> ExitCode {
     let settings = match Settings::load(&args.flags, env) {
         Ok(settings) => settings,
-        Err(problems) => {
-            warn(problems);
-            return ExitCode::from(2);
-        }
+        Err(problems) => return fail(&Failure::arguments(problems.to_string()), args.json),
     };
     logging::start(&settings.log);
     match in_runtime(recover(args, settings)) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            warn(format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&Failure::refused("not_recovered", format!("{error:#}")), args.json),
     }
 }
 
 async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
     // Installed first: an interrupt is never a kill.
     let stop = told_to_stop()?;
-    let offline = open(settings).await?;
+    let offline = open(settings, &args.flags).await?;
     let (mut recovery, channels) = offline.look(args.snapshot.as_deref())?;
+    if let Some(file) = &args.snapshot {
+        not_left_aside(file, &recovery, offline.place(), &args.flags)?;
+    }
     if args.may_be_old {
         recovery.doubt();
     }
@@ -116,7 +113,8 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
     if args.json {
         say(json!({ "plan": plan, "all_home": all, "coins": home }))?;
     } else if all {
-        say(format!("All coins are in the on-chain wallet: {} sat.", home.home_sat))?;
+        let next = next::after_recovery(&offline.place().dir, &args.flags);
+        say(format!("All coins are in the on-chain wallet: {} sat.\n{next}", home.home_sat))?;
     } else {
         say(
             "Stopped with coins on their way. `tollhouse run` goes on with it; so does `tollhouse recover`.",
@@ -144,14 +142,41 @@ fn past(found: Option<&Birthday>, args: &RecoverArgs) -> String {
     }
 }
 
+/// A snapshot that was named, and is of another history than the state that is there, tells that the node began
+/// anew here, before its channels were brought home: what knows none of them must not stand in their way.
+fn not_left_aside(file: &Path, recovery: &Recovery, place: &Place, flags: &Flags) -> Result<()> {
+    let found = recovery.found();
+    if found.source != Source::Store {
+        return Ok(());
+    }
+    let empty = tempfile::tempdir()?;
+    let alone = Place { dir: empty.path().to_owned(), second: None, ..place.clone() };
+    let named = Recovery::look(alone, Some(file))?;
+    let history = |found: &Found| found.generation.as_ref().map(|reach| reach.lineage.clone());
+    if history(found) == history(named.found()) {
+        warn(format!("not used  {}: channels.db is as new, or newer", file.display()));
+        return Ok(());
+    }
+    let (dir, aside) = (place.dir.display(), place.dir.join("begun-anew"));
+    let aside = next::word(&aside.display().to_string());
+    bail!(
+        "channels.db in {dir} is of another history than {}: the node began anew here before it was recovered. \
+         Nothing was changed. If no channel was opened since, put that aside and say this again: `mkdir {aside} && \
+         mv {}/channels.* {aside}/ && {}`",
+        file.display(),
+        next::word(&dir.to_string()),
+        next::command(&format!("recover --snapshot {}", next::word(&file.display().to_string())), flags)
+    )
+}
+
 /// The appliance must be stopped, and its seed be there: a new one would find nothing.
-async fn open(settings: Settings) -> Result<Offline> {
+async fn open(settings: Settings, flags: &Flags) -> Result<Offline> {
     let lock = take_dir(&settings.data_dir)?;
     let (dir, network) = (settings.network_dir(), settings.node.network);
     // Its channels live elsewhere: recovering here would close them.
     backup::refuse_if_moved(&dir)?;
     if SeedPlace::look(&dir)? == SeedPlace::Empty {
-        bail!("there is no seed in {}: bring its words first, with `tollhouse seed restore`", dir.display());
+        bail!(next::no_seed(&dir, flags));
     }
     let Some(secrets) = unlocking::open(settings.unlock.clone(), dir, network).await? else {
         bail!("the seed is locked: nobody said its passphrase");
@@ -233,7 +258,7 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
         }
         Source::Seed => {
             "from      the seed alone: coins on-chain are found; those in channels only when their peers \
-                         close them, and only by a recovery snapshot"
+                         close them, and only by a recovery snapshot (--snapshot FILE)"
                 .to_owned()
         }
     });

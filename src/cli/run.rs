@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::checklist::{self, Start};
-use super::{logging, tell, unlocking, warn};
+use super::{logging, next, tell, unlocking, warn};
 use crate::app::{Appliance, Blueprint, Waits, take_dir};
 use crate::config::{Environment, Flags, Settings};
 use crate::node::NodeState;
@@ -57,6 +57,9 @@ fn opened(settings: &Settings, args: &RunArgs) -> Result<(DirLock, Option<Secret
     match checklist::check(settings, args.i_know, args.choose_seed)? {
         Start::Now => {
             let (unlock, dir) = (&settings.unlock, settings.network_dir());
+            if let Some(before) = next::before_first_start(&dir, &args.flags)? {
+                warn(before);
+            }
             Ok((lock, unlocking::open_now(unlock, &dir, settings.node.network)?))
         }
         Start::SeedFirst => Ok((lock, None)),

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, ask_here};
 use super::times::moment;
 use super::unlocking::{self, attended, said_or_typed, spoken};
-use super::warn;
+use super::{next, warn};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
-use crate::config::{AdminPlace, Environment};
+use crate::config::{AdminPlace, Environment, Flags};
 use crate::secrets::{
     ASKED_WORDS, KeyFiles, Opener, OpensWith, Passphrase, Secrets, Seed, SeedFault, SeedPlace, Unlock,
     UnlockKey, WordCount, Words,
@@ -131,6 +131,7 @@ struct Place {
     dir: PathBuf,
     network: bitcoin::Network,
     unlock: Unlock,
+    flags: Flags,
 }
 
 impl Place {
@@ -141,7 +142,8 @@ impl Place {
         let AdminPlace { data_dir, network, unlock, .. } = place;
         let passphrase_file = args.passphrase_file.clone().or(unlock.passphrase_file);
         let unlock = Unlock { passphrase_file, ..unlock };
-        Ok(Place { dir: data_dir.join(network.to_string()), data_dir, network, unlock })
+        let flags = args.operator.settings_flags();
+        Ok(Place { dir: data_dir.join(network.to_string()), data_dir, network, unlock, flags })
     }
 
     /// The right to the directory; `None` when an appliance runs there.
@@ -155,7 +157,8 @@ impl Place {
     }
 
     fn free(&self) -> Result<DirLock, Failure> {
-        let stop = || Failure::refused("running", "an appliance runs on this directory: stop it first");
+        let running = "an appliance runs on this directory: stop it first, then this again";
+        let stop = || Failure::refused("running", running);
         self.taken()?.ok_or_else(stop)
     }
 
@@ -220,10 +223,12 @@ impl Place {
     fn bring(&self, words_file: Option<&Path>) -> Result<Shown, Failure> {
         let _lock = self.free()?;
         if SeedPlace::look(&self.dir).map_err(spoken)? != SeedPlace::Empty {
-            return Err(Failure::refused(
-                "seed_exists",
-                format!("there is a seed in {} already", self.dir.display()),
-            ));
+            let text = format!(
+                "there is a seed in {} already, and nothing was done. {}",
+                self.dir.display(),
+                next::another_seed(&self.dir, &self.flags)
+            );
+            return Err(Failure::refused("seed_exists", text));
         }
         let words = match words_file {
             Some(path) => Words::from_file(path).map_err(spoken)?,
@@ -233,9 +238,7 @@ impl Place {
         let entropy = SystemEntropy::new();
         let restored = Secrets::restore(&self.dir, self.network, words, &opener, entropy.as_ref(), now());
         let secrets = restored.map_err(spoken)?;
-        let text = "The seed is back. Its coins on-chain are found when the appliance runs; what was in channels \
-                    takes a recovery snapshot: see the README.";
-        Ok(Shown::new(self.told(secrets.custody()), text))
+        Ok(Shown::new(self.told(secrets.custody()), next::after_seed(&self.flags)))
     }
 
     fn status(&self) -> Result<Shown, Failure> {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::BoxFuture;
-use crate::types::Preimage;
+use crate::types::{Msat, Preimage};
 
 /// Why there is no proof of a payment.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -26,6 +26,12 @@ pub trait Customer: Send + Sync {
     /// # Errors
     /// When there is no proof, or not yet.
     fn pay<'a>(&'a self, bolt11: &'a str) -> BoxFuture<'a, Result<Preimage, NotPaid>>;
+
+    /// An invoice of its own over `amount`, for whoever tries a payout.
+    ///
+    /// # Errors
+    /// When it cannot receive that, or is not up yet; the text says why.
+    fn invoice(&self, amount: Msat) -> Result<String, String>;
 
     /// Where its node can be reached, `KEY@HOST:PORT`, for whoever wants to open a channel to it; `None` while it is
     /// not up.

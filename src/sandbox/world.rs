@@ -160,7 +160,7 @@ impl World {
         }
         let payer = start(payer_plan).await.context("the payer did not start")?;
         let place = format!("{}@127.0.0.1:{payer_port}", payer.node().node_id());
-        purse.open(Arc::clone(payer.outbox()), place);
+        purse.open(Arc::clone(payer.outbox()), payer.node().clone(), place);
         let wallet_macaroon = open_wallet(&payer).await.context("the payer has no wallet to lend")?;
         let world = World { chain, shop, payer, chain_source, wallet_macaroon, stop, tasks, _lock: lock };
         let set_up = tokio::time::timeout(PATIENCE, world.set_up(&waits, shop_port, ask.progress)).await;

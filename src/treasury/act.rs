@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Deed, FeeChoice, Finding, Treasury, TreasuryError};
-use crate::ports::{CloseHow, FeeRate, Much, OpenAsk, SendFault, Splice};
+use crate::ports::{CloseHow, FeeRate, Much, OpenAsk, SendFault, Splice, plain};
 use crate::store::OperationState;
 use crate::types::Msat;
 
@@ -136,7 +136,7 @@ impl Treasury {
         };
         match asked {
             Ok(facts) => sent(facts),
-            Err(SendFault::Away(why) | SendFault::Refused(why)) => Finding::failed(why),
+            Err(SendFault::Away(why) | SendFault::Refused(why)) => Finding::failed(plain(&why)),
             Err(SendFault::Uncertain(why)) => Finding::new(OperationState::Unclear, json!({ "reason": why })),
         }
     }

@@ -87,6 +87,8 @@ struct Page {
     refusal: Option<String>,
     proof: Option<Proof>,
     safe: bool,
+    /// In the sandbox, where nothing is worth keeping.
+    worthless: bool,
     guards: Vec<Guard>,
     dir: Option<String>,
     rhythm: String,
@@ -150,6 +152,7 @@ async fn read(desk: &Desk, came: Came) -> Result<Page, StoreError> {
         refusal: came.refusal.or(unread).map(|problem| problem.detail),
         proof: came.proof,
         safe: guards.iter().all(|guard| guard.fine),
+        worthless: desk.op.customer().is_some() && standing.dir.is_none(),
         guards,
         dir: standing.dir.as_ref().map(|dir| dir.display().to_string()),
         rhythm: rhythm(&standing),

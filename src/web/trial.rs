@@ -12,7 +12,7 @@ use super::{Operator, Problem};
 use crate::egress::{Call, EgressFault, Reach, Take};
 use crate::l402::{self, ReceivedChallenge, Sold};
 use crate::ports::{Customer, NotPaid};
-use crate::types::PaymentHash;
+use crate::types::{Msat, PaymentHash};
 
 /// A trial takes no longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,6 +111,22 @@ impl Operator {
             bytes: reply.body.len(),
             body: String::from_utf8_lossy(&reply.body[..reply.body.len().min(SHOWN_BYTES)]).into_owned(),
             challenge,
+        })
+    }
+
+    /// An invoice of the wallet at hand over `amount`, for whoever tries a payout.
+    ///
+    /// # Errors
+    /// When there is no such wallet, or it cannot receive that.
+    pub fn payee_invoice(&self, amount: Msat) -> Result<String, Problem> {
+        let Some(customer) = self.customer() else {
+            let detail =
+                "No wallet is at hand here: there is one in `tollhouse demo` only. Pay out to one of yours.";
+            return Err(Problem::new(StatusCode::CONFLICT, "no_customer", detail));
+        };
+        customer.invoice(amount).map_err(|why| {
+            let detail = format!("The demo's payer cannot receive that: {why}.");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "cannot_receive", detail)
         })
     }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use askama::Template;
+use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::{Tab, words};
 use crate::store::{OperationRow, OperationState, StoreError};
@@ -16,11 +18,14 @@ use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html, live};
 use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan};
+use crate::web::Problem;
 
 const PATH: &str = "/lightning/payouts";
 const FIELDS: &[&str] = &["to", "amount_sat", "max_fee_sat"];
 /// Payouts shown.
 const SHOWN: u32 = 50;
+/// What is tried in the sandbox, at most, satoshi.
+const TRIED_SAT: u64 = 1_000;
 /// The answer waits for the payment's end for so long.
 const WAIT: Duration = Duration::from_secs(8);
 
@@ -54,12 +59,38 @@ struct Page {
     to: String,
     amount_sat: String,
     max_fee_sat: String,
+    /// In the sandbox: there is a customer who takes payouts.
+    payer: bool,
     payouts: Vec<Line>,
 }
 
-/// `GET /lightning/payouts`.
-pub(super) async fn page(desk: Desk) -> Response {
-    shown(&desk, StatusCode::OK, None, &Fields::default()).await
+/// Whose invoice is filled in already.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct To {
+    #[serde(default)]
+    to: String,
+}
+
+/// `GET /lightning/payouts`; with `?to=payer` to the sandbox's payer.
+pub(super) async fn page(desk: Desk, Query(To { to }): Query<To>) -> Response {
+    let mut page = match draw(&desk, None, &Fields::default()).await {
+        Ok(page) => page,
+        Err(error) => return fault(&error),
+    };
+    if to == "payer" {
+        match invoice_of_payer(&desk).await {
+            Ok(invoice) => page.to = invoice,
+            Err(problem) => page.refusal = Some(problem.detail),
+        }
+    }
+    html(StatusCode::OK, &page)
+}
+
+/// Over half of what is spendable, and not more than somebody who tries it wants to send.
+async fn invoice_of_payer(desk: &Desk) -> Result<String, Problem> {
+    let spendable = desk.op.parts.node.view().await.spendable_msat;
+    let amount = Msat::from_sat((spendable / 2_000).clamp(1, TRIED_SAT)).map_err(|_| Problem::internal())?;
+    desk.op.payee_invoice(amount)
 }
 
 /// `POST /lightning/payouts`: asks, then pays.
@@ -148,18 +179,19 @@ async fn refused(desk: &Desk, error: PayoutError, fields: &Fields) -> Response {
 }
 
 async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields: &Fields) -> Response {
+    match draw(desk, refusal, fields).await {
+        Ok(page) => html(status, &page),
+        Err(error) => fault(&error),
+    }
+}
+
+async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Result<Page, StoreError> {
     let parts = &desk.op.parts;
-    let rows = match parts.ledger.operations_of(PAY_OUT, i64::MAX, SHOWN).await {
-        Ok(rows) => rows,
-        Err(error) => return fault(&error),
-    };
-    let parked = match parts.ledger.generation().await {
-        Ok(life) => life.payouts_parked,
-        Err(error) => return fault(&error),
-    };
+    let rows = parts.ledger.operations_of(PAY_OUT, i64::MAX, SHOWN).await?;
+    let parked = parts.ledger.generation().await?.payouts_parked;
     let view = parts.node.view().await;
     let away = if view.running { None } else { Some(live::away(&desk.op).await) };
-    let page = Page {
+    Ok(Page {
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::PayOut,
         refusal,
@@ -169,9 +201,9 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
         to: fields.text("to").to_owned(),
         amount_sat: fields.text("amount_sat").to_owned(),
         max_fee_sat: fields.text("max_fee_sat").to_owned(),
+        payer: desk.op.customer().is_some(),
         payouts: rows.iter().map(line).collect(),
-    };
-    html(status, &page)
+    })
 }
 
 fn line(row: &OperationRow) -> Line {

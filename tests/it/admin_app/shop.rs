@@ -8,9 +8,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollhouse::checkout::Checkout;
-use tollhouse::ports::{BoxFuture, Customer, NotPaid};
+use tollhouse::ports::{BoxFuture, Customer, InvoiceAsk, Minter, NotPaid};
 use tollhouse::proxy::{ProxyConfig, ProxyState, router};
-use tollhouse::types::{PaymentHash, Preimage};
+use tollhouse::types::{Msat, PaymentHash, Preimage};
 
 use crate::gateway::FakeMinter;
 
@@ -36,6 +36,12 @@ impl Customer for Purse {
             let hash: &[u8; 32] = invoice.payment_hash().as_ref();
             Ok(self.0.preimage(&PaymentHash::from_bytes(*hash)))
         })
+    }
+
+    fn invoice(&self, amount: Msat) -> Result<String, String> {
+        let expiry = std::time::Duration::from_secs(3_600);
+        let ask = InvoiceAsk { amount, description: "a payout".to_owned(), expiry };
+        self.0.mint(&ask).map(|minted| minted.bolt11).map_err(|fault| fault.to_string())
     }
 
     fn place(&self) -> Option<String> {
