@@ -3,6 +3,8 @@
 //! The words are printed once, on a terminal, and never taken on the command line. What is asked of a
 //! running appliance goes through its API, because the seed's file is its own then.
 
+mod running;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,15 +12,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, ask_here};
+use super::operator::{Failure, OperatorArgs, Shown, ask, ask_here};
 use super::times::moment;
 use super::unlocking::{self, attended, said_or_typed, spoken};
 use super::{next, warn};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
 use crate::config::{AdminPlace, Environment, Flags};
 use crate::secrets::{
-    ASKED_WORDS, KeyFiles, Opener, OpensWith, Passphrase, Secrets, Seed, SeedFault, SeedPlace, Unlock,
-    UnlockKey, WordCount, Words,
+    KeyFiles, Opener, OpensWith, Passphrase, Secrets, Seed, SeedFault, SeedPlace, Unlock, UnlockKey,
+    WordCount, Words,
 };
 use crate::store::{DirLock, Locked};
 use crate::types::Timestamp;
@@ -98,13 +100,13 @@ pub(super) fn run(args: &SeedArgs, env: &Environment) -> ExitCode {
         Command::Words { again, yes_print } => match on_paper(*yes_print).and_then(|()| place.taken()) {
             Ok(Some(lock)) => here(args, || place.words(&lock, *again, args.operator.json())),
             Ok(None) => ask(&args.operator, env, async |admin| {
-                words_running(admin, args.passphrase_file.as_deref(), *again, args.operator.json()).await
+                running::words(admin, args.passphrase_file.as_deref(), *again, args.operator.json()).await
             }),
             Err(failure) => super::operator::fail(&failure, args.operator.json()),
         },
         Command::Verify => match place.taken() {
             Ok(Some(lock)) => here(args, || place.verify(&lock)),
-            Ok(None) => ask(&args.operator, env, verify_running),
+            Ok(None) => ask(&args.operator, env, running::verify),
             Err(failure) => super::operator::fail(&failure, args.operator.json()),
         },
         Command::Passphrase { new_passphrase_file, keep_key_file } => {
@@ -112,7 +114,7 @@ pub(super) fn run(args: &SeedArgs, env: &Environment) -> ExitCode {
             match place.taken() {
                 Ok(Some(lock)) => here(args, || place.change(&lock, new, keep)),
                 Ok(None) => ask(&args.operator, env, async |admin| {
-                    change_running(admin, args.passphrase_file.as_deref(), new, keep).await
+                    running::change(admin, args.passphrase_file.as_deref(), new, keep).await
                 }),
                 Err(failure) => super::operator::fail(&failure, args.operator.json()),
             }
@@ -383,28 +385,6 @@ fn printed(words: &str, as_json: bool) -> Result<Shown, Failure> {
     Ok(Shown::new(Value::Null, text))
 }
 
-async fn words_running(
-    admin: &Admin,
-    passphrase: Option<&Path>,
-    again: bool,
-    as_json: bool,
-) -> Result<Shown, Failure> {
-    let status = admin.get("/api/v1/seed").await?;
-    let opens =
-        status["opens_with"].as_array().is_some_and(|ways| ways.iter().any(|way| way == "passphrase"));
-    let said = match again && opens {
-        true => {
-            let typed = tokio::task::block_in_place(|| said_or_typed(passphrase, "Passphrase of the seed"));
-            Some(typed.map_err(spoken)?)
-        }
-        false => None,
-    };
-    let body = json!({ "again": again, "passphrase": said.as_ref().map(Passphrase::text) });
-    let told = admin.post("/api/v1/seed/words", &body).await?;
-    let words: Vec<&str> = told["words"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    printed(&Zeroizing::new(words.join(" ")), as_json)
-}
-
 /// Asks for three words until they are right, or too often wrong.
 fn prove(seed: &Seed) -> Result<(), Failure> {
     let mut tries = TRIES;
@@ -421,48 +401,6 @@ fn prove(seed: &Seed) -> Result<(), Failure> {
 
 fn answers(asked: &[usize]) -> Result<Vec<Zeroizing<String>>, Failure> {
     asked.iter().map(|number| typed_line(&format!("Word {number}:"))).collect()
-}
-
-async fn verify_running(admin: &Admin) -> Result<Shown, Failure> {
-    let asked = admin.post("/api/v1/seed/questions", &json!({})).await?;
-    let numbers: Vec<usize> = serde_json::from_value(asked["numbers"].clone()).unwrap_or_default();
-    if numbers.len() != ASKED_WORDS {
-        return Err(Failure::refused("internal", "the appliance asked for no words"));
-    }
-    let answer = tokio::task::block_in_place(|| answers(&numbers))?;
-    let words: Vec<&str> = answer.iter().map(|word| word.as_str()).collect();
-    let status = admin.post("/api/v1/seed/verify", &json!({ "words": words })).await?;
-    Ok(Shown::new(status, "The words are verified."))
-}
-
-async fn change_running(
-    admin: &Admin,
-    current: Option<&Path>,
-    new: Option<&Path>,
-    keep: bool,
-) -> Result<Shown, Failure> {
-    let status = admin.get("/api/v1/seed").await?;
-    let has =
-        |way: &str| status["opens_with"].as_array().is_some_and(|ways| ways.iter().any(|one| one == way));
-    let typed = tokio::task::block_in_place(|| -> Result<_, Failure> {
-        let current = match has("passphrase") {
-            true => Some(said_or_typed(current, "Passphrase now").map_err(spoken)?),
-            false => None,
-        };
-        let new = match new {
-            Some(path) => Passphrase::read(path).map_err(spoken)?,
-            None => new_passphrase()?,
-        };
-        Ok((current, new))
-    });
-    let (current, new) = typed?;
-    let body = json!({
-        "current": current.as_ref().map(Passphrase::text),
-        "new": new.text(),
-        "keep_key_file": keep,
-    });
-    let status = admin.post("/api/v1/seed/passphrase", &body).await?;
-    Ok(Shown::new(status, changed(OpensWith { passphrase: true, key_file: keep && has("key_file") })))
 }
 
 fn changed(opens_with: OpensWith) -> String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::document::Section;
 use super::layer::Layers;
-use super::problem::{Bad, Source};
-use super::{location, or_default, value};
+use super::problem::Bad;
+use super::{location, or_default};
 use crate::backup::BackupConfig;
 
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -16,9 +16,7 @@ const MOST: usize = 10_000;
 pub(crate) fn read(layers: &mut Layers<'_>, top: &mut Section<'_, '_>, base: &Path) -> BackupConfig {
     let usual = BackupConfig::default();
     let mut section = top.section("backup");
-    let dir = layers.one(&mut section, "dir", value::filled).map(|(text, source)| {
-        let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
-        let path = location::expand(&text, base, layers.env);
+    let dir = location::said(layers, &mut section, "dir", base).map(|(path, source)| {
         layers.show("backup.dir", path.display().to_string(), source);
         path
     });

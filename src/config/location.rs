@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::layer::{Environment, Flags};
+use super::document::Section;
+use super::layer::{Environment, Flags, Layers};
 use super::problem::{Problem, Problems, Source};
+use super::value;
 
 /// Where an appliance keeps its things when nobody says: `$XDG_DATA_HOME/tollhouse`, or
 /// `~/.local/share/tollhouse`.
@@ -25,6 +27,18 @@ fn below(env: &Environment, variable: &str, in_home: &str) -> Option<PathBuf> {
     let given = env.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = given.or_else(|| env.get("HOME").map(|home| Path::new(home).join(in_home)))?;
     Some(base.join("tollhouse"))
+}
+
+/// The file that a setting names, and where it is said. What the configuration file says is beside that file.
+pub(super) fn said(
+    layers: &mut Layers<'_>,
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    base: &Path,
+) -> Option<(PathBuf, Source)> {
+    let (text, source) = layers.one(section, key, value::filled)?;
+    let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
+    Some((expand(&text, base, layers.env), source))
 }
 
 /// The configuration file, and whether somebody asked for this very one.

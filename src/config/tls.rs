@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::document::Section;
 use super::layer::Layers;
+use super::location;
 use super::problem::{Bad, Source};
-use super::{location, value};
 use crate::proxy::{Certificate, CertificateFault, TlsFiles};
 
 /// Reads the table `tls` of `gateway`; files are relative to `base`.
@@ -50,9 +50,7 @@ fn file(
     key: &'static str,
     base: &Path,
 ) -> Option<(PathBuf, Source)> {
-    let (text, source) = layers.one(section, key, value::filled)?;
-    let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
-    let path = location::expand(&text, base, layers.env);
+    let (path, source) = location::said(layers, section, key, base)?;
     layers.show(section.name_of(key), path.display().to_string(), source.clone());
     Some((path, source))
 }

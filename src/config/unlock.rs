@@ -1,11 +1,11 @@
 //! Reads `[unlock]`: what opens the seed when nobody sits there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::document::Section;
 use super::layer::Layers;
+use super::location;
 use super::problem::{Bad, Problem, Source};
-use super::{location, value};
 use crate::secrets::Unlock;
 
 /// The name under which systemd hands a passphrase over (`LoadCredential=`, `LoadCredentialEncrypted=`).
@@ -18,8 +18,8 @@ pub(crate) fn read(
     warnings: &mut Vec<Problem>,
 ) -> Unlock {
     let mut section = top.section("unlock");
-    let passphrase_file = path(layers, &mut section, "passphrase_file", base);
-    let key_file = path(layers, &mut section, "key_file", base);
+    let passphrase_file = location::said(layers, &mut section, "passphrase_file", base);
+    let key_file = location::said(layers, &mut section, "key_file", base);
     layers.problems.extend(section.finish());
     if let Some((key, source)) = &key_file {
         let what = format!("whoever copies {} and the seed's file has the coins", key.display());
@@ -39,15 +39,4 @@ pub(crate) fn read(
         }
     }
     Unlock { passphrase_file: passphrase_file.map(|said| said.0), key_file: key_file.map(|said| said.0) }
-}
-
-fn path(
-    layers: &mut Layers<'_>,
-    section: &mut Section<'_, '_>,
-    key: &'static str,
-    base: &Path,
-) -> Option<(PathBuf, Source)> {
-    let (text, source) = layers.one(section, key, value::filled)?;
-    let base = if matches!(source, Source::File(_)) { base } else { Path::new("") };
-    Some((location::expand(&text, base, layers.env), source))
 }

@@ -83,8 +83,24 @@ fn session(op: &Operator, headers: &HeaderMap) -> Option<Visit> {
     if by_a_script { op.sessions.look(&id) } else { op.sessions.touch(&id) }
 }
 
+/// Turns away a person who has not said the password lately; a key is its own proof.
+fn surely(caller: Caller) -> Result<Caller, Problem> {
+    match caller {
+        Caller::Session(visit) if !visit.proven => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "password_needed",
+            "The password was last said more than five minutes ago, so nothing was done. Say it again on the page that \
+             asks for this, or send an API key in Authorization: Bearer.",
+        )),
+        caller => Ok(caller),
+    }
+}
+
 macro_rules! may {
     ($name:ident, $scope:expr, $doc:literal) => {
+        may!($name, $scope, $doc, Ok);
+    };
+    ($name:ident, $scope:expr, $doc:literal, $and:expr) => {
         #[doc = $doc]
         #[derive(Clone, Debug)]
         pub struct $name(pub Caller);
@@ -93,7 +109,7 @@ macro_rules! may {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Self, Problem> {
-                Caller::admit(op, &parts.headers, $scope).await.map($name)
+                Caller::admit(op, &parts.headers, $scope).await.and_then($and).map($name)
             }
         }
     };
@@ -103,40 +119,18 @@ may!(MayPay, Scope::Pay, "Proof that the caller may pay.");
 may!(MayAdmin, Scope::Admin, "Proof that the caller may change what moves no coins and hands out no secret.");
 may!(MayMeter, Scope::Metrics, "Proof that the caller may read the metrics.");
 may!(MayIntegrate, Scope::Integrate, "Proof that the caller may sell and settle for an application.");
-
-macro_rules! sure {
-    ($name:ident, $scope:expr, $doc:literal) => {
-        #[doc = $doc]
-        #[derive(Clone, Debug)]
-        pub struct $name(pub Caller);
-
-        impl FromRequestParts<Arc<Operator>> for $name {
-            type Rejection = Problem;
-
-            async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<Self, Problem> {
-                match Caller::admit(op, &parts.headers, $scope).await? {
-                    Caller::Session(visit) if !visit.proven => Err(Problem::new(
-                        StatusCode::FORBIDDEN,
-                        "password_needed",
-                        "The password was last said more than five minutes ago, so nothing was done. Say it \
-                         again on the page that asks for this, or send an API key in Authorization: Bearer.",
-                    )),
-                    caller => Ok($name(caller)),
-                }
-            }
-        }
-    };
-}
-sure!(
+may!(
     MaySpend,
     Scope::Admin,
     "Proof that the caller may do what moves coins, hands out a secret or turns earning away: a key with the scope \
-     `admin`, or a person who said the password within [`super::session::STEP_UP`]."
+     `admin`, or a person who said the password within [`super::session::STEP_UP`].",
+    surely
 );
-sure!(
+may!(
     MaySend,
     Scope::Pay,
-    "Proof that the caller may pay: a key with the scope `pay`, or a person who said the password lately."
+    "Proof that the caller may pay: a key with the scope `pay`, or a person who said the password lately.",
+    surely
 );
 
 /// Proof that a person is logged in; who is not is sent to the login page.
