@@ -91,7 +91,7 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         return Ok(0);
     }
     warn(plan_text(&recovery, &channels, &plan));
-    warn(what_happens(&recovery));
+    warn(what_happens(recovery.found(), &channels));
     if !args.yes && !confirmed()? {
         warn("Nothing was changed.");
         return Ok(2);
@@ -193,26 +193,56 @@ What happens now:
 - What was yours in them comes to the on-chain wallet: after the close confirms, and for payments that were
   under way after up to some days. Fees of the chain are taken from it.";
 
-const NEWEST: &str = "
+const CLOSES: &str = "
 - A channel whose peer does not answer stays open: call it by --peer. When `tollhouse run` starts, or a payment
   that was under way comes near its end, this node closes it by itself; its coins then wait for the channel's
   delay.";
 
-const MAY_BE_OLD: &str = "
+const CLOSES_NONE: &str = "
 - This node closes no channel by itself, now or later: with a state that is not the newest it could lose all of the
   channel. So the above is set up in a way that cannot. A channel whose peer does not answer stays open: call
-  it by --peer, or ask its operator to force-close. Nobody else can bring those coins home.
+  it by --peer, or ask its operator to force-close. Nobody else can bring those coins home.";
+
+const CLOSES_SOME: &str = "
+- The channels that only their peer can close were recovered before from a state that may be old. This node cannot
+  close them by itself, now or later: call the peer by --peer, or ask its operator to force-close.";
+
+const MAY_BE_OLD: &str = "
 - What came or went after that state was written is settled by what the peer publishes. A payment that was on
   its way at that very moment may be lost.";
 
-fn what_happens(recovery: &Recovery) -> String {
-    let Found { source, newest, .. } = recovery.found();
-    let who = match (source, newest) {
-        (Source::Seed, _) => "",
-        (_, Some(true)) => NEWEST,
-        _ => MAY_BE_OLD,
+fn what_happens(found: &Found, channels: &[MonitoredChannel]) -> String {
+    let closes = match (&found.source, closing(found, channels)) {
+        (Source::Seed, _) => &[][..],
+        (_, Closing::All) => &[CLOSES],
+        (_, Closing::Some) => &[CLOSES, CLOSES_SOME, MAY_BE_OLD],
+        (_, Closing::None) => &[CLOSES_NONE, MAY_BE_OLD],
     };
-    format!("{WHAT_HAPPENS}{who}")
+    format!("{WHAT_HAPPENS}{}", closes.concat())
+}
+
+/// Which of the open channels this node closes by itself once they are recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    All,
+    /// Not those that were recovered before from a state that may be old.
+    Some,
+    None,
+}
+
+fn closing(found: &Found, channels: &[MonitoredChannel]) -> Closing {
+    let open = || channels.iter().filter(|channel| !channel.closed);
+    match found.newest {
+        Some(true) if open().all(|channel| channel.closes_alone) => Closing::All,
+        Some(true) if open().any(|channel| channel.closes_alone) => Closing::Some,
+        _ => Closing::None,
+    }
+}
+
+/// What is there is the newest, and every open channel's in truth: one that was recovered before from a state that
+/// may be old still has that.
+fn newest(found: &Found, channels: &[MonitoredChannel]) -> Option<bool> {
+    found.newest.filter(|newest| !newest || closing(found, channels) == Closing::All)
 }
 
 fn confirmed() -> Result<bool> {
@@ -238,7 +268,7 @@ fn plan_json(recovery: &Recovery, channels: &[MonitoredChannel], node_id: &str) 
         "source": source,
         "file": file,
         "written_at": written_at,
-        "newest": found.newest,
+        "newest": newest(found, channels),
         "passed_over": found.passed_over,
         "channels": channels,
     })
@@ -262,17 +292,24 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
                 .to_owned()
         }
     });
-    match (&found.source, found.newest) {
-        (Source::Seed, _) => {}
-        (_, Some(true)) => lines.push("state     every channel's newest".to_owned()),
-        (_, Some(false)) => lines.push(
-            "state     NOT the newest of every channel: only the peers can close them, with theirs".to_owned(),
+    let state = match (&found.source, found.newest, closing(found, channels)) {
+        (Source::Seed, ..) => None,
+        (_, Some(true), Closing::All) => Some("every channel's newest"),
+        (_, Some(true), Closing::Some) => Some(
+            "the newest, but for channels that were recovered before: only the peers can close those, with theirs",
         ),
-        (_, None) => lines.push(
-            "state     it cannot be proved that it is the newest: only the peers can close the channels, with theirs"
-                .to_owned(),
+        (_, Some(true), Closing::None) => Some(
+            "as the last recovery left it, which cannot be proved to be the newest: only the peers can close the \
+             channels, with theirs",
         ),
-    }
+        (_, Some(false), _) => {
+            Some("NOT the newest of every channel: only the peers can close them, with theirs")
+        }
+        (_, None, _) => Some(
+            "it cannot be proved that it is the newest: only the peers can close the channels, with theirs",
+        ),
+    };
+    lines.extend(state.map(|state| format!("state     {state}")));
     lines.extend(found.passed_over.iter().map(|why| format!("not used  {why}")));
     if !channels.is_empty() {
         let rows = channels.iter().map(|channel| {
@@ -330,4 +367,50 @@ fn coins_text(home: &Homecoming) -> String {
         format!("  {what} waits {}{whose}", in_words(coins.waits))
     }));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(closed: bool, closes_alone: bool) -> MonitoredChannel {
+        MonitoredChannel {
+            channel_id: "aa".to_owned(),
+            funding: "bb:0".to_owned(),
+            peer: "02".to_owned(),
+            peer_address: None,
+            ours_sat: 7,
+            under_way: 0,
+            settle_before: None,
+            closed,
+            closes_alone,
+        }
+    }
+
+    #[test]
+    fn nothing_is_promised_that_this_node_cannot_do() {
+        let (armed, disarmed, closed) = (channel(false, true), channel(false, false), channel(true, false));
+        let table = [
+            // Newest; the channels; which this node closes; what is told of the whole.
+            (Some(true), vec![armed.clone(), closed.clone()], Closing::All, Some(true)),
+            (Some(true), vec![], Closing::All, Some(true)),
+            (Some(true), vec![disarmed.clone(), closed], Closing::None, None),
+            (Some(true), vec![armed.clone(), disarmed.clone()], Closing::Some, None),
+            // What is not proved is disarmed by the recovery itself.
+            (Some(false), vec![armed.clone()], Closing::None, Some(false)),
+            (None, vec![armed, disarmed], Closing::None, None),
+        ];
+        for (number, (proved, channels, closes, told)) in table.into_iter().enumerate() {
+            let found =
+                Found { source: Source::Store, generation: None, newest: proved, passed_over: Vec::new() };
+            assert_eq!(closing(&found, &channels), closes, "row {number}");
+            assert_eq!(newest(&found, &channels), told, "row {number}");
+            let text = what_happens(&found, &channels);
+            let by_itself = text.contains("this node closes it by itself");
+            assert_eq!(by_itself, closes != Closing::None, "row {number}");
+            assert_eq!(text.contains("may be lost"), closes != Closing::All, "row {number}");
+            let none = text.contains("This node closes no channel by itself, now or later");
+            assert_eq!(none, closes == Closing::None, "row {number}");
+        }
+    }
 }
