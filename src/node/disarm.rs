@@ -10,6 +10,9 @@
 //! Dropping a monitor's payments would not do: it would still publish at a second start. The library's own
 //! closing update ends that, but not the first, and we give it besides, so that nothing is even tried there.
 //!
+//! A channel that never moved and in which nothing is ours does not look different to the library once its close
+//! has begun, and once that is done; so what has nothing to collect gets the false signature, too.
+//!
 //! Invariant: what comes out was read again and made to publish, into the void, and showed the false signature.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +30,8 @@ use super::kept::{MONITORS, is_monitor, is_monitor_update};
 use super::monitors::{FALSE, Monitor, Silent, UnreadableMonitors, is_closed, keys, read_monitors};
 use crate::store::StoredBytes;
 
-/// The same rows, with monitors that cannot close their channels. Those of channels that are closed on-chain
-/// stay as they are: they only collect.
+/// The same rows, with monitors that cannot close their channels, also where our close had begun. Those that
+/// collect from a channel that is closed on-chain stay as they are.
 ///
 /// # Errors
 /// When a monitor cannot be read, or could still publish.
@@ -42,7 +45,11 @@ pub fn disarmed(
     let (_, mut kept): (Vec<_>, Vec<_>) =
         rows.into_iter().partition(|row| is_monitor(&row.primary) || is_monitor_update(&row.primary));
     for monitor in monitors {
-        let bytes = if is_closed(&monitor) { monitor.encode() } else { disarm(&monitor, &keys)? };
+        let bytes = match (is_closed(&monitor), monitor.get_claimable_balances().is_empty()) {
+            (false, _) => disarm(&monitor, &keys)?,
+            (true, true) => silence(&monitor, &keys)?,
+            (true, false) => monitor.encode(),
+        };
         kept.push(StoredBytes {
             primary: MONITORS.to_owned(),
             secondary: String::new(),
@@ -54,36 +61,64 @@ pub fn disarmed(
 }
 
 fn disarm(monitor: &Monitor, keys: &Arc<KeysManager>) -> Result<Vec<u8>, UnreadableMonitors> {
-    let channel = monitor.channel_id().to_string();
-    let armed = |why| UnreadableMonitors::Armed { channel: channel.clone(), why };
-    let mut bytes = monitor.encode();
-    if falsify(&mut bytes) == 0 {
-        return Err(armed("its signature was not found in its monitor"));
-    }
-    let unread = || armed("its monitor cannot be read without it");
+    let armed = armed(monitor);
+    let unread = || armed(UNREAD);
     let refused = || armed("the library would not close its monitor");
+    let bytes = falsified(monitor)?;
     let mut quiet = read(&bytes, keys).ok_or_else(unread)?;
     take_in(&quiet, &CLOSED).ok_or_else(refused)?;
     if is_closed(&quiet) {
         // Of a channel without a past and without coins of ours the library now thinks that nothing can come of
         // it, and puts the monitor away. But coins may have come since.
         quiet = read(&bytes, keys).ok_or_else(unread)?;
-        take_in(&quiet, &moved_on(monitor)).and_then(|()| take_in(&quiet, &CLOSED)).ok_or_else(refused)?;
+        // Where the library saw the funding spent once, by a block that is no more, it takes this in and says no all
+        // the same. What came of it is judged below.
+        let _said = take_in(&quiet, &moved_on(monitor));
+        take_in(&quiet, &CLOSED).ok_or_else(refused)?;
     }
     let bytes = quiet.encode();
     let again = read(&bytes, keys).ok_or_else(unread)?;
     if is_closed(&again) {
         return Err(armed("its monitor would be put away"));
     }
-    let published = published(&again);
-    let mut commitments = published.iter().filter(|transaction| is_commitment(transaction)).peekable();
-    if commitments.peek().is_none() {
+    if published_false(monitor, &again)? == 0 {
         return Err(armed("what its monitor would publish does not show"));
     }
-    if !commitments.all(is_false) {
-        return Err(armed("its monitor still publishes a commitment with the peer's signature"));
-    }
     Ok(bytes)
+}
+
+/// Takes the signature from a monitor of which nothing can come: nothing in its channel is ours, and it is closed,
+/// or its close had begun before it ever moved. The library takes no more steps in either.
+fn silence(monitor: &Monitor, keys: &Arc<KeysManager>) -> Result<Vec<u8>, UnreadableMonitors> {
+    let bytes = falsified(monitor)?;
+    let again = read(&bytes, keys).ok_or_else(|| armed(monitor)(UNREAD))?;
+    published_false(monitor, &again)?;
+    Ok(bytes)
+}
+
+const UNREAD: &str = "its monitor cannot be read without its signature";
+
+fn armed(monitor: &Monitor) -> impl Fn(&'static str) -> UnreadableMonitors {
+    let channel = monitor.channel_id().to_string();
+    move |why| UnreadableMonitors::Armed { channel: channel.clone(), why }
+}
+
+fn falsified(monitor: &Monitor) -> Result<Vec<u8>, UnreadableMonitors> {
+    let mut bytes = monitor.encode();
+    match falsify(&mut bytes) {
+        0 => Err(armed(monitor)("its signature was not found in its monitor")),
+        _ => Ok(bytes),
+    }
+}
+
+/// How many commitments the monitor publishes that came of `of`: each with the false signature.
+fn published_false(of: &Monitor, quiet: &Monitor) -> Result<usize, UnreadableMonitors> {
+    let mut published = published(quiet);
+    published.retain(is_commitment);
+    match published.iter().all(is_false) {
+        true => Ok(published.len()),
+        false => Err(armed(of)("its monitor still publishes a commitment with the peer's signature")),
+    }
 }
 
 /// Replaces the peer's signature under every commitment of ours; tells how many there were. One is stored in

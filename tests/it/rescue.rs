@@ -1,6 +1,7 @@
 //! Channel state that is lost, old or unreadable, and a seed alone: no node starts on what is not the newest, and
 //! each way back ends with the coins spendable on-chain.
 
+mod begun;
 mod seed_alone;
 mod stale;
 mod world;

@@ -16,6 +16,7 @@ use tollhouse::secrets::{Secrets, private_dir};
 use tollhouse::store::{NodeStore, StoredBytes};
 use tollhouse::types::Msat;
 
+use super::begun::{Begun, any_is_taken, begun, keys, sent};
 use super::world::{CHANNEL_SAT, PAID_SAT, Peer, SHOP_SAT, States, clock, pay};
 use crate::appliance::{Appliance, Process, TURN, bitcoind_section, until};
 use crate::bitcoind::Bitcoind;
@@ -58,13 +59,14 @@ async fn open(bitcoind: &Bitcoind, shop: &Peer, payer: &Peer) {
 }
 
 /// Seals rows as the snapshot of `place`, as the node's own keeper does.
-async fn sealed(rows: &[StoredBytes], place: Place, dir: &Path) -> std::path::PathBuf {
+async fn sealed(rows: &[StoredBytes], place: Place, dir: &Path) -> String {
+    std::fs::create_dir(dir).expect("a folder");
     let scratch = Place { dir: dir.to_owned(), second: None, ..place };
     NodeStore::create_first(&scratch.store(), rows).expect("a store");
     let opened = rescue::open(scratch.clone(), clock(), SystemEntropy::new()).expect("it opens");
     assert_eq!(opened.barred, None);
     opened.keeper.last().await;
-    scratch.snapshot()
+    scratch.snapshot().to_str().expect("a name").to_owned()
 }
 
 /// The funding output is there, and nothing that waits spends it.
@@ -118,22 +120,33 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     let states = shop.states.take().expect("they were kept");
     let rows = in_the_middle(&states, preimage.as_bytes());
     let seed = NodeSeed::new(&shop.seed);
-    // Every state that there ever was can be made harmless.
+    // Every state that there ever was can be made harmless, also when a close had begun with it, and again.
     let known = std::mem::take(&mut *states.lock().expect("one at a time"));
+    let keys = keys(&shop.seed);
     for state in &known {
-        let before = monitored_channels(state, &seed, Network::Regtest).expect("they can be read");
-        let state = disarmed(state.clone(), &seed, Network::Regtest).expect("disarmed");
-        let after = monitored_channels(&state, &seed, Network::Regtest).expect("they can be read");
-        assert_eq!(before.len(), after.len());
-        assert!(before.iter().all(|channel| channel.closes_alone && !channel.closed));
-        assert!(after.iter().all(|channel| !channel.closes_alone && !channel.closed));
+        for how in Begun::ALL {
+            let state = begun(state, &keys, how);
+            let before = monitored_channels(&state, &seed, Network::Regtest).expect("they can be read");
+            let armed = any_is_taken(&bitcoind, sent(&state, &keys)).await;
+            assert_eq!(armed, !before.is_empty(), "{how:?}: it shows nothing");
+            let once = disarmed(state, &seed, Network::Regtest).expect("disarmed");
+            let twice = disarmed(once.clone(), &seed, Network::Regtest).expect("disarmed again");
+            for state in [once, twice] {
+                assert!(!any_is_taken(&bitcoind, sent(&state, &keys)).await, "{how:?}: it is published");
+                let after = monitored_channels(&state, &seed, Network::Regtest).expect("they can be read");
+                assert_eq!(before.len(), after.len());
+                for (before, after) in before.iter().zip(after) {
+                    assert!(before.closes_alone && !after.closes_alone, "{how:?}");
+                    assert_eq!((before.closed, before.ours_sat), (after.closed, after.ours_sat), "{how:?}");
+                }
+            }
+        }
     }
     let channels = monitored_channels(&rows, &seed, Network::Regtest).expect("they can be read");
     let funding = channels[0].funding.clone();
-    let scratch = elsewhere.path().join("scratch");
-    std::fs::create_dir(&scratch).expect("a folder");
-    let snapshot = sealed(&rows, shop.place(), &scratch).await;
-    let snapshot = snapshot.to_str().expect("a name").to_owned();
+    let snapshot = sealed(&rows, shop.place(), &elsewhere.path().join("open")).await;
+    let closing = begun(&rows, &keys, Begun::Told);
+    let closing = sealed(&closing, shop.place(), &elsewhere.path().join("closing")).await;
 
     // The payment's end passes while the peer is away, at the first start and at the second.
     bitcoind.mine(TO_THE_END).await;
@@ -154,10 +167,26 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     program.node("the next block", |node| node["block_height"] == height).await;
     is_unspent(&bitcoind, &funding).await;
     program.stop().await;
+    // An orderly stop makes it the newest that there is, and still nothing with which this node closes.
+    let (status, said) = Process::spawn(program.tool("recover", &["--look"])).ended().await;
+    assert!(status.success() && said.contains("as the last recovery left it"), "{said}");
+    assert!(said.contains("open, only its peer can close it"), "{said}");
+
+    // The same state after our own close had begun: it is sent again with each start, and no node takes it.
+    shop.lose(&["channels.db", "channels.generation", "channels.snapshot"]);
+    let mut recover = Process::spawn(program.tool("recover", &["--yes", "--snapshot", &closing]));
+    for _ in 0..2 {
+        recover.says(&format!("block {}, 0 peers", bitcoind.height().await)).await;
+        is_unspent(&bitcoind, &funding).await;
+        bitcoind.mine(1).await;
+    }
+    let (status, said) = recover.end("INT").await;
+    assert_eq!(status.code(), Some(3), "{said}");
+    is_unspent(&bitcoind, &funding).await;
 
     payer.up().await;
     let mut recover = Process::spawn(program.tool("recover", &["--yes"]));
-    recover.says("open, only its peer can close it").await;
+    recover.says("This node closes no channel by itself").await;
     let mining = async {
         loop {
             bitcoind.mine(1).await;
