@@ -119,6 +119,15 @@ impl Appliance {
         ground.ledger.log(event).await?;
 
         let channels = channels::open(&dir, blueprint.snapshot_dir, network, &ground).await?;
+        if let Some(memory) = channels.memory {
+            let lost = ground.ledger.note_node_memory(memory).await?;
+            if lost > 0 {
+                tracing::error!(
+                    lost,
+                    "payments were cut off that the node cannot know any more: see the operations"
+                );
+            }
+        }
         let seed = NodeSeed::new(ground.secrets.seed());
         let (clock, entropy) = (Arc::clone(&ground.clock), ground.entropy.clone());
         let liquidity = blueprint.node.liquidity.clone();

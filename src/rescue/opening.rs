@@ -19,6 +19,8 @@ pub struct Opened {
     pub store: Arc<dyn KeyValue>,
     /// Keeps the way back.
     pub keeper: Arc<Keeper>,
+    /// Which memory the node has ([`NodeStore::memory`]); `None` when it must not start on it.
+    pub memory: Option<i64>,
     /// Why the node must not start, and what to do; the store is not touched then.
     pub barred: Option<String>,
 }
@@ -44,8 +46,9 @@ pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> R
         );
         return Ok(bar(place, why, clock, entropy));
     }
-    let opened = NodeStore::open(&path).and_then(|store| Ok((store.generation()?, Arc::new(store))));
-    let (generation, store) = match opened {
+    let opened =
+        NodeStore::open(&path).and_then(|store| Ok((store.generation()?, store.memory()?, Arc::new(store))));
+    let (generation, memory, store) = match opened {
         Ok(opened) => opened,
         Err(error) => return Ok(bar(place, unreadable(&path, &error), clock, entropy)),
     };
@@ -56,12 +59,12 @@ pub fn open(place: Place, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> R
     mirrored.write(&place)?;
     let watched = Arc::new(Watched::new(Arc::clone(&store)).map_err(RescueError::file(&path))?);
     let keeper = Keeper::new(place, store, watched.changes(), mirrored, clock, entropy);
-    Ok(Opened { store: watched, keeper: Arc::new(keeper), barred: None })
+    Ok(Opened { store: watched, keeper: Arc::new(keeper), memory: Some(memory), barred: None })
 }
 
 fn bar(place: Place, why: String, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Opened {
     let keeper = Arc::new(Keeper::barred(place, why.clone(), clock, entropy));
-    Opened { store: Arc::new(Untouched), keeper, barred: Some(why) }
+    Opened { store: Arc::new(Untouched), keeper, memory: None, barred: Some(why) }
 }
 
 fn unknown(place: &Place, error: &RescueError) -> String {

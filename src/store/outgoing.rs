@@ -7,7 +7,7 @@ use super::budgets::{self, OverBudget};
 use super::page::Page;
 use super::rows::{Stored, column};
 
-use super::{Ledger, OperationRow, OperationState, StoreError, generations, operations, optional};
+use super::{Ledger, OperationRow, OperationState, StoreError, generations, operations, optional, schema};
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
@@ -143,7 +143,18 @@ impl Ledger {
     /// # Errors
     /// When the disk fails.
     pub async fn lose_outgoing(&self, payment_hash: PaymentHash) -> Result<(), StoreError> {
-        self.0.writer.call(move |page| lose_on(page, payment_hash)).await
+        self.0.writer.call(move |page| lose_on(page, payment_hash, FORGOTTEN)).await
+    }
+
+    /// Notes which memory the node starts with ([`NodeStore::memory`](super::NodeStore::memory)). Where it is another
+    /// than last time, that the node does not know a payment which was noted before proves nothing: it may have
+    /// been sent by the node that was lost. So such a payment counts as sent and lost, as in
+    /// [`Ledger::lose_outgoing`]. Gives how many there were. Call it before anything is sent.
+    ///
+    /// # Errors
+    /// When the disk fails: then nothing changed.
+    pub async fn note_node_memory(&self, memory: i64) -> Result<usize, StoreError> {
+        self.0.writer.call(move |page| remember_on(page, memory)).await
     }
 
     /// Payments of ours whose end is not known.
@@ -203,13 +214,32 @@ fn intend_on(page: &mut Page<'_>, intent: &Intent, key: Option<&str>) -> Result<
     Ok(Intended::New { max_fee })
 }
 
-fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<(), StoreError> {
+fn remember_on(page: &mut Page<'_>, memory: i64) -> Result<usize, StoreError> {
+    if schema::note_node_memory(page.connection, memory)? {
+        return Ok(0);
+    }
+    let perhaps: Vec<OutgoingRow> = {
+        let mut query = page.connection.prepare_cached("SELECT * FROM outgoing WHERE state = 'intended'")?;
+        let rows = query.query_map([], read)?;
+        rows.map(|row| row?).collect::<Result<_, StoreError>>()?
+    };
+    for OutgoingRow { payment_hash, .. } in &perhaps {
+        settle_on(page, *payment_hash, &OutgoingState::Sent)?;
+        lose_on(page, *payment_hash, CUT_OFF)?;
+    }
+    Ok(perhaps.len())
+}
+
+/// Why a payment is lost.
+const FORGOTTEN: &str = "the node does not know a payment that it took";
+const CUT_OFF: &str = "the node's memory was lost before it told whether it took the payment";
+
+fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash, why: &str) -> Result<(), StoreError> {
     let Some(row) = find(page.connection, payment_hash)?.filter(|row| row.state == OutgoingState::Sent)
     else {
         return Ok(());
     };
-    let facts =
-        json!({ "payment_hash": payment_hash, "reason": "the node does not know a payment that it took" });
+    let facts = json!({ "payment_hash": payment_hash, "reason": why });
     let paying = operations::paying(page.connection, payment_hash)?;
     // It may be paid anew, and lost again.
     let key = format!("{}{payment_hash}-{}", operations::LOST_KEYS, row.updated_at.millis());

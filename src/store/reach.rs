@@ -53,7 +53,9 @@ const COUNT: &str = "
     CREATE TRIGGER IF NOT EXISTS count_update AFTER UPDATE ON bytes
         BEGIN UPDATE generation SET number = number + 1; END;
     CREATE TRIGGER IF NOT EXISTS count_delete AFTER DELETE ON bytes
-        BEGIN UPDATE generation SET number = number + 1; END;";
+        BEGIN UPDATE generation SET number = number + 1; END;
+    CREATE TABLE IF NOT EXISTS memory (one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL) STRICT;
+    INSERT OR IGNORE INTO memory VALUES (1, random());";
 
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.execute_batch(COUNT)?)
@@ -73,6 +75,15 @@ impl NodeStore {
     /// When the disk fails.
     pub fn generation(&self) -> Result<Reach, StoreError> {
         of(&self.connection())
+    }
+
+    /// Which memory it is: a number made by chance with the file. One that a recovery made anew has another,
+    /// though its history goes on: what the node knew of payments is not in it, or not all of it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn memory(&self) -> Result<i64, StoreError> {
+        Ok(self.connection().query_row("SELECT id FROM memory", [], |row| row.get(0))?)
     }
 
     /// The generation and what `wanted` picks by namespaces and key, both of one moment. Uses a
@@ -162,6 +173,7 @@ mod tests {
         let store = NodeStore::open(&folder.path().join("channels.db")).unwrap();
         let first = store.generation().unwrap();
         assert_eq!((first.number, first.lineage.len()), (0, 32));
+        let memory = store.memory().unwrap();
         let key = KvKey { primary: "monitors", secondary: "", key: "a" };
         store.write(&key, b"1").unwrap();
         store.write(&key, b"2").unwrap();
@@ -178,6 +190,10 @@ mod tests {
         assert!(!folder.path().join("fresh.db-wal").exists());
         let fresh = NodeStore::open(&fresh).unwrap();
         assert_eq!(fresh.generation().unwrap(), ahead);
+        assert_ne!(fresh.memory().unwrap(), memory, "it forgot");
+        let path = store.path().to_owned();
+        drop(store);
+        assert_eq!(NodeStore::open(&path).unwrap().memory().unwrap(), memory);
         assert_eq!(fresh.read(&key).unwrap().as_deref(), Some(&b"2"[..]));
     }
 }

@@ -126,6 +126,17 @@ pub(super) fn next_run(connection: &Connection) -> Result<i64, StoreError> {
     Ok(run)
 }
 
+/// Notes which memory the node has; tells whether it is the one that it had.
+pub(super) fn note_node_memory(connection: &Connection, memory: i64) -> Result<bool, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT 1 FROM mark WHERE name = 'node_memory' AND value = ?1")?;
+    let same = query.exists([memory])?;
+    if !same {
+        connection.execute("INSERT OR REPLACE INTO mark VALUES ('node_memory', ?1)", [memory])?;
+    }
+    Ok(same)
+}
+
 /// The latest instant that was written.
 pub(super) fn high_water(connection: &Connection) -> Result<Timestamp, StoreError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

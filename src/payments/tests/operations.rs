@@ -79,6 +79,51 @@ async fn an_operation_goes_with_its_payment_through_a_crash() {
     assert_eq!(world.newest().await.state, OperationState::Done);
 }
 
+/// Cut off between the intent and its end, and the node that may have sent it is lost with its disk: the one that
+/// came from a snapshot does not know it, which proves nothing.
+#[tokio::test]
+async fn a_payment_of_before_a_recovery_is_never_called_unsent() {
+    let world = World::new();
+    assert_eq!(world.ledger.note_node_memory(1).await.unwrap(), 0);
+    let intend = async |seed: u8, key: Option<&str>| {
+        let (bolt11, amount) = (ask(seed).bolt11, msat(5_000));
+        let intent = Intent { payment_hash: hash(seed), bolt11, amount, max_fee: Msat::ZERO, wallet: None };
+        match key {
+            Some(key) => world.ledger.intend_under(key.to_owned(), intent).await.unwrap(),
+            None => world.ledger.intend(intent).await.unwrap(),
+        };
+    };
+    intend(1, Some("a")).await;
+    intend(2, None).await;
+    let world = world.restart().await;
+    assert_eq!(world.ledger.note_node_memory(1).await.unwrap(), 0, "the same node");
+    assert_eq!(world.state(1).await, OutgoingState::Intended);
+    let world = world.restart().await;
+    assert_eq!(world.ledger.note_node_memory(-7).await.unwrap(), 2);
+    assert_eq!(world.ledger.note_node_memory(-7).await.unwrap(), 0, "once");
+    let unclear = world.ledger.operations(i64::MAX, 9).await.unwrap();
+    assert_eq!(unclear.len(), 2);
+    assert!(
+        unclear.iter().all(|row| (row.kind.as_str(), row.state) == ("pay_invoice", OperationState::Unclear))
+    );
+    // The node knows neither; asked for again, nothing is sent, under whatever key.
+    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    for key in ["a", "b"] {
+        assert_eq!(world.outbox.pay_under(key, ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
+    }
+    assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Sent);
+    assert_eq!(world.node.sends(), 0);
+    for row in unclear {
+        let settled =
+            world.ledger.settle_operation(row.id, OperationState::Unclear, OperationState::Failed).await;
+        assert_eq!(settled.unwrap().state, OperationState::Failed);
+    }
+    // The operator said that it was not paid: now it may be. An intent of the new node's is its own.
+    assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Sent);
+    assert_eq!(world.node.sends(), 1);
+    assert!(world.ledger.audit().await.unwrap().ok);
+}
+
 /// Cut off between the intent and the send, and the engine is away when the payments are looked up.
 #[tokio::test]
 async fn a_payment_that_was_never_sent_fails_when_it_is_asked_for_again() {
