@@ -228,7 +228,8 @@ impl Watchman {
         let open = ledger.open_operations().await?;
         let unclear = open.iter().filter(|row| row.state == OperationState::Unclear).count();
         let sent = open.iter().filter(|row| row.state == OperationState::Sent);
-        let orders = ledger.open_orders().await?.into_iter().filter(|row| row.state != OrderState::Quoted);
+        let mut orders = ledger.open_orders().await?;
+        orders.retain(|row| row.state != OrderState::Quoted);
         Ok(Vitals {
             now,
             begun: self.begun,
@@ -241,7 +242,8 @@ impl Watchman {
             disk: disk::space(dir),
             unclear_operations: unclear,
             sent_operations: sent.map(|row| row.begun_at).collect(),
-            open_orders: orders.map(|row| (row.id, row.changed_at)).collect(),
+            said_refunded: orders.iter().filter(|row| row.refund_is_said()).map(|row| row.id).collect(),
+            open_orders: orders.into_iter().map(|row| (row.id, row.changed_at)).collect(),
         })
     }
 }

@@ -124,6 +124,15 @@ pub(super) async fn pay(
     Ok(Accepted(row.into()))
 }
 
+/// Ends an order whose money came back, as its provider says: the operator saw it come.
+pub(super) async fn close(
+    _: MayAdmin,
+    State(op): State<Arc<Operator>>,
+    Path(order): Path<i64>,
+) -> Result<Json<Order>, Problem> {
+    Ok(Json(desk(&op)?.close(order).await.map_err(refused)?.into()))
+}
+
 fn desk(op: &Operator) -> Result<&Orders, Problem> {
     let missing = || {
         let detail = "No provider sells channels here: set liquidity.lsps1.node and address.";
@@ -141,6 +150,8 @@ pub(super) struct Order {
     /// The provider.
     lsp: String,
     state: OrderState,
+    /// The provider says that it gave the money back, and nothing here shows that it came.
+    refund_said: bool,
     receivable_sat: u64,
     /// For how long, in blocks.
     blocks: u32,
@@ -161,6 +172,7 @@ impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Order {
         Order {
             id: row.id,
+            refund_said: row.refund_is_said(),
             order_id: row.told.order_id,
             lsp: row.lsp,
             state: row.state,
@@ -182,6 +194,10 @@ fn refused(error: OrderError) -> Problem {
         OrderError::Store(error) => ledger_fault(error),
         OrderError::Unknown(_) => {
             Problem::new(StatusCode::NOT_FOUND, "unknown_order", "There is no such order.")
+        }
+        refusal @ OrderError::NotRefunded => {
+            let detail = format!("The order stays as it is: {refusal}.");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), detail)
         }
         refusal => {
             tracing::warn!(%refusal, "an order of a channel was refused");

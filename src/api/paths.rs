@@ -373,6 +373,12 @@ fn lightning(paths: Paths) -> Paths {
         .post("/api/v1/inbound/orders", inbound::quote, "Asks for a price. Nothing is paid.", ORDER)
         .get("/api/v1/inbound/orders/{id}", inbound::look, "How an order stands.", ORDER)
         .post("/api/v1/inbound/orders/{id}/pay", inbound::pay, "Pays an order, once.", ORDER)
+        .post(
+            "/api/v1/inbound/orders/{id}/close",
+            inbound::close,
+            "Ends an order whose money came back.",
+            ORDER,
+        )
 }
 
 fn keeping(paths: Paths) -> Paths {

@@ -24,6 +24,8 @@ enum InboundCommand {
     Quote(Quote),
     /// Buy a channel: an order by its number, or a new one
     Buy(Buy),
+    /// End an order whose money came back, as its provider says and you have seen
+    Close(Close),
     /// What may be ordered
     Limits,
     /// What was ordered, and how it stands
@@ -52,6 +54,16 @@ struct Buy {
     #[arg(long, value_enum)]
     by: By,
     /// Pay: without it, it is only said what would happen
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Close {
+    /// The order's number
+    #[arg(value_name = "ORDER")]
+    order: i64,
+    /// Do not ask
     #[arg(long)]
     yes: bool,
 }
@@ -87,6 +99,13 @@ pub(super) fn run(args: &InboundArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(order, text))
         }
         Some(InboundCommand::Buy(buy)) => pay(admin, buy).await,
+        Some(InboundCommand::Close(Close { order, yes })) => {
+            agree(CLOSES, *yes)?;
+            let path = format!("/api/v1/inbound/orders/{order}/close");
+            let order = admin.post(&path, &json!({})).await?;
+            let text = line(&order);
+            Ok(Shown::new(order, text))
+        }
         Some(InboundCommand::Limits) => {
             let limits = admin.get("/api/v1/inbound/limits").await?;
             let text = bounds(&limits);
@@ -99,6 +118,9 @@ pub(super) fn run(args: &InboundArgs, env: &Environment) -> ExitCode {
         }
     })
 }
+
+const CLOSES: &str = "The provider says that it gave the money back. Only you can know that it came. The order \
+                      then is over: nobody asks the provider about it any more, and no alarm tells of it.";
 
 fn bounds(limits: &Value) -> String {
     format!(
@@ -212,6 +234,10 @@ fn price(order: &Value) -> String {
 
 fn line(order: &Value) -> String {
     let state = match order["state"].as_str().unwrap_or_default() {
+        "paying" | "paid" if order["refund_said"] == true => {
+            "is refunded, says its provider: see that it came"
+        }
+        "refunded" => "is over: its money is back",
         "paying" => "is being paid",
         "paid" => "is paid: the provider is to open the channel",
         "opened" => "is done: the channel is open",
@@ -235,7 +261,10 @@ fn list(orders: &Value) -> String {
             [
                 number(&row["id"]),
                 format!("{} sat", number(&row["receivable_sat"])),
-                word(&row["state"]),
+                match row["refund_said"] == true {
+                    true => format!("{}, refunded says the provider", word(&row["state"])),
+                    false => word(&row["state"]),
+                },
                 word(&row["way"]),
                 total.map_or_else(String::new, |total| format!("{total} sat")),
                 word(&row["funding"]),

@@ -3,7 +3,7 @@
 //! Invariants: an order's price is known before it is paid, and no more than what the operator accepted
 //! is paid for it; an order is paid once: how is chosen on disk before anything is paid, the operation
 //! that pays has a key made of the order's number, and an invoice is paid once by its hash; whatever dies
-//! in between, the order is found again and asked about until it is open, refunded or over.
+//! in between, the order is found again and asked about until it is open, over, or its money is back.
 
 mod follow;
 
@@ -100,6 +100,9 @@ pub enum OrderError {
     /// It is over.
     #[error("the order is {} already", .0.word())]
     Over(OrderState),
+    /// Its provider does not say that the money went back.
+    #[error("the provider does not say that it gave the money back")]
+    NotRefunded,
     /// It costs more than was accepted.
     #[error("the order costs {total_sat} sat, and at most {most_sat} sat were accepted")]
     TooDear {
@@ -130,6 +133,7 @@ impl OrderError {
             OrderError::OtherWay(_) => "other_way",
             OrderError::Expired => "order_expired",
             OrderError::Over(_) => "order_over",
+            OrderError::NotRefunded => "not_refunded",
             OrderError::TooDear { .. } => "too_expensive",
             OrderError::BadInvoice => "bad_invoice",
             OrderError::NotPaid(_) => "not_paid",
@@ -200,6 +204,23 @@ impl Orders {
     pub async fn look(&self, order: i64) -> Result<OrderRow, OrderError> {
         let row = self.known(order).await?;
         if row.state.is_final() { Ok(row) } else { self.ask_about(row).await }
+    }
+
+    /// The operator saw the money of an order come back, as its provider says: the order is over. Again, it stays so.
+    ///
+    /// # Errors
+    /// When there is none, it is over in another way, or its provider does not say so.
+    pub async fn close(&self, order: i64) -> Result<OrderRow, OrderError> {
+        let row = self.known(order).await?;
+        match row.state {
+            OrderState::Refunded => return Ok(row),
+            over if over.is_final() => return Err(OrderError::Over(over)),
+            _ if !row.refund_is_said() => return Err(OrderError::NotRefunded),
+            _ => {}
+        }
+        let row = self.parts.ledger.change_order(order, OrderState::Refunded, None).await?;
+        // Another end may have come first.
+        if row.state == OrderState::Refunded { Ok(row) } else { Err(OrderError::Over(row.state)) }
     }
 
     /// Pays an order once, however often it is asked, when it costs `most_sat` at most.

@@ -12,7 +12,7 @@ use super::page::Page;
 use super::rows::Stored;
 use super::{Ledger, StoreError, optional};
 use crate::event::Event;
-use crate::ports::{OrderAsk, OrderTold};
+use crate::ports::{OrderAsk, OrderPaid, OrderTold};
 use crate::types::Timestamp;
 
 /// Where an order stands.
@@ -27,7 +27,7 @@ pub enum OrderState {
     Paid,
     /// Our node has the channel, and can be paid through it.
     Opened,
-    /// The LSP gave the money back.
+    /// The money is back: our payment failed, or the operator saw it come. The LSP's word alone ends nothing.
     Refunded,
     /// Nobody paid it in time.
     Expired,
@@ -104,6 +104,19 @@ pub struct OrderRow {
     pub placed_at: Timestamp,
     /// When it came to stand like this.
     pub changed_at: Timestamp,
+}
+
+impl OrderRow {
+    /// The LSP says that it gave the money back, of an order that our payment paid or may have paid. Nothing here
+    /// shows that it came: only the operator ends such an order.
+    pub fn refund_is_said(&self) -> bool {
+        let payment = match self.way {
+            Some(OrderWay::Lightning) => self.told.lightning.as_ref(),
+            Some(OrderWay::Onchain) => self.told.onchain.as_ref(),
+            None => None,
+        };
+        !self.state.is_final() && payment.is_some_and(|payment| payment.state == OrderPaid::Refunded)
+    }
 }
 
 impl Ledger {

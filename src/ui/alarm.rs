@@ -60,7 +60,7 @@ fn way(code: &str) -> (&'static str, &'static str) {
         | "snapshot_failed"
         | "snapshot_old"
         | "possible_stale_restore" => ("/backup", "Look at backup & recovery"),
-        "order_overdue" => ("/lightning/inbound", "Look at the orders"),
+        "order_overdue" | "order_refund_unseen" => ("/lightning/inbound", "Look at the orders"),
         "operation_unclear" | "operation_overdue" => ("/activity", "Look at what happened"),
         "possible_surplus" => ("/revenue", "Look at the payments"),
         _ => ("/system", "Look at the system"),

@@ -43,6 +43,7 @@ pub(super) fn router() -> Router<Arc<Operator>> {
         .route("/lightning/inbound", get(inbound::page).post(inbound::quote))
         .route("/lightning/inbound/orders/{id}", get(order::page))
         .route("/lightning/inbound/orders/{id}/pay", post(order::pay))
+        .route("/lightning/inbound/orders/{id}/close", post(order::close))
         .route("/lightning/payouts", get(payouts::page).post(payouts::pay))
         .route("/lightning/rules", get(rules::page))
         .route("/lightning/rules/{name}", post(rules::set))

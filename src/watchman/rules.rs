@@ -302,7 +302,15 @@ impl Looked<'_> {
     fn orders(&self) -> Check {
         let orders = &self.vitals.open_orders;
         let mut check = Check::fine("orders", format!("{} on the way", orders.len()));
-        for (order, since) in orders {
+        for order in &self.vitals.said_refunded {
+            let text = format!(
+                "The provider says that it gave the money of order {order} back. Nothing here shows that it came."
+            );
+            let fix = "Look for it among what came in. If it is there, end the order on its page or with tollhouse \
+                       inbound close. If not, ask the provider with the order's name: it owes the channel or the money.";
+            check.alarms.push(Alarm::new("order_refund_unseen", Warning, text, fix).about(order.to_string()));
+        }
+        for (order, since) in orders.iter().filter(|(order, _)| !self.vitals.said_refunded.contains(order)) {
             let age = self.age(Some(*since));
             if (ORDER..ORDER_TOLD).contains(&age) {
                 let text = format!(

@@ -46,6 +46,7 @@ fn well() -> Vitals {
         unclear_operations: 0,
         sent_operations: vec![ago(3_600)],
         open_orders: vec![(6, ago(3_600))],
+        said_refunded: Vec::new(),
     }
 }
 
@@ -217,6 +218,12 @@ fn what_should_have_ended_by_now() {
     vitals.open_orders = vec![(7, ago(86_400)), (8, ago(86_400))];
     let about: Vec<_> = alarms_of(&vitals, &[]).into_iter().filter_map(|alarm| alarm.subject).collect();
     assert_eq!(about, ["7", "8"], "each is told by itself");
+    // What the provider says of the money is told at once, and in place of that.
+    vitals.said_refunded = vec![8];
+    let told = alarms_of(&vitals, &[]).into_iter().map(|alarm| (alarm.code, alarm.subject));
+    let told: Vec<_> =
+        told.filter(|(_, about)| about.as_deref() == Some("8")).map(|(code, _)| code).collect();
+    assert_eq!(told, ["order_refund_unseen"]);
 }
 
 #[test]

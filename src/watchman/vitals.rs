@@ -32,6 +32,8 @@ pub struct Vitals {
     pub sent_operations: Vec<Timestamp>,
     /// Orders of channels that are being paid, or are paid: their numbers, and since when they stand so.
     pub open_orders: Vec<(i64, Timestamp)>,
+    /// Those of them whose money is back, if their provider is right.
+    pub said_refunded: Vec<i64>,
 }
 
 /// What earlier looks found.

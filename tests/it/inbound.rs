@@ -400,6 +400,30 @@ async fn order(shop: &Appliance, id: i64, state: &str) -> Value {
     .await
 }
 
+/// The provider says that it gave the money back, and the order stands.
+async fn stands_refunded(shop: &Appliance, id: i64) {
+    let told = until("the provider's word", async || {
+        let order = shop.get(&format!("/api/v1/inbound/orders/{id}")).await;
+        (order["refund_said"] == true).then_some(order)
+    })
+    .await;
+    assert!(["paying", "paid"].contains(&told["state"].as_str().expect("a state")), "{told}");
+}
+
+/// The operator ends an order whose money came back.
+async fn closed_on_the_page(shop: &Appliance, tab: &Tab<'_>, id: i64) {
+    let page = format!("/lightning/inbound/orders/{id}");
+    let text = says(tab, &format!("{}{page}", shop.admin), "Refunded, says the provider").await;
+    assert!(text.contains("Nothing here shows that it came"), "{text}");
+    tab.click("form[action$='/close'] button").await;
+    tab.until(ASKED).await;
+    agree(tab).await;
+    tab.until(&format!("location.pathname === '{page}' && document.readyState === 'complete'")).await;
+    let text = tab.text("main").await;
+    assert!(text.contains("The money is back") && !text.contains("end the order"), "{text}");
+    order(shop, id, "refunded").await;
+}
+
 /// What the shop orders to be able to receive.
 const ORDERED_SAT: u64 = 500_000;
 
@@ -506,7 +530,7 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     assert!(text.contains("You can receive"), "{text}");
     assert_eq!(tab.complaints(), Vec::<String>::new());
 
-    // Refunded: the provider gives the money back.
+    // Refunded, says the provider. We paid, so only the operator ends it.
     let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
     let (done, refused) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning"]);
@@ -514,7 +538,11 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     let (done, paying) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning", "--yes"]);
     assert!(done, "{paying}");
     desk.paid(&name, "bolt11", "REFUNDED");
-    order(&shop, 2, "refunded").await;
+    stands_refunded(&shop, 2).await;
+    let (done, refused) = cli(&shop, &["inbound", "close", "2"]);
+    assert!(!done && refused["code"] == "not_confirmed", "{refused}");
+    let (done, closed) = cli(&shop, &["inbound", "close", "2", "--yes"]);
+    assert!(done && closed["state"] == "refunded", "{closed}");
 
     // Paid with coins, and refunded.
     let address = shop.post("/api/v1/onchain/address", json!({})).await;
@@ -537,7 +565,8 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     desk.paid(&name, "onchain", "PAID");
     order(&shop, 3, "paid").await;
     desk.paid(&name, "onchain", "REFUNDED");
-    order(&shop, 3, "refunded").await;
+    stands_refunded(&shop, 3).await;
+    closed_on_the_page(&shop, &tab, 3).await;
 
     // Nobody pays: it runs out.
     desk.price_lasts(Duration::ZERO);

@@ -1,7 +1,8 @@
 //! Follows orders to their end.
 //!
 //! Invariants: a provider's word ends no order to its own advantage: one is open when our node has the
-//! channel, and one that our operation paid never runs out unpaid.
+//! channel, one that our operation paid never runs out unpaid, and its money is back when our payment failed or
+//! the operator says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,14 +87,15 @@ impl Orders {
             return Ok(OrderState::Opened);
         }
         let Some(way) = row.way else { return Ok(row.state) };
-        match payment(told, way).map(|payment| payment.state) {
-            Some(OrderPaid::Refunded) => return Ok(OrderState::Refunded),
-            Some(OrderPaid::Paid) => return Ok(OrderState::Paid),
-            Some(OrderPaid::Expected) | None => {}
+        let said = payment(told, way).map(|payment| payment.state);
+        if said == Some(OrderPaid::Paid) {
+            return Ok(OrderState::Paid);
         }
         let operation = self.parts.ledger.operation_of_key(&key(row.id)).await?;
         let over = self.parts.clock.now() >= last_price(told).plus(LATE);
         Ok(match operation.as_ref().map(|operation| operation.state) {
+            // It has nothing of ours, as far as we paid.
+            None | Some(OperationState::Failed) if said == Some(OrderPaid::Refunded) => OrderState::Refunded,
             // The provider has the money, whatever it says of that.
             Some(OperationState::Done) => OrderState::Paid,
             _ if row.state == OrderState::Paid => OrderState::Paid,

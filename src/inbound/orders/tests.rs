@@ -227,6 +227,40 @@ async fn an_order_that_our_operation_paid_never_runs_out_unpaid() {
 }
 
 #[tokio::test]
+async fn the_providers_word_alone_brings_no_money_back() {
+    let world = World::new();
+    let refunded = || Some(told(OrderPaid::Refunded, None));
+    for (ours, stays) in [
+        (OperationState::Done, OrderState::Paid),
+        (OperationState::Sent, OrderState::Paying),
+        (OperationState::Unclear, OrderState::Paying),
+        (OperationState::Intended, OrderState::Paying),
+    ] {
+        let order = world.order().await;
+        world.operation(order, ours).await;
+        assert_eq!(world.state(order, Some(told(OrderPaid::Expected, None))).await, stays);
+        assert_eq!(world.orders.close(order).await.unwrap_err().code(), "not_refunded");
+        assert_eq!(world.state(order, refunded()).await, stays);
+        assert!(world.look(order).await.refund_is_said(), "{ours:?}");
+        // The operator saw it come.
+        for _ in 0..2 {
+            assert_eq!(world.orders.close(order).await.unwrap().state, OrderState::Refunded);
+        }
+        assert!(!world.look(order).await.refund_is_said());
+    }
+    // Our own payment did not arrive, or was never made: there is nothing to come back.
+    let (failed, none) = (world.order().await, world.order().await);
+    world.operation(failed, OperationState::Failed).await;
+    for order in [failed, none] {
+        assert_eq!(world.state(order, refunded()).await, OrderState::Refunded);
+    }
+    let quoted = world.order().await;
+    world.operation(quoted, OperationState::Failed).await;
+    assert_eq!(world.state(quoted, None).await, OrderState::Failed);
+    assert_eq!(world.orders.close(quoted).await.unwrap_err().code(), "order_over");
+}
+
+#[tokio::test]
 async fn an_order_that_nothing_was_paid_for_runs_out() {
     let world = World::new();
     let (none, noted) = (world.order().await, world.order().await);

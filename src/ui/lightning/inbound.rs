@@ -181,8 +181,9 @@ fn just_in_time(view: &OpeningsView) -> JustInTime {
 }
 
 /// How an order stands, in words, and its dot.
-pub(super) const fn state(state: OrderState) -> (&'static str, &'static str) {
-    match state {
+pub(super) fn state(row: &OrderRow) -> (&'static str, &'static str) {
+    match row.state {
+        _ if row.refund_is_said() => ("Refunded, says the provider", "bad"),
         OrderState::Quoted => ("Has a price", ""),
         OrderState::Paying => ("Being paid", ""),
         OrderState::Paid => ("Paid, the channel is to come", ""),
@@ -194,7 +195,7 @@ pub(super) const fn state(state: OrderState) -> (&'static str, &'static str) {
 }
 
 fn line(row: &OrderRow) -> Line {
-    let (state, dot) = state(row.state);
+    let (state, dot) = state(row);
     let price = row.told.lightning.as_ref().or(row.told.onchain.as_ref()).map(|payment| payment.total_sat);
     Line {
         id: row.id,

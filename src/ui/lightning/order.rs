@@ -43,6 +43,8 @@ struct Page {
     paid_by: Option<&'static str>,
     funding: Option<String>,
     ways: Vec<Way>,
+    /// Its money is back, if its provider is right.
+    closes: bool,
 }
 
 fn path(id: i64) -> String {
@@ -71,14 +73,15 @@ async fn find(desk: &Desk, id: &str) -> Result<OrderRow, Response> {
 }
 
 async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<String>) -> Response {
-    let (name, dot) = state(row.state);
+    let (name, dot) = state(row);
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         id: row.id,
         refusal,
         state: name,
         dot,
-        meaning: meaning(row.state),
+        meaning: meaning(row),
+        closes: row.refund_is_said(),
         size: grouped(row.ask.receivable_sat),
         blocks: grouped(row.ask.blocks.into()),
         announce: row.ask.announce,
@@ -117,15 +120,19 @@ fn ways(row: &OrderRow) -> Vec<Way> {
     both.into_iter().flatten().collect()
 }
 
-const fn meaning(state: OrderState) -> &'static str {
-    match state {
+fn meaning(row: &OrderRow) -> &'static str {
+    match row.state {
+        _ if row.refund_is_said() => {
+            "The provider says that it gave the money back. Nothing here shows that it came: look for it among what came \
+             in. If it is not there, ask the provider with the order's name. It owes the channel or the money."
+        }
         OrderState::Quoted => "It binds nobody until it is paid.",
         OrderState::Paying => "The payment is on its way to the provider.",
         OrderState::Paid => "The provider has the money, and is to open the channel.",
         OrderState::Opened => {
             "The transaction that funds the channel is published. It is listed under Channels."
         }
-        OrderState::Refunded => "The provider gave the money back, and opens no channel.",
+        OrderState::Refunded => "The money is back, and no channel comes of it.",
         OrderState::Expired => "Its price holds no more. Ask for another one.",
         OrderState::Failed => "The payment did not come about. Ask for another price.",
     }
@@ -161,6 +168,44 @@ pub(super) async fn pay(desk: Desk, Path(id): Path<String>, fields: Fields) -> R
                 Err(response) => return response,
             };
             shown(&desk, &row, StatusCode::UNPROCESSABLE_ENTITY, Some(plain(&refusal))).await
+        }
+    }
+}
+
+/// `POST /lightning/inbound/orders/{id}/close`: asks, then ends an order whose money came back.
+pub(super) async fn close(desk: Desk, Path(id): Path<String>, fields: Fields) -> Response {
+    let row = match find(&desk, &id).await {
+        Ok(row) => row,
+        Err(response) => return response,
+    };
+    let Some(orders) = desk.op.parts.inbound.orders.clone() else {
+        let refusal = "The order stays as it is: no provider sells channels here.".to_owned();
+        return shown(&desk, &row, StatusCode::UNPROCESSABLE_ENTITY, Some(refusal)).await;
+    };
+    let question = Question {
+        section: Section::Lightning,
+        above: (path(row.id), format!("Order {}", row.id)),
+        title: "Did the money come back?".to_owned(),
+        lines: vec![
+            "The provider says that it gave it back. Only you can know that it came.".to_owned(),
+            "The order is over then: nobody asks the provider about it any more, and no alarm tells of it."
+                .to_owned(),
+        ],
+        warning: None,
+        action: format!("{}/close", path(row.id)),
+        fields: Vec::new(),
+        yes: Some("It came: end the order"),
+        refusal: None,
+    };
+    if let Err(response) = question.answered(&desk, &fields).await {
+        return response;
+    }
+    match orders.close(row.id).await {
+        Ok(row) => Redirect::to(&path(row.id)).into_response(),
+        Err(OrderError::Store(error)) => fault(&error),
+        Err(refusal) => {
+            let refusal = Some(format!("The order stays as it is: {refusal}."));
+            shown(&desk, &row, StatusCode::UNPROCESSABLE_ENTITY, refusal).await
         }
     }
 }
