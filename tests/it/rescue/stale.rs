@@ -13,8 +13,8 @@ use tollhouse::node::{LightningNode, NodeSeed, disarmed, monitored_channels};
 use tollhouse::ports::{NodeControl, NodeWatch, OpenAsk};
 use tollhouse::rescue::{self, Place};
 use tollhouse::secrets::{Secrets, private_dir};
-use tollhouse::store::{NodeStore, StoredBytes};
-use tollhouse::types::Msat;
+use tollhouse::store::{Intent, Ledger, NodeStore, StoredBytes};
+use tollhouse::types::{Msat, PaymentHash};
 
 use super::begun::{Begun, any_is_taken, begun, keys, sent};
 use super::world::{CHANNEL_SAT, PAID_SAT, Peer, SHOP_SAT, States, clock, pay};
@@ -76,6 +76,17 @@ async fn is_unspent(bitcoind: &Bitcoind, funding: &str) {
     let output = bitcoind.expect("gettxout", json!([txid, vout, true])).await;
     assert!(!output.is_null(), "somebody closed the channel");
     assert_eq!(bitcoind.expect("getrawmempool", json!([])).await, json!([]));
+}
+
+/// Notes a payment as the appliance does just before it sends it.
+async fn note_payment(ledger: &Path) {
+    let (ledger, _) = Ledger::open(ledger, clock()).expect("it opens");
+    let amount = Msat::from_sat(1_000).expect("an amount");
+    let payment_hash = PaymentHash::from_bytes([7; 32]);
+    let bolt11 = "lnbcrt1".to_owned();
+    let intent = Intent { payment_hash, bolt11, amount, max_fee: Msat::ZERO, wallet: None };
+    ledger.intend(intent).await.expect("noted");
+    ledger.close().await.expect("closed");
 }
 
 /// The state in which a payment's preimage is known and its commitment not given up yet: the first that has it.
@@ -172,6 +183,9 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     assert!(status.success() && said.contains("as the last recovery left it"), "{said}");
     assert!(said.contains("open, only its peer can close it"), "{said}");
 
+    // A payment was noted when that disk was lost, and perhaps sent.
+    note_payment(&dir.join("ledger.db")).await;
+
     // The same state after our own close had begun: it is sent again with each start, and no node takes it.
     shop.lose(&["channels.db", "channels.generation", "channels.snapshot"]);
     let mut recover = Process::spawn(program.tool("recover", &["--yes", "--snapshot", &closing]));
@@ -202,5 +216,13 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     let home = home.and_then(|rest| rest.strip_suffix(" sat.")).unwrap_or_else(|| panic!("{said}"));
     let home: u64 = home.parse().expect("a number");
     assert!(home >= SHOP_SAT + 3 * PAID_SAT - FEES_SAT, "{said}");
+
+    // The node that came from the snapshot knows nothing of that payment, which proves nothing.
+    program.start_again();
+    program.up().await;
+    let told = program.get("/api/v1/operations").await;
+    let told = &told["operations"][0];
+    assert_eq!((&told["kind"], &told["state"]), (&json!("pay_invoice"), &json!("unclear")), "{told}");
+    program.stop().await;
     payer.stop().await;
 }
