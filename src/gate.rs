@@ -136,7 +136,7 @@ pub enum Why {
     #[error("{0}")]
     ChargeRefused(payment_auth::Refusal),
     /// The token was sold for less than the request costs (MONEY rule 2).
-    #[error("each request of the token was sold for {sold} and this one costs {price}")]
+    #[error("each request of the token was sold for {} and this one costs {}", .sold.in_sat(), .price.in_sat())]
     PriceChanged {
         /// What a unit of the token was sold for.
         sold: Msat,

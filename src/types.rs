@@ -3,6 +3,7 @@
 //! Invariants: an [`Msat`] never exceeds 21 million bitcoin and its arithmetic is checked; a
 //! [`Preimage`] never shows itself in a log. Nothing here does I/O.
 
+mod count;
 pub mod host;
 mod kind;
 mod limit;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+pub use count::counted;
 pub use kind::{Kind, NoSuchKind};
 pub use limit::{Bound, Limit, TokenCopy};
 pub use severity::{NoSuchSeverity, Severity};

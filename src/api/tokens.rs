@@ -207,9 +207,12 @@ pub(super) async fn revoke(
     Ok(Json(Revoked { payment_hash: hash, known, revoked_units: units }))
 }
 
+/// What a payment hash looks like, and where one stands.
+const NO_HASH: &str = "This is not a payment hash: one has 64 hexadecimal digits (0-9, a-f), all of them. The lists of \
+                       payments and of tokens show them (GET /api/v1/payments, GET /api/v1/tokens?search=…).";
+
 pub(super) fn hash(text: &str) -> Result<PaymentHash, Problem> {
-    text.parse()
-        .map_err(|error| Problem::bad_request("bad_payment_hash", format!("The payment hash: {error}.")))
+    text.parse().map_err(|_| Problem::bad_request("bad_payment_hash", NO_HASH))
 }
 
 /// A token that was taken back.

@@ -153,7 +153,7 @@ impl Offered {
         }
         body["offer"] = json!(ware.name);
         body["description"] = json!(ware.words());
-        body["amount"] = json!(ware.price.to_string());
+        body["amount"] = json!(ware.price.in_sat().to_string());
         body["quote"] = json!(ware.quote.as_ref().map(Quoted::as_str));
         body["offers"] = self.wares.iter().map(Ware::json).collect();
         body["request"] = json!({
@@ -176,7 +176,7 @@ impl Offered {
 
 /// What the request costs, in words.
 pub(super) fn price_words(quote: &Quote) -> String {
-    let Quote { least, most, .. } = quote;
+    let (least, most) = (quote.least.in_sat(), quote.most.in_sat());
     match quote.metering {
         Metering::Exact => most.to_string(),
         Metering::AtReserve => format!("{least} to {most}, by what the token was used for before"),

@@ -12,7 +12,7 @@ use crate::catalog::{AllowanceBy, Matched, Mode};
 use crate::gate::Priced;
 use crate::pricing::{Exchange, Metering, Quote, Unpriced};
 use crate::request::CanonicalRequest;
-use crate::types::{Name, Timestamp};
+use crate::types::{Name, Timestamp, counted};
 
 /// What a request would cost now, and why.
 #[derive(Clone, Debug)]
@@ -81,7 +81,9 @@ impl PriceTag {
                 AllowanceBy::Ip => "for each address",
                 AllowanceBy::Everyone => "for all customers together",
             };
-            lines.push(format!("{} requests in {} are free {who}", free.requests, span(free.per.as_secs())));
+            let (requests, are) =
+                (counted(free.requests, "request"), if free.requests == 1 { "is" } else { "are" });
+            lines.push(format!("{requests} in {} {are} free {who}", span(free.per.as_secs())));
         }
         match service.mode {
             Mode::On => {}

@@ -49,7 +49,7 @@ pub enum NotSold {
     #[error("what the request costs is known only afterwards: it is paid from a balance")]
     Metered,
     /// The balance would not pay for the request.
-    #[error("it is less than the {needed} that this request needs")]
+    #[error("it is less than the {} that this request needs", .needed.in_sat())]
     TooSmall {
         /// What the request needs.
         needed: Msat,
@@ -163,7 +163,7 @@ impl Ware {
             Kind::Pack => format!("{} requests", self.units),
             Kind::Pass => format!("A pass for {}", span(self.units)),
             Kind::Balance | Kind::Granted => match Msat::new(self.units) {
-                Ok(value) => format!("A balance of {value}"),
+                Ok(value) => format!("A balance of {}", value.in_sat()),
                 Err(_) => format!("A balance of {} msat", self.units),
             },
         }
@@ -183,7 +183,7 @@ impl Ware {
             },
             "amountMsat": self.price,
             "amountSats": self.price.sats_ceil(),
-            "amount": self.price.to_string(),
+            "amount": self.price.in_sat().to_string(),
             "quote": self.quote.as_ref().map(Quoted::as_str),
             "reusable": self.kind.reusable(),
             "invoiceSeconds": self.invoice_expiry.as_secs(),

@@ -15,7 +15,7 @@ use super::{download, logging, next, warn};
 use crate::backup::{self, BackupFault, FormatFault, Restored};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Environment;
-use crate::types::Timestamp;
+use crate::types::{Timestamp, counted};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
@@ -226,7 +226,11 @@ fn verified_text(verified: &Value) -> String {
         format!("node        {} on {}", word(&manifest["node_id"]), word(&manifest["network"])),
         format!("generation  {}, up to event {}", manifest["generation"], manifest["newest_event"]),
         format!("earned      {}", sats(&audit["earned_msat"])),
-        format!("received    {} in {} payments", sats(&audit["received_msat"]), audit["payments"]),
+        format!(
+            "received    {} in {}",
+            sats(&audit["received_msat"]),
+            counted(audit["payments"].as_u64().unwrap_or_default(), "payment")
+        ),
     ]
     .join("\n")
 }

@@ -8,6 +8,10 @@ use super::operator::{OperatorArgs, Shown, ask, table};
 use crate::config::Environment;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes with --test: 0 a source answers; 1 none does. Without it only an appliance that \
+    does not answer is a failure."
+)]
 pub(super) struct ChainArgs {
     /// Ask every source now
     #[arg(long)]
@@ -35,9 +39,29 @@ pub(super) fn run(args: &ChainArgs, env: &Environment) -> ExitCode {
             true => admin.post("/api/v1/chain/test", &json!({})).await?,
             false => admin.get("/api/v1/chain").await?,
         };
-        let text = sources(&told);
-        Ok(Shown::new(told, text))
+        let silent = args.test && !told["sources"].as_array().into_iter().flatten().any(answered);
+        let text = match silent {
+            true => format!("{}\n{}", sources(&told), wrong(&told)).trim_start().to_owned(),
+            false => sources(&told),
+        };
+        Ok(Shown::new(told, text).exiting(u8::from(silent)))
     })
+}
+
+/// Whether a source that was asked just now said something.
+fn answered(source: &Value) -> bool {
+    source["fault"].is_null() && source["took_ms"].is_u64()
+}
+
+/// What is wrong when none did.
+fn wrong(told: &Value) -> &'static str {
+    match told["sources"].as_array().map(Vec::as_slice) {
+        None | Some([]) => "No source is known: see chain.source in the settings, and tollhouse doctor.",
+        Some(_) => {
+            "No source answers: the node cannot run, and nothing is sold. Start what does not answer, or correct \
+             chain.source (or chain.sources) in the settings and start Tollhouse again."
+        }
+    }
 }
 
 /// Shows the first steps.
@@ -75,6 +99,9 @@ fn points(told: &Value) -> String {
             "words" => "the seed's words on paper: tollhouse seed verify",
             "chain" => "in step with the chain: tollhouse chain --test",
             "receive" => "room to receive: tollhouse inbound, tollhouse channels open",
+            "service" if told["example"] == true && point["done"] != true => {
+                "something to sell: nothing answered behind the service `example` yet; put your API's address there"
+            }
             "service" => "something to sell: tollhouse services apply",
             "payment" => "a first payment: tollhouse fetch",
             "backup" => "a place for backups: backup.dir",
@@ -99,6 +126,9 @@ mod tests {
         ] }));
         assert!(asked.contains("in use") && asked.contains("answers, in 41 ms"), "{asked}");
         assert!(asked.contains("in reserve") && asked.contains("it is away"), "{asked}");
+        assert!(answered(&json!({ "took_ms": 41, "fault": null })));
+        assert!(!answered(&json!({ "took_ms": 9, "fault": "it is away" })));
+        assert!(wrong(&json!({ "sources": [] })).starts_with("No source is known"));
         let known = sources(&json!({ "sources": [{ "name": "a", "in_use": true, "answers": false }] }));
         assert!(known.contains("did not answer"), "{known}");
     }

@@ -23,6 +23,7 @@ use crate::config::{Environment, Flags, Settings};
 use crate::node::{Birthday, Homecoming, MonitoredChannel, Search, Waits};
 use crate::rescue::{Found, Place, Recovery, Source};
 use crate::secrets::SeedPlace;
+use crate::types::counted;
 
 /// What `recover` is told.
 #[derive(Args, Debug)]
@@ -131,11 +132,13 @@ fn past(found: Option<&Birthday>, args: &RecoverArgs) -> String {
             args.gap
         ),
         Some(Birthday { blocks: Some((from, to)), found, .. }) => {
-            format!("{found} coins; the node reads the blocks from {from} to {to}.")
+            format!("{}; the node reads the blocks from {from} to {to}.", counted(*found, "coin"))
         }
         Some(Birthday { found, .. }) => format!(
-            "{found} addresses were paid. After {} unused ones in a row none was looked for: if you handed out more \
+            "{} {} paid. After {} unused ones in a row none was looked for: if you handed out more \
              than that without being paid, say a larger --gap.",
+            found,
+            if *found == 1 { "address was" } else { "addresses were" },
             args.gap
         ),
         None => "No address of the wallet was ever paid, as far as was looked.".to_owned(),
@@ -326,9 +329,10 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
     let urgent = channels.iter().filter_map(|channel| Some((channel.settle_before?, channel)));
     for (height, channel) in urgent {
         lines.push(format!(
-            "urgent    {} payments were under way in the channel with {}: what is not settled on-chain before \
+            "urgent    {} under way in the channel with {}: what is not settled on-chain before \
              block {height} may be lost",
-            channel.under_way, channel.peer
+            counted(channel.under_way, "payment"),
+            channel.peer
         ));
     }
     lines.join("\n")
@@ -352,8 +356,10 @@ fn told_text(told: &Told) -> String {
 
 fn coins_text(home: &Homecoming) -> String {
     let mut lines = vec![format!(
-        "block {}, {} peers connected: {} sat are in the on-chain wallet",
-        home.height, home.peers_connected, home.home_sat
+        "block {}, {} connected: {} sat are in the on-chain wallet",
+        home.height,
+        counted(home.peers_connected, "peer"),
+        home.home_sat
     )];
     lines.extend(home.on_the_way.iter().map(|coins| {
         let whose = match (&coins.peer, coins.waits) {

@@ -32,6 +32,10 @@ fn text(told: &Value) -> String {
         };
         [word(row, "setting"), word(row, "value"), said]
     });
+    let rows: Vec<[String; 3]> = rows.collect();
+    if rows.is_empty() {
+        return "This one was started without a configuration, as the demo is: there are no settings to show.".to_owned();
+    }
     let mut lines = vec![table(["SETTING", "IN FORCE", "SAID BY"], rows)];
     if let Some(file) = told["file"].as_str() {
         lines.push(format!("\nThe file is {file}."));
@@ -57,6 +61,8 @@ mod tests {
             ],
             "warnings": ["the gateway has no TLS"],
         });
+        let demo = text(&json!({ "file": null, "settings": [], "warnings": [] }));
+        assert!(demo.contains("as the demo is"), "{demo}");
         let text = text(&told);
         for said in ["gateway.listen", "line 7", "default", "/etc/tollhouse.toml", "warning: the gateway"] {
             assert!(text.contains(said), "{said}: {text}");

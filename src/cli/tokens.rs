@@ -67,7 +67,7 @@ enum Tokens {
     },
     /// One token: its units, and the requests that were charged to it
     Show {
-        /// Its payment hash, or a beginning that no other has
+        /// Its payment hash, a beginning that no other has, or its label
         payment_hash: String,
         /// How many requests at most
         #[arg(long, default_value_t = 20)]
@@ -75,7 +75,7 @@ enum Tokens {
     },
     /// Take a token back: it opens nothing any more
     Revoke {
-        /// Its payment hash, or a beginning that no other has
+        /// Its payment hash, a beginning that no other has, or its label
         payment_hash: String,
     },
     /// After a restore: tokens that came and that the copy cannot prove, and those that you honoured
@@ -124,7 +124,7 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             list(admin, &said, *limit).await
         }
         Some(Tokens::Show { payment_hash, limit }) => {
-            let hash = whole(admin, payment_hash).await?;
+            let hash = named(admin, payment_hash).await?;
             let token = admin.get(&format!("/api/v1/tokens/{hash}?limit={limit}")).await?;
             let text = token_text(&token);
             Ok(Shown::new(token, text))
@@ -135,7 +135,7 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
         Some(Tokens::Rotate) => epochs::rotate(admin).await,
         Some(Tokens::Retire { epoch, yes }) => epochs::retire(admin, *epoch, *yes).await,
         Some(Tokens::Revoke { payment_hash }) => {
-            let hash = whole(admin, payment_hash).await?;
+            let hash = named(admin, payment_hash).await?;
             let revoked = admin.delete(&format!("/api/v1/tokens/{hash}")).await?;
             let text = match revoked["known"].as_bool() {
                 Some(false) => {
@@ -175,13 +175,40 @@ async fn list(admin: &Admin, said: &[(&str, &Option<String>)], limit: u32) -> Re
 pub(super) fn hash_beginning(text: &str) -> Result<String, Failure> {
     let clean = text.trim().to_ascii_lowercase();
     if clean.is_empty() || !clean.bytes().all(|b| b.is_ascii_hexdigit()) || clean.len() > 64 {
-        return Err(Failure::arguments(format!("`{text}` is not the beginning of a payment hash")));
+        return Err(Failure::arguments(format!(
+            "`{text}` is not the beginning of a payment hash (0-9, a-f): tollhouse tokens list shows them, with their \
+             labels"
+        )));
     }
     Ok(clean)
 }
 
 pub(super) fn several(beginning: &str) -> Failure {
     Failure::arguments(format!("several payment hashes begin with {beginning}: say more of it"))
+}
+
+/// The whole hash of the token that is called so, or whose hash begins so.
+async fn named(admin: &Admin, text: &str) -> Result<String, Failure> {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("search", text.trim()).finish();
+    let found = admin.get(&format!("/api/v1/tokens?{query}&limit=500")).await?;
+    let hashes = labelled(&found, text.trim());
+    match hashes.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => whole(admin, text).await,
+        several => Err(Failure::arguments(format!(
+            "{} tokens are called {}: say how the payment hash of one begins ({})",
+            several.len(),
+            text.trim(),
+            several.iter().map(|hash| hash.get(..SHORT).unwrap_or(hash)).collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
+/// The hashes of those that have exactly this label.
+fn labelled(found: &Value, label: &str) -> Vec<String> {
+    let rows = found["tokens"].as_array().into_iter().flatten();
+    let own = rows.filter(|row| row["label"].as_str() == Some(label));
+    own.filter_map(|row| row["payment_hash"].as_str().map(str::to_owned)).collect()
 }
 
 /// The whole hash that begins so.
@@ -361,6 +388,9 @@ mod tests {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }
         assert!(text.lines().last().is_some_and(|line| line.contains("0.5 sat") && line.contains("metered")));
+        let found = json!({ "tokens": [token(), { "label": null, "payment_hash": "00" }] });
+        assert_eq!(labelled(&found, "team blue"), ["ab".repeat(32)]);
+        assert!(labelled(&found, "team").is_empty(), "a part of a label is no name");
         let listed = list_text(&json!({ "tokens": [token()], "next_before": 7 }));
         assert!(
             listed.lines().nth(1).is_some_and(|line| line.starts_with(" abababababab  granted")),

@@ -84,7 +84,7 @@ pub enum ReserveRefused {
     #[error("the token is spent")]
     Spent,
     /// What is left does not pay for this request.
-    #[error("{left} msat are left of the token, and the request needs {needed} msat")]
+    #[error("{} are left of the token, and the request needs {}", sat(*.left), sat(*.needed))]
     TooSmall {
         /// Units left.
         left: u64,
@@ -121,7 +121,9 @@ pub enum ReserveRefused {
     /// A holder limited what this copy of the token may spend, and what is left does not pay for this
     /// request.
     #[error(
-        "the token was limited by a holder: {left} msat of that are left, and the request needs {needed} msat"
+        "the token was limited by a holder: {} of that are left, and the request needs {}",
+        sat(*.left),
+        sat(*.needed)
     )]
     BudgetExhausted {
         /// Millisatoshi left below the limit.
@@ -133,6 +135,11 @@ pub enum ReserveRefused {
     /// [`super::MAX_COUNTERS_BELOW`]).
     #[error("too many copies of the token with limits of their own are in use")]
     TooManyBudgets,
+}
+
+/// Millisatoshi as people read them.
+fn sat(msat: u64) -> String {
+    Msat::new(msat).map_or_else(|_| format!("{msat} msat"), |amount| amount.in_sat().to_string())
 }
 
 impl ReserveRefused {

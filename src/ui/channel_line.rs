@@ -1,6 +1,6 @@
 //! A channel as one line of a list: who, how it stands, what is on which side.
 
-use super::figures::{grouped, permille, sats_whole, shortened};
+use super::figures::{counted, grouped, permille, sats_whole, shortened};
 use crate::ports::ChannelView;
 
 /// One channel.
@@ -33,7 +33,7 @@ impl ChannelLine {
             (false, true, _) => ("Ready, but the other node is away".to_owned(), "waits"),
             (false, false, Some(wanted)) => {
                 let seen = view.confirmations.unwrap_or(0).min(wanted);
-                (format!("Opening, {seen} of {wanted} confirmations"), "waits")
+                (format!("Opening, {seen} of {}", counted(wanted.into(), "confirmation")), "waits")
             }
             (false, false, None) => ("Opening".to_owned(), "waits"),
         };

@@ -67,7 +67,12 @@ pub(super) async fn page(
     Path(hash): Path<String>,
     query: Result<Query<After>, QueryRejection>,
 ) -> Response {
-    let Ok(hash) = hash.parse::<PaymentHash>() else { return entry::incomplete() };
+    let Ok(hash) = hash.parse::<PaymentHash>() else {
+        return entry::unknown(
+            "This is not a payment hash: one has 64 digits of 0-9 and a-f, all of them. Tokens finds one by how it begins, or \
+             by its label.",
+        );
+    };
     let Ok(Query(after)) = query else { return entry::incomplete() };
     let revoked = after.said.as_deref() == Some("revoked");
     match read(&desk, hash).await.map(|page| page.map(|page| Page { revoked, ..page })) {

@@ -243,7 +243,12 @@ fn converted(sums: &HourSums) -> Option<(String, String)> {
 
 /// What a call earned on the average, rounded to a thousandth of a satoshi.
 fn each(sums: &HourSums) -> String {
-    sums.earned_msat.msat().checked_div(sums.calls).map_or_else(|| "–".to_owned(), sats_exact)
+    let half = sums.calls / 2;
+    sums.earned_msat
+        .msat()
+        .saturating_add(half)
+        .checked_div(sums.calls)
+        .map_or_else(|| "–".to_owned(), sats_exact)
 }
 
 fn compared(now: Msat, earlier: Msat, name: &str) -> String {

@@ -22,7 +22,10 @@ impl StepLine {
     pub(super) fn all(list: &Checklist) -> Vec<StepLine> {
         let next = list.points.iter().find(|point| !point.done && point.needed).map(|point| point.step);
         let line = |point: &crate::web::Point| {
-            let (name, why, href, verb) = words(point.step);
+            let (name, why, href, verb) = match point.step {
+                Step::Service if list.example => THE_EXAMPLE,
+                step => words(step),
+            };
             StepLine {
                 step: point.step,
                 name,
@@ -37,6 +40,15 @@ impl StepLine {
         list.points.iter().map(line).collect()
     }
 }
+
+/// The step of a price list in which there is but the example.
+const THE_EXAMPLE: (&str, &str, &str, &str) = (
+    "Something to sell",
+    "The service “example” is on sale, and nothing answered behind it yet: put your API's address there, or start it and \
+     try it once.",
+    "/start/service",
+    "Set its address",
+);
 
 fn words(step: Step) -> (&'static str, &'static str, &'static str, &'static str) {
     match step {
@@ -94,7 +106,7 @@ mod tests {
             point(Step::Chain, false, true),
             point(Step::Receive, false, true),
         ];
-        let lines = StepLine::all(&Checklist { points, done: false, hidden: false });
+        let lines = StepLine::all(&Checklist { points, done: false, hidden: false, example: true });
         let next: Vec<_> = lines.iter().map(|line| (line.next, line.optional)).collect();
         assert_eq!(next, [(false, false), (false, true), (true, false), (false, false)]);
     }

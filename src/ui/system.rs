@@ -21,7 +21,7 @@ use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::clock::in_words;
 use crate::store::StoreError;
-use crate::types::Timestamp;
+use crate::types::{Severity, Timestamp};
 use crate::web::{CheckView, LogLine, LogTail, Operator, SettingLine, SystemView};
 
 /// Lines of the log that are shown.
@@ -73,6 +73,8 @@ struct Page {
     /// The password was changed a moment ago.
     changed: bool,
     alarms: Vec<AlarmLine>,
+    /// What the title means and no alarm says.
+    why: Vec<String>,
     facts: Vec<Fact>,
     libraries: String,
     sources: Vec<(String, &'static str, &'static str)>,
@@ -156,14 +158,21 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         href: if word.is_empty() { "/system#log".to_owned() } else { format!("/system?level={word}#log") },
         chosen: word == level,
     };
+    // What is not fine and alarms nobody.
+    let bad = |check: &&CheckView| !check.alarmed && check.status != "ok" && check.status != "info";
+    let open: Vec<&CheckView> = view.checks.iter().filter(bad).collect();
     let library = |library: &crate::web::Library| format!("{} {}", library.name, library.version);
     Ok(Page {
-        title: match (view.ready, alarms.is_empty() && view.checks.iter().all(|check| check.status == "ok")) {
+        title: match (
+            view.ready,
+            alarms.iter().all(|row| row.alarm.severity == Severity::Info) && open.is_empty(),
+        ) {
             (true, true) => "All is well",
             (true, false) => "It is selling, and something needs your attention",
             (false, _) => "Nothing can be sold now",
         },
         changed: asked.said == "password",
+        why: why(&view, alarms.is_empty(), open),
         alarms: AlarmLine::all(alarms),
         facts: facts(&view),
         libraries: view.libraries.iter().map(library).collect::<Vec<_>>().join(", "),
@@ -177,6 +186,27 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         tail: Tail::of(&desk.op.parts.log, least),
         shell: desk.shell(Section::System).await,
     })
+}
+
+/// What the title means, where no alarm says it.
+fn why(view: &SystemView, calm: bool, open: Vec<&CheckView>) -> Vec<String> {
+    let mut lines: Vec<String> = open
+        .into_iter()
+        .map(|check| format!("The {}: {}.", check.name, check.detail.trim_end_matches('.')))
+        .collect();
+    if calm && lines.is_empty() {
+        lines.extend(view.not_ready.map(|code| {
+            match code {
+                "cannot_receive" => {
+                    "No channel can receive the smallest price: Lightning has the ways to get one that can."
+                }
+                "not_synced" => "The node is not in step with the chain yet.",
+                _ => "The Lightning node does not run.",
+            }
+            .to_owned()
+        }));
+    }
+    lines
 }
 
 fn source(source: &crate::ports::SourceView) -> (String, &'static str, &'static str) {
@@ -261,8 +291,10 @@ mod tests {
 
     #[test]
     fn an_age_is_told_roughly() {
-        let line =
-            |age_secs| check(&CheckView { name: "chain", status: "ok", detail: String::new(), age_secs }).age;
+        let line = |age_secs| {
+            check(&CheckView { name: "chain", status: "ok", detail: String::new(), age_secs, alarmed: false })
+                .age
+        };
         assert_eq!(line(None), None);
         assert_eq!(line(Some(45)).as_deref(), Some("45 seconds"));
         assert_eq!(line(Some(7_265)).as_deref(), Some("2 hours"));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::catalog::{Offering, Service, Terms};
 use crate::pricing::{Amount, Ask, Exchange, RequestFacts};
 use crate::store::{RevenuePoint, RouteRevenue};
-use crate::types::{Msat, Name, Timestamp};
+use crate::types::{Msat, Name, Timestamp, counted};
 
 /// The days that are looked at.
 pub(super) const WINDOW: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -98,17 +98,19 @@ pub(super) fn forecast(
     let per_day = u128::from(earned.msat()) * 24 / u128::from(span.max(1));
     let per_day = u64::try_from(per_day).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(Msat::MAX);
     let (outlook, detail) = if stuck > 0 || receivable == Msat::ZERO {
-        let what = format!(
-            "receivable is {}: {stuck} routes cost more than that and cannot be sold now",
-            receivable.in_sat()
-        );
-        (Outlook::RanOut, what)
+        let what = match stuck {
+            0 => "nothing can be sold now".to_owned(),
+            1 => "1 route costs more than that and cannot be sold now".to_owned(),
+            several => format!("{several} routes cost more than that and cannot be sold now"),
+        };
+        (Outlook::RanOut, format!("receivable is {}: {what}", receivable.in_sat()))
     } else if calls == 0 {
         (Outlook::Lasts, "nothing was earned lately, so receivable stays as it is".to_owned())
     } else if !known {
         let what = format!(
-            "{calls} paid requests in {span} hours are too little to tell: {LEAST_CALLS} in {LEAST_HOURS} hours are \
-             the least"
+            "{} in {} are too little to tell: {LEAST_CALLS} in {LEAST_HOURS} hours are the least",
+            counted(calls, "paid request"),
+            counted(span, "hour")
         );
         (Outlook::TooLittleData, what)
     } else if runs_out.is_none() {
@@ -247,6 +249,8 @@ mod tests {
         assert!(few.routes.iter().all(|route| route.until.is_none()));
         let young = forecast(NOW, sat(6_000), &[hour(3, 900, 1_000)], &[], prices());
         assert_eq!((young.outlook, young.per_day_msat), (Outlook::TooLittleData, Msat::ZERO));
+        let first = forecast(NOW, sat(6_000), &[hour(1, 1, 15)], &[], prices());
+        assert!(first.detail.starts_with("1 paid request in 1 hour are too little"), "{}", first.detail);
         assert_eq!(forecast(NOW, sat(6_000), &[], &[], prices()).outlook, Outlook::Lasts);
         let slow = [hour(48, 10, 1)];
         assert_eq!(forecast(NOW, sat(9_000_000), &slow, &[], prices()).outlook, Outlook::Lasts);
@@ -256,6 +260,12 @@ mod tests {
     fn what_cannot_be_sold_now_needs_no_forecast() {
         let told = forecast(NOW, sat(1_999), &[], &[], prices());
         assert_eq!(told.outlook, Outlook::RanOut);
+        assert_eq!(
+            told.detail,
+            "receivable is 1999 sat: 1 route costs more than that and cannot be sold now"
+        );
+        let none = forecast(NOW, Msat::ZERO, &[], &[], Vec::new());
+        assert_eq!(none.detail, "receivable is 0 sat: nothing can be sold now");
         assert_eq!(told.routes[0].sellable, Some(false));
         assert_eq!(told.routes[1].sellable, Some(true));
         assert_eq!(forecast(NOW, Msat::ZERO, &[], &[], Vec::new()).outlook, Outlook::RanOut);

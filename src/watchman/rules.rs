@@ -69,8 +69,11 @@ impl Looked<'_> {
         let up_for = self.age(None);
         match &self.vitals.beat.stage {
             NodeStage::Running => Check::fine("node", "it runs"),
-            NodeStage::Stopped => Check::fine("node", "it was stopped"),
-            NodeStage::Starting(why) if up_for < START => Check::fine("node", format!("it starts: {why}")),
+            // Nothing is sold without it, although nobody is alarmed yet.
+            NodeStage::Stopped => Check::fine("node", "it was stopped").cautioned(Warning),
+            NodeStage::Starting(why) if up_for < START => {
+                Check::fine("node", format!("it starts: {why}")).cautioned(Warning)
+            }
             NodeStage::Starting(why) => {
                 let text = format!("The Lightning node is not up: {why}. Nothing can be sold meanwhile.");
                 let fix = "Start what does not answer, or correct where it is looked for in tollhouse.toml and start \

@@ -56,6 +56,8 @@ pub struct Checklist {
     pub done: bool,
     /// The operator asked for the list to be put away.
     pub hidden: bool,
+    /// What is on sale is the example of a new configuration file alone, and nothing answered behind it yet.
+    pub example: bool,
 }
 
 impl Checklist {
@@ -81,25 +83,25 @@ impl Operator {
             let own = own.and_then(|own| own.spec.upstream.as_deref());
             (service.name.as_str(), own) == (EXAMPLE.0, Some(EXAMPLE.1))
         };
+        // What a configuration file begins with is an API of the operator's once something answers there.
+        let silent = |service: &Service| {
+            let last = parts.checkout.upstreams().last(&service.name);
+            untouched(service) && !last.is_some_and(|look| look.well())
+        };
         let priced = |service: &Service| {
-            // What a configuration file begins with is nobody's API.
-            if untouched(service) {
-                return false;
-            }
             let routes = service.routes.iter().map(|route| &route.terms);
             routes.chain([&service.terms]).any(|terms| !terms.rule.is_free())
         };
+        let table = parts.storefront.catalog().current();
+        let sold: Vec<&Service> =
+            table.services().iter().map(AsRef::as_ref).filter(|one| priced(one)).collect();
         let point = |step, done, needed| Point { step, done, needed };
         let mut points = vec![
             point(Step::Password, super::claim::stored_password(self).await?.is_some(), true),
             point(Step::Words, self.seed.seed().status().verified_at.is_some(), worth),
             point(Step::Chain, in_step(node.running, node.synced_at, parts.clock.now()), true),
             point(Step::Receive, node.receivable_msat >= 1_000 || opens, true),
-            point(
-                Step::Service,
-                parts.storefront.catalog().current().services().iter().any(|one| priced(one)),
-                true,
-            ),
+            point(Step::Service, sold.iter().any(|one| !silent(one)), true),
             point(Step::Payment, !parts.ledger.payments(1, None).await?.is_empty(), true),
         ];
         let backed_up = parts.backups.standing().await.dir.is_some();
@@ -108,7 +110,8 @@ impl Operator {
             points.push(point(Step::Backup, backed_up, worth));
         }
         let done = points.iter().all(|point| point.done || !point.needed);
-        Ok(Checklist { points, done, hidden: parts.ledger.setting(HIDDEN).await?.is_some() })
+        let example = !sold.is_empty() && sold.iter().all(|one| silent(one));
+        Ok(Checklist { points, done, hidden: parts.ledger.setting(HIDDEN).await?.is_some(), example })
     }
 
     /// Puts the list away.
@@ -147,7 +150,7 @@ mod tests {
     #[test]
     fn a_point_is_told_by_its_step() {
         let points = vec![Point { step: Step::Words, done: true, needed: false }];
-        let list = Checklist { points, done: true, hidden: false };
+        let list = Checklist { points, done: true, hidden: false, example: false };
         assert!(list.is_done(Step::Words) && !list.is_done(Step::Backup));
     }
 }

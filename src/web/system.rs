@@ -37,6 +37,9 @@ pub struct CheckView {
     pub detail: String,
     /// Seconds since what it speaks of.
     pub age_secs: Option<u64>,
+    /// An alarm says so, too.
+    #[serde(skip)]
+    pub alarmed: bool,
 }
 
 /// Something that stands.
@@ -173,6 +176,7 @@ impl CheckView {
             status: check.worst().map_or("ok", Severity::as_str),
             detail: check.detail.clone(),
             age_secs: check.age.map(|age| age.as_secs()),
+            alarmed: !check.alarms.is_empty(),
         }
     }
 }

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::operator::Shown;
 use crate::l402::{Caveat, Conditions, Held, Sold};
-use crate::types::{Kind, Msat, Timestamp};
+use crate::types::{Kind, Msat, Timestamp, counted};
 
 /// All of it.
 pub(super) fn shown(held: &Held) -> Shown {
@@ -141,7 +141,7 @@ fn conditions(conditions: &Conditions) -> Vec<String> {
         at.map(|at| format!("until     {at}")),
         scope.as_ref().map(|scope| format!("only      paths under {}", hidden(scope))),
         methods.as_ref().map(|methods| format!("only      {}", methods.join(", "))),
-        max_uses.map(|uses| format!("at most   {uses} requests")),
+        max_uses.map(|uses| format!("at most   {}", counted(uses, "request"))),
         max_spend_msat.map(|msat| format!("at most   {}", money(msat))),
     ]
     .into_iter()
@@ -159,7 +159,7 @@ fn sells(sold: &Sold) -> String {
         Kind::Balance => format!("a balance of {}", amount(sold.units)),
         Kind::Granted => format!("a granted balance of {}", amount(sold.units)),
     };
-    format!("{what} to {} / {}, for {}", sold.service, sold.route, sold.sold)
+    format!("{what} to {} / {}, for {}", sold.service, sold.route, sold.sold.in_sat())
 }
 
 fn amount(msat: u64) -> String {

@@ -49,10 +49,14 @@ struct Figure {
 
 impl Figure {
     fn of(amount: Msat) -> Figure {
-        match amount.whole_sats() {
-            Some(sat) => Figure { number: grouped(sat), unit: "sat" },
-            None => Figure { number: grouped(amount.msat()), unit: "msat" },
-        }
+        // People think in satoshi, also where a price in another currency comes to parts of one.
+        let text = amount.in_sat().to_string();
+        let number = text.trim_end_matches(" sat");
+        let number = match number.split_once('.') {
+            Some((_, parts)) => format!("{}.{parts}", grouped(amount.sats_floor())),
+            None => grouped(amount.sats_floor()),
+        };
+        Figure { number, unit: "sat" }
     }
 }
 
@@ -215,7 +219,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!((grouped(0), grouped(999), grouped(1_000)), ("0".into(), "999".into(), "1,000".into()));
         let figure = Figure::of(Msat::new(1_500).unwrap());
-        assert_eq!((figure.number.as_str(), figure.unit), ("1,500", "msat"));
+        assert_eq!((figure.number.as_str(), figure.unit), ("1.5", "sat"));
         assert_eq!(sentence("the pack is used up"), "The pack is used up.");
         assert_eq!((sentence(""), sentence("Ok.")), (".".into(), "Ok.".into()));
         assert_eq!(

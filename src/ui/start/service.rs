@@ -29,6 +29,8 @@ struct Page {
     shell: Shell,
     onward: Onward,
     on_sale: Vec<String>,
+    /// It is the example of a new configuration file alone, and nothing answered behind it yet.
+    example: bool,
     typed: Typed,
     refusal: Option<Mistake>,
 }
@@ -63,8 +65,12 @@ async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<Mi
         Err(error) => return fault(&error),
     };
     let on_sale = desk.op.parts.storefront.stock().iter().map(|own| own.name.to_string()).collect();
+    let example = match desk.op.checklist().await {
+        Ok(list) => list.example,
+        Err(error) => return fault(&error),
+    };
     let shell = desk.shell(Section::Services).await;
-    html(status, &Page { shell, onward, on_sale, typed, refusal })
+    html(status, &Page { shell, onward, on_sale, example, typed, refusal })
 }
 
 /// `POST /start/service`: puts it on sale, and goes on to buying it.

@@ -293,7 +293,7 @@ async fn less_than_a_satoshi_is_a_price() {
         (single.json()["amountMsat"].as_u64(), single.json()["amountSats"].as_u64()),
         (Some(250), Some(1))
     );
-    assert_eq!(single.json()["amount"], "250 msat");
+    assert_eq!(single.json()["amount"], "0.25 sat");
     assert_eq!(gate.get("/ok", &gate.pay(&single).line()).await.status, 200);
 
     // The channels take nothing below a satoshi: the pack is sold, and said to be.
