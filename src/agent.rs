@@ -25,7 +25,7 @@ use http::header::AUTHORIZATION;
 
 pub use ask::Ask;
 pub use desk::Bought;
-pub use fault::Fault;
+pub use fault::{Fault, Paid};
 pub use offer::{Choice, Offer};
 pub use wallet::Wallet;
 

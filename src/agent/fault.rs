@@ -11,7 +11,7 @@ use crate::types::{Msat, PaymentHash};
 #[derive(Debug, Error)]
 pub enum Fault {
     /// Over the limit; nothing was paid.
-    #[error("the price is {price}, the limit is {limit}: nothing was paid")]
+    #[error("the price is {}, the limit is {}: nothing was paid", .price.in_sat(), .limit.in_sat())]
     TooExpensive {
         /// The invoice's.
         price: Msat,
@@ -71,8 +71,15 @@ pub enum Fault {
     #[error("{0}")]
     Network(String),
     /// Paid, and no answer yet.
-    #[error("{0}. The paid token is kept: run the same command again, it is not paid twice")]
-    Unserved(String),
+    #[error("{}, but {what}. {}: run the same command again, it is not paid twice", paid.words(), kept(*.restored))]
+    Unserved {
+        /// What happened instead.
+        what: String,
+        /// The server says that the unit came back.
+        restored: bool,
+        /// What was paid.
+        paid: Paid,
+    },
     /// Paid, and the server does not take the proof.
     #[error(
         "the server does not take the proof of payment {payment_hash} ({code}): nothing was paid again; \
@@ -94,6 +101,40 @@ pub enum Fault {
     },
 }
 
+/// What a token cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// Its price.
+    pub price: Msat,
+    /// What routing cost, where the wallet tells.
+    pub fee: Option<Msat>,
+    /// The payment.
+    pub payment_hash: PaymentHash,
+    /// With an earlier request: nothing was paid for this one.
+    pub before: bool,
+}
+
+impl Paid {
+    fn words(&self) -> String {
+        let Paid { price, fee, payment_hash, before } = self;
+        if *before {
+            return format!(
+                "nothing was paid for this request, with the token {payment_hash} that was bought before"
+            );
+        }
+        let fee = fee.map(|fee| format!(" and {} for routing", fee.in_sat())).unwrap_or_default();
+        format!("paid {}{fee} (payment {payment_hash})", price.in_sat())
+    }
+}
+
+fn kept(restored: bool) -> &'static str {
+    if restored {
+        "The server gave the paid unit back, and the token is kept"
+    } else {
+        "The paid token is kept"
+    }
+}
+
 impl Fault {
     /// Stable code.
     pub const fn code(&self) -> &'static str {
@@ -109,13 +150,14 @@ impl Fault {
             Fault::FalseProof(_) => "false_proof",
             Fault::WalletUnreachable(_) | Fault::WalletAbsent(_) => "wallet_unreachable",
             Fault::Network(_) => "network",
-            Fault::Unserved(_) => "unserved",
+            Fault::Unserved { .. } => "unserved",
             Fault::Refused { .. } => "proof_refused",
             Fault::State { .. } => "state",
         }
     }
 
-    /// What a command ends with: 2 too expensive or badly asked, 3 payment, 4 network, 1 anything else.
+    /// What a command ends with: 2 too expensive or badly asked, 3 payment, 4 not served (the network or the
+    /// server failed, and what was paid is kept), 1 anything else.
     pub const fn exit(&self) -> u8 {
         match self {
             Fault::TooExpensive { .. }
@@ -126,9 +168,10 @@ impl Fault {
             | Fault::PaymentRefused { .. }
             | Fault::PaymentPending
             | Fault::FalseProof(_) => 3,
-            Fault::WalletUnreachable(_) | Fault::WalletAbsent(_) | Fault::Network(_) | Fault::Unserved(_) => {
-                4
-            }
+            Fault::WalletUnreachable(_)
+            | Fault::WalletAbsent(_)
+            | Fault::Network(_)
+            | Fault::Unserved { .. } => 4,
             Fault::BadChallenge(_) | Fault::Refused { .. } | Fault::State { .. } => 1,
         }
     }

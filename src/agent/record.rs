@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
+use super::fault::{Fault, Paid};
 use super::offer::Offer;
 use crate::l402;
 use crate::types::{Msat, Name, PaymentHash, Preimage, Timestamp};
@@ -122,6 +122,12 @@ impl Record {
 
     pub(super) fn price(&self) -> Result<Msat, Fault> {
         Msat::new(self.price_msat).map_err(|error| Fault::BadChallenge(error.to_string()))
+    }
+
+    /// What its token cost.
+    pub(super) fn paid(&self) -> Result<Paid, Fault> {
+        let fee = self.proof().and_then(|proof| proof.fee_msat).and_then(|fee| Msat::new(fee).ok());
+        Ok(Paid { price: self.price()?, fee, payment_hash: self.payment_hash, before: self.paid_before })
     }
 
     /// The proof, once there is one.

@@ -55,6 +55,8 @@ enum Attempt {
     /// The token is good, or may be: the connection broke, or the server failed.
     Unserved {
         what: String,
+        /// It says that the unit came back.
+        restored: bool,
         pause: Option<Duration>,
     },
 }
@@ -101,6 +103,7 @@ impl Shop {
         let key = format!("{}-{}", desk.name(), record.nonce);
         let key = HeaderValue::try_from(key).map_err(|_| unusable())?;
         desk.advance(record, State::Sent { proof: proof.clone() })?;
+        let paid = record.paid()?;
         let (mut failed, mut waited, mut usual_pause) = (0, Duration::ZERO, FIRST_PAUSE);
         loop {
             let pause = match self.attempt(ask, Sent { credential: &credential, key: &key }, desk).await? {
@@ -113,15 +116,15 @@ impl Shop {
                     let pause = pause.unwrap_or(FIRST_PAUSE).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                     waited += pause;
                     if waited > IN_FLIGHT_PATIENCE {
-                        let what = "another request with this token is still under way";
-                        return Err(Fault::Unserved(what.to_owned()));
+                        let what = "another request with this token is still under way".to_owned();
+                        return Err(Fault::Unserved { what, restored: false, paid });
                     }
                     pause
                 }
-                Attempt::Unserved { what, pause } => {
+                Attempt::Unserved { what, restored, pause } => {
                     failed += 1;
                     if failed == TRIES {
-                        return Err(Fault::Unserved(what));
+                        return Err(Fault::Unserved { what, restored, paid });
                     }
                     let pause = pause.unwrap_or(usual_pause).clamp(usual_pause, LONGEST_PAUSE);
                     usual_pause *= 2;
@@ -135,6 +138,7 @@ impl Shop {
     async fn attempt(&self, ask: &Ask, sent: Sent<'_>, desk: &Desk) -> Result<Attempt, Fault> {
         let broken = |error| Attempt::Unserved {
             what: format!("{} did not answer: {}", host(&ask.url), told(error)),
+            restored: false,
             pause: None,
         };
         let mut response = match ask.request(&self.0, Some(sent)).send().await {
@@ -230,9 +234,10 @@ fn no_answer(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> Option<At
             Some("held" | "spent") => None,
             Some("exhausted") => Some(Attempt::Refused { code: "exhausted".to_owned() }),
             // Restored, or said by somebody between us who knows of no unit: the proof may be sent again.
-            _ => {
+            unit => {
                 let detail = word("detail").map(|detail| format!(": {detail}")).unwrap_or_default();
-                Some(Attempt::Unserved { what: format!("the server answers {status}{detail}"), pause })
+                let what = format!("the server answers {status}{}", detail.trim_end_matches('.'));
+                Some(Attempt::Unserved { what, restored: unit == Some("restored"), pause })
             }
         },
     }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use comfy_table::{Table, presets};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::run::in_runtime;
@@ -22,8 +22,13 @@ use crate::types::{Msat, Name, Timestamp};
 use output::{Output, Paid};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done; 1 something else, also a status that is not 2xx; 2 too \
-    expensive or bad arguments; 3 the payment failed; 4 the network failed, and what was paid is kept. \
+#[command(after_help = "Exit codes:\n  \
+    0  the body was handed over\n  \
+    1  something else; also an answer that is not 2xx and that nobody gave back: the body is handed over\n  \
+    2  too expensive, or bad arguments; nothing was paid\n  \
+    3  the payment failed, or is still on its way\n  \
+    4  not served: the network or the wallet failed, or the server did (5xx) after it was paid. What was paid is \
+    kept, and the next run uses it\n\n\
     After any end, a kill included, the same command goes on where it was and does not pay twice.")]
 pub(super) struct FetchArgs {
     /// What to get
@@ -72,17 +77,33 @@ struct Failure {
     code: &'static str,
     exit: u8,
     text: String,
+    /// What was paid all the same.
+    paid: Option<Value>,
 }
 
 impl Failure {
+    fn new(code: &'static str, exit: u8, text: impl Into<String>) -> Failure {
+        Failure { code, exit, text: text.into(), paid: None }
+    }
+
     fn arguments(text: impl Into<String>) -> Failure {
-        Failure { code: "bad_arguments", exit: 2, text: text.into() }
+        Failure::new("bad_arguments", 2, text)
     }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Failure {
-        Failure { code: fault.code(), exit: fault.exit(), text: fault.to_string() }
+        let paid = match &fault {
+            Fault::Unserved { restored, paid, .. } => Some(json!({
+                "amount_msat": if paid.before { Msat::ZERO } else { paid.price },
+                "fee_msat": paid.fee.filter(|_| !paid.before),
+                "payment_hash": paid.payment_hash,
+                "paid_before": paid.before,
+                "restored": restored,
+            })),
+            _ => None,
+        };
+        Failure { paid, ..Failure::new(fault.code(), fault.exit(), fault.to_string()) }
     }
 }
 
@@ -94,10 +115,14 @@ pub(super) fn run(args: &FetchArgs, env: &Environment) -> ExitCode {
     let failure = match done {
         Ok(Ok(exit)) => return ExitCode::from(exit),
         Ok(Err(failure)) => failure,
-        Err(error) => Failure { code: "internal", exit: 1, text: format!("{error:#}") },
+        Err(error) => Failure::new("internal", 1, format!("{error:#}")),
     };
     if args.json {
-        let _ = say(json!({ "error": failure.text, "code": failure.code, "exit": failure.exit }));
+        let mut told = json!({ "error": failure.text, "code": failure.code, "exit": failure.exit });
+        if let Some(paid) = failure.paid {
+            told["paid"] = paid;
+        }
+        let _ = say(told);
     } else {
         warn(format!("error: {}", failure.text));
     }
@@ -164,7 +189,7 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
 
 fn broke_off(error: &reqwest::Error) -> Failure {
     let what = if error.is_timeout() { "the answer stalled" } else { "the answer broke off" };
-    Failure { code: "network", exit: 4, text: what.to_owned() }
+    Failure::new("network", 4, what)
 }
 
 fn quoted(quoted: Quoted, as_json: bool) -> Result<u8, Failure> {
@@ -199,7 +224,7 @@ fn quoted(quoted: Quoted, as_json: bool) -> Result<u8, Failure> {
 
 /// The price, and where there is something to choose, what.
 fn priced(offer: &Offer) -> String {
-    let price = offer.price.to_string();
+    let price = offer.price.in_sat().to_string();
     if offer.choices.len() < 2 {
         return price;
     }

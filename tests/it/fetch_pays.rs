@@ -194,6 +194,14 @@ async fn a_token_outlives_a_server_that_fails() {
     let proofs = world.inside.proofs.load(Ordering::SeqCst);
     let kept = world.run("/paid", &["--json"]).await;
     assert_eq!((kept.exit, &kept.json()["code"]), (Some(4), &json!("unserved")));
+    // What was paid is said, and that it is kept; whether the unit came back only when the server says so.
+    let (said, told) = (kept.json()["error"].to_string(), kept.json()["paid"].clone());
+    assert!(
+        said.contains("paid 5 sat") && said.contains("the paid unit back, and the token is kept"),
+        "{said}"
+    );
+    assert!(said.contains("502") && said.contains("run the same command again"), "{said}");
+    assert_eq!((&told["amount_msat"], &told["restored"]), (&json!(5_000), &json!(true)));
     let tries = world.inside.proofs.load(Ordering::SeqCst) - proofs;
     assert!((2..10).contains(&tries), "bounded: {tries}");
     world.inside.failing.store(0, Ordering::SeqCst);

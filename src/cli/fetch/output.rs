@@ -28,9 +28,9 @@ impl std::fmt::Display for Paid {
         if self.paid_before {
             return write!(f, "paid nothing: used the token {} that was bought before", self.payment_hash);
         }
-        write!(f, "paid {}", self.price)?;
+        write!(f, "paid {}", self.price.in_sat())?;
         if let Some(fee) = self.fee {
-            write!(f, " and {fee} for routing")?;
+            write!(f, " and {} for routing", fee.in_sat())?;
         }
         Ok(())
     }
@@ -166,10 +166,10 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure { code: "output", exit: 1, text: format!("-o {}: {error}", path.display()) }
+    Failure::new("output", 1, format!("-o {}: {error}", path.display()))
 }
 
 /// The reader has gone, or the disk is full: the next run hands the body over.
 pub(super) fn unprinted(error: io::Error) -> Failure {
-    Failure { code: "output", exit: 1, text: format!("the body could not be written: {error}") }
+    Failure::new("output", 1, format!("the body could not be written: {error}"))
 }
