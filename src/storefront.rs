@@ -19,11 +19,14 @@ use crate::catalog::{Catalog, CatalogError, RouteTable, Service};
 use crate::event::Event;
 use crate::store::{Ledger, ServiceChange, ServiceRow, StoreError, StoredService};
 use crate::types::{Name, Timestamp};
+use rises::Dearer;
 
 mod difference;
+mod rises;
 mod stops;
 
 pub use difference::{Change, Difference, Plan};
+pub use rises::Rise;
 pub use stops::{How, Stop};
 
 /// Gives the variables that specs name.
@@ -259,7 +262,18 @@ impl Storefront {
         if !faults.is_empty() {
             return Err(Refusal::Faults(faults));
         }
-        self.carry_out(&stock, after, Run::Real).await
+        let plan = self.carry_out(&stock, after, Run::Real).await?;
+        // A file is not asked: whoever edits it reads of it here.
+        for rise in &plan.rises {
+            tracing::warn!(
+                service = %rise.service,
+                refused_tokens = rise.refused_tokens,
+                refused_requests = rise.refused_requests,
+                balances = rise.balance_tokens,
+                "a dearer price: what is left of tokens that were sold for less is refused, or buys less"
+            );
+        }
+        Ok(plan)
     }
 
     /// Writes the way from `before` to `after`, and puts it in force. The caller has the turn.
@@ -271,7 +285,11 @@ impl Storefront {
     ) -> Result<Plan, Refusal> {
         let table = table(&after)?;
         let stops = Stop::between(&self.catalog.current(), &table);
-        let plan = Plan { stops, ..Plan::between(before, &after) };
+        let mut rises = Vec::new();
+        for dearer in Dearer::between(&self.catalog.current(), &table) {
+            rises.extend(dearer.count(&self.ledger).await?);
+        }
+        let plan = Plan { stops, rises, ..Plan::between(before, &after) };
         let changes = changes(before, &after, &plan);
         if run == Run::Dry || changes.is_empty() {
             return Ok(plan);

@@ -14,7 +14,7 @@ use super::answer::Path;
 use super::{bad_body, ledger_fault};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::checkout::UpstreamLook;
-use crate::storefront::{Change, Plan, Refusal, Run, Stocked, Stop};
+use crate::storefront::{Change, Plan, Refusal, Rise, Run, Stocked, Stop};
 use crate::types::{Name, Timestamp};
 use crate::web::{MayRead, MaySpend, Operator, Problem};
 
@@ -44,6 +44,9 @@ pub(super) struct Changes {
     changes: Vec<Change>,
     /// What is served, or earns, no more by it.
     stops: Vec<Stop>,
+    /// What it makes dearer for customers who have paid already, with how many tokens and units that are left it
+    /// touches. Tokens that were never used yet are not among them.
+    rises: Vec<Rise>,
     /// The services whose own API did not answer when it was asked once after the change: what is paid for there gets
     /// no answer, and is kept, until it does. Look at `upstream`. Nobody is asked in a dry run.
     silent: Vec<Name>,
@@ -137,7 +140,7 @@ impl Changes {
     async fn of(op: &Operator, plan: Plan, run: Run) -> Changes {
         let applied = run == Run::Real;
         let silent = if applied { op.silent(&plan).await } else { Vec::new() };
-        Changes { changes: plan.changes, stops: plan.stops, silent, applied }
+        Changes { changes: plan.changes, stops: plan.stops, rises: plan.rises, silent, applied }
     }
 }
 

@@ -175,6 +175,11 @@ impl RouteTable {
         (self.services[found.service].mode != Mode::Off).then(|| self.matched(found))
     }
 
+    /// The same where a service that is off answers, too: what the request would be for if it were on.
+    pub fn on_sale_or_off(&self, method: &Method, host: &str, path: &str) -> Option<Matched> {
+        self.find(method, host, path).map(|found| self.matched(found))
+    }
+
     /// The place that decides, an off one too.
     fn find(&self, method: &Method, host: &str, path: &str) -> Option<&Place> {
         let exact = self.best(method, host, path, Spelling::Exact)?;

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::amounts::sats;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::{tell, warn};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::config::{Environment, FileServices, Problems};
+use crate::types::counted;
 
 /// What `services` is told.
 #[derive(Args, Debug)]
@@ -249,7 +251,40 @@ fn difference(plan: &Value) -> String {
         }
     }
     lines.extend(items(&plan["stops"]).iter().map(stop));
+    lines.extend(items(&plan["rises"]).iter().flat_map(rise));
     lines.join("\n")
+}
+
+/// Whom a dearer price touches.
+fn rise(rise: &Value) -> Vec<String> {
+    let number = |key: &str| rise[key].as_u64().unwrap_or_default();
+    let service = rise["service"].as_str().unwrap_or_default();
+    let some: Vec<&str> = items(&rise["requests"]).iter().filter_map(Value::as_str).collect();
+    let about = if some.is_empty() { "its requests".to_owned() } else { some.join(", ") };
+    let certain = rise["certain"].as_bool().unwrap_or_default();
+    let (cost, less, refused) = if certain {
+        ("cost more", "were sold for less", "is refused there")
+    } else {
+        ("may cost more", "may have been sold for less", "is refused where it was")
+    };
+    let mut lines = Vec::new();
+    let (tokens, left) = (number("refused_tokens"), number("refused_requests"));
+    if tokens > 0 {
+        lines.push(format!(
+            "! {service}: {about} {cost}; {} with {} left {less}: what is left {refused}, with a new offer",
+            counted(tokens, "token"),
+            counted(left, "paid request"),
+        ));
+    }
+    let (tokens, left) = (number("balance_tokens"), number("balance_left_msat"));
+    if tokens > 0 {
+        lines.push(format!(
+            "! {service}: {about} {cost}; {} with {} left pay for fewer requests",
+            counted(tokens, "balance"),
+            sats(&left.into()),
+        ));
+    }
+    lines
 }
 
 /// What is served or earns no more.

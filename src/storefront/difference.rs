@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Stocked, Stop};
+use super::{Rise, Stocked, Stop};
 use crate::types::Name;
 
 /// What a change comes to.
@@ -16,6 +16,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What is served, or earns, no more by it.
     pub stops: Vec<Stop>,
+    /// What it makes dearer for customers who have paid already.
+    pub rises: Vec<Rise>,
 }
 
 /// What becomes of one service.
@@ -76,7 +78,7 @@ impl Plan {
             };
             Some(Change { service: name.clone(), what, before: shown(was), after: shown(is), differences })
         };
-        Plan { changes: names.into_iter().filter_map(change).collect(), stops: Vec::new() }
+        Plan { changes: names.into_iter().filter_map(change).collect(), ..Plan::default() }
     }
 }
 

@@ -90,17 +90,18 @@ fn given_away(service: &Service, then: &Service, before: &RouteTable, after: &Ro
 }
 
 /// One request of many that are sold alike.
-struct Sample {
+pub(super) struct Sample {
     /// All of them, as prices name them.
-    requests: String,
-    method: Method,
-    path: String,
+    pub(super) requests: String,
+    pub(super) method: Method,
+    pub(super) path: String,
 }
 
 /// A segment that no route is written with.
 const ANY: &str = "~";
 
-fn samples(service: &Service) -> impl Iterator<Item = Sample> {
+/// One of each route's requests, and one of what they leave.
+pub(super) fn samples(service: &Service) -> impl Iterator<Item = Sample> {
     let rest = PathPattern::Under(service.path.clone());
     let routes = service.routes.iter().map(|route| (route.method.clone(), route.path.clone()));
     routes.chain([(None, rest)]).map(|(method, path)| {

@@ -16,6 +16,7 @@ use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod activity;
 mod coins;
+mod dearer;
 mod doors;
 mod first;
 mod first_seed;

@@ -36,7 +36,7 @@ pub(super) async fn remove(desk: Desk, Path(name): Path<String>, fields: Fields)
     // It is asked about whether it earns or not: it would be gone.
     let stop = Stop { service: own.name, how: How::Removed, requests: Vec::new() };
     let here = address(&name);
-    if let Some(question) = asked(&[stop], (here.clone(), name.clone()), format!("{here}/delete"))
+    if let Some(question) = asked(&[stop], &[], (here.clone(), name.clone()), format!("{here}/delete"))
         && let Err(response) = question.answered(&desk, &fields).await
     {
         return response;

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::address;
 use super::frame::Frame;
 use crate::catalog::spec::{Spec, SpecFault};
-use crate::storefront::{Change, How, Plan, Refusal, Run, Stop};
+use crate::storefront::{Change, How, Plan, Refusal, Rise, Run, Stop};
 use crate::types::Name;
+use crate::ui::figures::{counted, sats_exact};
 use crate::ui::form::Fields;
 use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section};
@@ -62,11 +63,11 @@ impl Saving {
         Saving { given: vec![given], above, action: "/start/service".to_owned(), beside: None }
     }
 
-    /// Keeps it, once what stops by it was asked about. `fields` are the form's.
+    /// Keeps it, once what stops by it, and what customers have bought and lose by it, was asked about. `fields` are the form's.
     pub(in crate::ui) async fn save(self, desk: &Desk, fields: &Fields) -> Result<Saved, Unsaved> {
         let storefront = &desk.op.parts.storefront;
         let planned = storefront.put(self.given.clone(), Run::Dry).await.map_err(Unsaved::Refused)?;
-        let allowed = match self.question(&planned.stops, fields) {
+        let allowed = match self.question(&planned, fields) {
             Some(question) => question.answered(desk, fields).await.map(|_| ()),
             None => desk.vouched(&self.action, fields).await,
         };
@@ -80,8 +81,9 @@ impl Saving {
         Ok(Saved { silent: desk.op.silent(&plan).await, plan })
     }
 
-    fn question(&self, stops: &[Stop], fields: &Fields) -> Option<Question> {
-        let question = asked(stops, self.above.clone(), self.action.clone())?;
+    fn question(&self, planned: &Plan, fields: &Fields) -> Option<Question> {
+        let (above, action) = (self.above.clone(), self.action.clone());
+        let question = asked(&planned.stops, &planned.rises, above, action)?;
         let lines = question.lines.into_iter().chain(self.beside.map(str::to_owned)).collect();
         Some(Question { lines, fields: fields.all_again(), ..question })
     }
@@ -120,10 +122,16 @@ fn word(change: &Change) -> &'static str {
     }
 }
 
-/// What is asked before `stops`; nothing when nothing does.
-pub(super) fn asked(stops: &[Stop], above: (String, String), action: String) -> Option<Question> {
-    let (title, lines, warning, yes) = match stops {
-        [] => return None,
+/// What is asked before `stops` and `rises`; nothing when there are none.
+pub(super) fn asked(
+    stops: &[Stop],
+    rises: &[Rise],
+    above: (String, String),
+    action: String,
+) -> Option<Question> {
+    let (title, mut lines, warning, yes) = match stops {
+        [] if rises.is_empty() => return None,
+        [] => (risen(rises), Vec::new(), None, "Ask more"),
         [stop] => (title(stop), lines(stop), warning(stop), yes(stop)),
         several => {
             let names: Vec<&str> = several.iter().map(|stop| stop.service.as_str()).collect();
@@ -135,6 +143,7 @@ pub(super) fn asked(stops: &[Stop], above: (String, String), action: String) -> 
             (format!("Stop earning with {}?", names.join(", ")), lines, None, "Save it so")
         }
     };
+    lines.extend(rises.iter().flat_map(dearer));
     Some(Question {
         section: Section::Services,
         above,
@@ -146,6 +155,57 @@ pub(super) fn asked(stops: &[Stop], above: (String, String), action: String) -> 
         yes: Some(yes),
         refusal: None,
     })
+}
+
+fn risen(rises: &[Rise]) -> String {
+    let names: Vec<&str> = rises.iter().map(|rise| rise.service.as_str()).collect();
+    format!("Ask more of those who have paid for {}?", names.join(", "))
+}
+
+/// What becomes of what customers have bought.
+fn dearer(rise: &Rise) -> Vec<String> {
+    let Rise {
+        service,
+        requests,
+        certain,
+        refused_tokens,
+        refused_requests,
+        balance_tokens,
+        balance_left_msat,
+    } = rise;
+    let (about, cost) = match (requests.as_slice(), certain) {
+        ([], true) => (format!("Every request of {service}"), "costs more"),
+        ([], false) => (format!("Requests of {service}"), "may cost more"),
+        (some, true) => (some.join(", "), "cost more"),
+        (some, false) => (some.join(", "), "may cost more"),
+    };
+    let mut lines = vec![format!("{about} {cost} from then on.")];
+    if *refused_tokens > 0 {
+        let (tokens, left) = (counted(*refused_tokens, "token"), counted(*refused_requests, "paid request"));
+        lines.push(if *certain {
+            format!(
+                "{tokens} with {left} left were sold for less, and are refused there from then on with an offer at \
+                 the new price, although they were paid for. They are good again when the price is back."
+            )
+        } else {
+            format!(
+                "{tokens} with {left} left: a request that costs more than theirs were sold for is refused with an \
+                 offer at the new price, although it was paid for."
+            )
+        });
+    }
+    if *balance_tokens > 0 {
+        let (balances, left) = (counted(*balance_tokens, "balance"), sats_exact(*balance_left_msat));
+        lines.push(format!(
+            "{balances} with {left} sat left in all: they stay good and pay for fewer requests."
+        ));
+    }
+    lines.push(
+        "Passes open what they opened. Tokens that were paid for and never used are not counted here, and are \
+         treated alike."
+            .to_owned(),
+    );
+    lines
 }
 
 fn title(stop: &Stop) -> String {

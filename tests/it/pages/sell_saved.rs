@@ -18,25 +18,25 @@ use crate::admin_app::AdminApp;
 const NOBODY: &str = "http://127.0.0.1:1";
 
 /// A person at the pages, without a browser.
-struct Person<'a> {
+pub(super) struct Person<'a> {
     app: &'a AdminApp,
     session: String,
 }
 
 /// What a form was answered with.
-struct Told {
-    status: u16,
+pub(super) struct Told {
+    pub(super) status: u16,
     /// Where it leads; empty where it leads nowhere.
-    to: String,
-    page: String,
+    pub(super) to: String,
+    pub(super) page: String,
 }
 
 impl<'a> Person<'a> {
-    async fn at(app: &'a AdminApp) -> Person<'a> {
+    pub(super) async fn at(app: &'a AdminApp) -> Person<'a> {
         Person { app, session: app.claimed().await }
     }
 
-    async fn posts(&self, path: &str, form: &[(&str, &str)]) -> Told {
+    pub(super) async fn posts(&self, path: &str, form: &[(&str, &str)]) -> Told {
         let answer = self.app.post(path).header("cookie", &self.session).form(form).send().await;
         let answer = answer.expect("an answer");
         let to = answer.headers().get("location").map(|to| to.to_str().expect("text").to_owned());
@@ -50,7 +50,7 @@ impl<'a> Person<'a> {
     }
 
     /// Says yes to the question that was asked instead of doing it.
-    async fn says_yes(&self, path: &str, asked: &Told) -> Told {
+    pub(super) async fn says_yes(&self, path: &str, asked: &Told) -> Told {
         assert_eq!(asked.status, 200, "{}", asked.page);
         let fields = hidden(&asked.page);
         assert!(fields.iter().any(|(name, _)| name == "key"), "it is no question: {}", asked.page);
@@ -58,7 +58,7 @@ impl<'a> Person<'a> {
         self.posts(path, &form).await
     }
 
-    fn seen(&self) -> String {
+    pub(super) fn seen(&self) -> String {
         self.app.op.parts.storefront.stock()[0].changed_at.millis().to_string()
     }
 
@@ -69,7 +69,7 @@ impl<'a> Person<'a> {
 }
 
 /// The hidden fields of a page's forms.
-fn hidden(page: &str) -> Vec<(String, String)> {
+pub(super) fn hidden(page: &str) -> Vec<(String, String)> {
     let plain = |text: &str| {
         let marks = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
         marks.iter().fold(text.to_owned(), |text, (mark, letter)| text.replace(mark, letter))
@@ -98,7 +98,7 @@ fn form<'t>(upstream: &'t str, changes: &[(&'t str, &'t str)]) -> Vec<(&'t str, 
     kept.chain(changes.iter().copied()).collect()
 }
 
-fn text(upstream: &str, lines: &str) -> String {
+pub(super) fn text(upstream: &str, lines: &str) -> String {
     format!("[[service]]\nname = \"rates\"\npath = \"/v1\"\nupstream = \"{upstream}\"\n{lines}\n")
 }
 

@@ -1,0 +1,76 @@
+//! A dearer price, and what customers have bought before it: asked about on the page, told to programs and in the
+//! terminal, with how many tokens and how much of them it touches.
+
+use serde_json::{Value, json};
+use tollhouse::web::keys::Scope;
+
+use super::sell::{sell, upstream};
+use super::sell_saved::{Person, hidden, text};
+use crate::admin_app::{AdminApp, ok};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dearer_price_is_asked_about_when_customers_hold_tokens() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let api = upstream().await;
+    let offers = "price = \"5 sat\"\noffers = [\"request\", { pack = 10 }]";
+    sell(&app, &text(&api, offers)).await;
+    let edits = async |price: &str| {
+        let (seen, toml) = (person.seen(), text(&api, &offers.replace("5 sat", price)));
+        // What was changed in one second has one mark: the next form must not look like an old one.
+        app.clock.advance(std::time::Duration::from_secs(1));
+        person.posts("/services/rates/text", &[("toml", &toml), ("seen", &seen)]).await
+    };
+    assert_eq!(edits("6 sat").await.to, "/services/rates?said=saved", "nobody has bought anything");
+    assert_eq!(edits("5 sat").await.to, "/services/rates?said=saved");
+
+    // A pack, of which one request is used; and a token with a budget.
+    let ask = [("method", "GET"), ("target", "/v1/x"), ("offer", "pack-10"), ("do", "ask")];
+    let due = person.posts("/services/rates/try", &ask).await;
+    let mut fields = hidden(&due.page);
+    fields.push(("do".to_owned(), "pay".to_owned()));
+    let pay: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let paid = person.posts("/services/rates/try", &pay).await;
+    assert!(paid.page.contains("Paid 50 sat"), "{}", paid.page);
+    app.ledger.barrier().await;
+    let key = app.key(&[Scope::Admin]).await;
+    let gift = json!({ "service": "rates", "label": "a friend", "budget": "700 sat" });
+    let given = app.change("/api/v1/tokens/grant", &key, gift).await;
+    assert_eq!(given.status(), 201, "{}", given.text().await.expect("a text"));
+
+    assert_eq!(edits("4 sat").await.to, "/services/rates?said=saved", "a lower price takes nothing away");
+    assert_eq!(edits("5 sat").await.status, 200, "the balance buys less again");
+    let apply = async |price: &str, dry: bool| {
+        let service = json!({ "name": "rates", "path": "/v1", "upstream": api, "price": price,
+            "offers": ["request", { "pack": 10 }] });
+        let body = json!({ "services": [service], "dry_run": dry });
+        let told: Value = ok(app.change("/api/v1/services/apply", &key, body).await).await;
+        told["rises"].clone()
+    };
+    let touched = |tokens: u64, left: u64| {
+        json!([{ "service": "rates", "requests": [], "certain": true, "refused_tokens": tokens,
+            "refused_requests": left, "balance_tokens": 1, "balance_left_msat": 700_000 }])
+    };
+    assert_eq!(apply("5 sat", true).await, touched(0, 0), "the pack covers it: it was sold at that price");
+    assert_eq!(apply("9 sat", true).await, touched(1, 9));
+    assert_eq!(apply("5 sat", false).await, touched(0, 0));
+
+    // Asking is not doing; yes is.
+    let asked = edits("9 sat").await;
+    for said in [
+        "Ask more of those who have paid for rates?",
+        "Every request of rates costs more from then on.",
+        "1 token with 9 paid requests left were sold for less",
+        "1 balance with 700 sat left in all",
+        "Whatever else you changed is saved with it.",
+    ] {
+        assert!(asked.page.contains(said), "{said}: {}", asked.page);
+    }
+    let price = || app.op.parts.storefront.stock()[0].spec.to_json()["price"].clone();
+    assert_eq!(price(), "5 sat");
+    assert_eq!(person.says_yes("/services/rates/text", &asked).await.to, "/services/rates?said=saved");
+    assert_eq!(price(), "9 sat");
+    // What was bought is refused, with an offer: it was said so.
+    let again = person.posts("/services/rates/try", &pay).await;
+    assert!(!again.page.contains("Paid 90 sat"), "{}", again.page);
+}
