@@ -18,6 +18,7 @@ mod deliveries;
 mod epochs;
 mod error;
 mod flaw;
+mod fundings;
 mod generations;
 mod grants;
 mod holds;
@@ -85,6 +86,7 @@ pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]
 pub use flaw::Flaw;
+pub use fundings::FundingRow;
 pub use generations::{Doubt, Found, Generation, Marks, NewGeneration, RESTORED};
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};

@@ -7,6 +7,7 @@
 //! A new kind is a variant of [`Deed`], its call in `act` and its look-up in `fate`.
 
 mod act;
+mod arrived;
 mod chronicle;
 mod deed;
 mod fate;
@@ -34,7 +35,7 @@ use crate::types::Timestamp;
 pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
 use mark::Mark;
-pub use preview::Preview;
+pub use preview::{Preview, RESERVE_SAT};
 
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);

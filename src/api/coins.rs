@@ -13,11 +13,11 @@ use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
 use crate::ports::{ChainTx, CoinsView, FeeRates};
 use crate::treasury::{Deed, FeeChoice};
-use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault};
+use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
 /// `GET /api/v1/onchain`: balances, what closed channels still owe, and sweeps.
 pub(super) async fn look(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<CoinsView>, Problem> {
-    Ok(Json(op.parts.coins.coins().await.map_err(node_fault)?))
+    Ok(Json(op.parts.treasury.coins().await.map_err(treasury_problem)?))
 }
 
 /// `POST /api/v1/onchain/address`.

@@ -111,7 +111,7 @@ fn number(value: &Value) -> String {
 fn balance_text(coins: &Value) -> String {
     let sum = |name: &str| -> u64 {
         let rows = coins[name].as_array().into_iter().flatten();
-        rows.filter_map(|row| row["amount_sat"].as_u64()).sum()
+        rows.filter(|row| row["in_wallet"] != true).filter_map(|row| row["amount_sat"].as_u64()).sum()
     };
     [
         format!("spendable  {} sat", number(&coins["spendable_sat"])),
@@ -165,6 +165,7 @@ fn sweeps_text(coins: &Value) -> String {
             short(&claim["channel_id"]),
             number(&claim["amount_sat"]),
             match claim["waits"].as_str().unwrap_or_default() {
+                _ if claim["in_wallet"] == true => "in the wallet, counted there".to_owned(),
                 "closing" => "in a channel that is open, or closes in no block yet".to_owned(),
                 waits => format!("in the contract: {waits}"),
             },
@@ -178,6 +179,7 @@ fn sweeps_text(coins: &Value) -> String {
             number(&sweep["amount_sat"]),
             match confirmed {
                 Some(height) => format!("swept in block {height}"),
+                None if sweep["in_wallet"] == true => "in the wallet, waits for a block".to_owned(),
                 None => "being swept".to_owned(),
             },
             sweep["txid"].as_str().unwrap_or_default().to_owned(),

@@ -182,7 +182,7 @@ fn claim(balance: &LightningBalance) -> Claim {
         }
     };
     let (channel_id, peer) = (channel_id.to_string(), peer.to_string());
-    Claim { channel_id, peer, amount_sat: *amount_sat, waits, until_height }
+    Claim { channel_id, peer, amount_sat: *amount_sat, waits, until_height, in_wallet: false }
 }
 
 fn sweep(balance: &PendingSweepBalance) -> Sweep {
@@ -195,6 +195,7 @@ fn sweep(balance: &PendingSweepBalance) -> Sweep {
             txid: None,
             sent_height: None,
             confirmed_height: None,
+            in_wallet: false,
         },
         S::BroadcastAwaitingConfirmation {
             channel_id,
@@ -207,6 +208,7 @@ fn sweep(balance: &PendingSweepBalance) -> Sweep {
             txid: Some(latest_spending_txid.to_string()),
             sent_height: Some(*latest_broadcast_height),
             confirmed_height: None,
+            in_wallet: false,
         },
         S::AwaitingThresholdConfirmations {
             channel_id,
@@ -220,6 +222,7 @@ fn sweep(balance: &PendingSweepBalance) -> Sweep {
             txid: Some(latest_spending_txid.to_string()),
             sent_height: None,
             confirmed_height: Some(*confirmation_height),
+            in_wallet: false,
         },
     }
 }
@@ -236,7 +239,8 @@ fn transaction(payment: &PaymentDetails) -> Option<ChainTx> {
         txid: txid.to_string(),
         outgoing,
         amount_sat: sat(payment.amount_msat.unwrap_or(0)),
-        fee_sat: payment.fee_paid_msat.map(sat).filter(|_| outgoing),
+        // The wallet says zero of what it cannot tell: a splice spends an output that it does not know.
+        fee_sat: payment.fee_paid_msat.map(sat).filter(|fee| outgoing && *fee > 0),
         confirmed_height,
         settled: payment.status == PaymentStatus::Succeeded,
         at_secs,

@@ -105,6 +105,8 @@ pub struct Claim {
     pub waits: Waits,
     /// The height at which that is over, where it is known.
     pub until_height: Option<u32>,
+    /// The wallet has it already, and counts it: it is named here until its transaction is deep enough to stay.
+    pub in_wallet: bool,
 }
 
 /// What a [`Claim`] waits for.
@@ -138,6 +140,8 @@ pub struct Sweep {
     pub sent_height: Option<u32>,
     /// The height of its block.
     pub confirmed_height: Option<u32>,
+    /// The wallet has it already, and counts it.
+    pub in_wallet: bool,
 }
 
 /// One transaction of the on-chain wallet.
@@ -189,7 +193,7 @@ pub enum Splice {
 
 /// Sees and moves coins.
 pub trait Coins: Send + Sync {
-    /// What there is.
+    /// What there is, as the node says it; [`Claim::in_wallet`] and [`Sweep::in_wallet`] are not told here.
     fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>>;
 
     /// The on-chain wallet's transactions, in no order. One that was just sent may be missing until the

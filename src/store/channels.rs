@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, closings, optional, pool, schema};
+use super::{FundingRow, Ledger, StoreError, closings, fundings, optional, pool, schema};
 use crate::types::Timestamp;
 
 /// An open channel as it was just seen.
@@ -45,6 +45,8 @@ pub struct ClaimSeen {
     pub amount_sat: u64,
     /// When at the latest.
     pub until_height: Option<u32>,
+    /// The wallet has it, in a block.
+    pub came: bool,
 }
 
 /// A transaction that brings a closed channel's coins to the wallet.
@@ -123,6 +125,8 @@ pub struct ChannelRow {
     pub claim_height: Option<u32>,
     /// The height at which everything was spendable in the wallet.
     pub returned_height: Option<u32>,
+    /// Its funding outputs: the first, and one for each splice, in their order.
+    pub fundings: Vec<FundingRow>,
     /// The transactions that brought it there; none after an agreed close, which pays the wallet itself.
     pub sweeps: Vec<SweepRow>,
 }
@@ -215,6 +219,10 @@ fn note_open(page: &mut Page<'_>, seen: &ChannelSeen, height: u32) -> Result<(),
         seen.ours_sat.map(signed),
         height,
     ])?;
+    if let Some(funding) = &seen.funding {
+        let (ready_at, of) = (seen.ready.then_some(height), (seen.local_id.as_str(), funding.as_str()));
+        fundings::note_open(page.connection, of, seen.capacity_sat, ready_at, page.now)?;
+    }
     Ok(())
 }
 
@@ -257,6 +265,7 @@ pub(super) fn many(
         let channel_id = row.channel_id.clone();
         let sweeps = query.query_map([&row.local_id], |sweep| read_sweep(sweep, &channel_id))?;
         row.sweeps = sweeps.collect::<Result<_, _>>()?;
+        row.fundings = fundings::of(connection, &row.local_id)?;
     }
     Ok(rows)
 }
@@ -308,6 +317,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         claim_sat: sat(row, "claim_sat")?,
         claim_height: row.get("claim_height")?,
         returned_height: row.get("returned_height")?,
+        fundings: Vec::new(),
         sweeps: Vec::new(),
     })
 }

@@ -101,13 +101,17 @@ pub(super) fn follow(connection: &Connection, seen: &ChannelsSeen, height: u32) 
             continue;
         }
         let claims = seen.claims.iter().filter(|claim| claim.channel_id == row.channel_id);
-        let (mut claim_sat, mut claim_height) = (0_u64, row.claim_height);
+        let (mut claim_sat, mut all_sat, mut claim_height) = (0_u64, 0_u64, row.claim_height);
         for claim in claims {
+            all_sat = all_sat.saturating_add(claim.amount_sat);
+            if claim.came {
+                continue;
+            }
             claim_sat = claim_sat.saturating_add(claim.amount_sat);
             claim_height = claim_height.max(claim.until_height);
         }
         let swept_sat = row.sweeps.iter().fold(0_u64, |sum, sweep| sum.saturating_add(sweep.amount_sat));
-        let owed = match row.owed_sat.unwrap_or(0).max(claim_sat) {
+        let owed = match row.owed_sat.unwrap_or(0).max(all_sat) {
             0 => swept_sat,
             seen => seen,
         };
@@ -167,7 +171,7 @@ mod tests {
     }
 
     fn claim(until_height: Option<u32>) -> ChannelsSeen {
-        let claim = ClaimSeen { channel_id: "c7".to_owned(), amount_sat: 49_000, until_height };
+        let claim = ClaimSeen { channel_id: "c7".to_owned(), amount_sat: 49_000, until_height, came: false };
         ChannelsSeen { claims: vec![claim], ..ChannelsSeen::default() }
     }
 
@@ -232,6 +236,23 @@ mod tests {
         assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, None);
         ledger.note_channels(ChannelsSeen::default(), 114).await.unwrap();
         assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, Some(114));
+        // What the wallet has is not due, however long the library goes on naming it.
+        ledger
+            .end_channel(ChannelEnd {
+                local_id: "6".to_owned(),
+                channel_id: "c6".to_owned(),
+                ..end("agreed_by_us")
+            })
+            .await
+            .unwrap();
+        let mut came = claim(Some(119));
+        came.claims[0].channel_id = "c6".to_owned();
+        ledger.note_channels(came.clone(), 114).await.unwrap();
+        assert_eq!(ledger.channel_record("6").await.unwrap().unwrap().claim_sat, 49_000);
+        came.claims[0].came = true;
+        ledger.note_channels(came, 115).await.unwrap();
+        let row = ledger.channel_record("6").await.unwrap().unwrap();
+        assert_eq!((row.claim_sat, row.owed_sat, row.returned_height), (0, Some(49_000), Some(115)));
         let unborn =
             ChannelEnd { local_id: "8".to_owned(), channel_id: "c8".to_owned(), ..end("never_opened") };
         ledger.end_channel(unborn).await.unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::operations::{OperationRow, OperationState, note_on, open_on, with};
 use super::page::Page;
-use super::{Ledger, StoreError};
+use super::{Ledger, StoreError, fundings};
 use crate::event::Event;
 
 /// Why a splice is given up, as far as the library says it.
@@ -30,6 +30,7 @@ impl Ledger {
                 "UPDATE channels SET spliced_to = ?2 WHERE channel_id = ?1 AND closed_at IS NULL",
             )?;
             follow.execute([&channel_id, &funding])?;
+            fundings::note_agreed(page.connection, &channel_id, &funding, page.now)?;
             page.log(&Event::SplicePending { channel_id, funding })?;
             Ok(())
         };

@@ -1,7 +1,7 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
 use super::{Treasury, TreasuryError};
-use crate::ports::{ChannelView, CoinsView, NodeFault, NodeView};
+use crate::ports::{ChannelView, CoinsView, NodeFault, NodeView, Waits};
 use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
 
 /// Closed channels whose closing transaction is looked for, the newest.
@@ -51,7 +51,7 @@ impl Treasury {
         if !view.running {
             return Ok(());
         }
-        let (height, seen) = (view.block_height, seen(&view, parts.coins.coins().await?));
+        let (height, seen) = (view.block_height, seen(&view, self.coins().await?));
         let (same, moved) = {
             let noted = self.noted();
             let same = noted.seen.as_ref() == Some(&seen) && noted.height == height && noted.events == events;
@@ -209,6 +209,7 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
             channel_id: claim.channel_id,
             amount_sat: claim.amount_sat,
             until_height: claim.until_height,
+            came: claim.in_wallet && claim.waits != Waits::Closing,
         });
     let sweeps = coins.sweeps.into_iter().filter_map(|sweep| {
         Some(SweepRow {

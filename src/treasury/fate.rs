@@ -24,7 +24,10 @@ impl Treasury {
                 self.opened(row, &mark, &view, (peer, *amount_sat)).await?
             }
             Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => closed(&mark, &view),
-            Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => spliced(row, &deed, &mark, &view),
+            Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => {
+                let transactions = self.0.parts.coins.transactions().await?;
+                spliced(row, &deed, (&mark, &view), &transactions)
+            }
         };
         Ok(found.or_else(|| {
             // Begun in a run that is over, and nothing to be seen: nobody knows.
@@ -151,7 +154,12 @@ fn closed(mark: &Mark, view: &NodeView) -> Option<Finding> {
 
 /// A channel with another funding output than before, and of the size that was asked for. That a splice is
 /// agreed or given up is told as an event; see `store::splices`.
-fn spliced(row: &OperationRow, deed: &Deed, mark: &Mark, view: &NodeView) -> Option<Finding> {
+fn spliced(
+    row: &OperationRow,
+    deed: &Deed,
+    (mark, view): (&Mark, &NodeView),
+    transactions: &[ChainTx],
+) -> Option<Finding> {
     let same = |channel: &&ChannelView| Some(&channel.local_id) == mark.local_id.as_ref();
     let unclear = |reason: &str| Some(Finding::new(OperationState::Unclear, json!({ "reason": reason })));
     let Some(channel) = view.channels.iter().find(same) else {
@@ -164,7 +172,26 @@ fn spliced(row: &OperationRow, deed: &Deed, mark: &Mark, view: &NodeView) -> Opt
     if told.is_some_and(|told| channel.funding.as_deref() != Some(told)) || !resized(deed, mark, channel) {
         return unclear("the channel has another size now, and it is not the one that was asked for");
     }
-    Some(Finding::new(OperationState::Done, channel_facts(channel)))
+    let mut facts = channel_facts(channel);
+    facts["fee_sat"] = splice_fee(deed, mark, channel, transactions).into();
+    Some(Finding::new(OperationState::Done, facts))
+}
+
+/// What a splice cost: coins that left the wallet and did not come into the channel, or left the channel and did
+/// not come out.
+fn splice_fee(deed: &Deed, mark: &Mark, channel: &ChannelView, transactions: &[ChainTx]) -> Option<u64> {
+    match deed {
+        Deed::SpliceIn { amount_sat, .. } => {
+            let txid = channel.funding.as_deref()?.split(':').next()?;
+            let tx = transactions.iter().find(|tx| tx.outgoing && tx.txid == txid)?;
+            tx.amount_sat.checked_add(tx.fee_sat.unwrap_or(0))?.checked_sub(*amount_sat)
+        }
+        Deed::SpliceOut { amount_sat, .. } => {
+            mark.capacity_sat?.checked_sub(channel.capacity_sat)?.checked_sub(*amount_sat)
+        }
+        _ => None,
+    }
+    .filter(|fee| *fee > 0)
 }
 
 /// Whether the channel grew by what was asked for, or shrank by it and the fee. The other side may splice

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Deed, FeeChoice, Treasury, TreasuryError};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
 use crate::store::{OperationRow, OperationState, StoreError};
+use crate::types::counted;
 
 /// A transaction of two coins to an address, with change.
 const SEND_VBYTES: u64 = 209;
@@ -25,8 +26,8 @@ const FORCE_VBYTES: u64 = 600;
 const AGREED_MORE_SAT: u64 = 1_000;
 /// Each side's reserve is a hundredth of the channel.
 const RESERVED_PART: u64 = 100;
-/// What the node keeps back for closing one channel by force.
-const RESERVE_SAT: u64 = 25_000;
+/// What the node keeps back for closing one channel by force, satoshi.
+pub const RESERVE_SAT: u64 = 25_000;
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -317,9 +318,10 @@ impl Sight {
             undoable: false,
             lines: vec![
                 format!(
-                    "About {ours} sat come back, {delay} blocks (about {} hours) after the closing transaction is \
+                    "About {ours} sat come back, {} (about {}) after the closing transaction is \
                      in a block; a sweep then brings them to the wallet.",
-                    u64::from(delay).div_ceil(6)
+                    counted(delay, "block"),
+                    counted(delay.div_ceil(6), "hour")
                 ),
                 format!("The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."),
                 self.lost(channel),

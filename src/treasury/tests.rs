@@ -300,6 +300,7 @@ async fn channels_are_followed_to_what_became_of_them() {
         amount_sat: 50_000,
         waits: Waits::Closing,
         until_height: None,
+        in_wallet: false,
     });
     assert_eq!(world.look(stuck).await.0, OperationState::Unclear);
 
@@ -443,6 +444,7 @@ async fn coins_that_came_home_unseen_are_found_in_the_wallet() {
         amount_sat: 40_000,
         waits: Waits::Closing,
         until_height: None,
+        in_wallet: false,
     };
     world.node.claims.lock().unwrap().push(claim);
     world.treasury.note_channels().await.unwrap();

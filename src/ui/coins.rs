@@ -87,7 +87,8 @@ fn said(word: &str) -> Option<&'static str> {
 /// `None` while the node cannot be asked; the page says so.
 async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, StoreError> {
     let parts = &desk.op.parts;
-    let (Ok(coins), Ok(transactions)) = (parts.coins.coins().await, parts.coins.transactions().await) else {
+    let (Ok(coins), Ok(transactions)) = (parts.treasury.coins().await, parts.coins.transactions().await)
+    else {
         return Ok(None);
     };
     let history = History::read(desk, transactions, after).await?;
@@ -113,15 +114,18 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
     }))
 }
 
-/// What is ours in contracts of channels that are no longer open.
+/// What is ours in contracts of channels that are no longer open, and not in the wallet yet.
 fn claims<'a>(coins: &'a CoinsView, view: &'a NodeView) -> impl Iterator<Item = &'a Claim> {
     let open = |id: &str| view.channels.iter().any(|channel| channel.channel_id == id);
-    coins.claims.iter().filter(move |claim| claim.amount_sat > 0 && !open(&claim.channel_id))
+    coins
+        .claims
+        .iter()
+        .filter(move |claim| claim.amount_sat > 0 && !claim.in_wallet && !open(&claim.channel_id))
 }
 
-/// Sweeps that are not in a block yet.
+/// Sweeps that the wallet does not see yet.
 fn sweeps(coins: &CoinsView) -> impl Iterator<Item = &Sweep> {
-    coins.sweeps.iter().filter(|sweep| sweep.confirmed_height.is_none())
+    coins.sweeps.iter().filter(|sweep| !sweep.in_wallet)
 }
 
 fn coming_sat(coins: &CoinsView, view: &NodeView) -> u64 {
@@ -141,7 +145,7 @@ fn homecomings(coins: &CoinsView, view: &NodeView) -> Vec<Homecoming> {
         channel: sweep.channel_id.as_deref().map(link),
         amount: grouped(sweep.amount_sat),
         waits: match &sweep.txid {
-            Some(_) => "The sweep waits for a block.".to_owned(),
+            Some(_) => "The sweep was sent, and the wallet does not see it yet.".to_owned(),
             None => "The sweep is sent with the next block.".to_owned(),
         },
         txid: sweep.txid.as_deref().map(shortened),
@@ -190,6 +194,7 @@ mod tests {
             amount_sat: 5,
             waits,
             until_height,
+            in_wallet: false,
         };
         assert_eq!(
             waits(&claim(Waits::Confirmations, Some(1_144)), 1_000),

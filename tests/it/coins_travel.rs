@@ -85,6 +85,33 @@ async fn spendable(node: &Appliance) -> u64 {
     node.get("/api/v1/onchain").await["spendable_sat"].as_u64().expect("a number")
 }
 
+/// The wallet and what is still to come of a channel, each sum once.
+async fn in_all(node: &Appliance, id: &str) -> (u64, u64, Value) {
+    let coins = node.get("/api/v1/onchain").await;
+    let part = |name: &str| -> u64 {
+        let rows = coins[name].as_array().into_iter().flatten();
+        let to_come = rows.filter(|row| row["channel_id"] == id && row["in_wallet"] == false);
+        to_come.filter_map(|row| row["amount_sat"].as_u64()).sum()
+    };
+    let sum = coins["total_sat"].as_u64().expect("a sum") + part("claims") + part("sweeps");
+    (coins["height"].as_u64().expect("a height"), sum, coins)
+}
+
+/// Mines `blocks`, one by one: at each height the wallet and what is still to come make up `wanted`, fees aside.
+async fn counted_once(bitcoind: &Bitcoind, node: &Appliance, id: &str, wanted: u64, blocks: u32) {
+    let right = |sum: u64| sum.abs_diff(wanted) < 5_000;
+    for _ in 0..blocks {
+        let (before, ..) = in_all(node, id).await;
+        bitcoind.mine(1).await;
+        let (height, sum, coins) = until("the block", async || {
+            let seen = in_all(node, id).await;
+            (seen.0 > before).then_some(seen)
+        })
+        .await;
+        assert!(right(sum), "{sum} sat at height {height}, {wanted} wanted: {coins}");
+    }
+}
+
 /// An address of somebody else: of one kind or the other.
 async fn away(bitcoind: &Bitcoind, kind: &str) -> String {
     let address: Address<_> =
@@ -138,6 +165,8 @@ async fn coins_travel_and_come_back() {
     confirm(&bitcoind, 6).await;
     let spliced = done(&shop, &spliced).await;
     assert_eq!(spliced["outcome"]["capacity_sat"], 400_000);
+    let fee = spliced["outcome"]["fee_sat"].as_u64().expect("a fee");
+    assert!((100..5_000).contains(&fee), "{fee}");
     shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
     let legacy = away(&bitcoind, "legacy").await;
     let path = format!("/api/v1/channels/{id}/splice-out?dry_run=true");
@@ -150,15 +179,34 @@ async fn coins_travel_and_come_back() {
     let spliced = done(&shop, &spliced).await;
     let capacity = spliced["outcome"]["capacity_sat"].as_u64().expect("a capacity");
     assert!((335_000..340_000).contains(&capacity), "{capacity}");
+    assert_eq!(spliced["outcome"]["fee_sat"], 340_000 - capacity);
     shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
     let before = spendable(&shop).await;
+    let (_, whole, _) = in_all(&shop, &id).await;
     let closed = does(&shop, "channels", &["close", short, "--yes"]).await;
-    confirm(&bitcoind, 6).await;
+    let waiting = async || {
+        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
+        waiting.as_array().filter(|waiting| !waiting.is_empty()).map(|_| ())
+    };
+    until("the closing transaction", waiting).await;
+    counted_once(&bitcoind, &shop, &id, whole, 1).await;
+    // What it paid is not due any more, however long the library goes on naming it.
+    until("the record of it", async || {
+        let closed = shop.get("/api/v1/channels/closed").await;
+        (closed["channels"][0]["returned_height"].is_u64()).then_some(())
+    })
+    .await;
+    let (_, _, coins) = in_all(&shop, &id).await;
+    assert_eq!(coins["claims"][0]["in_wallet"], true, "{coins}");
+    counted_once(&bitcoind, &shop, &id, whole, 6).await;
     done(&shop, &closed).await;
     let row = record(&bitcoind, &shop, &id, returned).await;
     assert_eq!((&row["cause"], row["sweeps"].as_array().map(Vec::len)), (&json!("agreed_by_us"), Some(0)));
     assert_eq!(row["capacity_sat"], capacity);
     assert!(row["opened_height"].as_u64() < row["closed_height"].as_u64(), "{row}");
+    // Each size that it had is told, and the first one stays.
+    let sizes = row["fundings"].as_array().into_iter().flatten().map(|one| one["capacity_sat"].clone());
+    assert_eq!(sizes.collect::<Vec<_>>(), [json!(300_000), json!(400_000), json!(capacity)], "{row}");
     let theirs = record(&bitcoind, &peer, &id, returned).await;
     assert_eq!((&theirs["cause"], &theirs["closing_txid"]), (&json!("agreed_by_peer"), &row["closing_txid"]));
     let owed = row["owed_sat"].as_u64().expect("a sum");
@@ -169,6 +217,13 @@ async fn coins_travel_and_come_back() {
     let closed = does(&shop, "channels", &["close", &id, "--force", "--yes"]).await;
     confirm(&bitcoind, 1).await;
     done(&shop, &closed).await;
+    // Noted before further blocks come: its height is that of the close, however slow the machine is.
+    until("the close", async || {
+        let closed = shop.get("/api/v1/channels/closed").await;
+        let mut rows = closed["channels"].as_array().into_iter().flatten();
+        rows.any(|row| row["channel_id"] == id.as_str() && row["closed_height"].is_u64()).then_some(())
+    })
+    .await;
     // At the height that is named last the sweep may be sent, for the block after it.
     let matures = |row: &Value| {
         let closed = row["closed_height"].as_u64().unwrap_or(u64::MAX - u64::from(DELAY));

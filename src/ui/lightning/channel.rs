@@ -148,7 +148,7 @@ async fn read(
     let operations = desk.op.parts.treasury.operations_of_channel(&known).await?;
     let channel_id = known.ids().0.to_owned();
     let KnownChannel { open: view, record: row } = known;
-    let steps = steps(view.as_ref(), row.as_ref());
+    let steps = steps(view.as_ref(), row.as_ref(), &operations);
     let both = |of_view: fn(&ChannelView) -> bool, of_row: fn(&ChannelRow) -> bool| {
         view.as_ref().map(of_view).or(row.as_ref().map(of_row)) == Some(true)
     };

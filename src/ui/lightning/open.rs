@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::place::Place;
-use crate::treasury::Deed;
+use crate::treasury::{Deed, RESERVE_SAT};
 use crate::types::Msat;
 use crate::ui::figures::grouped;
 use crate::ui::form::Fields;
@@ -25,7 +25,12 @@ struct Page {
     refusal: Option<String>,
     /// Why the node does not run.
     away: Option<String>,
+    /// The most that can go into a channel, before the transaction's fee.
+    most: String,
+    /// What may be spent, what is kept back for the channels that there are, and for this one.
     spendable: String,
+    reserved: String,
+    kept: String,
     nothing: bool,
     node: String,
     /// The sandbox's payer, which takes channels.
@@ -90,12 +95,16 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
 async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Page {
     let view = desk.op.parts.node.view().await;
     let spendable = view.onchain_spendable_sat;
+    let reserved = desk.op.parts.coins.coins().await.map_or(0, |coins| coins.reserved_sat);
     let away = if view.running { None } else { Some(live::away(&desk.op).await) };
     Page {
         shell: desk.shell(Section::Lightning).await,
         refusal,
         away,
+        most: grouped(spendable.saturating_sub(RESERVE_SAT)),
         spendable: grouped(spendable),
+        reserved: grouped(reserved),
+        kept: grouped(RESERVE_SAT),
         nothing: spendable == 0,
         node: fields.text("node").to_owned(),
         payer: place_of_payer(desk),

@@ -3,7 +3,7 @@
 
 use super::words;
 use crate::ports::ChannelView;
-use crate::store::ChannelRow;
+use crate::store::{ChannelRow, FundingRow, OperationRow};
 use crate::types::Timestamp;
 use crate::ui::figures::{grouped, iso, utc};
 
@@ -42,11 +42,24 @@ impl Step {
     }
 }
 
-/// The steps of a channel that has a record, or is open, or both.
-pub(super) fn steps(view: Option<&ChannelView>, row: Option<&ChannelRow>) -> Vec<Step> {
+/// The steps of a channel that has a record, or is open, or both. `moves` are the operations on it.
+pub(super) fn steps(
+    view: Option<&ChannelView>,
+    row: Option<&ChannelRow>,
+    moves: &[OperationRow],
+) -> Vec<Step> {
     let mut steps = Vec::new();
-    let funding =
-        view.and_then(|view| view.funding.as_deref()).or(row.and_then(|row| row.funding.as_deref()));
+    let now = view.and_then(|view| view.funding.as_deref()).or(row.and_then(|row| row.funding.as_deref()));
+    let spliced = row.and_then(|row| row.spliced_to.as_deref());
+    let noted: &[FundingRow] = row.map_or(&[], |row| &row.fundings);
+    // What a channel of before was opened with was not noted: its splice is not put in that place.
+    let (first, later) = match noted.split_first() {
+        Some((first, later)) if Some(first.funding.as_str()) != spliced || !later.is_empty() => {
+            (Some(first), later)
+        }
+        _ => (None, noted),
+    };
+    let funding = first.map(|first| first.funding.as_str()).or(now.filter(|_| spliced.is_none()));
     if let Some(row) = row {
         let who = if row.outbound { "You asked for it" } else { "The other side asked for it" };
         steps.push(Step::new(who).on(row.seen_at));
@@ -65,20 +78,59 @@ pub(super) fn steps(view: Option<&ChannelView>, row: Option<&ChannelRow>) -> Vec
         (Some(_), None) => steps.push(Step::new("Ready").by(funding)),
         (None, None) => {}
     }
-    if let Some(spliced) = row.and_then(|row| row.spliced_to.as_deref()) {
-        let through = funding == Some(spliced);
-        let step = if through {
-            Step::new("Has a new size")
+    let mut before = first.and_then(|first| first.capacity_sat);
+    for (place, splice) in later.iter().enumerate() {
+        // Another one took its place.
+        if splice.capacity_sat.is_none()
+            && later[place + 1..].iter().any(|other| other.capacity_sat.is_some())
+        {
+            continue;
+        }
+        steps.push(resized(splice, before, (view.is_some(), now), moves));
+        before = splice.capacity_sat.or(before);
+    }
+    // One from before they were noted.
+    if let Some(spliced) = spliced.filter(|spliced| noted.iter().all(|row| row.funding != *spliced)) {
+        steps.push(if now == Some(spliced) {
+            Step::new("Has a new size").by(Some(spliced))
         } else {
-            Step::new("A new size waits for confirmations")
-        };
-        let step = step.by(Some(spliced));
-        steps.push(if through || view.is_none() { step } else { step.awaited() });
+            let step = Step::new("A new size waits for confirmations").by(Some(spliced));
+            if view.is_none() { step } else { step.awaited() }
+        });
     }
     if let Some(row) = row.filter(|row| row.closed_at.is_some()) {
         end(row, &mut steps);
     }
     steps
+}
+
+/// A splice, with what it cost where it was ours.
+fn resized(
+    splice: &FundingRow,
+    before: Option<u64>,
+    (open, now): (bool, Option<&str>),
+    moves: &[OperationRow],
+) -> Step {
+    let asked = moves.iter().find(|row| row.outcome["spliced_to"] == splice.funding.as_str());
+    let fee = asked.and_then(|row| row.outcome["fee_sat"].as_u64());
+    let fee = fee.map(|fee| format!("; its fee was {} sat", grouped(fee))).unwrap_or_default();
+    let sat = |sat: u64| grouped(sat);
+    let height = splice.height.map(|height| format!(" at height {}", grouped(height.into())));
+    let height = height.unwrap_or_default();
+    let there = now == Some(splice.funding.as_str()) || splice.capacity_sat.is_some();
+    let what = match (before, splice.capacity_sat) {
+        _ if !there => "A new size waits for confirmations".to_owned(),
+        (Some(before), Some(after)) if after > before => {
+            format!("Made larger{height}, from {} to {} sat{fee}", sat(before), sat(after))
+        }
+        (Some(before), Some(after)) if after < before => {
+            format!("Made smaller{height}, from {} to {} sat{fee}", sat(before), sat(after))
+        }
+        (_, Some(after)) => format!("Has a new size{height}, {} sat{fee}", sat(after)),
+        (_, None) => format!("Has a new size{height}{fee}"),
+    };
+    let step = Step::new(what).on(splice.noted_at).by(Some(&splice.funding));
+    if there || !open { step } else { step.awaited() }
 }
 
 fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
@@ -128,5 +180,89 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
             steps.push(Step::new("What was yours in it is looked for on the chain").awaited());
         }
         (None, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::OperationState;
+
+    fn funding(name: &str, height: Option<u32>, capacity_sat: Option<u64>) -> FundingRow {
+        FundingRow { funding: format!("{name}:0"), noted_at: Timestamp::from_secs(1), height, capacity_sat }
+    }
+
+    fn record(fundings: Vec<FundingRow>, spliced_to: Option<&str>) -> ChannelRow {
+        ChannelRow {
+            channel_id: "c7".to_owned(),
+            local_id: "7".to_owned(),
+            peer: "02aa".to_owned(),
+            funding: Some("g:0".to_owned()),
+            capacity_sat: 80_000,
+            outbound: true,
+            announced: false,
+            seen_at: Timestamp::from_secs(1),
+            opened_height: Some(106),
+            closed_at: None,
+            closed_height: None,
+            cause: None,
+            reason: None,
+            closing_txid: None,
+            spliced_to: spliced_to.map(str::to_owned),
+            owed_sat: None,
+            last_sat: None,
+            last_at: None,
+            last_height: None,
+            claim_sat: 0,
+            claim_height: None,
+            returned_height: None,
+            fundings,
+            sweeps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_splice_is_a_step_of_its_own_and_the_first_one_stays() {
+        let told = |row: &ChannelRow| -> Vec<(String, Option<String>)> {
+            let asked = OperationRow {
+                id: 1,
+                key: "k".to_owned(),
+                kind: "splice_in".to_owned(),
+                ask: json!({}),
+                state: OperationState::Done,
+                outcome: json!({ "spliced_to": "g:0", "fee_sat": 1_210 }),
+                begun_at: Timestamp::from_secs(1),
+                ended_at: None,
+            };
+            steps(None, Some(row), &[asked]).into_iter().skip(1).map(|step| (step.what, step.txid)).collect()
+        };
+        let line = |what: &str, txid: Option<&str>| (what.to_owned(), txid.map(str::to_owned));
+        let first = || funding("f", Some(106), Some(50_000));
+        let through = record(vec![first(), funding("g", Some(140), Some(80_000))], Some("g:0"));
+        assert_eq!(
+            told(&through),
+            [
+                line("Ready at height 106", Some("f")),
+                line(
+                    "Made larger at height 140, from 50,000 to 80,000 sat; its fee was 1,210 sat",
+                    Some("g")
+                ),
+            ]
+        );
+        let waits = ChannelRow {
+            funding: Some("f:0".to_owned()),
+            ..record(vec![first(), funding("g", None, None)], Some("g:0"))
+        };
+        assert_eq!(told(&waits)[1], line("A new size waits for confirmations", Some("g")));
+        // Of before they were noted: what it was opened with is not made up.
+        let old = [line("Ready at height 106", None), line("Has a new size", Some("g"))];
+        assert_eq!(told(&record(Vec::new(), Some("g:0"))), old);
+        let seen_again = record(vec![funding("g", Some(140), Some(80_000))], Some("g:0"));
+        assert_eq!(told(&seen_again)[0], old[0]);
+        assert!(told(&seen_again)[1].0.starts_with("Has a new size at height 140, 80,000 sat"));
+        let plain = ChannelRow { funding: Some("f:0".to_owned()), ..record(vec![first()], None) };
+        assert_eq!(told(&plain), [line("Ready at height 106", Some("f"))]);
     }
 }

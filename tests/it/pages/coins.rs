@@ -41,6 +41,7 @@ fn travelled(app: &AdminApp) {
             amount_sat: 412_000,
             waits: Waits::Confirmations,
             until_height: Some(361),
+            in_wallet: false,
         }],
         sweeps: vec![Sweep {
             channel_id: Some("2c".repeat(32)),
@@ -48,6 +49,7 @@ fn travelled(app: &AdminApp) {
             txid: Some("3d".repeat(32)),
             sent_height: Some(230),
             confirmed_height: None,
+            in_wallet: false,
         }],
         ..CoinsView::default()
     };

@@ -74,6 +74,7 @@ async fn channels(app: &AdminApp) {
         channel_id: seen(n, true).channel_id,
         amount_sat,
         until_height: Some(370),
+        came: false,
     };
     let claims = vec![claim(5, 120_000), claim(6, 88_000)];
     let still = vec![seen(3, true), seen(4, false)];

@@ -146,8 +146,8 @@ impl World<'_> {
         self.confirm().await;
         self.done(&splicing).await;
         says(tab, &operation, "It is done.").await;
-        let done = says(tab, channel, "Has a new size").await;
-        assert!(done.contains("350,000 sat") && !done.contains("until the splice"), "{done}");
+        let done = says(tab, channel, "from 300,000 to 350,000 sat; its fee was").await;
+        assert!(done.contains("Made larger") && !done.contains("until the splice"), "{done}");
         assert!(done.contains("Move 50,000 sat into a channel"), "{done}");
     }
 
@@ -220,7 +220,7 @@ impl World<'_> {
         self.confirm().await;
         self.done(&splicing).await;
         says(tab, &self.url(&format!("/operations/{splicing}")), "It is done.").await;
-        let done = says(tab, channel, "Has a new size").await;
+        let done = says(tab, channel, "Made smaller").await;
         let size = self.usable().await["capacity_sat"].as_u64().expect("a size");
         assert!((330_000..340_000).contains(&size) && done.contains(&grouped(size)), "{size}: {done}");
         let got = self.bitcoind.expect("getreceivedbyaddress", json!([to, 1])).await;

@@ -1,0 +1,115 @@
+//! The funding outputs of a channel: the first, and one for each splice.
+//!
+//! Invariant: what is noted of one is never taken back; the order is that in which they were noted.
+
+use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::StoreError;
+use super::channels::signed;
+use super::rows::Stored;
+use crate::types::Timestamp;
+
+/// One funding output of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FundingRow {
+    /// `txid:vout`.
+    pub funding: String,
+    /// When it was first heard of.
+    pub noted_at: Timestamp,
+    /// The height at which the channel was first seen ready with it.
+    pub height: Option<u32>,
+    /// The channel's value with it, satoshi, once it was seen.
+    pub capacity_sat: Option<u64>,
+}
+
+/// Notes that a splice to `funding` is agreed.
+pub(super) fn note_agreed(
+    connection: &Connection,
+    channel_id: &str,
+    funding: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO fundings (local_id, funding, noted_at)
+         SELECT local_id, ?2, ?3 FROM channels WHERE channel_id = ?1 AND closed_at IS NULL
+         ON CONFLICT DO NOTHING",
+    )?;
+    insert.execute(params![channel_id, funding, Stored(now)])?;
+    Ok(())
+}
+
+/// Notes that the channel is open with `funding`.
+pub(super) fn note_open(
+    connection: &Connection,
+    (local_id, funding): (&str, &str),
+    capacity_sat: u64,
+    ready_at: Option<u32>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO fundings (local_id, funding, noted_at, height, capacity_sat) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET height = COALESCE(height, ?4), capacity_sat = ?5
+         WHERE height IS NULL OR capacity_sat IS NOT ?5",
+    )?;
+    upsert.execute(params![local_id, funding, Stored(now), ready_at, signed(capacity_sat)])?;
+    Ok(())
+}
+
+/// Those of one channel, in their order.
+pub(super) fn of(connection: &Connection, local_id: &str) -> Result<Vec<FundingRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM fundings WHERE local_id = ?1 ORDER BY rowid")?;
+    let read = |row: &Row<'_>| {
+        let Stored(noted_at) = row.get("noted_at")?;
+        let capacity: Option<i64> = row.get("capacity_sat")?;
+        Ok(FundingRow {
+            funding: row.get("funding")?,
+            noted_at,
+            height: row.get("height")?,
+            capacity_sat: capacity.map(|sat| u64::try_from(sat).unwrap_or(0)),
+        })
+    };
+    let rows = query.query_map([local_id], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::tests::World;
+    use crate::store::{ChannelSeen, ChannelsSeen};
+
+    #[tokio::test]
+    async fn a_splice_takes_nothing_from_what_was_before_it() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let seen = |funding: &str, capacity_sat, ready| ChannelsSeen {
+            open: vec![ChannelSeen {
+                local_id: "7".to_owned(),
+                channel_id: "c7".to_owned(),
+                peer: "02aa".to_owned(),
+                funding: Some(funding.to_owned()),
+                capacity_sat,
+                outbound: true,
+                announced: false,
+                ready,
+                ours_sat: None,
+            }],
+            ..ChannelsSeen::default()
+        };
+        ledger.note_channels(seen("f:0", 50_000, false), 100).await.unwrap();
+        ledger.note_channels(seen("f:0", 50_000, true), 106).await.unwrap();
+        ledger.splice_agreed("c7".to_owned(), "g:1".to_owned()).await.unwrap();
+        let told = async || {
+            let row = ledger.channel_record("7").await.unwrap().unwrap();
+            let one = |row: crate::store::FundingRow| (row.funding, row.height, row.capacity_sat);
+            (row.opened_height, row.fundings.into_iter().map(one).collect::<Vec<_>>())
+        };
+        let first = || ("f:0".to_owned(), Some(106), Some(50_000));
+        assert_eq!(told().await, (Some(106), vec![first(), ("g:1".to_owned(), None, None)]));
+        ledger.note_channels(seen("g:1", 80_000, true), 140).await.unwrap();
+        ledger.note_channels(seen("g:1", 80_000, true), 150).await.unwrap();
+        let second = ("g:1".to_owned(), Some(140), Some(80_000));
+        assert_eq!(told().await, (Some(106), vec![first(), second]));
+    }
+}

@@ -1,0 +1,181 @@
+//! Coins of closed channels that the wallet has already: each sum is counted once, at every height.
+//!
+//! The library goes on naming a closed channel's coins until the transaction that brings them is six blocks deep,
+//! and the wallet counts them from when it sees it. Which of them the wallet has is marked here, from its own
+//! transactions; of what is in no block yet the wallet names no transaction, and then what waits in it is told by its
+//! sums. The library's sums are not exact to the fee, so half is enough to know one by.
+
+use super::{Treasury, TreasuryError};
+use crate::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
+
+/// A close by agreement is told for so many blocks after its own.
+const TOLD_FOR: u32 = 5;
+/// Closed channels whose cause is looked up, the newest.
+const LOOKED_UP: u32 = 100;
+
+impl Treasury {
+    /// The coins that there are, and which of those that closed channels owed have come.
+    ///
+    /// # Errors
+    /// When the node cannot be asked, or the ledger fails.
+    pub async fn coins(&self) -> Result<CoinsView, TreasuryError> {
+        let parts = &self.0.parts;
+        let mut coins = parts.coins.coins().await?;
+        let channels = parts.node.view().await.channels;
+        let gone = |id: &str| !channels.iter().any(|channel| channel.channel_id == id);
+        if coins.sweeps.is_empty() && !coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
+            return Ok(coins);
+        }
+        let transactions = parts.coins.transactions().await?;
+        let closed = parts.ledger.closed_channels(LOOKED_UP).await?;
+        let agreed = |id: &str| {
+            let of = closed.iter().find(|row| row.channel_id == id).and_then(|row| row.cause.as_deref());
+            gone(id) && of.is_some_and(|cause| cause.starts_with("agreed"))
+        };
+        mark(&mut coins, &transactions, agreed);
+        Ok(coins)
+    }
+}
+
+/// Marks what the wallet has. `agreed` says whether a channel was closed by agreement, which pays the wallet itself.
+fn mark(coins: &mut CoinsView, transactions: &[ChainTx], agreed: impl Fn(&str) -> bool) {
+    // Where nothing can be spent, what is kept back may be coins that are not confirmed.
+    let mut waiting = match coins.spendable_sat {
+        0 => coins.total_sat,
+        spendable => coins.total_sat.saturating_sub(spendable).saturating_sub(coins.reserved_sat),
+    };
+    let known = |tx: &&ChainTx| !tx.outgoing && tx.confirmed_height.is_none();
+    let mut waits = |amount_sat: u64| {
+        let there = waiting > 0 && waiting >= amount_sat / 2;
+        if there {
+            waiting = waiting.saturating_sub(amount_sat);
+        }
+        there
+    };
+    for Claim { channel_id, amount_sat, waits: why, until_height, in_wallet, .. } in &mut coins.claims {
+        *in_wallet = agreed(channel_id)
+            && match (why, until_height) {
+                (Waits::Closing, _) => waits(*amount_sat),
+                (Waits::Confirmations, Some(until)) => transactions.iter().any(|tx| {
+                    let same = tx.confirmed_height == until.checked_sub(TOLD_FOR);
+                    !tx.outgoing && same && tx.amount_sat >= *amount_sat / 2
+                }),
+                _ => false,
+            };
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for Sweep { txid, confirmed_height, amount_sat, in_wallet, .. } in &mut coins.sweeps {
+        let Some(txid) = txid else { continue };
+        *in_wallet = confirmed_height.is_some()
+            || seen.contains(txid)
+            || transactions.iter().filter(known).any(|tx| tx.txid == *txid)
+            || waits(*amount_sat);
+        if *in_wallet {
+            seen.push(txid.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOSED: &str = "c7";
+
+    fn claim(waits: Waits, until_height: Option<u32>) -> Claim {
+        Claim {
+            channel_id: CLOSED.to_owned(),
+            peer: "02aa".to_owned(),
+            amount_sat: 48_700,
+            waits,
+            until_height,
+            in_wallet: false,
+        }
+    }
+
+    fn tx(txid: &str, amount_sat: u64, confirmed_height: Option<u32>) -> ChainTx {
+        ChainTx {
+            txid: txid.to_owned(),
+            outgoing: false,
+            amount_sat,
+            fee_sat: None,
+            confirmed_height,
+            settled: false,
+            at_secs: 0,
+        }
+    }
+
+    /// What the page adds up: the wallet, and what is still to come.
+    fn sum(coins: &CoinsView) -> u64 {
+        let claims = coins.claims.iter().filter(|claim| !claim.in_wallet).map(|claim| claim.amount_sat);
+        let sweeps = coins.sweeps.iter().filter(|sweep| !sweep.in_wallet).map(|sweep| sweep.amount_sat);
+        claims.chain(sweeps).fold(coins.total_sat, u64::saturating_add)
+    }
+
+    #[test]
+    fn an_agreed_close_is_counted_once_at_every_height() {
+        // The wallet, what may be spent of it, what the contract says; the wallet's transactions; the sum.
+        let closing = || Some(claim(Waits::Closing, None));
+        let confirmed = || Some(claim(Waits::Confirmations, Some(105)));
+        let there = || vec![tx("closing", 48_500, Some(100))];
+        let steps = [
+            ("it was agreed upon", 60_000, 35_000, closing(), Vec::new(), 108_700),
+            ("the wallet sees it wait", 108_500, 35_000, closing(), Vec::new(), 108_500),
+            ("in a block that the wallet has not seen", 60_000, 35_000, confirmed(), Vec::new(), 108_700),
+            ("in its first block", 108_500, 83_500, confirmed(), there(), 108_500),
+            ("six deep", 108_500, 83_500, None, there(), 108_500),
+        ];
+        for (when, total_sat, spendable_sat, claims, transactions, wanted) in steps {
+            let claims = claims.into_iter().collect();
+            let mut coins =
+                CoinsView { total_sat, spendable_sat, reserved_sat: 25_000, claims, ..CoinsView::default() };
+            mark(&mut coins, &transactions, |id| id == CLOSED);
+            assert_eq!(sum(&coins), wanted, "{when}");
+        }
+        // A wallet in which only the reserve of another channel is.
+        let claims = vec![claim(Waits::Closing, None)];
+        let mut coins = CoinsView { total_sat: 48_500, reserved_sat: 25_000, claims, ..CoinsView::default() };
+        mark(&mut coins, &[], |_| true);
+        assert_eq!(sum(&coins), 48_500);
+    }
+
+    #[test]
+    fn a_forced_close_is_to_come_until_its_sweep_is_seen() {
+        let mut coins = CoinsView {
+            total_sat: 100_000,
+            spendable_sat: 35_000,
+            reserved_sat: 25_000,
+            claims: vec![claim(Waits::Confirmations, Some(105))],
+            ..CoinsView::default()
+        };
+        mark(&mut coins, &[tx("a deposit", 48_500, Some(100))], |_| false);
+        assert_eq!(sum(&coins), 148_700, "a deposit in the same block is not it");
+
+        let sweep = |txid: Option<&str>, confirmed_height| Sweep {
+            channel_id: Some(CLOSED.to_owned()),
+            amount_sat: 48_700,
+            txid: txid.map(str::to_owned),
+            sent_height: Some(250),
+            confirmed_height,
+            in_wallet: false,
+        };
+        let of = |sweeps: Vec<Sweep>, total_sat, spendable_sat| CoinsView {
+            total_sat,
+            spendable_sat,
+            reserved_sat: 25_000,
+            sweeps,
+            ..CoinsView::default()
+        };
+        let cases = [
+            ("not sent", of(vec![sweep(None, None)], 60_000, 35_000), 108_700),
+            ("sent, and not seen", of(vec![sweep(Some("s"), None)], 60_000, 35_000), 108_700),
+            ("seen", of(vec![sweep(Some("s"), None)], 108_400, 35_000), 108_400),
+            ("two outputs in one", of(vec![sweep(Some("s"), None); 2], 156_900, 35_000), 156_900),
+            ("in a block", of(vec![sweep(Some("s"), Some(251))], 108_400, 83_400), 108_400),
+        ];
+        for (when, mut coins, wanted) in cases {
+            mark(&mut coins, &[], |_| false);
+            assert_eq!(sum(&coins), wanted, "{when}");
+        }
+    }
+}
