@@ -57,7 +57,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Environment;
 
@@ -149,6 +149,11 @@ enum Command {
     Try(Box<trial::TrialArgs>),
     /// Get a URL, and pay for it when it must
     Fetch(Box<fetch::FetchArgs>),
+}
+
+/// The tree of commands, for whoever checks that they are alike.
+pub fn commands() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that `args` spell, the program's own name first.

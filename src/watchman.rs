@@ -7,6 +7,7 @@
 //! [`Informant`]s.
 
 mod chronicle;
+mod codes;
 mod disk;
 mod footprint;
 mod limits;
@@ -29,6 +30,7 @@ use crate::pricing::Exchange;
 use crate::store::{AlarmRow, Findings, Ledger, OperationState, OrderState, StoreError};
 use crate::types::{Msat, Severity, Timestamp};
 
+pub use codes::{AlarmCode, CODES};
 pub use disk::DiskSpace;
 pub use footprint::Footprint;
 pub use limits::AlarmLimits;

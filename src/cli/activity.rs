@@ -15,8 +15,8 @@ pub(super) struct ActivityArgs {
     /// About one thing alone
     #[arg(long, value_parser = ["payments", "tokens", "payouts", "coins", "channels", "services", "system"])]
     about: Option<String>,
-    /// How many
-    #[arg(long, default_value_t = 30)]
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 30)]
     limit: u32,
     /// All of it as a table for spreadsheets
     #[arg(long, conflicts_with_all = ["limit", "json"])]

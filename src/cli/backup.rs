@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::amounts::sats;
-use super::ground::{Ground, agree};
+use super::ground::{Ground, Yes};
 use super::operator::{Failure, OperatorArgs, Shown, ask, fail, table};
 use super::times::moment;
 use super::{download, logging, next, warn};
@@ -22,7 +22,7 @@ pub(super) struct BackupArgs {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,14 +56,16 @@ enum Command {
     Restore {
         /// The file
         file: PathBuf,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Yes,
         #[command(flatten)]
         said: Said,
     },
     /// After a restore: let coins be sent again
-    ReleasePayouts,
+    ReleasePayouts {
+        #[command(flatten)]
+        sure: Yes,
+    },
     /// The ledger's lives: a new one begins with each restore
     Generations,
 }
@@ -78,9 +80,9 @@ struct Said {
 
 /// Does one of them.
 pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
-    match &args.command {
+    match args.command.as_ref().unwrap_or(&Command::List) {
         Command::Verify { file, said } if file.exists() => done(args, verify(args, env, file, said)),
-        Command::Restore { file, yes, said } => done(args, restore(args, env, (file, said), *yes)),
+        Command::Restore { file, sure, said } => done(args, restore(args, env, (file, said), *sure)),
         command => ask(&args.operator, env, async |admin| match command {
             Command::Now => {
                 let made = admin.post("/api/v1/backups", &json!({})).await?;
@@ -104,7 +106,11 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
                 let text = verified_text(&verified);
                 Ok(Shown::new(verified, text))
             }
-            Command::ReleasePayouts => {
+            Command::ReleasePayouts { sure } => {
+                sure.or_ask(
+                    "Coins may be sent again, by rules too. What was sent since the copy was made is not in the books: \
+                     look at the wallet's history first, or it may be sent twice.",
+                )?;
                 let released = admin.post("/api/v1/payouts/release", &json!({})).await?;
                 let text = match released["released"].as_bool() {
                     Some(true) => "Coins may be sent again.",
@@ -150,7 +156,7 @@ fn restore(
     args: &BackupArgs,
     env: &Environment,
     (file, said): (&Path, &Said),
-    yes: bool,
+    sure: Yes,
 ) -> Result<Shown, Failure> {
     logging::start("warn");
     let ground = Ground::find(&args.operator, env)?.opened_with(said.passphrase_file.clone());
@@ -161,7 +167,7 @@ fn restore(
     warn("Opening the backup, and auditing the ledger in it …");
     let verified = backup::verify(file, &owner, &ground.dir).map_err(|fault| unfit(fault, file, &ground))?;
     let made = moment(&json!(verified.manifest.created_at));
-    agree(
+    sure.or_ask(
         &format!(
             "The backup of {made} is whole and its books are right. To put it in the ledger's place means:\n\
              - Sales, payments and changes after {made} are not in the books any more.\n\
@@ -171,7 +177,6 @@ fn restore(
              - Keys of the admin API that were revoked since, the password and the services are as they were then.\n\
              Channels and coins are not touched. The ledger that is there now is set aside."
         ),
-        yes,
     )?;
     let now = SystemClock::new(Timestamp::default()).now();
     let epochs = secrets.epochs().map_err(|error| Failure::refused("seed", error.to_string()))?;

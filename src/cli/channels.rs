@@ -60,10 +60,10 @@ enum Channels {
         /// Its id, or how it begins
         channel: String,
         /// For each payment, millisatoshi
-        #[arg(long)]
+        #[arg(long, value_name = "MSAT")]
         base_msat: u32,
         /// Of what is forwarded, millionths
-        #[arg(long)]
+        #[arg(long, value_name = "PPM")]
         ppm: u32,
     },
     /// Put coins of the on-chain wallet into one

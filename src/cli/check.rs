@@ -13,7 +13,7 @@ use crate::config::{Environment, Flags, Problem, Settings, Source};
 /// What `check` is told.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
-    /// Print one JSON object
+    /// Print one JSON object, errors too
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -18,13 +18,16 @@ use crate::config::{Environment, Settings, Source};
 use crate::secrets::SeedPlace;
 use crate::store::{DirLock, Locked};
 use crate::types::Severity::{self, Critical, Info, Warning};
-use crate::watchman::DiskSpace;
+use crate::watchman::{AlarmCode, CODES, DiskSpace};
 
 /// What `doctor` is told.
 #[derive(clap::Args, Debug)]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     appliance: OperatorArgs,
+    /// Instead, every alarm that there is: when it is raised, and what to do
+    #[arg(long)]
+    codes: bool,
 }
 
 /// What was looked at, and what is to be fixed.
@@ -51,12 +54,31 @@ impl Report {
 }
 
 pub(super) fn run(args: &DoctorArgs, env: &Environment) -> ExitCode {
+    if args.codes {
+        return codes().print(args.appliance.json());
+    }
     logging::start("error");
     match in_runtime(async { Ok(look(&args.appliance, env).await) }) {
         Ok(Ok(report)) => shown(report).print(args.appliance.json()),
         Ok(Err(failure)) => fail(&failure, args.appliance.json()),
         Err(error) => fail(&Failure::refused("internal", format!("{error:#}")), args.appliance.json()),
     }
+}
+
+fn codes() -> Shown {
+    let text = |one: &AlarmCode| {
+        format!(
+            "{:<26} {:<9} {}\n{:<26} {:<9} do: {}",
+            one.code,
+            one.severity.as_str(),
+            one.when,
+            "",
+            "",
+            one.fix
+        )
+    };
+    let text = CODES.iter().map(text).collect::<Vec<_>>().join("\n");
+    Shown::new(json!({ "codes": CODES }), text)
 }
 
 async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, Shown, table};
 use super::times::moment;
 use super::tokens::{hash_beginning, several};
@@ -15,11 +16,15 @@ pub(super) async fn list(admin: &Admin) -> Result<Shown, Failure> {
 }
 
 /// Takes one to be good, or all.
-pub(super) async fn honour(admin: &Admin, beginning: Option<&str>) -> Result<Shown, Failure> {
+pub(super) async fn honour(admin: &Admin, beginning: Option<&str>, sure: Yes) -> Result<Shown, Failure> {
     let ask = match beginning {
         Some(beginning) => json!({ "payment_hash": whole(admin, beginning).await? }),
         None => json!({ "all": true }),
     };
+    let which = if beginning.is_some() { "This token" } else { "Every token from before the restore" };
+    sure.or_ask(&format!(
+        "{which} is good again: what was used of it since the copy may be used once more."
+    ))?;
     let done = admin.post("/api/v1/tokens/honour", &ask).await?;
     let text = match (done["honoured"].as_bool(), beginning) {
         (Some(true), Some(_)) => "The token is good again, as far as the copy knows it.",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, Shown, table};
 
 const EPOCHS: &str = "/api/v1/epochs";
@@ -26,7 +27,7 @@ pub(super) async fn rotate(admin: &Admin) -> Result<Shown, Failure> {
 }
 
 /// Shows what retiring `epoch` takes, and does it when that was agreed to.
-pub(super) async fn retire(admin: &Admin, epoch: u32, yes: bool) -> Result<Shown, Failure> {
+pub(super) async fn retire(admin: &Admin, epoch: u32, sure: Yes) -> Result<Shown, Failure> {
     let listed = admin.get(EPOCHS).await?;
     let mut rows = listed["epochs"].as_array().into_iter().flatten();
     let found = rows.find(|row| row["epoch"] == epoch && row["state"] != "retired");
@@ -35,13 +36,10 @@ pub(super) async fn retire(admin: &Admin, epoch: u32, yes: bool) -> Result<Shown
         return Err(Failure::refused("unknown_epoch", text));
     };
     let takes = takes_text(row, &listed["unknown_msat"]);
-    if !yes {
-        let text = format!("{takes}\nNothing was done: say --yes to retire it.");
-        return Err(Failure::refused("confirm_unearned", text));
-    }
+    sure.or_ask(&format!("{takes}\nNone of its tokens opens anything any more, for good."))?;
     let seen = &row["unearned_msat"];
     let retired = admin.delete(&format!("{EPOCHS}/{epoch}?unearned_msat={seen}")).await?;
-    let text = format!("{takes}\nEpoch {epoch} is retired: its tokens are refused with `unknown_epoch`.");
+    let text = format!("Epoch {epoch} is retired: its tokens are refused with `unknown_epoch`.");
     Ok(Shown::new(retired, text))
 }
 

@@ -102,6 +102,24 @@ impl Ground {
     }
 }
 
+/// Whether somebody who asks for what cannot be undone is asked back.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Yes {
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Yes {
+    /// Asks whether to do `what`, unless that was said beforehand.
+    ///
+    /// # Errors
+    /// When the answer is no, or nobody is there to ask.
+    pub(super) fn or_ask(self, what: &str) -> Result<(), Failure> {
+        agree(what, self.yes)
+    }
+}
+
 /// Says what is about to happen and asks whether to do it, unless that was said beforehand.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::ground::agree;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use crate::config::Environment;
 
@@ -34,11 +34,11 @@ enum InboundCommand {
 
 #[derive(Debug, clap::Args)]
 struct Quote {
-    /// What the node can receive over it, satoshi
-    #[arg(value_name = "SAT")]
+    /// What the node can receive over it
+    #[arg(long, value_name = "SATS")]
     receivable_sat: u64,
     /// For how many blocks the provider keeps it open [default: half a year]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "N")]
     blocks: Option<u32>,
     /// Tell the public network of it
     #[arg(long)]
@@ -48,24 +48,25 @@ struct Quote {
 #[derive(Debug, clap::Args)]
 struct Buy {
     /// The number of an order that `quote` placed
-    #[arg(value_name = "ORDER")]
+    #[arg(value_name = "ID")]
     order: i64,
     /// What it is paid with
     #[arg(long, value_enum)]
     by: By,
-    /// Pay: without it, it is only said what would happen
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Yes,
+    /// Only say what would happen
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct Close {
     /// The order's number
-    #[arg(value_name = "ORDER")]
+    #[arg(value_name = "ID")]
     order: i64,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,8 +100,8 @@ pub(super) fn run(args: &InboundArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(order, text))
         }
         Some(InboundCommand::Buy(buy)) => pay(admin, buy).await,
-        Some(InboundCommand::Close(Close { order, yes })) => {
-            agree(CLOSES, *yes)?;
+        Some(InboundCommand::Close(Close { order, sure })) => {
+            sure.or_ask(CLOSES)?;
             let path = format!("/api/v1/inbound/orders/{order}/close");
             let order = admin.post(&path, &json!({})).await?;
             let text = line(&order);
@@ -144,8 +145,11 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         return Err(Failure::refused("way_not_taken", text));
     };
     let will = consequence(&order, buy.by, total);
+    if buy.dry_run {
+        return Ok(Shown::new(order, will));
+    }
     if order["state"] == "quoted" {
-        agree(&will, buy.yes)?;
+        buy.sure.or_ask(&will)?;
     }
     let body = json!({ "way": buy.by.word(), "max_total_sat": total });
     let order = admin.post(&format!("{path}/pay"), &body).await?;
@@ -209,7 +213,9 @@ fn standing(inbound: &Value) -> String {
         None => lines.push("No provider sells channels. Name one under [liquidity.lsps1].".to_owned()),
         Some(node) => {
             let address = orders["address"].as_str().unwrap_or_default();
-            lines.push(format!("Channels for sale: {node}@{address} (`tollhouse inbound quote SAT`)"));
+            lines.push(format!(
+                "Channels for sale: {node}@{address} (`tollhouse inbound quote --receivable-sat SATS`)"
+            ));
         }
     }
     lines.join("\n")
@@ -249,7 +255,8 @@ fn line(order: &Value) -> String {
 fn list(orders: &Value) -> String {
     let rows = orders["orders"].as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
-        return "Nothing was ordered. `tollhouse inbound quote SAT` asks for a price.".to_owned();
+        return "Nothing was ordered. `tollhouse inbound quote --receivable-sat SATS` asks for a price."
+            .to_owned();
     }
     let number = |value: &Value| value.as_u64().map_or_else(String::new, |number| number.to_string());
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();

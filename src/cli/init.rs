@@ -8,8 +8,10 @@ use std::process::ExitCode;
 
 use bitcoin::Network;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
-use super::{say, warn};
+use super::next;
+use super::operator::{Failure, Shown, fail};
 use crate::config::{self, Environment, Flags};
 
 /// What `init` is told.
@@ -17,13 +19,19 @@ use crate::config::{self, Environment, Flags};
 pub(super) struct InitArgs {
     /// Where to write; default tollhouse.toml in the data directory
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
-    path: Option<PathBuf>,
+    config: Option<PathBuf>,
+    /// The data directory that it goes into, where nothing else is said [env: TOLLHOUSE_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
     /// The network that the file is for
     #[arg(long, default_value = "signet")]
     network: Offered,
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
+    /// Print one JSON object, errors too
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -46,31 +54,25 @@ impl From<Offered> for Network {
 }
 
 pub(super) fn run(args: &InitArgs, env: &Environment) -> ExitCode {
-    let flags = Flags { config: args.path.clone(), ..Flags::default() };
-    let path = match config::config_file(&flags, env) {
-        Ok((path, _)) => path,
-        Err(problems) => {
-            warn(problems);
-            return ExitCode::from(2);
-        }
-    };
-    match write(&path, &config::template(args.network.into()), args.force) {
-        Ok(()) => {
-            let told = say(format_args!(
-                "Wrote {0}.\nSay there what you sell, then: tollhouse check --config {0}",
-                path.display()
-            ));
-            if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            warn(format_args!("{} is there already; --force replaces it.", path.display()));
-            ExitCode::FAILURE
-        }
-        Err(e) => {
-            warn(format_args!("{} cannot be written: {e}", path.display()));
-            ExitCode::FAILURE
-        }
+    match written(args, env) {
+        Ok(shown) => shown.print(args.json),
+        Err(failure) => fail(&failure, args.json),
     }
+}
+
+fn written(args: &InitArgs, env: &Environment) -> Result<Shown, Failure> {
+    let flags = Flags { config: args.config.clone(), data_dir: args.data_dir.clone(), ..Flags::default() };
+    let (path, _) =
+        config::config_file(&flags, env).map_err(|problems| Failure::arguments(problems.to_string()))?;
+    let file = path.display().to_string();
+    write(&path, &config::template(args.network.into()), args.force).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::refused("file_exists", format!("{file} is there already; --force replaces it."))
+        }
+        _ => Failure::refused("file", format!("{file} cannot be written: {error}")),
+    })?;
+    let check = next::command("check", &flags);
+    Ok(Shown::new(json!({ "file": file }), format!("Wrote {file}.\nSay there what you sell, then: {check}")))
 }
 
 /// Writes the whole file or none of it, for its owner alone: it may come to hold keys.

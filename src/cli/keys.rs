@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::ground::Yes;
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
@@ -23,7 +24,6 @@ pub(super) struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum Keys {
     /// Make a key, and show it once
-    #[command(visible_alias = "create")]
     Add {
         /// What it is for
         #[arg(long)]
@@ -47,6 +47,8 @@ enum Keys {
     Revoke {
         /// Its number, as `list` shows it
         id: u64,
+        #[command(flatten)]
+        sure: Yes,
     },
 }
 
@@ -85,7 +87,8 @@ pub(super) fn run(args: &KeysArgs, env: &Environment) -> ExitCode {
             let text = shown(&listed);
             Ok(Shown::new(listed, text))
         }
-        Some(Keys::Revoke { id }) => {
+        Some(Keys::Revoke { id, sure }) => {
+            sure.or_ask(&format!("Key {id} opens nothing any more, for good: whatever uses it is refused."))?;
             admin.delete(&format!("/api/v1/keys/{id}")).await?;
             Ok::<_, Failure>(Shown::new(
                 json!({ "revoked": id }),

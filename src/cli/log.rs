@@ -21,7 +21,7 @@ pub(super) struct LogArgs {
     level: String,
     /// At most so many of the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
-    lines: u32,
+    limit: u32,
     /// Go on with what comes, until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     follow: bool,
@@ -39,7 +39,7 @@ pub(super) fn run(args: &LogArgs, env: &Environment) -> ExitCode {
         }
         let path = |after: u64| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("level", &args.level).append_pair("limit", &args.lines.to_string());
+            query.append_pair("level", &args.level).append_pair("limit", &args.limit.to_string());
             format!("/api/v1/log?{}&after={after}", query.finish())
         };
         let mut told = admin.get(&path(0)).await?;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::ground::{Ground, agree, ask_line};
+use super::ground::{Ground, Yes, ask_line};
 use super::operator::{Failure, OperatorArgs, Shown, fail};
 use super::{logging, warn};
 use crate::app::take_dir;
@@ -36,9 +36,8 @@ enum Command {
         /// Where the code goes that opens it; else it is shown on the terminal
         #[arg(long, value_name = "FILE")]
         code_file: Option<PathBuf>,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// Fill an empty data directory from such a file
     Import {
@@ -47,9 +46,8 @@ enum Command {
         /// A file with its code; else it is asked for
         #[arg(long, value_name = "FILE")]
         code_file: Option<PathBuf>,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// Let this directory start again after an export, because the copy was never started and never will be
     Undo {
@@ -63,8 +61,8 @@ enum Command {
 pub(super) fn run(args: &MigrateArgs, env: &Environment) -> ExitCode {
     logging::start("warn");
     let done = match &args.command {
-        Command::Export { file, code_file, yes } => export(args, env, file, code_file.as_deref(), *yes),
-        Command::Import { file, code_file, yes } => import(args, env, file, code_file.as_deref(), *yes),
+        Command::Export { file, code_file, sure } => export(args, env, file, code_file.as_deref(), *sure),
+        Command::Import { file, code_file, sure } => import(args, env, file, code_file.as_deref(), *sure),
         Command::Undo { the_copy_never_ran } => undo(args, env, *the_copy_never_ran),
     };
     match done {
@@ -78,7 +76,7 @@ fn export(
     env: &Environment,
     file: &Path,
     code_file: Option<&Path>,
-    yes: bool,
+    sure: Yes,
 ) -> Result<Shown, Failure> {
     let show = !args.operator.json() && std::io::stdout().is_terminal();
     if code_file.is_none() && !show {
@@ -89,7 +87,7 @@ fn export(
     let network = ground.network.to_string();
     let moving = Moving { data_dir: &ground.data_dir, network: &network };
     backup::refuse_if_moved(&ground.dir).map_err(refused)?;
-    agree(
+    sure.or_ask(
         &format!(
             "Everything in {} goes to {}: the seed as it lies there, the channels, the ledger, the keys.\n\
              From then on this directory refuses to start: two machines with the same channels lose coins.\n\
@@ -98,7 +96,6 @@ fn export(
             ground.dir.display(),
             file.display()
         ),
-        yes,
     )?;
     let entropy = SystemEntropy::new();
     let code = MoveCode::new(entropy.as_ref());
@@ -136,7 +133,7 @@ fn import(
     env: &Environment,
     file: &Path,
     code_file: Option<&Path>,
-    yes: bool,
+    sure: Yes,
 ) -> Result<Shown, Failure> {
     let data_dir = match args.operator.data_dir(env) {
         Some(dir) => dir,
@@ -152,14 +149,13 @@ fn import(
     };
     let code = MoveCode::read(&code).map_err(refused)?;
     let _lock = take_dir(&data_dir).map_err(|error| Failure::refused("running", format!("{error:#}")))?;
-    agree(
+    sure.or_ask(
         &format!(
             "Everything in {} goes to {}, its channels too. Import it once, on one machine: two machines with the\n\
              same channels lose coins. The one that it comes from must not start again.",
             file.display(),
             data_dir.display(),
         ),
-        yes,
     )?;
     let bar = bar();
     let imported = backup::import(file, &data_dir, &code, &|done, total| show_progress(&bar, done, total));

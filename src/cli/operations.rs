@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::moving::row_text;
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
@@ -23,8 +24,8 @@ pub(super) struct OperationsArgs {
 enum Operations {
     /// The newest ones
     List {
-        /// How many
-        #[arg(long, default_value_t = 20)]
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
     /// One of them
@@ -39,6 +40,8 @@ enum Operations {
         /// It was done, or it failed and nothing moved
         #[arg(value_parser = ["done", "failed"])]
         outcome: String,
+        #[command(flatten)]
+        sure: Yes,
     },
 }
 
@@ -53,7 +56,11 @@ pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
             let text = row_text(&row);
             Ok(Shown::new(row, text))
         }
-        Some(Operations::Settle { id, outcome }) => {
+        Some(Operations::Settle { id, outcome, sure }) => {
+            sure.or_ask(match outcome.as_str() {
+                "done" => "It counts as done from now on, and is not looked for any more.",
+                _ => "It counts as failed from now on: what it moved or paid after all may be moved or paid again.",
+            })?;
             let path = format!("/api/v1/operations/{id}/settle");
             let row = admin.post(&path, &json!({ "outcome": outcome })).await?;
             let text = row_text(&row);

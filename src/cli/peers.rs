@@ -26,7 +26,6 @@ enum Peers {
         node: String,
     },
     /// Disconnect, and do not call again; not while there is a channel
-    #[command(visible_alias = "disconnect")]
     Forget {
         /// Its public key
         peer: String,

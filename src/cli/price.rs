@@ -18,10 +18,10 @@ pub(super) struct PriceArgs {
     /// The URL as a customer asks for it, or a path
     url: String,
     /// A header of the request
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "K: V")]
     headers: Vec<String>,
     /// The request's body, or @FILE
-    #[arg(short = 'd', long = "data", value_name = "TEXT")]
+    #[arg(short = 'd', long = "data", value_name = "DATA")]
     data: Option<String>,
     /// Every route, those for other requests too
     #[arg(long)]

@@ -38,19 +38,19 @@ pub(super) struct RecoverArgs {
     #[arg(long, value_name = "HEIGHT")]
     since: Option<u32>,
     /// With the seed alone: after so many unused addresses in a row look no further, with a server or --since
-    #[arg(long, value_name = "ADDRESSES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=5_000))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=5_000))]
     gap: u32,
     /// All of it may have been put back from a backup, so that nothing there tells its age: let no channel be
     /// closed with it by this node, only by the peers
     #[arg(long)]
     may_be_old: bool,
     /// Only say what there is to recover from
-    #[arg(long)]
-    look: bool,
-    /// Do not ask
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do it without asking
     #[arg(long)]
     yes: bool,
-    /// Print one JSON object at the end
+    /// Print one JSON object at the end, errors too
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -87,7 +87,7 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         recovery.doubt();
     }
     let plan = plan_json(&recovery, &channels, &offline.place().node_id);
-    if args.look {
+    if args.dry_run {
         say(if args.json { plan.to_string() } else { plan_text(&recovery, &channels, &plan) })?;
         return Ok(0);
     }
@@ -149,21 +149,23 @@ fn past(found: Option<&Birthday>, args: &RecoverArgs) -> String {
 /// anew here, before its channels were brought home: what knows none of them must not stand in their way.
 fn not_left_aside(file: &Path, recovery: &Recovery, place: &Place, flags: &Flags) -> Result<()> {
     let found = recovery.found();
-    if found.source != Source::Store {
-        return Ok(());
+    match &found.source {
+        Source::Store => {}
+        Source::Snapshot { file: used, .. } if used != file => {}
+        Source::Snapshot { .. } | Source::Seed => return Ok(()),
     }
     let empty = tempfile::tempdir()?;
     let alone = Place { dir: empty.path().to_owned(), second: None, ..place.clone() };
     let named = Recovery::look(alone, Some(file))?;
     let history = |found: &Found| found.generation.as_ref().map(|reach| reach.lineage.clone());
     if history(found) == history(named.found()) {
-        warn(format!("not used  {}: channels.db is as new, or newer", file.display()));
+        warn(format!("not used  {}: what is used is as new, or newer", file.display()));
         return Ok(());
     }
     let (dir, aside) = (place.dir.display(), place.dir.join("begun-anew"));
     let aside = next::word(&aside.display().to_string());
     bail!(
-        "channels.db in {dir} is of another history than {}: the node began anew here before it was recovered. \
+        "the channel state in {dir} is of another history than {}: the node began anew here before it was recovered. \
          Nothing was changed. If no channel was opened since, put that aside and say this again: `mkdir {aside} && \
          mv {}/channels.* {aside}/ && {}`",
         file.display(),

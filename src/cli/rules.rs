@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times;
 use crate::config::Environment;
@@ -40,6 +41,8 @@ enum Command {
         /// The most that routing may cost, in millionths of a payment
         #[arg(long, value_name = "PPM", default_value_t = 10_000)]
         max_fee_ppm: u64,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// Splice out when more than a mark is spendable
     SpliceOut {
@@ -54,12 +57,30 @@ enum Command {
         /// … and take out at most this on one day (UTC), fees included
         #[arg(long, value_name = "SATS")]
         per_day_sat: u64,
+        #[command(flatten)]
+        sure: Yes,
     },
-    /// Switch a rule off: pay_out or splice_out
+    /// Switch a rule off
     Off {
         /// Which
-        name: String,
+        rule: Rule,
     },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Rule {
+    PayOut,
+    SpliceOut,
+}
+
+impl Rule {
+    /// As the API calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Rule::PayOut => "pay_out",
+            Rule::SpliceOut => "splice_out",
+        }
+    }
 }
 
 pub(super) fn run(args: &RulesArgs, env: &Environment) -> ExitCode {
@@ -74,35 +95,61 @@ async fn work(command: Option<&Command>, admin: &Admin) -> Result<Shown, Failure
             let text = text.collect::<Vec<_>>().join("\n");
             return Ok(Shown::new(listed, text));
         }
-        Some(Command::PayOut { to, below_sat, until_sat, per_day_sat, max_fee_ppm }) => {
+        Some(Command::PayOut { to, below_sat, until_sat, per_day_sat, max_fee_ppm, sure }) => {
             let terms = json!({ "to": to, "below_sat": below_sat, "until_sat": until_sat,
                                 "per_day_sat": per_day_sat, "max_fee_ppm": max_fee_ppm });
+            sure.or_ask(&beginning(Rule::PayOut, &terms))?;
             admin.put(&format!("{RULES}/pay_out"), &terms).await?
         }
-        Some(Command::SpliceOut { to, above_sat, keep_sat, per_day_sat }) => {
+        Some(Command::SpliceOut { to, above_sat, keep_sat, per_day_sat, sure }) => {
             let terms = json!({ "to": to, "above_sat": above_sat, "keep_sat": keep_sat,
                                 "per_day_sat": per_day_sat });
+            sure.or_ask(&beginning(Rule::SpliceOut, &terms))?;
             admin.put(&format!("{RULES}/splice_out"), &terms).await?
         }
-        Some(Command::Off { name }) => {
-            let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let name = if plain { name.as_str() } else { "-" };
-            admin.delete(&format!("{RULES}/{name}")).await?
-        }
+        Some(Command::Off { rule }) => admin.delete(&format!("{RULES}/{}", rule.name())).await?,
     };
     let text = rule_text(&changed);
     Ok(Shown::new(changed, text))
 }
 
+/// What a rule that is set does from then on.
+fn beginning(rule: Rule, terms: &Value) -> String {
+    format!(
+        "From now on, without asking: {}. A payment that arrived cannot be taken back.",
+        terms_text(rule.name(), terms)
+    )
+}
+
 fn rule_text(rule: &Value) -> String {
     let name = rule["name"].as_str().unwrap_or_default();
+    let said = name.replace('_', "-");
     if rule["on"] != true {
-        return format!("{name}: off");
+        return format!("{said}: off");
     }
-    let terms = &rule["terms"];
+    let terms = terms_text(name, &rule["terms"]);
+    let owner = if rule["in_file"] == true { " (set by the configuration file)" } else { "" };
+    let word = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
+    let mut lines = vec![
+        format!("{said}: {terms}{owner}"),
+        format!("  now: {}: {}", word(&rule["now"], "code"), word(&rule["now"], "why")),
+        format!("  drawn today: {}", sats(&rule["drawn_today_msat"])),
+    ];
+    if !rule["last"].is_null() {
+        let last = &rule["last"];
+        let at = times::moment(&last["begun_at"]);
+        let why = [word(last, "reason"), word(last, "why")].into_iter().find(|text| !text.is_empty());
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        lines.push(format!("  last: operation {} of {at}, {}{why}", last["id"], word(last, "state")));
+    }
+    lines.join("\n")
+}
+
+/// What it does, in words.
+fn terms_text(name: &str, terms: &Value) -> String {
     let number = |key: &str| terms[key].as_u64().unwrap_or_default();
     let to = terms["to"].as_str().unwrap_or_default();
-    let terms = match name {
+    match name {
         "pay_out" => format!(
             "when receivable falls below {} sat, pay out to {to} until it is {} sat, at most {} sat a day and {} \
              millionths for routing",
@@ -117,22 +164,7 @@ fn rule_text(rule: &Value) -> String {
             number("keep_sat"),
             number("per_day_sat")
         ),
-    };
-    let owner = if rule["in_file"] == true { " (set by the configuration file)" } else { "" };
-    let word = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
-    let mut lines = vec![
-        format!("{name}: {terms}{owner}"),
-        format!("  now: {}: {}", word(&rule["now"], "code"), word(&rule["now"], "why")),
-        format!("  drawn today: {}", sats(&rule["drawn_today_msat"])),
-    ];
-    if !rule["last"].is_null() {
-        let last = &rule["last"];
-        let at = times::moment(&last["begun_at"]);
-        let why = [word(last, "reason"), word(last, "why")].into_iter().find(|text| !text.is_empty());
-        let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        lines.push(format!("  last: operation {} of {at}, {}{why}", last["id"], word(last, "state")));
     }
-    lines.join("\n")
 }
 
 #[derive(Debug, clap::Args)]
@@ -192,7 +224,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert_eq!(rule_text(&json!({ "name": "splice_out", "on": false })), "splice_out: off");
+        assert_eq!(rule_text(&json!({ "name": "splice_out", "on": false })), "splice-out: off");
         let told = json!({
             "detail": "at 5 sat a day", "runs_out_at": 1_760_000_000_000_u64,
             "routes": [{ "service": "api", "route": "dear", "price_msat": 2_000, "sellable": false, "until": null, "earned_msat": 0 },

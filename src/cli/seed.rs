@@ -36,7 +36,7 @@ pub(super) struct SeedArgs {
     #[arg(long, value_name = "FILE", global = true)]
     passphrase_file: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -44,7 +44,7 @@ enum Command {
     /// Make a seed, and show its words once
     New {
         /// How many words: 24 or 12
-        #[arg(long, default_value_t = 24)]
+        #[arg(long, value_name = "N", default_value_t = 24)]
         words: u32,
         /// Print the words although stdout is no terminal
         #[arg(long)]
@@ -57,8 +57,7 @@ enum Command {
         words_file: Option<PathBuf>,
     },
     /// Say how the seed is kept, and whether its words were verified; nothing secret
-    #[command(alias = "status")]
-    ShowStatus,
+    Show,
     /// Print the words, once; until they were verified, again
     Words {
         /// They were shown before; takes the passphrase, where there is one
@@ -82,6 +81,7 @@ enum Command {
     /// Let a key file open the seed with nobody there, beside the passphrase
     KeyFile {
         /// The file; it is made when it is not there
+        #[arg(value_name = "FILE")]
         path: PathBuf,
     },
 }
@@ -91,12 +91,12 @@ pub(super) fn run(args: &SeedArgs, env: &Environment) -> ExitCode {
         Ok(place) => place,
         Err(failure) => return super::operator::fail(&failure, args.operator.json()),
     };
-    match &args.command {
+    match args.command.as_ref().unwrap_or(&Command::Show) {
         Command::New { words, yes_print } => {
             here(args, || place.make(*words, *yes_print, args.operator.json()))
         }
         Command::Restore { words_file } => here(args, || place.bring(words_file.as_deref())),
-        Command::ShowStatus => here(args, || place.status()),
+        Command::Show => here(args, || place.status()),
         Command::Words { again, yes_print } => match on_paper(*yes_print).and_then(|()| place.taken()) {
             Ok(Some(lock)) => here(args, || place.words(&lock, *again, args.operator.json())),
             Ok(None) => ask(&args.operator, env, async |admin| {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::{tell, warn};
 use crate::catalog::spec::{Spec, SpecFault};
@@ -45,6 +46,8 @@ enum What {
     Remove {
         /// Its name
         name: String,
+        #[command(flatten)]
+        sure: Yes,
     },
 }
 
@@ -55,7 +58,10 @@ pub(super) fn run(args: &ServicesArgs, env: &Environment) -> ExitCode {
         Some(What::Show { name }) => show(admin, name).await,
         Some(What::Apply { file, dry_run }) => apply(admin, file, *dry_run, json).await,
         Some(What::Export) => export(admin).await,
-        Some(What::Remove { name }) => {
+        Some(What::Remove { name, sure }) => {
+            sure.or_ask(&format!(
+                "{name} is off sale, and tokens that were sold for it open nothing meanwhile."
+            ))?;
             let done = admin.delete(&format!("/api/v1/services/{}", segment(name)?)).await?;
             Ok(Shown::new(done, format!("{name} is off sale")))
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::amounts::sats;
+use super::ground::Yes;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
@@ -36,13 +37,13 @@ enum Tokens {
         #[arg(long)]
         service: String,
         /// What may be drawn from it, such as "1000 sat"
-        #[arg(long)]
+        #[arg(long, value_name = "AMOUNT")]
         budget: String,
         /// The budget is for each of so long, such as day or "12 hours" [default: for its whole life]
-        #[arg(long)]
+        #[arg(long, value_name = "TIME")]
         per: Option<String>,
         /// How long it is good, such as 30d [default: a year]
-        #[arg(long)]
+        #[arg(long, value_name = "TIME")]
         expires: Option<String>,
         /// Whom it is for
         #[arg(long)]
@@ -61,22 +62,24 @@ enum Tokens {
         /// Only live, over, held or revoked
         #[arg(long)]
         state: Option<String>,
-        /// How many at most
-        #[arg(long, default_value_t = USUAL)]
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = USUAL)]
         limit: u32,
     },
     /// One token: its units, and the requests that were charged to it
     Show {
         /// Its payment hash, a beginning that no other has, or its label
         payment_hash: String,
-        /// How many requests at most
-        #[arg(long, default_value_t = 20)]
+        /// At most so many requests
+        #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
     /// Take a token back: it opens nothing any more
     Revoke {
         /// Its payment hash, a beginning that no other has, or its label
         payment_hash: String,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// After a restore: tokens that came and that the copy cannot prove, and those that you honoured
     Doubtful,
@@ -88,6 +91,8 @@ enum Tokens {
         /// Every token from before the restore: whatever was used of them since may be used again
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// The master keys by epoch, and what the tokens of each are still good for
     Epochs,
@@ -97,9 +102,8 @@ enum Tokens {
     Retire {
         /// Its number, as `epochs` shows it
         epoch: u32,
-        /// Do it, although what was paid for its tokens is not used up
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
 }
 
@@ -130,12 +134,18 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(token, text))
         }
         Some(Tokens::Doubtful) => doubts::list(admin).await,
-        Some(Tokens::Honour { payment_hash, all: _ }) => doubts::honour(admin, payment_hash.as_deref()).await,
+        Some(Tokens::Honour { payment_hash, all: _, sure }) => {
+            doubts::honour(admin, payment_hash.as_deref(), *sure).await
+        }
         Some(Tokens::Epochs) => epochs::list(admin).await,
         Some(Tokens::Rotate) => epochs::rotate(admin).await,
-        Some(Tokens::Retire { epoch, yes }) => epochs::retire(admin, *epoch, *yes).await,
-        Some(Tokens::Revoke { payment_hash }) => {
+        Some(Tokens::Retire { epoch, sure }) => epochs::retire(admin, *epoch, *sure).await,
+        Some(Tokens::Revoke { payment_hash, sure }) => {
             let hash = named(admin, payment_hash).await?;
+            sure.or_ask(&format!(
+                "The token {} opens nothing any more, for good; what is left in it is taken from its holder.",
+                hash.get(..SHORT).unwrap_or(&hash)
+            ))?;
             let revoked = admin.delete(&format!("/api/v1/tokens/{hash}")).await?;
             let text = match revoked["known"].as_bool() {
                 Some(false) => {

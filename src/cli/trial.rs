@@ -18,16 +18,16 @@ pub(super) struct TrialArgs {
     /// Path and query, from the gateway's root
     target: String,
     /// A header of the request
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "K: V")]
     headers: Vec<String>,
     /// The request's body, or @FILE
-    #[arg(short = 'd', long = "data", value_name = "TEXT")]
+    #[arg(short = 'd', long = "data", value_name = "DATA")]
     data: Option<String>,
     /// The host that a customer asks for, where services have one
     #[arg(long)]
     host: Option<String>,
     /// The offer to take, by its name
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     offer: Option<String>,
     /// Pay what the 402 asks, with the customer's wallet of the demo, and ask again
     #[arg(long)]

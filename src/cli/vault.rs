@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::ground::agree;
+use super::ground::Yes;
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
@@ -38,9 +38,8 @@ enum Vault {
         /// With bitcoind: the block to look from, or "now" if the keys were never used
         #[arg(long, value_name = "HEIGHT")]
         birthday: Option<String>,
-        /// Replace one that is set without asking
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// What is watched, and what it holds
     Show,
@@ -57,12 +56,15 @@ enum Vault {
     /// Look at the chain now instead of at the next turn
     Look,
     /// Watch it no more; its coins are where they are
-    Remove,
+    Remove {
+        #[command(flatten)]
+        sure: Yes,
+    },
 }
 
 pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        Some(Vault::Set { key, form, gap, birthday, yes }) => {
+        Some(Vault::Set { key, form, gap, birthday, sure }) => {
             let key = match key {
                 Some(key) => key.clone(),
                 None => from_stdin()?,
@@ -77,7 +79,7 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
             let body = json!({ "key": key, "form": form, "gap": gap, "birthday": birthday });
             let before = admin.get("/api/v1/vault").await?;
             if !before["vault"].is_null() {
-                agree(&replaced_text(&before["vault"]), *yes)?;
+                sure.or_ask(&replaced_text(&before["vault"]))?;
             }
             let set = admin.put("/api/v1/vault", &body).await?;
             let first = set["vault"]["first_address"].as_str().unwrap_or_default();
@@ -120,7 +122,8 @@ pub(super) fn run(args: &VaultArgs, env: &Environment) -> ExitCode {
             let text = history(&listed);
             Ok(Shown::new(listed, text))
         }
-        Some(Vault::Remove) => {
+        Some(Vault::Remove { sure }) => {
+            sure.or_ask("The vault is not watched any more, and nothing is sent to it. Its coins stay where they are.")?;
             let removed = admin.delete("/api/v1/vault").await?;
             let text = match removed["removed"].as_bool() {
                 Some(true) => "It is not watched any more.",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::ground::Yes;
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::warn;
@@ -40,6 +41,8 @@ enum Webhooks {
     Remove {
         /// Its number, as `list` shows it
         id: u64,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// Send an endpoint what happens from now on, and what still waits for it
     Enable {
@@ -100,7 +103,10 @@ pub(super) fn run(args: &WebhooksArgs, env: &Environment) -> ExitCode {
             let secret = made["secret"].as_str().unwrap_or_default().to_owned();
             Ok(Shown::new(made, secret))
         }
-        Some(Webhooks::Remove { id }) => {
+        Some(Webhooks::Remove { id, sure }) => {
+            sure.or_ask(&format!(
+                "Endpoint {id} is forgotten, with its secret and what still waits for it."
+            ))?;
             admin.delete(&format!("/api/v1/webhooks/{id}")).await?;
             Ok(Shown::new(json!({ "removed": id }), format!("Endpoint {id} is forgotten.")))
         }

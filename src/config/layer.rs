@@ -100,7 +100,7 @@ pub struct Flags {
     #[arg(long, value_name = "ADDRESS")]
     pub liquidity_lsps2_address: Option<String>,
     /// What one opening may cost, in satoshi [env: TOLLHOUSE_LIQUIDITY_LSPS2_MAX_FEE_SAT]
-    #[arg(long, value_name = "SAT")]
+    #[arg(long, value_name = "SATS")]
     pub liquidity_lsps2_max_fee_sat: Option<String>,
     /// What it may cost, in hundredths of the payment [env: TOLLHOUSE_LIQUIDITY_LSPS2_MAX_FEE_PERCENT]
     #[arg(long, value_name = "PERCENT")]

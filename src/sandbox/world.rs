@@ -47,6 +47,10 @@ const PAYER_COINS_SAT: u64 = 50_000_000;
 /// What the shop gets: the reserve that an anchor channel wants, and some to spare.
 const SHOP_COINS_SAT: u64 = 1_000_000;
 
+/// What the shop gets of it, satoshi: what LDK has each side of a channel keep back, a hundredth. All that is
+/// earned can be paid out then, from the first sale on.
+const RESERVE_SAT: u64 = CHANNEL_SAT / 100;
+
 /// What opening costs besides, satoshi: fees, and the reserve for closing it.
 const CHANNEL_COSTS_SAT: u64 = 100_000;
 
@@ -251,7 +255,7 @@ impl World {
                 peer: shop.node_id(),
                 address: address.to_owned(),
                 amount_sat: CHANNEL_SAT,
-                push: Msat::ZERO,
+                push: Msat::from_sat(RESERVE_SAT)?,
                 announce: false,
             });
             let Err(error) = opened.await else { return Ok(()) };

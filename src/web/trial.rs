@@ -125,7 +125,10 @@ impl Operator {
             return Err(Problem::new(StatusCode::CONFLICT, "no_customer", detail));
         };
         customer.invoice(amount).map_err(|why| {
-            let detail = format!("The demo's payer cannot receive that: {why}.");
+            let detail = format!(
+                "The demo's payer cannot receive that: {why}. What was earned can be paid out: let somebody buy first \
+                 (tollhouse demo traffic)."
+            );
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "cannot_receive", detail)
         })
     }

@@ -182,6 +182,7 @@ async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
     assert_eq!(shop.done(&["backup", "verify", &name])["audit"]["ok"], true);
     assert_eq!(shop.done(&["backup", "verify", &file])["manifest"]["file"], Value::Null);
     assert_eq!(other.refused(&["backup", "verify", &file]), "bad_backup", "another seed opens it not");
+    the_order_is_told(folder.path(), &file);
     let (after, late) = shop.give().await;
     assert_eq!((shop.use_once(&first).await, shop.use_once(&after).await), (200, 200));
 
@@ -212,7 +213,7 @@ async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
     assert_eq!(rows.len(), 2);
     let doctor = shop.found(&["doctor"]);
     assert!(doctor.contains("payouts_parked") && doctor.contains("tokens_doubtful"), "{doctor}");
-    assert_eq!(shop.refused(&["tokens", "honour", &late[..10]]), "not_granted");
+    assert_eq!(shop.refused(&["tokens", "honour", &late[..10], "--yes"]), "not_granted");
     let send = [
         "wallet",
         "send",
@@ -225,10 +226,10 @@ async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
     // What is given now is of the new epoch, and good.
     let (new, _) = shop.give().await;
     assert_eq!(shop.use_once(&new).await, 200);
-    assert_eq!(shop.done(&["tokens", "honour", &hash[..8]])["honoured"], true);
+    assert_eq!(shop.done(&["tokens", "honour", &hash[..8], "--yes"])["honoured"], true);
     assert_eq!(shop.use_once(&first).await, 200, "the operator said so");
     assert_eq!(shop.code(&first).await, "balance_too_small");
-    assert_eq!(shop.done(&["backup", "release-payouts"])["released"], true);
+    assert_eq!(shop.done(&["backup", "release-payouts", "--yes"])["released"], true);
     assert_ne!(shop.refused(&send), "payouts_parked", "the node is not up, and that is all");
     assert_eq!(shop.done(&["audit"])["ok"], true);
 
@@ -245,4 +246,42 @@ async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
     );
     assert_eq!(shop.code(&new).await, "not_granted");
     shop.appliance.stop().await;
+}
+
+/// Who brings things back in another order is told the command that comes next, as it is typed.
+fn the_order_is_told(folder: &Path, file: &str) {
+    let (home, config) = (folder.join("there"), folder.join("there/t.toml"));
+    std::fs::create_dir_all(&home).expect("a folder");
+    let chain = bitcoind_section(free_port());
+    std::fs::write(&config, format!("network = \"regtest\"\ndata_dir = \"data\"\n[chain]\n{chain}"))
+        .expect("written");
+    let config = config.display().to_string();
+    let says = |args: &[&str]| {
+        let output = tollhouse(&home, &[args, &["--config", &config]].concat()).output().expect("it runs");
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), said.concat())
+    };
+    let next = |verb: &str| format!("tollhouse {verb} --config {config}");
+    for early in [&["backup", "restore", file, "--yes"] as &[&str], &["recover", "--yes"]] {
+        let (code, said) = says(early);
+        assert!(code == Some(1) && said.contains(&next("seed restore")), "{early:?}: {said}");
+    }
+    // A seed of a first start is in the way.
+    let (code, said) = says(&["seed", "new", "--yes-print"]);
+    assert_eq!(code, Some(0), "{said}");
+    let dir = home.join("data/regtest");
+    let aside = format!("mv {0} {0}-unused && {1}", dir.display(), next("seed restore"));
+    for late in [&["backup", "restore", file, "--yes"] as &[&str], &["seed", "restore"]] {
+        let (code, said) = says(late);
+        assert!(code == Some(1) && said.contains(&aside), "{late:?}: {said}");
+    }
+    std::fs::rename(&dir, dir.with_file_name("regtest-unused")).expect("put aside");
+    let words = home.join("words");
+    let twelve = format!("{}about\n", "abandon ".repeat(11));
+    std::fs::write(&words, twelve).expect("written");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&words, closed).expect("closed");
+    let (code, said) = says(&["seed", "restore", "--words-file", &words.display().to_string()]);
+    let order = ["backup restore FILE", "recover --snapshot FILE", "run"].map(|verb| said.find(&next(verb)));
+    assert!(code == Some(0) && order.is_sorted() && order[0].is_some(), "{said}");
 }

@@ -47,11 +47,11 @@ fn init_overwrites_only_when_told_to() {
     let file = home.path().join("t.toml");
     std::fs::write(&file, "mine").expect("written");
     let path = file.to_str().expect("UTF-8");
-    let done = tollhouse(home.path(), &["init", "--path", path]);
+    let done = tollhouse(home.path(), &["init", "--config", path]);
     assert_eq!(done.status.code(), Some(1));
     assert!(text(&done.stderr).contains("--force"), "{}", text(&done.stderr));
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
-    let done = tollhouse(home.path(), &["init", "--path", path, "--force"]);
+    let done = tollhouse(home.path(), &["init", "--config", path, "--force"]);
     assert!(done.status.success());
     assert!(std::fs::read_to_string(&file).expect("there").contains("[[service]]"));
     assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 1, "nothing is left beside it");

@@ -110,7 +110,7 @@ async fn caddy_asks_and_a_customer_pays() {
     let shown = told(&shop, &["tokens", "show", &hash[..16]]).await;
     assert_eq!((&shown["label"], &shown["units"]["spent"]), (&json!("our own agents"), &json!(10_000)));
     assert_eq!(shown["spends"].as_array().map(Vec::len), Some(2));
-    let revoked = told(&shop, &["tokens", "revoke", &hash[..16]]).await;
+    let revoked = told(&shop, &["tokens", "revoke", &hash[..16], "--yes"]).await;
     assert_eq!(revoked["known"], true);
     assert_eq!(behind.seen().len(), 3);
 

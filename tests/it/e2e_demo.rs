@@ -110,6 +110,20 @@ async fn a_kept_world_wakes_and_takes_the_next_port_and_ends_on_ctrl_c() {
     );
     assert_eq!(status["ledger"]["ok"], true, "{status}");
 
+    // What was earned can be paid out to the payer.
+    let command = async |args: &[&str]| -> Value {
+        let mut command = tollhouse(home.path(), args);
+        command.arg("--json").env("TOLLHOUSE_DEMO_FILE", &file);
+        let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"))
+    };
+    let made = command(&["demo", "invoice", "--amount-sat", "2"]).await;
+    let invoice = made["invoice"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    let paid = command(&["pay-out", &invoice, "--yes"]).await;
+    assert_eq!((&paid["state"], &paid["amount_msat"]), (&json!("done"), &json!(2_000)), "{paid}");
+    let dear = command(&["demo", "invoice", "--amount-sat", "5000000"]).await;
+    assert_eq!(dear["code"], "cannot_receive", "{dear}");
+
     // A second demo on the same world is refused before it touches the chain.
     let chain = || std::fs::read(home.path().join("world/chain.dat")).unwrap();
     let before = chain();

@@ -531,7 +531,7 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     assert_eq!(tab.complaints(), Vec::<String>::new());
 
     // Refunded, says the provider. We paid, so only the operator ends it.
-    let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
+    let (_, quoted) = cli(&shop, &["inbound", "quote", "--receivable-sat", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
     let (done, refused) = cli(&shop, &["inbound", "buy", "2", "--by", "lightning"]);
     assert!(!done && refused["code"] == "not_confirmed", "{refused}");
@@ -551,7 +551,7 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     town.chain.faucet_send(&address.assume_checked(), amount).expect("the faucet is full");
     town.mine(1);
     shop.node("the coins", |node| node["onchain_spendable_sat"].as_u64() > Some(50_000)).await;
-    let (_, quoted) = cli(&shop, &["inbound", "quote", "200000"]);
+    let (_, quoted) = cli(&shop, &["inbound", "quote", "--receivable-sat", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
     for _ in 0..2 {
         let (done, paying) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain", "--yes"]);
@@ -570,10 +570,10 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
 
     // Nobody pays: it runs out.
     desk.price_lasts(Duration::ZERO);
-    cli(&shop, &["inbound", "quote", "200000"]);
+    cli(&shop, &["inbound", "quote", "--receivable-sat", "200000"]);
     let (done, late) = cli(&shop, &["inbound", "buy", "4", "--by", "lightning", "--yes"]);
     assert!(!done && late["code"] == "order_expired", "{late}");
-    let (done, outside) = cli(&shop, &["inbound", "quote", "99999"]);
+    let (done, outside) = cli(&shop, &["inbound", "quote", "--receivable-sat", "99999"]);
     assert!(!done && outside["code"] == "out_of_limits", "{outside}");
     let (_, listed) = cli(&shop, &["inbound", "orders"]);
     assert_eq!(listed["orders"].as_array().map(Vec::len), Some(4), "{listed}");

@@ -179,7 +179,7 @@ async fn a_seed_is_made_at_a_terminal_proved_and_guarded_anew() {
         .take(12)
         .collect();
     let first = passphrase_file(shop.home(), "first", FIRST).display().to_string();
-    let (_, status, _) = run(&shop, &["seed", "show-status", "--json"]).await;
+    let (_, status, _) = run(&shop, &["seed", "show", "--json"]).await;
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!((&status["opens_with"], &status["verified_at"]), (&json!(["passphrase"]), &Value::Null));
 

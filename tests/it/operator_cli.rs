@@ -21,6 +21,7 @@ use crate::appliance::{tollhouse, until};
 use crate::bitcoind::free_port;
 use crate::webhooks::Receiver;
 
+mod alike;
 mod nouns;
 
 /// One appliance, and a home to call it from.
@@ -116,8 +117,8 @@ async fn endpoints_are_kept_from_the_command_line() {
         let listed = desk.run(&["webhooks", "list"]).await;
         assert!(listed.out.contains(state) && !listed.out.contains("whsec_"), "{}", listed.out);
     }
-    assert_eq!(desk.run(&["webhooks", "remove", "1"]).await.exit, 0);
-    let gone = desk.run(&["webhooks", "remove", "1", "--json"]).await;
+    assert_eq!(desk.run(&["webhooks", "remove", "1", "--yes"]).await.exit, 0);
+    let gone = desk.run(&["webhooks", "remove", "1", "--yes", "--json"]).await;
     assert_eq!((gone.exit, &gone.json()["code"]), (1, &json!("unknown_webhook")));
 }
 

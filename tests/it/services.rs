@@ -228,7 +228,7 @@ async fn files_own_what_they_name_and_are_read_again_on_sighup() {
 
     let listed = shop.says(&["services", "list"]);
     assert!(listed.contains("services.toml") && listed.contains("tollhouse.toml"), "{listed}");
-    let said = shop.refuses(&["services", "remove", "owned"]);
+    let said = shop.refuses(&["services", "remove", "owned", "--yes"]);
     assert!(said.contains("belongs to the file") && said.contains("services.toml"), "{said}");
     let mine = shop.file("mine.toml", &block("owned", "1 sat"));
     assert!(shop.refuses(&["services", "apply", &mine]).contains("services.toml"));
@@ -284,7 +284,7 @@ async fn the_commands_show_a_difference_before_they_make_it() {
         price.contains("service a, route default") && price.contains("it is the most specific"),
         "{price}"
     );
-    shop.says(&["services", "remove", "a"]);
+    shop.says(&["services", "remove", "a", "--yes"]);
     assert!(shop.refuses(&["services", "show", "a"]).contains("no service called `a`"));
 
     // What was changed by hand is there after a restart.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::super::run::{in_runtime, told_to_stop};
@@ -22,6 +23,9 @@ pub(super) struct TrafficArgs {
     /// End after this many purchases
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
 }
 
 /// The pause between two purchases at so many a second.
@@ -62,7 +66,13 @@ async fn buy(args: &TrafficArgs, place: DemoPlace) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    say(summary(&tally))?;
+    if args.json {
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (bought, failed, late) = (number(&tally.bought), number(&tally.failed), number(&tally.late));
+        say(json!({ "bought": bought, "failed": failed, "left_out": late }))?;
+    } else {
+        say(summary(&tally))?;
+    }
     if tally.failed.load(Ordering::Relaxed) > 0 {
         bail!("some purchases failed");
     }
@@ -70,7 +80,7 @@ async fn buy(args: &TrafficArgs, place: DemoPlace) -> Result<()> {
 }
 
 fn summary(tally: &Tally) -> String {
-    let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
+    let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
     let (bought, failed, late) = (count(&tally.bought), count(&tally.failed), count(&tally.late));
     format!("{bought} bought, {failed} failed, {late} left out because too many were under way")
 }

@@ -271,7 +271,7 @@ impl Stage {
 
     /// Brings the coins home until it is interrupted; gives the log.
     pub(super) async fn recovers(&mut self, passphrase: &str) -> String {
-        self.command(&["recover", "--look", "--passphrase-file", passphrase], 0).await;
+        self.command(&["recover", "--dry-run", "--passphrase-file", passphrase], 0).await;
         let Stage { shop, .. } = self;
         shop.start_as(loud(recover(shop, passphrase)));
         shop.process().says("is kept as").await;

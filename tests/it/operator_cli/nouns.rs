@@ -33,6 +33,10 @@ async fn a_noun_alone_shows_what_there_is() {
         ("vault", "show"),
         ("wallet", "balance"),
         ("channels", "list"),
+        ("peers", "list"),
+        ("operations", "list"),
+        ("rules", "list"),
+        ("backup", "list"),
     ] {
         let (alone, said) = (desk.run(&[noun]).await, desk.run(&[noun, shown]).await);
         assert_eq!((alone.exit, alone.out.as_str()), (0, said.out.as_str()), "{noun}: {}", alone.err);
@@ -65,6 +69,12 @@ async fn what_the_pages_show_is_shown_here_too() {
     );
     let none = desk.run(&["revenue", "--by", "hour", "--last", "5m", "--service", "other", "--json"]).await;
     assert_eq!(none.json()["points"], json!([]));
+
+    let payee = desk.app.change("/api/v1/trials/invoice", &desk.key, json!({ "amount_sat": 50 })).await;
+    let payee: Value = payee.json().await.expect("JSON");
+    assert!(payee["invoice"].as_str().is_some_and(|invoice| invoice.starts_with("lnbcrt500n")), "{payee}");
+    let nothing = desk.app.change("/api/v1/trials/invoice", &desk.key, json!({ "amount_sat": 0 })).await;
+    assert_eq!(nothing.status(), StatusCode::BAD_REQUEST);
 
     // One payment in full: of a token that was used, and of one that was not.
     let hash = PaymentHash::from_bytes([0xab; 32]);

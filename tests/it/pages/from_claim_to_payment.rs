@@ -129,6 +129,7 @@ async fn from_the_claim_link_to_the_first_paid_request() {
     tab.until("document.querySelector('.refusal')?.textContent.includes('already')").await;
     assert_eq!(tab.complaints(), Vec::<String>::new());
 
+    super::lightning_demo::a_payout_to_the_payer(&tab, &admin).await;
     super::lightning_demo::a_channel_to_the_payer(&world, &tab, &admin).await;
     strangers(&browser, &tab, &admin, &api).await;
 

@@ -30,3 +30,13 @@ pub(super) async fn a_channel_to_the_payer(world: &World, tab: &Tab<'_>, admin: 
     let channels = world.payer.node().view().await.channels;
     assert_eq!(channels.len(), 2, "the demo's own, and this");
 }
+
+/// Somebody to pay out to, whose invoice is put in with a click; and nothing to keep.
+pub(super) async fn a_payout_to_the_payer(tab: &Tab<'_>, admin: &str) {
+    tab.open(&format!("{admin}/lightning/payouts")).await;
+    tab.click("a[href='/lightning/payouts?to=payer']").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('#to')?.value").await;
+    let invoice = tab.value("document.querySelector('#to').value").await;
+    assert!(invoice.as_str().is_some_and(|invoice| invoice.starts_with("lnbcrt")), "{invoice}");
+    says(tab, &format!("{admin}/backup"), "Nothing here is worth keeping").await;
+}

@@ -179,7 +179,7 @@ async fn an_old_snapshot_closes_nothing_and_the_peer_brings_the_coins_home() {
     is_unspent(&bitcoind, &funding).await;
     program.stop().await;
     // An orderly stop makes it the newest that there is, and still nothing with which this node closes.
-    let (status, said) = Process::spawn(program.tool("recover", &["--look"])).ended().await;
+    let (status, said) = Process::spawn(program.tool("recover", &["--dry-run"])).ended().await;
     assert!(status.success() && said.contains("as the last recovery left it"), "{said}");
     assert!(said.contains("open, only its peer can close it"), "{said}");
 
