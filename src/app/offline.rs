@@ -100,7 +100,7 @@ impl Offline {
             Some(birthday) => node::wallet_rows(&self.config, &self.seed, birthday)?,
             None => Vec::new(),
         };
-        Ok(recovery.rebuild(&self.seed, rows)?)
+        Ok(recovery.rebuild(&self.seed, rows, self.clock.now())?)
     }
 
     /// Runs the node until no coins are on their way any more, or `stop`; tells of each change. `peers` are

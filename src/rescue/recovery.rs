@@ -126,11 +126,17 @@ impl Recovery {
     }
 
     /// Puts a store without a manager in place, with `more` rows in it; what was there is kept under a name
-    /// that is given back, and so is the snapshot that is used. A crash at any moment leaves the one or the other.
+    /// that is given back, and so is the snapshot that is used. A crash at any moment leaves the one or the other. `now`
+    /// tells this recovery from another one of the same source.
     ///
     /// # Errors
     /// When the disk fails; when a channel that may have moved on could still be closed by us.
-    pub fn rebuild(self, seed: &NodeSeed, more: Vec<StoredBytes>) -> Result<Option<PathBuf>, RescueError> {
+    pub fn rebuild(
+        self,
+        seed: &NodeSeed,
+        more: Vec<StoredBytes>,
+        now: Timestamp,
+    ) -> Result<Option<PathBuf>, RescueError> {
         let mut rows = self.rows;
         if self.found.newest != Some(true) {
             rows = disarmed(rows, seed, self.place.network)?;
@@ -142,7 +148,7 @@ impl Recovery {
             })?;
         }
         rows.extend(more);
-        rebuild(&self.place, rows, &self.known)
+        rebuild(&self.place, rows, &self.known, now)
     }
 }
 
@@ -150,14 +156,30 @@ impl Recovery {
 /// the recovery, never counts as reached by what is written after it.
 pub(super) const JUMP: u64 = 1 << 32;
 
-/// The new store's count goes on far above all that are known, so that it is the newest from then on.
-fn rebuild(place: &Place, rows: Vec<StoredBytes>, known: &[Reach]) -> Result<Option<PathBuf>, RescueError> {
+/// Where a count goes on. At least [`JUMP`] above all that are known, so that it is the newest from then on; and by
+/// the time, so that it is also above what another recovery of the same source wrote, of which nothing is left here.
+fn ahead(known: &[Reach], now: Timestamp) -> u64 {
+    let jumped = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(JUMP);
+    let by_time = (now.millis() / 1_000).saturating_mul(A_SECOND);
+    // What the file can hold.
+    jumped.max(by_time.min(u64::MAX >> 2))
+}
+
+/// More than a node writes in a second.
+const A_SECOND: u64 = 1 << 30;
+
+fn rebuild(
+    place: &Place,
+    rows: Vec<StoredBytes>,
+    known: &[Reach],
+    now: Timestamp,
+) -> Result<Option<PathBuf>, RescueError> {
     let path = place.store();
     let fresh = place.dir.join("channels.db.recovering");
     for end in ENDS {
         remove(&place.dir.join(format!("channels.db.recovering{end}")))?;
     }
-    let number = known.iter().map(|generation| generation.number).max().unwrap_or(0).saturating_add(JUMP);
+    let number = ahead(known, now);
     match known.first() {
         Some(first) => {
             let ahead = Reach { lineage: first.lineage.clone(), number };
@@ -279,122 +301,4 @@ fn is_newest(generation: &Reach, mirrored: Option<&Mirrored>) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::{KeyValue, KvKey};
-
-    fn candidate(source: Source, lineage: &str, number: u64) -> Candidate {
-        let generation = Reach { lineage: lineage.to_owned(), number };
-        Candidate { source, generation, rows: Vec::new() }
-    }
-
-    fn snapshot(name: &str) -> Source {
-        Source::Snapshot { file: name.into(), written_at: Timestamp::default() }
-    }
-
-    fn mirrored(lineage: &str, number: u64, channels_at: u64) -> Mirrored {
-        let generation = Reach { lineage: lineage.to_owned(), number };
-        Mirrored { generation, channels_at, running: false, doubt: false }
-    }
-
-    #[test]
-    fn the_newest_of_the_right_history_is_taken() {
-        let table = [
-            // Store, snapshot, its copy elsewhere; what the mirror says; what is taken, and whether it is newest.
-            (Some(("a", 9)), Some(("a", 7)), None, Some(("a", 9, 8)), Source::Store, Some(true)),
-            (Some(("a", 5)), Some(("a", 7)), None, Some(("a", 9, 7)), snapshot("s"), Some(true)),
-            (Some(("a", 5)), Some(("a", 7)), Some(("a", 8)), Some(("a", 9, 9)), snapshot("t"), Some(false)),
-            (Some(("b", 99)), Some(("a", 7)), None, Some(("a", 9, 7)), snapshot("s"), Some(true)),
-            (Some(("b", 99)), None, None, Some(("a", 9, 7)), Source::Store, Some(false)),
-            (None, Some(("a", 7)), Some(("a", 7)), None, snapshot("s"), None),
-            (Some(("a", 7)), Some(("a", 7)), None, None, Source::Store, None),
-            // The node ran on after the image that the mirror came back with.
-            (Some(("a", 9)), None, Some(("a", 12)), Some(("a", 9, 8)), snapshot("t"), None),
-            (None, None, Some(("a", 12)), Some(("a", 9, 8)), snapshot("t"), None),
-            // From before a recovery from 9, after which the node ran on to its 30th write.
-            (None, None, Some(("a", 50)), Some(("a", 9 + JUMP + 30, 9 + JUMP)), snapshot("t"), Some(false)),
-        ];
-        for (number, (store, first, second, mirror, taken, newest)) in table.into_iter().enumerate() {
-            let sources = [(Source::Store, store), (snapshot("s"), first), (snapshot("t"), second)];
-            let candidates = sources.into_iter().filter_map(|(source, found)| {
-                let (lineage, number) = found?;
-                Some(candidate(source, lineage, number))
-            });
-            let mirror = mirror.map(|(lineage, number, at)| mirrored(lineage, number, at));
-            let best = best(candidates.collect(), mirror.as_ref()).unwrap();
-            assert_eq!(best.source, taken, "row {number}");
-            assert_eq!(is_newest(&best.generation, mirror.as_ref()), newest, "row {number}");
-            // After a crash nothing is proved, but what is known to be old stays so.
-            let known = newest.filter(|newest| !newest);
-            for (running, doubt) in [(true, false), (false, true)] {
-                let crashed = mirror.clone().map(|mirror| Mirrored { running, doubt, ..mirror });
-                assert_eq!(is_newest(&best.generation, crashed.as_ref()), known, "row {number}");
-            }
-        }
-        assert!(best(Vec::new(), None).is_none());
-    }
-
-    fn place(dir: &Path) -> Place {
-        let (node_id, key) = ("02ab".to_owned(), zeroize::Zeroizing::new([1; 32]));
-        Place { dir: dir.to_owned(), second: None, network: bitcoin::Network::Regtest, node_id, key }
-    }
-
-    fn row(value: &[u8]) -> StoredBytes {
-        let (primary, key) = ("monitors".to_owned(), "aa_0".to_owned());
-        StoredBytes { primary, secondary: String::new(), key, value: value.to_owned() }
-    }
-
-    #[test]
-    fn a_rebuilt_store_counts_far_above_what_was_known() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        let known = [9, 7].map(|number| Reach { lineage: "a".to_owned(), number });
-        rebuild(&place, vec![row(b"one")], &known).unwrap();
-        let (generation, rows) = NodeStore::open(&place.store()).unwrap().view(|_, _, _| true).unwrap();
-        assert_eq!((generation.number, rows), (9 + JUMP, vec![row(b"one")]));
-        let mirrored = Mirrored::read(&place).unwrap();
-        assert_eq!(is_newest(&generation, mirrored.as_ref()), Some(true));
-    }
-
-    #[test]
-    fn a_log_without_its_file_is_moved_out_of_the_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        let old = NodeStore::open(&place.store()).unwrap();
-        let key = KvKey { primary: "monitors", secondary: "", key: "aa_0" };
-        old.write(&key, b"old").unwrap();
-        let log = with_end(&place.store(), "-wal");
-        let written = std::fs::read(&log).unwrap();
-        assert!(!written.is_empty());
-        drop(old);
-        std::fs::remove_file(place.store()).unwrap();
-        std::fs::write(&log, &written).unwrap();
-
-        let aside = rebuild(&place, vec![row(b"new")], &[]).unwrap().unwrap();
-        assert_eq!(std::fs::read(aside).unwrap(), written, "it is kept");
-        let rebuilt = NodeStore::open(&place.store()).unwrap();
-        assert_eq!(rebuilt.read(&key).unwrap().as_deref(), Some(&b"new"[..]));
-        // The store that is there is set aside with all that it has, under another name.
-        rebuilt.write(&key, b"newer").unwrap();
-        drop(rebuilt);
-        let aside = rebuild(&place, vec![row(b"newest")], &[]).unwrap().unwrap();
-        let aside = NodeStore::open(&aside).unwrap();
-        assert_eq!(aside.read(&key).unwrap().as_deref(), Some(&b"newer"[..]));
-    }
-
-    #[test]
-    fn the_snapshot_that_is_used_is_kept_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        std::fs::write(place.snapshot(), b"sealed").unwrap();
-        for number in 1..3 {
-            let source = Source::Snapshot { file: place.snapshot(), written_at: Timestamp::default() };
-            let found = Found { source, generation: None, newest: Some(true), passed_over: Vec::new() };
-            let recovery =
-                Recovery { place: place.clone(), found, rows: vec![row(b"one")], known: Vec::new() };
-            recovery.rebuild(&NodeSeed::new(&[1; 64]), Vec::new()).unwrap();
-            let kept = folder.path().join(format!("channels-before-recovery-{number}.snapshot"));
-            assert_eq!(std::fs::read(kept).unwrap(), b"sealed");
-        }
-    }
-}
+mod tests;

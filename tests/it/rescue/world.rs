@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollhouse::clock::{SystemClock, SystemEntropy};
+use tollhouse::clock::{Clock, SystemClock, SystemEntropy};
 use tollhouse::node::config::{ChainSource, GossipSource, NodeConfig, RpcAuth};
 use tollhouse::node::{LightningNode, MonitoredChannel, NodeSeed, belongs_in_snapshot, node_id};
 use tollhouse::ports::{
@@ -176,7 +176,7 @@ impl Peer {
         let seed = NodeSeed::new(&self.seed);
         let channels = recovery.channels(&seed).expect("the monitors can be read");
         let found = recovery.found().clone();
-        (found, channels, recovery.rebuild(&seed, Vec::new()).expect("it is rebuilt"))
+        (found, channels, recovery.rebuild(&seed, Vec::new(), clock().now()).expect("it is rebuilt"))
     }
 }
 
