@@ -2,20 +2,21 @@
 //!
 //! Nothing is sold and no event is taken from the node's queue: what it tells is left for the next run.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::chain::{MOST_BLOCKS, Spent};
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Settings;
 use crate::node::config::NodeConfig;
 use crate::node::{
-    self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, Search, Waits,
+    self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, OnTheWay, Search, Waits,
 };
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rescue::{self, Place, Recovery};
@@ -51,6 +52,31 @@ pub enum Told {
     PeerAway(String),
     /// The coins moved.
     Coins(Homecoming),
+    /// A channel was spent by what its state does not know.
+    Unknown(UnknownSpend),
+}
+
+/// A channel of which we may have an old state was spent, and not by a commitment: by an agreed close, whose coins
+/// are the wallet's, or by a splice, whose coins that state knows nothing of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnknownSpend {
+    /// The channel's id, hexadecimal.
+    pub channel_id: String,
+    /// The other node's key, hexadecimal.
+    pub peer: String,
+    /// The channel's funding that was spent.
+    pub funding: String,
+    /// What spent it; `None` when that is in a block which was not looked at.
+    pub txid: Option<String>,
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// Where the coins are, of what the state knows.
+    pub home: Homecoming,
+    /// What it does not know.
+    pub unknown: Vec<UnknownSpend>,
 }
 
 impl Offline {
@@ -113,13 +139,13 @@ impl Offline {
         peers: &[(String, String)],
         told: &mut (dyn FnMut(Told) + Send),
         stop: impl Future<Output = ()>,
-    ) -> Result<Homecoming> {
+    ) -> Result<Brought> {
         let entropy: Arc<dyn Entropy> = self.entropy.clone();
         let channels = rescue::open(self.place.clone(), Arc::clone(&self.clock), entropy)?;
         if let Some(why) = channels.barred {
             bail!(why);
         }
-        let unproved = self.unproved()?;
+        let mut unproved = Unproved::new(self.unproved()?);
         let (clock, entropy) = (Arc::clone(&self.clock), self.entropy.clone());
         let node =
             LightningNode::new(self.config.clone(), self.seed.clone(), channels.store, clock, entropy)?;
@@ -132,38 +158,120 @@ impl Offline {
                 keeper.came_up();
             }
         });
-        let waited = tokio::select! {
-            home = wait(&node, peers, &unproved, told) => home,
-            () = stop => look(&node, &unproved).await.map_err(|_| anyhow!("stopped before the node was up")),
+        let ended = tokio::select! {
+            home = wait(&node, peers, &mut unproved, told) => Some(home),
+            () = stop => None,
+        };
+        let waited = match ended {
+            Some(home) => home,
+            None => look(&node, &unproved).await.map_err(|_| anyhow!("stopped before the node was up")),
         };
         end.cancel();
         tasks.close();
         tasks.wait().await;
         channels.keeper.last().await;
-        waited
+        Ok(Brought { home: waited?, unknown: unproved.unknown })
     }
 
     /// The open channels of which we may have an old state: what is ours in them shows when the peers close.
-    fn unproved(&self) -> Result<HashSet<String>> {
+    fn unproved(&self) -> Result<Vec<MonitoredChannel>> {
         let (_, rows) = NodeStore::open(&self.place.store())?.view(node::belongs_in_snapshot)?;
         let channels = node::monitored_channels(&rows, &self.seed, self.place.network)?;
-        let open = channels.into_iter().filter(|channel| !channel.closed && !channel.closes_alone);
-        Ok(open.map(|channel| channel.channel_id).collect())
+        Ok(channels.into_iter().filter(|channel| !channel.closed && !channel.closes_alone).collect())
     }
 }
 
-/// Where the coins are. An empty channel is told of only when it may hold more than its state knows.
-async fn look(node: &LightningNode, unproved: &HashSet<String>) -> Result<Homecoming> {
+/// The open channels of which we may have an old state, and those of them that were spent by what it does not know.
+struct Unproved {
+    channels: Vec<Watched>,
+    unknown: Vec<UnknownSpend>,
+}
+
+struct Watched {
+    channel: MonitoredChannel,
+    /// Blocks were looked at up to this height.
+    from: u32,
+    asked: bool,
+    /// Its spend was found.
+    done: bool,
+}
+
+impl Unproved {
+    fn new(channels: Vec<MonitoredChannel>) -> Unproved {
+        let watched = |channel: MonitoredChannel| Watched {
+            from: channel.seen_height,
+            channel,
+            asked: false,
+            done: false,
+        };
+        Unproved { channels: channels.into_iter().map(watched).collect(), unknown: Vec::new() }
+    }
+
+    /// Looks for what spent them, and tells what their state does not know. `home` is of a node that is in step.
+    async fn look(&mut self, node: &LightningNode, home: &Homecoming, told: &mut (dyn FnMut(Told) + Send)) {
+        for Watched { channel, from, asked, done } in &mut self.channels {
+            if *done || (*asked && *from >= home.height) {
+                continue;
+            }
+            let id = Some(&channel.channel_id);
+            let waits = || {
+                home.on_the_way
+                    .iter()
+                    .any(|coins| coins.channel_id.as_ref() == id && coins.waits == Waits::Peer)
+            };
+            let txid = match node.funding_spent(&channel.funding, *from).await {
+                Ok(Spent::No) => {
+                    (*from, *asked) = (home.height, true);
+                    continue;
+                }
+                Ok(Spent::Somewhere) if from.saturating_add(MOST_BLOCKS) < home.height => {
+                    *from = from.saturating_add(MOST_BLOCKS);
+                    continue;
+                }
+                Ok(Spent::By(spend)) => (!spend.is_commitment()).then(|| Some(spend.txid.to_string())),
+                // In a block of before: the node would not wait if it knew the spend.
+                Ok(Spent::Somewhere) => waits().then_some(None),
+                Err(fault) => {
+                    tracing::debug!(%fault, channel = channel.channel_id, "whether it was spent cannot be told");
+                    continue;
+                }
+            };
+            *done = true;
+            if let Some(txid) = txid {
+                let MonitoredChannel { channel_id, peer, funding, .. } = channel.clone();
+                let unknown = UnknownSpend { channel_id, peer, funding, txid };
+                told(Told::Unknown(unknown.clone()));
+                self.unknown.push(unknown);
+            }
+        }
+    }
+
+    /// Nothing more can be found in the blocks up to `height`.
+    fn caught_up(&self, height: u32) -> bool {
+        self.channels.iter().all(|watched| watched.done || (watched.asked && watched.from >= height))
+    }
+
+    /// Whether these coins are waited for. An empty channel is told of only when it may hold more than its state
+    /// knows, and one that was spent by what its state does not know is not closed any more.
+    fn are_on_the_way(&self, coins: &OnTheWay) -> bool {
+        let is = |id: &String| coins.channel_id.as_ref() == Some(id);
+        let spent = self.unknown.iter().any(|unknown| is(&unknown.channel_id));
+        let may_hold = self.channels.iter().any(|watched| is(&watched.channel.channel_id));
+        if spent { coins.waits != Waits::Peer } else { coins.sat > 0 || may_hold }
+    }
+}
+
+/// Where the coins are.
+async fn look(node: &LightningNode, unproved: &Unproved) -> Result<Homecoming> {
     let mut home = node.homecoming().await?;
-    let may_hold = |id: &Option<String>| id.as_ref().is_some_and(|id| unproved.contains(id));
-    home.on_the_way.retain(|coins| coins.sat > 0 || may_hold(&coins.channel_id));
+    home.on_the_way.retain(|coins| unproved.are_on_the_way(coins));
     Ok(home)
 }
 
 async fn wait(
     node: &LightningNode,
     peers: &[(String, String)],
-    unproved: &HashSet<String>,
+    unproved: &mut Unproved,
     told: &mut (dyn FnMut(Told) + Send),
 ) -> Result<Homecoming> {
     let mut state = node.state();
@@ -191,12 +299,17 @@ async fn wait(
         if syncs < SYNCS && node.sync().await.is_ok() {
             syncs += 1;
         }
-        let home = look(node, unproved).await?;
+        let synced = syncs == SYNCS && node.view().await.synced_at.is_some();
+        let mut home = look(node, unproved).await?;
+        if synced {
+            unproved.look(node, &home, told).await;
+            home.on_the_way.retain(|coins| unproved.are_on_the_way(coins));
+        }
         if last.as_ref() != Some(&home) {
             told(Told::Coins(home.clone()));
         }
-        let synced = syncs == SYNCS && node.view().await.synced_at.is_some();
-        quiet = if synced && home.on_the_way.is_empty() { quiet + 1 } else { 0 };
+        let done = synced && home.on_the_way.is_empty() && unproved.caught_up(home.height);
+        quiet = if done { quiet + 1 } else { 0 };
         if quiet == QUIET_LOOKS {
             return Ok(home);
         }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use bitcoin::{OutPoint, Transaction};
+use bitcoin::absolute::LockTime;
+use bitcoin::{OutPoint, Sequence, Transaction, Txid};
 use electrum_client::ElectrumApi;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::check::fetch_text;
 use super::electrum;
@@ -15,18 +18,63 @@ use super::source::ChainSource;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A bitcoind has no index of spends: so many blocks are read at most, and so many waiting transactions.
-const MOST_BLOCKS: u32 = 300;
+pub const MOST_BLOCKS: u32 = 300;
 const MOST_WAITING: usize = 2_000;
 
-/// The transaction that spends `outpoint`, confirmed or not; looked for from the block at `height` on.
+/// What is known of a transaction that spends an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spend {
+    /// The transaction.
+    pub txid: Txid,
+    /// Of its first input.
+    pub sequence: Sequence,
+    /// When it may be mined.
+    pub lock_time: LockTime,
+}
+
+/// Whether an output was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// Not that the source knew.
+    No,
+    /// By this.
+    By(Spend),
+    /// In a block that was not looked at.
+    Somewhere,
+}
+
+impl Spend {
+    fn of(transaction: &Transaction) -> Spend {
+        let sequence = transaction.input.first().map_or(Sequence::MAX, |input| input.sequence);
+        Spend { txid: transaction.compute_txid(), sequence, lock_time: transaction.lock_time }
+    }
+
+    /// Whether it is a channel's commitment, by its mark (BOLT 3).
+    pub fn is_commitment(&self) -> bool {
+        self.sequence.0 >> 24 == 0x80 && self.lock_time.to_consensus_u32() >> 24 == 0x20
+    }
+}
+
+/// The transaction that spends `outpoint`, confirmed or not; looked for from the block at `height` on. A bitcoind is
+/// asked for [`MOST_BLOCKS`] blocks at most.
 ///
 /// # Errors
 /// When the source does not answer; the text says why.
-pub async fn spender(
-    source: &ChainSource,
-    outpoint: OutPoint,
-    height: u32,
-) -> Result<Option<bitcoin::Txid>, String> {
+pub async fn spender(source: &ChainSource, outpoint: OutPoint, height: u32) -> Result<Option<Txid>, String> {
+    match source {
+        ChainSource::Esplora { url } => in_outspend(url, outpoint).await,
+        _ => Ok(match spent(source, outpoint, height).await? {
+            Spent::By(spend) => Some(spend.txid),
+            Spent::No | Spent::Somewhere => None,
+        }),
+    }
+}
+
+/// Like [`spender`], with what the transaction is.
+///
+/// # Errors
+/// As [`spender`].
+pub async fn spent(source: &ChainSource, outpoint: OutPoint, height: u32) -> Result<Spent, String> {
     match source {
         ChainSource::Bitcoind { host, port, auth } => {
             let bitcoind = Bitcoind::new(host, *port, auth, PATIENCE).map_err(|fault| fault.to_string())?;
@@ -34,14 +82,18 @@ pub async fn spender(
         }
         ChainSource::Esplora { url } => {
             #[derive(Deserialize)]
-            struct Spend {
-                txid: Option<bitcoin::Txid>,
+            struct Told {
+                locktime: u32,
+                vin: Vec<Input>,
             }
-            let (base, txid, vout) = (url.trim_end_matches('/'), outpoint.txid, outpoint.vout);
-            let text = fetch_text(client(PATIENCE).get(format!("{base}/tx/{txid}/outspend/{vout}"))).await?;
-            let spend: Spend =
-                serde_json::from_str(&text).map_err(|_| "it did not answer in JSON".to_owned())?;
-            Ok(spend.txid)
+            #[derive(Deserialize)]
+            struct Input {
+                sequence: u32,
+            }
+            let Some(txid) = in_outspend(url, outpoint).await? else { return Ok(Spent::No) };
+            let told: Told = in_json(url, &format!("tx/{txid}")).await?;
+            let sequence = told.vin.first().map_or(Sequence::MAX, |input| Sequence(input.sequence));
+            Ok(Spent::By(Spend { txid, sequence, lock_time: LockTime::from_consensus(told.locktime) }))
         }
         ChainSource::Electrum { url } => {
             let url = url.clone();
@@ -49,6 +101,20 @@ pub async fn spender(
             asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
         }
     }
+}
+
+async fn in_outspend(url: &str, outpoint: OutPoint) -> Result<Option<Txid>, String> {
+    #[derive(Deserialize)]
+    struct Told {
+        txid: Option<Txid>,
+    }
+    let told: Told = in_json(url, &format!("tx/{}/outspend/{}", outpoint.txid, outpoint.vout)).await?;
+    Ok(told.txid)
+}
+
+async fn in_json<T: DeserializeOwned>(url: &str, path: &str) -> Result<T, String> {
+    let text = fetch_text(client(PATIENCE).get(format!("{}/{path}", url.trim_end_matches('/')))).await?;
+    serde_json::from_str(&text).map_err(|_| "it did not answer in JSON".to_owned())
 }
 
 fn spends(transaction: &Transaction, outpoint: OutPoint) -> bool {
@@ -59,32 +125,38 @@ async fn in_blocks(
     bitcoind: &Bitcoind,
     outpoint: OutPoint,
     from: u32,
-) -> Result<Option<bitcoin::Txid>, super::rpc::RpcFault> {
+) -> Result<Spent, super::rpc::RpcFault> {
+    let unspent = json!([outpoint.txid, outpoint.vout, true]);
+    if bitcoind.call::<Option<Value>>("gettxout", unspent).await?.is_some() {
+        return Ok(Spent::No);
+    }
     let (tip, _) = bitcoind.tip().await?;
     for height in from..=tip.min(from.saturating_add(MOST_BLOCKS)) {
         let Some(hash) = bitcoind.hash_at(height).await? else { break };
         let block = bitcoind.block(hash).await?;
         if let Some(found) = block.txdata.iter().find(|transaction| spends(transaction, outpoint)) {
-            return Ok(Some(found.compute_txid()));
+            return Ok(Spent::By(Spend::of(found)));
         }
     }
     for txid in bitcoind.mempool().await?.into_iter().take(MOST_WAITING) {
-        if bitcoind.waiting(txid).await?.is_some_and(|transaction| spends(&transaction, outpoint)) {
-            return Ok(Some(txid));
+        let waiting = bitcoind.waiting(txid).await?;
+        if let Some(found) = waiting.filter(|transaction| spends(transaction, outpoint)) {
+            return Ok(Spent::By(Spend::of(&found)));
         }
     }
-    Ok(None)
+    Ok(Spent::Somewhere)
 }
 
-fn in_history(url: &str, outpoint: OutPoint) -> Result<Option<bitcoin::Txid>, electrum_client::Error> {
+fn in_history(url: &str, outpoint: OutPoint) -> Result<Spent, electrum_client::Error> {
     let client = electrum::connect(url, PATIENCE)?;
     let funding = client.transaction_get(&outpoint.txid)?;
     let output = usize::try_from(outpoint.vout).ok().and_then(|vout| funding.output.get(vout));
-    let Some(output) = output else { return Ok(None) };
+    let Some(output) = output else { return Ok(Spent::No) };
     for entry in client.script_get_history(&output.script_pubkey)? {
-        if spends(&client.transaction_get(&entry.tx_hash)?, outpoint) {
-            return Ok(Some(entry.tx_hash));
+        let transaction = client.transaction_get(&entry.tx_hash)?;
+        if spends(&transaction, outpoint) {
+            return Ok(Spent::By(Spend::of(&transaction)));
         }
     }
-    Ok(None)
+    Ok(Spent::No)
 }

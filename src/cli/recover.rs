@@ -3,7 +3,7 @@
 //!
 //! It says what it found and what it will do, asks, and changes nothing before; then it runs the node, without
 //! the gate, until the coins are in the on-chain wallet or it is interrupted. Exit codes: 0 all coins are home;
-//! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way.
+//! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way, or some may not be home.
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::operator::{Failure, fail, table};
 use super::run::{in_runtime, told_to_stop};
 use super::{logging, next, say, times, unlocking, warn};
-use crate::app::offline::{Offline, Told, in_words};
+use crate::app::offline::{Brought, Offline, Told, UnknownSpend, in_words};
 use crate::app::take_dir;
 use crate::backup;
 use crate::config::{Environment, Flags, Settings};
@@ -109,10 +109,12 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         warn(format!("The channel state that was there is kept as {}.", aside.display()));
     }
     let mut tell = |told: Told| warn(told_text(&told));
-    let home = offline.bring_home(&args.peer, &mut tell, stop).await?;
-    let all = home.on_the_way.is_empty();
+    let Brought { home, unknown } = offline.bring_home(&args.peer, &mut tell, stop).await?;
+    let all = home.on_the_way.is_empty() && unknown.is_empty();
     if args.json {
-        say(json!({ "plan": plan, "all_home": all, "coins": home }))?;
+        say(json!({ "plan": plan, "all_home": all, "coins": home, "unknown_spends": unknown }))?;
+    } else if !unknown.is_empty() {
+        say(format!("{} sat are in the on-chain wallet. Not all may be home: see above.", home.home_sat))?;
     } else if all {
         let next = next::after_recovery(&offline.place().dir, &args.flags);
         say(format!("All coins are in the on-chain wallet: {} sat.\n{next}", home.home_sat))?;
@@ -353,6 +355,13 @@ fn told_text(told: &Told) -> String {
         Told::Waiting(why) => format!("waiting: {why}"),
         Told::PeerAway(why) => format!("not reached yet: {why}"),
         Told::Coins(home) => coins_text(home),
+        Told::Unknown(UnknownSpend { peer, funding, txid, .. }) => format!(
+            "The channel with {peer} ({funding}) was spent after that state was written, and by no commitment: {}. If \
+             that is a close by agreement, what was yours went to the wallet. If it made the channel larger or smaller (a \
+             splice), what is yours in it now cannot be brought home from this state: use a newer snapshot. Keep the seed \
+             and this directory: what the peer's close pays you stays on-chain, under the seed's keys.",
+            txid.as_deref().unwrap_or("in a block too long ago to be looked at")
+        ),
     }
 }
 
@@ -391,6 +400,7 @@ mod tests {
             under_way: 0,
             settle_before: None,
             closed,
+            seen_height: 100,
             closes_alone,
         }
     }

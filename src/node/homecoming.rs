@@ -1,7 +1,12 @@
 //! What of a node's coins is still in channels that end, and what is home.
 
+use bitcoin::OutPoint;
 use ldk_node::{LightningBalance, Node, PendingSweepBalance};
 use serde::Serialize;
+
+use super::LightningNode;
+use crate::chain::{Spent, spent};
+use crate::ports::NodeFault;
 
 /// The coins on their way to the wallet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +52,17 @@ pub enum Waits {
     },
     /// The transaction to the wallet is being sent, or waits for a block.
     Sweep,
+}
+
+impl LightningNode {
+    /// Whether the funding of a channel (`txid:vout`) was spent, and by what: looked for from the block at `height` on.
+    ///
+    /// # Errors
+    /// When the chain source does not answer.
+    pub async fn funding_spent(&self, funding: &str, height: u32) -> Result<Spent, NodeFault> {
+        let funding: OutPoint = funding.parse().map_err(|_| NodeFault("no transaction output".to_owned()))?;
+        spent(self.sources.current(), funding, height).await.map_err(NodeFault)
+    }
 }
 
 /// Looks at all balances. An open channel in which nothing is ours is told of, too: more may have come to it than

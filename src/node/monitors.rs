@@ -44,6 +44,8 @@ pub struct MonitoredChannel {
     pub settle_before: Option<u32>,
     /// The channel is closed already, as far as the monitor knows.
     pub closed: bool,
+    /// The last block that the monitor saw.
+    pub seen_height: u32,
     /// The monitor can close the channel without the peer. One that was recovered from a state that may not
     /// be the newest cannot.
     pub closes_alone: bool,
@@ -145,6 +147,7 @@ fn channel_of(monitor: &Monitor, addresses: &BTreeMap<PublicKey, SocketAddress>)
         under_way: deadlines.len(),
         settle_before: deadlines.into_iter().min(),
         closed: is_closed(monitor),
+        seen_height: monitor.current_best_block().height,
         closes_alone: !is_disarmed(monitor),
     }
 }

@@ -3,6 +3,7 @@
 
 mod begun;
 mod seed_alone;
+mod spliced;
 mod stale;
 mod world;
 

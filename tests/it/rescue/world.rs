@@ -39,6 +39,7 @@ pub(super) fn clock() -> Arc<SystemClock> {
 pub(super) struct Net {
     pub(super) chain: Chain,
     pub(super) source: ChainSource,
+    pub(super) port: u16,
     stop: CancellationToken,
 }
 
@@ -53,7 +54,7 @@ impl Net {
         rpc::serve(listener, chain.clone(), access, stop.clone(), &TaskTracker::new());
         let auth = RpcAuth::Password { user: "user".to_owned(), password: "password".to_owned() };
         let source = ChainSource::Bitcoind { host: "127.0.0.1".to_owned(), port, auth };
-        Net { chain, source, stop }
+        Net { chain, source, port, stop }
     }
 }
 
@@ -218,7 +219,12 @@ impl World {
     pub(super) async fn start() -> World {
         let dir = TempDir::new().expect("a folder");
         let net = Net::start(dir.path()).await;
-        let mut shop = Peer::new(&dir.path().join("shop"), 7, &net.source);
+        let shop = Peer::new(&dir.path().join("shop"), 7, &net.source);
+        World::of(dir, net, shop).await
+    }
+
+    /// The same with this shop.
+    pub(super) async fn of(dir: TempDir, net: Net, mut shop: Peer) -> World {
         let mut payer = Peer::new(&dir.path().join("payer"), 8, &net.source);
         shop.up().await;
         payer.up().await;
