@@ -1,7 +1,7 @@
 //! Calls that move coins: each is one recorded operation, whatever dies in between (MONEY rule 14).
 //!
 //! Invariants: the intent is on disk before the node is asked; a key names one operation for good; one deed
-//! is asked of the node at a time; what a crash left without an outcome is looked up and never repeated: it
+//! is asked of the node at a time, and no coins are chosen before the wallet knows what the deeds before spend; what a crash left without an outcome is looked up and never repeated: it
 //! is `unclear` until the node tells, or the operator settles it.
 //!
 //! A new kind is a variant of [`Deed`], its call in `act` and its look-up in `fate`.
@@ -14,6 +14,7 @@ mod fate;
 mod mark;
 mod once;
 mod preview;
+mod settled;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -69,6 +70,8 @@ struct Inner {
     parts: TreasuryParts,
     /// One deed at a time: what the node looked like before it says what came of it.
     turn: Semaphore,
+    /// How long a deed waits for the wallet to learn what those before it spend.
+    patience: Duration,
     noted: Mutex<chronicle::Noted>,
 }
 
@@ -92,6 +95,12 @@ pub enum TreasuryError {
     /// The node could not be asked what it has.
     #[error("the node cannot be asked now: {0}")]
     Node(#[from] NodeFault),
+    /// The wallet does not know yet which coins an operation before it spends.
+    #[error(
+        "nothing was done: operation {} ({}) has chosen coins of the wallet, or is about to, and its transaction is \
+         not seen yet, so this could spend the same ones; try again in a minute", .0.id, .0.kind
+    )]
+    CoinsBusy(Box<OperationRow>),
     /// There is no such operation.
     #[error("there is no operation {0}")]
     Unknown(i64),
@@ -137,7 +146,12 @@ impl Finding {
 impl Treasury {
     /// Nothing is looked up before [`Treasury::watch`].
     pub fn new(parts: TreasuryParts) -> Treasury {
-        Treasury(Arc::new(Inner { parts, turn: Semaphore::new(1), noted: Mutex::default() }))
+        Treasury(Arc::new(Inner {
+            parts,
+            turn: Semaphore::new(1),
+            patience: settled::PATIENCE,
+            noted: Mutex::default(),
+        }))
     }
 
     /// Does `deed` once, however often it is asked under `key`, and gives how the operation stands. It is
@@ -175,11 +189,15 @@ impl Treasury {
         rule: Option<RuleRun>,
     ) -> Result<OperationRow, TreasuryError> {
         let ledger = &self.0.parts.ledger;
-        let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         if let Some(known) = ledger.operation_of_key(key).await? {
             return same(known, deed);
         }
         self.check(deed)?;
+        let _turn = self.turn_to(deed).await?;
+        // Asked again inside the turn.
+        if let Some(known) = ledger.operation_of_key(key).await? {
+            return same(known, deed);
+        }
         let rate = self.rate(deed).await?;
         let mark = self.mark(deed).await?;
         let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), rule).await?;

@@ -19,16 +19,16 @@ use crate::types::{Msat, Timestamp};
 
 /// A node that says what a test put there, and counts what it was asked.
 #[derive(Default)]
-struct MadeUp {
-    channels: Mutex<Vec<ChannelView>>,
+pub(super) struct MadeUp {
+    pub(super) channels: Mutex<Vec<ChannelView>>,
     claims: Mutex<Vec<Claim>>,
-    transactions: Mutex<Vec<ChainTx>>,
-    asked: Mutex<u32>,
+    pub(super) transactions: Mutex<Vec<ChainTx>>,
+    pub(super) asked: Mutex<u32>,
     fault: Mutex<Option<SendFault>>,
     /// The chain source cannot be reached.
-    cut_off: Mutex<bool>,
+    pub(super) cut_off: Mutex<bool>,
     /// What the wallet learns of its transactions when it asks the chain.
-    chain: Mutex<Option<Vec<ChainTx>>>,
+    pub(super) chain: Mutex<Option<Vec<ChainTx>>>,
     /// Outputs, and what spends them.
     spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -118,15 +118,15 @@ impl Coins for MadeUp {
     }
 }
 
-struct World {
-    node: Arc<MadeUp>,
-    ledger: Ledger,
-    treasury: Treasury,
-    clock: Arc<FixedClock>,
+pub(super) struct World {
+    pub(super) node: Arc<MadeUp>,
+    pub(super) ledger: Ledger,
+    pub(super) treasury: Treasury,
+    pub(super) clock: Arc<FixedClock>,
     _dir: TempDir,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let dir = TempDir::new().unwrap();
     let clock = FixedClock::at(Timestamp::from_secs(1_000));
     let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).unwrap();
@@ -143,8 +143,14 @@ fn world() -> World {
 }
 
 impl World {
+    /// Lets no deed wait long for the wallet.
+    pub(super) fn be_impatient(&mut self) {
+        Arc::get_mut(&mut self.treasury.0).expect("nobody shares it yet").patience =
+            Duration::from_millis(200);
+    }
+
     /// An operation whose process died before the node's answer was noted.
-    async fn interrupted(&self, key: &str, deed: &Deed) -> i64 {
+    pub(super) async fn interrupted(&self, key: &str, deed: &Deed) -> i64 {
         let mark = self.treasury.mark(deed).await.unwrap();
         self.ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), None).await.unwrap();
         self.treasury.operations(i64::MAX, 1).await.unwrap()[0].id
@@ -157,12 +163,12 @@ impl World {
     }
 }
 
-fn send(amount_sat: u64) -> Deed {
+pub(super) fn send(amount_sat: u64) -> Deed {
     let rate = FeeRate::of_sat_per_kvb(3_000).unwrap();
     Deed::Send { address: "bcrt1q".to_owned(), amount_sat, fee: FeeChoice::SatPerKvb(rate) }
 }
 
-fn tx(txid: &str, amount_sat: u64, confirmed_height: Option<u32>) -> ChainTx {
+pub(super) fn tx(txid: &str, amount_sat: u64, confirmed_height: Option<u32>) -> ChainTx {
     ChainTx {
         txid: txid.to_owned(),
         outgoing: true,
@@ -174,7 +180,7 @@ fn tx(txid: &str, amount_sat: u64, confirmed_height: Option<u32>) -> ChainTx {
     }
 }
 
-fn channel(local_id: &str, funding: &str) -> ChannelView {
+pub(super) fn channel(local_id: &str, funding: &str) -> ChannelView {
     ChannelView {
         channel_id: format!("c{local_id}"),
         local_id: local_id.to_owned(),
@@ -386,9 +392,9 @@ async fn coins_under_way_are_the_chains_to_tell() {
 async fn the_chain_is_asked_before_a_send_is_called_failed() {
     let world = world();
     let sent = world.treasury.run("k", send(5_000)).await.unwrap();
+    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
     *world.node.fault.lock().unwrap() = Some(SendFault::Uncertain("the disk".to_owned()));
     let unclear = world.treasury.run("l", send(7_000)).await.unwrap();
-    world.node.transactions.lock().unwrap().push(tx("tx1", 5_000, None));
     world.clock.advance(Duration::from_secs(15 * 24 * 3_600));
     *world.node.cut_off.lock().unwrap() = true;
     for id in [sent.id, unclear.id] {

@@ -76,6 +76,9 @@ pub fn treasury_problem(error: TreasuryError) -> Problem {
         }
         TreasuryError::Senseless { code, .. } => Problem::bad_request(code, sentence),
         TreasuryError::Node(fault) => node_fault(fault),
+        TreasuryError::CoinsBusy(_) => {
+            Problem::new(StatusCode::CONFLICT, "coins_busy", sentence).retry_after(30)
+        }
         TreasuryError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_operation", sentence),
         TreasuryError::NotUnclear(_) => Problem::new(StatusCode::CONFLICT, "not_unclear", sentence),
         TreasuryError::OutOfStep(_) => {

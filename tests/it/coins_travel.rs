@@ -147,12 +147,18 @@ async fn coins_travel_and_come_back() {
     )
     .await;
     assert_eq!(again["operation"], sent["operation"]);
+    // Another at once, of coins that the first one leaves, and not in its place.
+    let next = away(&bitcoind, "bech32").await;
+    let second =
+        does(&shop, "wallet", &["send", &next, "--amount-sat", "30000", "--fee", "9", "--yes"]).await;
     confirm(&bitcoind, 6).await;
+    let second = done(&shop, &second).await;
+    let second = 30_000 + second["outcome"]["fee_sat"].as_u64().expect("a fee");
     let sent = done(&shop, &sent).await;
     assert_eq!(sent["outcome"]["sent_sat"], 50_000);
     let fee = sent["outcome"]["fee_sat"].as_u64().expect("a fee");
     assert!((400..700).contains(&fee), "3.5 sat/vB of 141 vB or more: {fee}");
-    assert_eq!(spendable(&shop).await, 950_000 - fee);
+    assert_eq!(spendable(&shop).await, 950_000 - fee - second);
     assert_eq!(
         bitcoind.expect("getreceivedbyaddress", json!([to, 1])).await.as_number().map(ToString::to_string),
         Some("0.0005".to_owned())

@@ -16,6 +16,7 @@ pub(super) const MOVES: &[Refusal] = &[
     (400, "bad_amount"),
     (400, "bad_fee"),
     (400, "splice_under_way"),
+    (409, "coins_busy"),
     (400, "unknown_channel"),
     (409, "no_vault"),
     (409, "vault_not_synced"),
