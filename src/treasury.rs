@@ -73,6 +73,7 @@ struct Inner {
     /// How long a deed waits for the wallet to learn what those before it spend.
     patience: Duration,
     noted: Mutex<chronicle::Noted>,
+    learnt: settled::Learnt,
 }
 
 /// Why nothing was done.
@@ -151,6 +152,7 @@ impl Treasury {
             turn: Semaphore::new(1),
             patience: settled::PATIENCE,
             noted: Mutex::default(),
+            learnt: Mutex::default(),
         }))
     }
 
@@ -232,7 +234,9 @@ impl Treasury {
         }
         let _turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
         // Asked again inside the turn: none of these is being done now.
-        for row in ledger.open_operations().await? {
+        let open = ledger.open_operations().await?;
+        self.learn(open.clone()).await?;
+        for row in open {
             if let Some(found) = self.fate(&row).await? {
                 self.note(row.id, row.state, found).await?;
             }

@@ -117,6 +117,17 @@ async fn in_json<T: DeserializeOwned>(url: &str, path: &str) -> Result<T, String
     serde_json::from_str(&text).map_err(|_| "it did not answer in JSON".to_owned())
 }
 
+/// Whether a bitcoind has `txid` among what waits for a block. The other sources tell the wallet of every
+/// transaction of its own, so that it needs no telling here.
+///
+/// # Errors
+/// When the source does not answer; the text says why.
+pub async fn waits(source: &ChainSource, txid: Txid) -> Result<bool, String> {
+    let ChainSource::Bitcoind { host, port, auth } = source else { return Ok(false) };
+    let bitcoind = Bitcoind::new(host, *port, auth, PATIENCE).map_err(|fault| fault.to_string())?;
+    Ok(bitcoind.waiting(txid).await.map_err(|fault| fault.to_string())?.is_some())
+}
+
 fn spends(transaction: &Transaction, outpoint: OutPoint) -> bool {
     transaction.input.iter().any(|input| input.previous_output == outpoint)
 }

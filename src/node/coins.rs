@@ -3,14 +3,14 @@
 use std::str::FromStr;
 
 use ldk_node::bitcoin::address::NetworkUnchecked;
-use ldk_node::bitcoin::{Address, FeeRate as LibraryRate, Network, OutPoint};
+use ldk_node::bitcoin::{Address, FeeRate as LibraryRate, Network, OutPoint, Txid};
 use ldk_node::config::ChannelConfig;
 use ldk_node::payment::{ConfirmationStatus, PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBalance};
 
 use super::LightningNode;
 use super::engine::{find_channel, public_key};
-use crate::chain::{fee_rates, spender};
+use crate::chain::{fee_rates, spender, waits};
 use crate::ports::{
     BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
     PeerView, Peers, SendFault, Splice, Sweep, Waits,
@@ -37,6 +37,14 @@ impl Coins for LightningNode {
             let outpoint = outpoint.map_err(|error| NodeFault(error.to_string()))?;
             let spent = spender(self.sources.current(), outpoint, height).await;
             spent.map(|txid| txid.map(|txid| txid.to_string())).map_err(NodeFault)
+        })
+    }
+
+    fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>> {
+        let txid: Result<Txid, _> = txid.parse();
+        Box::pin(async move {
+            let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
+            waits(self.sources.current(), txid).await.map_err(NodeFault)
         })
     }
 

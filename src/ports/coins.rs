@@ -207,6 +207,9 @@ pub trait Coins: Send + Sync {
     /// on. Asks the chain source.
     fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>>;
 
+    /// Whether the chain source knows a transaction that is in no block and that the wallet does not list.
+    fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>>;
+
     /// Whether the node could pay to that address.
     fn check_address(&self, address: &str) -> Result<(), NodeFault>;
 

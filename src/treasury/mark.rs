@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Deed, Treasury, TreasuryError};
+use super::{Deed, Treasury, TreasuryError, settled};
 use crate::ports::{ChannelView, NodeFault};
 
 /// The node before an operation.
@@ -11,6 +11,9 @@ use crate::ports::{ChannelView, NodeFault};
 pub(super) struct Mark {
     /// The height that it knew.
     pub(super) height: u32,
+    /// All coins of the wallet, satoshi, for what chooses some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) total_sat: Option<u64>,
     /// Outgoing transactions that were in no block yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pending: Vec<String>,
@@ -49,6 +52,9 @@ impl Treasury {
             return Err(NodeFault("it is not running".to_owned()).into());
         }
         let mut mark = Mark { height: view.block_height, ..Mark::default() };
+        if settled::chooses_coins(deed.kind()) {
+            mark.total_sat = Some(parts.coins.coins().await?.total_sat);
+        }
         match deed {
             Deed::Send { .. } | Deed::SendAll { .. } => {
                 let transactions = parts.coins.transactions().await?;

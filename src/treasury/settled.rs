@@ -1,13 +1,17 @@
 //! One spend of the wallet's coins after the other: the library does not mark what a transaction spends before
 //! it sees that transaction on the chain source, so two in a row could choose the same coins, and the second
 //! would take the place of the first.
+//!
+//! With a bitcoind it may see one only in its block: what entered the mempool in the second of a look, after it,
+//! is not among what is new at the next. Then the second spend is refused until that block.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Deed, Treasury, TreasuryError};
+use super::{Deed, Mark, Treasury, TreasuryError};
 use crate::store::{OperationRow, OperationState};
 
 /// Between two looks at whether the wallet knows a transaction.
@@ -16,9 +20,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long a deed waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A transaction that the wallet does not know after this long was not taken by the chain source: its coins are
-/// free, and whoever spends them ends it.
+/// A transaction that neither the wallet nor the chain source knows after this long was never taken: its coins
+/// are free, and whoever spends them ends it.
 const YOUNG: Duration = Duration::from_secs(10 * 60);
+
+/// Operations whose spend the wallet was seen to know.
+pub(super) type Learnt = Mutex<BTreeSet<i64>>;
 
 impl Treasury {
     /// The turn to do `deed`: when it chooses coins, only once the wallet knows what those before it spend.
@@ -57,34 +64,73 @@ impl Treasury {
             return Ok(None);
         }
         let parts = &self.0.parts;
-        let now = parts.clock.now();
-        let mut open = parts.ledger.open_operations().await?;
-        open.retain(|row| chooses_coins(&row.kind) && now <= row.begun_at.plus(YOUNG));
-        if open.is_empty() {
-            return Ok(None);
+        for row in self.learn(parts.ledger.open_operations().await?).await? {
+            let young = parts.clock.now() <= row.begun_at.plus(YOUNG);
+            let unknown = match self.told(&row).await {
+                // What its coins are spent by may be in no block for days.
+                Some(txid) => young || parts.coins.waits(&txid).await?,
+                // The node took it and has not said its transaction; or a crash hid whether there is one, which
+                // one look at the chain tells.
+                None => young && (row.state == OperationState::Sent || !synced),
+            };
+            if unknown {
+                return Ok(Some(row));
+            }
         }
-        let channels = parts.node.view().await.channels;
-        let known: BTreeSet<String> =
-            parts.coins.transactions().await?.into_iter().map(|tx| tx.txid).collect();
-        let told = |row: &OperationRow| {
-            let its_own = |local_id: &str| row.outcome["local_id"] == local_id;
-            let channel = channels.iter().find(|channel| its_own(&channel.local_id));
-            let funding = channel.and_then(|channel| channel.funding.as_deref()?.split(':').next());
-            row.outcome["txid"].as_str().or(funding).map(str::to_owned)
-        };
-        let is_unknown = |row: &OperationRow| match told(row) {
-            Some(txid) => !known.contains(&txid),
-            // The node took it and has not said its transaction; or a crash hid whether there is one, which one
-            // look at the chain tells.
-            None => row.state == OperationState::Sent || !synced,
-        };
-        Ok(open.into_iter().find(is_unknown))
+        Ok(None)
+    }
+
+    /// Notes which of these spends the wallet knows, and gives the others. The wallet lists a transaction of its
+    /// own, some chain sources only once it is in a block; before that its coins are seen to be gone.
+    pub(super) async fn learn(
+        &self,
+        mut open: Vec<OperationRow>,
+    ) -> Result<Vec<OperationRow>, TreasuryError> {
+        let learnt = |row: &OperationRow| self.0.learnt.lock().is_ok_and(|learnt| learnt.contains(&row.id));
+        open.retain(|row| chooses_coins(&row.kind) && !learnt(row));
+        if open.is_empty() {
+            return Ok(open);
+        }
+        let coins = &self.0.parts.coins;
+        let total = coins.coins().await?.total_sat;
+        let listed: BTreeSet<String> = coins.transactions().await?.into_iter().map(|tx| tx.txid).collect();
+        let mut others = Vec::new();
+        for row in open {
+            let gone =
+                Mark::of(&row.outcome).total_sat.and_then(|before| before.checked_sub(least_spent(&row)));
+            let known = match self.told(&row).await {
+                Some(txid) => listed.contains(&txid) || gone.is_some_and(|most| total <= most),
+                None => false,
+            };
+            if known && let Ok(mut learnt) = self.0.learnt.lock() {
+                learnt.insert(row.id);
+            } else {
+                others.push(row);
+            }
+        }
+        Ok(others)
+    }
+
+    /// The transaction of an operation, as far as the node said it.
+    async fn told(&self, row: &OperationRow) -> Option<String> {
+        if let Some(txid) = row.outcome["txid"].as_str() {
+            return Some(txid.to_owned());
+        }
+        let local_id = row.outcome["local_id"].as_str()?;
+        let view = self.0.parts.node.view().await;
+        let channel = view.channels.into_iter().find(|channel| channel.local_id == local_id)?;
+        channel.funding?.split(':').next().map(str::to_owned)
     }
 }
 
 /// Whether the wallet chooses coins for it.
-fn chooses_coins(kind: &str) -> bool {
+pub(super) fn chooses_coins(kind: &str) -> bool {
     matches!(kind, "send" | "send_all" | "open_channel" | "splice_in")
+}
+
+/// So much less the wallet has once it knows of it, satoshi.
+fn least_spent(row: &OperationRow) -> u64 {
+    row.ask["amount_sat"].as_u64().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -149,6 +195,25 @@ mod tests {
         world.clock.advance(YOUNG);
         assert_eq!(waits_for(&world, send(6_000)).await, first.id);
         world.clock.advance(Duration::from_secs(1));
+        // It waits for a block, and the wallet was not told of it.
+        world.node.mempool.lock().unwrap().push("tx1");
+        assert_eq!(waits_for(&world, send(6_000)).await, first.id);
+        world.node.mempool.lock().unwrap().clear();
+        world.treasury.run("second", send(6_000)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn coins_that_are_gone_tell_that_the_wallet_knows() {
+        let mut world = world();
+        world.be_impatient();
+        *world.node.total.lock().unwrap() = 100_000;
+        let first = world.treasury.run("first", send(5_000)).await.unwrap();
+        *world.node.total.lock().unwrap() = 95_001;
+        assert_eq!(waits_for(&world, send(6_000)).await, first.id);
+        *world.node.total.lock().unwrap() = 94_800;
+        world.treasury.reconcile().await.unwrap();
+        // What came in since hides that again.
+        *world.node.total.lock().unwrap() = 100_000;
         world.treasury.run("second", send(6_000)).await.unwrap();
     }
 

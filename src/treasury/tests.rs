@@ -29,6 +29,10 @@ pub(super) struct MadeUp {
     pub(super) cut_off: Mutex<bool>,
     /// What the wallet learns of its transactions when it asks the chain.
     pub(super) chain: Mutex<Option<Vec<ChainTx>>>,
+    /// All coins of the wallet, satoshi.
+    pub(super) total: Mutex<u64>,
+    /// What the chain source knows and the wallet does not list.
+    pub(super) mempool: Mutex<Vec<&'static str>>,
     /// Outputs, and what spends them.
     spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -81,7 +85,8 @@ impl NodeControl for MadeUp {
 impl Coins for MadeUp {
     fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
         let claims = self.claims.lock().unwrap().clone();
-        Box::pin(async move { Ok(CoinsView { claims, ..CoinsView::default() }) })
+        let total_sat = *self.total.lock().unwrap();
+        Box::pin(async move { Ok(CoinsView { claims, total_sat, ..CoinsView::default() }) })
     }
 
     fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
@@ -97,6 +102,11 @@ impl Coins for MadeUp {
         let spent = self.spent.lock().unwrap();
         let by = spent.iter().find(|(output, _)| *output == outpoint).map(|(_, by)| (*by).to_owned());
         Box::pin(async move { Ok(by) })
+    }
+
+    fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>> {
+        let waits = self.mempool.lock().unwrap().contains(&txid);
+        Box::pin(async move { Ok(waits) })
     }
 
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {

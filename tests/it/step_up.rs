@@ -68,6 +68,8 @@ const TRUSTING: &[&str] = &[
     "POST /api/v1/chain/test",
     // Paid by the sandbox's customer, and by nobody elsewhere.
     "POST /api/v1/trials",
+    // The demo's customer asks for a payment; nothing is paid.
+    "POST /api/v1/trials/invoice",
     // For keys alone.
     "POST /api/v1/integration/challenges",
     "POST /api/v1/integration/verify",
