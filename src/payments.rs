@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Brings the node's events into the ledger until `stop`. Run it once for each node: what the node
-/// repeats after it began is a replay the first time, and a possible surplus the second (MONEY rule 4). The rate
+/// repeats after it began, each time that it is built, is a replay the first time, and a possible surplus the
+/// second (MONEY rule 4). The rate
 /// that `exchange` knows when a payment arrives is kept with it.
 pub async fn consume(
     events: Arc<dyn NodeEvents>,
@@ -35,7 +36,6 @@ pub async fn consume(
     stop: CancellationToken,
 ) {
     let work = async {
-        until_done("the start of the node's events", || ledger.begin_run()).await;
         loop {
             let event = events.next_event().await;
             if !is_of_an_earlier_try(&*payer, &event).await {
@@ -86,6 +86,7 @@ async fn record(
     event: &NodeEvent,
 ) -> Result<(), StoreError> {
     let channel_event = match event.clone() {
+        NodeEvent::Began => return ledger.begin_run().await,
         NodeEvent::Received { payment_hash, amount, opening_fee } => {
             let bought = recent.get(&payment_hash);
             let arrival = Arrival { amount, kept: opening_fee, rate: exchange.noted() };

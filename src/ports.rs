@@ -105,6 +105,8 @@ pub trait Minter: Send + Sync {
 /// Something that the node saw happen. The same one may come again after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
+    /// The node was built, or built anew: it may repeat, once each, what it told before.
+    Began,
     /// A payment reached us and is claimed.
     Received {
         /// Its hash.

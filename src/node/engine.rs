@@ -4,7 +4,7 @@
 //! must not feel it. Every call goes through [`Engine::call`]; the engine is stopped before its
 //! runtime ends.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ldk_node::bitcoin::secp256k1::PublicKey;
@@ -22,6 +22,7 @@ use super::config::{ChainSource, GossipSource, Liquidity, Lsp, NodeConfig};
 use super::keys::NodeSeed;
 use super::log::TracingLog;
 use super::mint::Doors;
+use super::repeats::Beginnings;
 use super::storage::LdkStorage;
 use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
@@ -54,6 +55,7 @@ pub(super) struct Engine {
     node: Arc<Node>,
     runtime: Mutex<Option<Runtime>>,
     handle: tokio::runtime::Handle,
+    beginnings: Mutex<Beginnings>,
 }
 
 impl Engine {
@@ -74,14 +76,22 @@ impl Engine {
         let built = (|| {
             let mut builder = builder_for(config, source, seed)?;
             builder.set_runtime(handle.clone());
+            let beginnings = Beginnings::on(&*store).map_err(|error| {
+                EngineFault::Passing(format!("the node's store could not be read: {error}"))
+            })?;
             let store: Arc<DynStore> = Arc::new(LdkStorage(store));
             let node = builder.build_with_store(store).map_err(build_fault)?;
             let _inside = handle.enter();
             node.start().map_err(|error| EngineFault::Passing(format!("the node did not start: {error}")))?;
-            Ok(node)
+            Ok((node, beginnings))
         })();
         match built {
-            Ok(node) => Ok(Engine { node: Arc::new(node), runtime: Mutex::new(Some(runtime)), handle }),
+            Ok((node, beginnings)) => Ok(Engine {
+                node: Arc::new(node),
+                runtime: Mutex::new(Some(runtime)),
+                handle,
+                beginnings: Mutex::new(beginnings),
+            }),
             Err(fault) => {
                 runtime.shutdown_timeout(RUNTIME_GRACE);
                 Err(fault)
@@ -108,6 +118,11 @@ impl Engine {
         done.map_err(|_| NodeFault("the node is stopping".to_owned()))
     }
 
+    /// Where it begins to repeat what was told before.
+    pub(super) fn beginnings(&self) -> MutexGuard<'_, Beginnings> {
+        self.beginnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The head of the event queue; waits for one.
     pub(super) async fn next_event(&self) -> ldk_node::Event {
         self.node.next_event_async().await
@@ -118,7 +133,7 @@ impl Engine {
         if let Ok(Err(error)) = self.call(Node::stop).await {
             tracing::warn!(%error, "the node did not stop in order");
         }
-        let runtime = self.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(RUNTIME_GRACE)).await;
             if ended.is_err() {

@@ -55,6 +55,34 @@ async fn a_payment_is_credited_once_over_acknowledgements_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_built_anew_repeats_payments_and_a_second_payment_is_seen_all_the_same() {
+    let world = World::new();
+    world.consume();
+    for event in [NodeEvent::Began, received(1), received(2)] {
+        world.node.tell(event);
+    }
+    // Three moves to another chain source, and each time the library tells both again.
+    for _ in 0..3 {
+        for event in [NodeEvent::Began, received(1), received(2)] {
+            world.node.tell(event);
+        }
+    }
+    drained(&world).await;
+    let totals = world.ledger.totals().await.unwrap();
+    assert_eq!((totals.received_msat, totals.surplus_msat, totals.payments), (10_000, 0, 2));
+    // Paid a second time: the library claims it, after what it repeated.
+    world.node.tell(received(2));
+    drained(&world).await;
+    // That one it may repeat, too.
+    for event in [NodeEvent::Began, received(2)] {
+        world.node.tell(event);
+    }
+    drained(&world).await;
+    let totals = world.ledger.totals().await.unwrap();
+    assert_eq!((totals.received_msat, totals.surplus_msat, totals.payments), (10_000, 5_000, 2));
+}
+
+#[tokio::test]
 async fn the_rate_of_the_moment_stays_with_a_payment_and_none_is_made_up() {
     let world = World::new();
     world.consume();
