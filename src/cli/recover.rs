@@ -200,6 +200,12 @@ What happens now:
 - What was yours in them comes to the on-chain wallet: after the close confirms, and for payments that were
   under way after up to some days. Fees of the chain are taken from it.";
 
+const FROM_THE_SEED: &str = "\
+What happens now:
+- The wallet is set up anew from the seed. What is there now is kept beside it under another name.
+- The node starts without the gate and looks for the coins that were paid to the wallet. Of channels a seed knows
+  nothing: what was yours in them comes home only from a recovery snapshot (--snapshot FILE).";
+
 const CLOSES: &str = "
 - A channel whose peer does not answer stays open: call it by --peer. When `tollhouse run` starts, or a payment
   that was under way comes near its end, this node closes it by itself; its coins then wait for the channel's
@@ -219,11 +225,13 @@ const MAY_BE_OLD: &str = "
   its way at that very moment may be lost.";
 
 fn what_happens(found: &Found, channels: &[MonitoredChannel]) -> String {
-    let closes = match (&found.source, closing(found, channels)) {
-        (Source::Seed, _) => &[][..],
-        (_, Closing::All) => &[CLOSES],
-        (_, Closing::Some) => &[CLOSES, CLOSES_SOME, MAY_BE_OLD],
-        (_, Closing::None) => &[CLOSES_NONE, MAY_BE_OLD],
+    if found.source == Source::Seed {
+        return FROM_THE_SEED.to_owned();
+    }
+    let closes = match closing(found, channels) {
+        Closing::All => &[CLOSES][..],
+        Closing::Some => &[CLOSES, CLOSES_SOME, MAY_BE_OLD],
+        Closing::None => &[CLOSES_NONE, MAY_BE_OLD],
     };
     format!("{WHAT_HAPPENS}{}", closes.concat())
 }
@@ -430,5 +438,8 @@ mod tests {
             let none = text.contains("This node closes no channel by itself, now or later");
             assert_eq!(none, closes == Closing::None, "row {number}");
         }
+        let found = Found { source: Source::Seed, generation: None, newest: None, passed_over: Vec::new() };
+        let text = what_happens(&found, &[]);
+        assert!(text.contains("looks for the coins") && !text.contains("calls the peers"), "{text}");
     }
 }
