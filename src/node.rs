@@ -23,6 +23,7 @@ mod mint;
 mod monitors;
 mod offers;
 mod pulse;
+mod repeats;
 mod storage;
 mod view;
 
@@ -92,6 +93,8 @@ pub struct LightningNode {
     state: watch::Sender<NodeState>,
     chain_seen: watch::Sender<ChainSeen>,
     doors_changed: Notify,
+    /// What was told last is no event of the library's: there is nothing to drop.
+    told_a_beginning: AtomicBool,
 }
 
 impl LightningNode {
@@ -123,6 +126,7 @@ impl LightningNode {
             state,
             chain_seen: watch::Sender::default(),
             doors_changed: Notify::new(),
+            told_a_beginning: AtomicBool::new(false),
         }))
     }
 
@@ -237,6 +241,10 @@ impl NodeEvents for LightningNode {
                     }
                     continue;
                 };
+                if engine.beginnings().is_due() {
+                    self.told_a_beginning.store(true, Ordering::Release);
+                    return NodeEvent::Began;
+                }
                 // An engine that is replaced takes its queue along: the next one has the same head.
                 let event = tokio::select! {
                     event = engine.next_event() => event,
@@ -277,7 +285,13 @@ impl NodeEvents for LightningNode {
 
     fn acknowledge(&self) -> BoxFuture<'_, Result<(), NodeFault>> {
         Box::pin(async move {
-            self.call(ldk_node::Node::event_handled).await?.map_err(|error| NodeFault(error.to_string()))
+            if self.told_a_beginning.swap(false, Ordering::AcqRel) {
+                return Ok(());
+            }
+            let engine = self.engine()?;
+            let dropped = engine.call(ldk_node::Node::event_handled).await?;
+            engine.beginnings().acknowledged();
+            dropped.map_err(|error| NodeFault(error.to_string()))
         })
     }
 }

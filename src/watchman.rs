@@ -35,7 +35,7 @@ pub use disk::DiskSpace;
 pub use footprint::Footprint;
 pub use limits::AlarmLimits;
 pub use prices::Prices;
-pub use rules::judge;
+pub use rules::{judge, unknown};
 pub use vitals::{Readiness, Since, Unready, Vitals};
 
 /// Between two looks.
@@ -158,7 +158,8 @@ impl Watchman {
             checks.extend(informant.checks().await);
         }
         let (notices, watched) = chronicle::read(&self.parts.ledger, watched).await?;
-        let alarms = checks.iter().flat_map(|check| check.alarms.clone()).collect();
+        let mut alarms: Vec<_> = checks.iter().flat_map(|check| check.alarms.clone()).collect();
+        alarms.extend(unknown(&vitals, &self.limits, &known));
         let rows = self.parts.ledger.note_alarms(Findings { standing: alarms, notices, watched }).await?;
         tell(&known, &rows);
         (memory.alarms, memory.watched) = (rows.clone(), Some(watched));

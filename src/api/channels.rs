@@ -18,9 +18,15 @@ use crate::treasury::Deed;
 use crate::types::Msat;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
-/// `GET /api/v1/channels`.
-pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Json<Channels> {
-    Json(Channels { channels: op.parts.node.view().await.channels })
+/// `GET /api/v1/channels`; refused while nobody can tell, for no channels would be said to be there.
+pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Channels>, Problem> {
+    let view = op.parts.node.view().await;
+    if view.running {
+        return Ok(Json(Channels { channels: view.channels }));
+    }
+    let why = op.node_waits_for().await.map(|why| format!(": {why}")).unwrap_or_default();
+    let detail = format!("The channels cannot be told while the Lightning node is not up{why}.");
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "node_not_ready", detail))
 }
 
 /// The channels that there are.

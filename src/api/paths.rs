@@ -267,7 +267,7 @@ fn coins(paths: Paths) -> Paths {
 fn lightning(paths: Paths) -> Paths {
     paths
         .about("Lightning", "Channels, peers and payments.")
-        .get("/api/v1/channels", channels::list, "The channels.", &[])
+        .get("/api/v1/channels", channels::list, "The channels.", &[(503, "node_not_ready")])
         .post("/api/v1/channels", channels::open, "Opens one.", MOVES)
         .get("/api/v1/channels/closed", channels::closed, "Records of closed ones, the last first.", &[])
         .get(

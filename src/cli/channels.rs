@@ -152,13 +152,21 @@ async fn path(admin: &Admin, channel: &str, of: &str) -> Result<String, Failure>
 
 /// The id of the channel, open or closed, that begins so.
 async fn any(admin: &Admin, beginning: &str) -> Result<String, Failure> {
-    let (open, closed) = (admin.get("/api/v1/channels").await?, admin.get("/api/v1/channels/closed").await?);
+    let closed = admin.get("/api/v1/channels/closed").await?;
+    // While the node is not up, closed ones can be told all the same.
+    let (open, away) = match admin.get("/api/v1/channels").await {
+        Ok(open) => (open, None),
+        Err(away) => (Value::Null, Some(away)),
+    };
     let rows =
         [&open, &closed].into_iter().flat_map(|listed| listed["channels"].as_array().into_iter().flatten());
     let mut fitting = rows.map(|row| word(&row["channel_id"])).filter(|id| id.starts_with(beginning));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(Failure::arguments(format!("no channel's id begins with {beginning}"))),
+        (None, _) => {
+            Err(away
+                .unwrap_or_else(|| Failure::arguments(format!("no channel's id begins with {beginning}"))))
+        }
         (Some(_), Some(_)) => {
             Err(Failure::arguments(format!("several channels' ids begin with {beginning}")))
         }

@@ -21,7 +21,11 @@ impl Pulse for LightningNode {
                 NodeState::Stopped => NodeStage::Stopped,
             };
             let silent = NodePulse {
-                stage: stage.clone(),
+                // What runs and cannot be asked is about to be built anew.
+                stage: match &stage {
+                    NodeStage::Running => NodeStage::Starting("it is built anew".to_owned()),
+                    other => other.clone(),
+                },
                 fee_rates_at: None,
                 onchain_synced_at: None,
                 peers_known: 0,

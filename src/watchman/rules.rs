@@ -11,6 +11,7 @@ use bytesize::ByteSize;
 use super::{AlarmLimits, Vitals};
 use crate::clock::in_words;
 use crate::ports::{Alarm, Check, NodeStage};
+use crate::store::AlarmRow;
 use crate::types::Severity::{self, Critical, Info, Warning};
 use crate::types::{Msat, Timestamp};
 
@@ -46,6 +47,37 @@ pub fn judge(vitals: &Vitals, limits: &AlarmLimits, standing: &BTreeSet<String>)
         ]);
     }
     checks
+}
+
+/// What only a running node can say is over.
+const OF_THE_NODE: [&str; 10] = [
+    "chain_stale",
+    "fees_stale",
+    "clock_skew",
+    "no_blocks",
+    "peers_offline",
+    "cannot_receive",
+    "receivable_low",
+    "reserve_low",
+    "closing_pending",
+    "monitor_large",
+];
+
+/// What can be received is not known before a peer is connected.
+const OF_THE_PEERS: [&str; 2] = ["cannot_receive", "receivable_low"];
+
+/// The alarms of `known` that stand on, because nobody can tell whether they are over: the node is not up, or has
+/// no peer yet and not for long enough for an alarm of its own.
+pub fn unknown(vitals: &Vitals, limits: &AlarmLimits, known: &[AlarmRow]) -> Vec<Alarm> {
+    let alone = vitals.since.alone.map(|since| span(since, vitals.now));
+    let codes = match &vitals.beat.stage {
+        NodeStage::Running if vitals.unpayable.is_none() => return Vec::new(),
+        NodeStage::Running if alone.is_some_and(|alone| alone < limits.peers_offline) => &OF_THE_PEERS[..],
+        NodeStage::Running => return Vec::new(),
+        _ => &OF_THE_NODE[..],
+    };
+    let stands = |row: &&AlarmRow| codes.contains(&row.alarm.code.as_str());
+    known.iter().filter(stands).map(|row| row.alarm.clone()).collect()
 }
 
 struct Looked<'a> {

@@ -111,6 +111,42 @@ fn a_node_that_is_not_there_is_the_only_alarm_about_it() {
 }
 
 #[test]
+fn what_cannot_be_known_is_not_over() {
+    let row = |code: &str, subject: Option<&str>| {
+        let alarm = Alarm::new(code, Info, "It is so.", "Wait.");
+        let alarm = match subject {
+            Some(subject) => alarm.about(subject.to_owned()),
+            None => alarm,
+        };
+        AlarmRow { alarm, raised_at: ago(900), changed_at: ago(900), holds_until: None }
+    };
+    let known = [
+        row("closing_pending", Some("aa")),
+        row("closing_pending", Some("bb")),
+        row("cannot_receive", None),
+        row("disk_low", None),
+        row("chain_fallback", None),
+    ];
+    let stand = |vitals: &Vitals| {
+        let stand = unknown(vitals, &AlarmLimits::default(), &known).into_iter();
+        stand.map(|alarm| format!("{}{}", alarm.code, alarm.subject.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let mut vitals = well();
+    for stage in [NodeStage::Starting("x".to_owned()), NodeStage::Failed("x".to_owned()), NodeStage::Stopped]
+    {
+        vitals.beat.stage = stage;
+        assert_eq!(stand(&vitals), ["closing_pendingaa", "closing_pendingbb", "cannot_receive"]);
+    }
+    // It is up, and nobody is connected yet.
+    vitals.beat.stage = NodeStage::Running;
+    (vitals.unpayable, vitals.since.alone) = (Some("no usable channel".to_owned()), Some(NOW));
+    assert_eq!(stand(&vitals), ["cannot_receive"]);
+    vitals.since.alone = Some(ago(180));
+    assert!(stand(&vitals).is_empty(), "that has its own alarm now");
+    assert!(stand(&well()).is_empty());
+}
+
+#[test]
 fn a_clock_that_is_wrong() {
     let told = |time: SourceTime| found(|v| v.since.source_time = Some((NOW, time)));
     let date = |date: Timestamp| told(SourceTime { date: Some(date), ..SourceTime::default() });

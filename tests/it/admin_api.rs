@@ -297,6 +297,11 @@ async fn home_shows_the_way_out_and_then_the_money() {
 async fn channels_open_and_close_on_the_word_of_an_admin_key() {
     let app = AdminApp::start().await;
     let key = app.key(&[Scope::Admin]).await;
+    // While the node is away nobody can tell which there are.
+    *app.node.down.lock().expect("not poisoned") = Some("the chain source does not answer".to_owned());
+    let (status, code) = problem(app.read("/api/v1/channels", &key).await).await;
+    assert_eq!((status, code.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "node_not_ready"));
+    *app.node.down.lock().expect("not poisoned") = None;
     let peer = "03".repeat(33);
     let ask = json!({ "peer": peer, "address": "127.0.0.1:9735", "amount_sat": 100_000, "push_msat": 5_000 });
     let opened = app.change("/api/v1/channels", &key, ask).await;
