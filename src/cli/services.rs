@@ -268,27 +268,23 @@ fn rise(rise: &Value) -> Vec<String> {
     let some: Vec<&str> = items(&rise["requests"]).iter().filter_map(Value::as_str).collect();
     let about = if some.is_empty() { "its requests".to_owned() } else { some.join(", ") };
     let certain = rise["certain"].as_bool().unwrap_or_default();
-    let (cost, less, refused) = if certain {
-        ("cost more", "were sold for less", "is refused there")
-    } else {
-        ("may cost more", "may have been sold for less", "is refused where it was")
+    let (cost, refused) = match (certain, some.len()) {
+        (true, 1) => ("costs more", "sold for less, refused there from then on with a new offer"),
+        (true, _) => ("cost more", "sold for less, refused there from then on with a new offer"),
+        (false, _) => {
+            ("may cost more", "refused with a new offer where a request costs more than it was sold for")
+        }
     };
     let mut lines = Vec::new();
     let (tokens, left) = (number("refused_tokens"), number("refused_requests"));
     if tokens > 0 {
-        lines.push(format!(
-            "! {service}: {about} {cost}; {} with {} left {less}: what is left {refused}, with a new offer",
-            counted(tokens, "token"),
-            counted(left, "paid request"),
-        ));
+        let (tokens, left) = (counted(tokens, "token"), counted(left, "paid request"));
+        lines.push(format!("! {service}: {about} {cost}; {tokens} with {left} left: {refused}"));
     }
     let (tokens, left) = (number("balance_tokens"), number("balance_left_msat"));
     if tokens > 0 {
-        lines.push(format!(
-            "! {service}: {about} {cost}; {} with {} left pay for fewer requests",
-            counted(tokens, "balance"),
-            sats(&left.into()),
-        ));
+        let (balances, left) = (counted(tokens, "balance"), sats(&left.into()));
+        lines.push(format!("! {service}: {about} {cost}; {balances} with {left} left: for fewer requests"));
     }
     lines
 }

@@ -176,6 +176,7 @@ fn dearer(rise: &Rise) -> Vec<String> {
     let (about, cost) = match (requests.as_slice(), certain) {
         ([], true) => (format!("Every request of {service}"), "costs more"),
         ([], false) => (format!("Requests of {service}"), "may cost more"),
+        ([one], true) => (one.clone(), "costs more"),
         (some, true) => (some.join(", "), "cost more"),
         (some, false) => (some.join(", "), "may cost more"),
     };
@@ -184,21 +185,19 @@ fn dearer(rise: &Rise) -> Vec<String> {
         let (tokens, left) = (counted(*refused_tokens, "token"), counted(*refused_requests, "paid request"));
         lines.push(if *certain {
             format!(
-                "{tokens} with {left} left were sold for less, and are refused there from then on with an offer at \
-                 the new price, although they were paid for. They are good again when the price is back."
+                "{tokens} with {left} left: sold for less, and refused there from then on with an offer at the new \
+                 price, although paid for. Good again when the price is back."
             )
         } else {
             format!(
-                "{tokens} with {left} left: a request that costs more than theirs were sold for is refused with an \
-                 offer at the new price, although it was paid for."
+                "{tokens} with {left} left: a request that costs more than it was sold for is refused with an offer at \
+                 the new price, although it was paid for."
             )
         });
     }
     if *balance_tokens > 0 {
         let (balances, left) = (counted(*balance_tokens, "balance"), sats_exact(*balance_left_msat));
-        lines.push(format!(
-            "{balances} with {left} sat left in all: they stay good and pay for fewer requests."
-        ));
+        lines.push(format!("{balances} with {left} sat left in all: good as before, for fewer requests."));
     }
     lines.push(
         "Passes open what they opened. Tokens that were paid for and never used are not counted here, and are \

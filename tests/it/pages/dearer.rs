@@ -60,7 +60,7 @@ async fn a_dearer_price_is_asked_about_when_customers_hold_tokens() {
     for said in [
         "Ask more of those who have paid for rates?",
         "Every request of rates costs more from then on.",
-        "1 token with 9 paid requests left were sold for less",
+        "1 token with 9 paid requests left: sold for less",
         "1 balance with 700 sat left in all",
         "Whatever else you changed is saved with it.",
     ] {
