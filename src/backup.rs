@@ -1,7 +1,7 @@
 //! The ledger's safety: copies of it that can be proved, and what must not follow from bringing one back.
 //!
 //! Invariants: a copy is whole and was opened again before it takes its name, and only then does the oldest
-//! one go; it can be read with the seed alone; channel state is never in it. A restored ledger never un-spends
+//! one of the same ledger go; it can be read with the seed alone; channel state is never in it. A restored ledger never un-spends
 //! (MONEY rule 10): beside the ledger lies a witness that says how far it was, and where it is behind
 //! that, a new generation begins. A whole directory that was rolled back cannot be told from an honest one.
 
@@ -13,10 +13,11 @@ mod shelf;
 mod whole;
 mod witness;
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -184,8 +185,10 @@ pub struct Standing {
     pub every_seconds: u64,
     /// How many are kept.
     pub keep: usize,
-    /// The newest.
+    /// The newest that this ledger made.
     pub newest: Option<Shelved>,
+    /// Copies of other ledgers of the same seed, which are never removed.
+    pub others: u64,
     /// Why the last try failed, when it did.
     pub failed: Option<String>,
 }
@@ -197,6 +200,8 @@ pub struct Backups {
     shelf: Option<Shelf>,
     /// One at a time.
     turn: tokio::sync::Mutex<()>,
+    /// Whether this ledger made a file, as far as that was asked: neither answer changes while it is open.
+    made_here: Mutex<HashMap<String, bool>>,
     failed: Mutex<Option<String>>,
 }
 
@@ -215,6 +220,7 @@ impl Backups {
             config,
             shelf,
             turn: tokio::sync::Mutex::default(),
+            made_here: Mutex::default(),
             failed: Mutex::default(),
         })
     }
@@ -245,10 +251,14 @@ impl Backups {
         let temporary = temporary(&data)?;
         self.parts.ledger.barrier().await;
         self.parts.ledger.copy_to(temporary.path()).await?;
+        // Those before it are known before it goes among them.
+        let mut own = self.own(&shelf).await?;
+        let created_at = self.parts.clock.now();
+        let file = shelf.name(created_at);
+        self.made_here().insert(file.clone(), true);
+        own.insert(file.clone());
         let (parts, keep) = (self.parts.clone(), self.config.keep);
-        blocking(move || {
-            let created_at = parts.clock.now();
-            let file = shelf.name(created_at);
+        let made = blocking(move || {
             let report = Ledger::audit_file(temporary.path())?;
             let mut copy =
                 File::open(temporary.path()).map_err(|error| BackupFault::file(temporary.path(), error))?;
@@ -256,13 +266,46 @@ impl Backups {
             let bytes = shelve(&parts, &shelf, &file, &manifest, &mut copy)?;
             // One with wrong books is better than none, and worse than the ones before it.
             if report.ok {
-                shelf.keep(keep).map_err(|error| BackupFault::file(shelf.dir(), error))?;
+                let whole = |path: &Path, one: &Shelved| is_own(path, one, &parts.owner);
+                shelf.keep(keep, &own, whole).map_err(|error| BackupFault::file(shelf.dir(), error))?;
             } else {
                 tracing::error!(file, "the books in the new backup are wrong: no older one was removed");
             }
-            Ok(Shelved { file, bytes, created_at })
+            Ok(Shelved { file, bytes, created_at, of_this_ledger: true })
         })
-        .await
+        .await;
+        if made.is_err() {
+            // Whatever lies there under its name was not made: it is asked for again, and stays in doubt.
+            self.made_here().retain(|_, own| !*own);
+        }
+        made
+    }
+
+    /// Those on the shelf that this ledger made: its log says so of each. A copy that was restored knows those
+    /// from before it, and nothing of those that were made after it.
+    async fn own(&self, shelf: &Shelf) -> Result<HashSet<String>, BackupFault> {
+        let there = shelf.clone();
+        let none = HashSet::new();
+        let there =
+            blocking(move || there.list(&none).map_err(|error| BackupFault::file(there.dir(), error)))
+                .await?;
+        let unknown: HashSet<String> = {
+            let known = self.made_here();
+            there.iter().map(|one| &one.file).filter(|file| !known.contains_key(*file)).cloned().collect()
+        };
+        if !unknown.is_empty() {
+            let logged = self.parts.ledger.backups_among(unknown.clone()).await?;
+            self.made_here().extend(unknown.into_iter().map(|file| {
+                let own = logged.contains(&file);
+                (file, own)
+            }));
+        }
+        let known = self.made_here();
+        Ok(there.into_iter().map(|one| one.file).filter(|file| known.get(file) == Some(&true)).collect())
+    }
+
+    fn made_here(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.made_here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that there are, the newest first.
@@ -271,17 +314,20 @@ impl Backups {
     /// When the directory cannot be read.
     pub async fn list(&self) -> Result<Vec<Shelved>, BackupFault> {
         let Some(shelf) = self.shelf.clone() else { return Ok(Vec::new()) };
-        blocking(move || shelf.list().map_err(|error| BackupFault::file(shelf.dir(), error))).await
+        let own = self.own(&shelf).await?;
+        blocking(move || shelf.list(&own).map_err(|error| BackupFault::file(shelf.dir(), error))).await
     }
 
     /// How they stand. A directory that cannot be read has none.
     pub async fn standing(&self) -> Standing {
-        let newest = self.list().await.unwrap_or_default().into_iter().next();
+        let all = self.list().await.unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.of_this_ledger);
         Standing {
             dir: self.config.dir.clone(),
             every_seconds: self.config.every.as_secs(),
             keep: self.config.keep,
-            newest,
+            newest: own.into_iter().next(),
+            others: u64::try_from(others.len()).unwrap_or(u64::MAX),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -313,7 +359,7 @@ impl Backups {
         loop {
             let now = self.parts.clock.now();
             let newest = match self.list().await {
-                Ok(all) => all.first().map(|one| one.created_at),
+                Ok(all) => all.iter().find(|one| one.of_this_ledger).map(|one| one.created_at),
                 // It fails in the making, too, and is told there.
                 Err(_) => None,
             };
@@ -330,6 +376,14 @@ impl Backups {
             }
         }
     }
+}
+
+/// Whether the file can be read, and is what its name says: only such a one may make room for a newer one.
+fn is_own(path: &Path, one: &Shelved, owner: &Owner) -> bool {
+    Backup::open(path, &owner.key).is_ok_and(|Backup { manifest, .. }| {
+        let whose = (&manifest.node_id, &manifest.network) == (&owner.node_id, &owner.network);
+        whose && manifest.created_at == one.created_at
+    })
 }
 
 /// What the backup of a copy says of itself.

@@ -34,8 +34,8 @@ const CHUNK: usize = 64 * 1024;
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<BackupList>, Problem> {
     let standing = op.parts.backups.standing().await;
     let backups = op.parts.backups.list().await.map_err(backup_problem)?;
-    let crate::backup::Standing { dir, every_seconds, keep, failed, .. } = standing;
-    Ok(Json(BackupList { dir, every_seconds, keep, failed, backups }))
+    let crate::backup::Standing { dir, every_seconds, keep, failed, others, .. } = standing;
+    Ok(Json(BackupList { dir, every_seconds, keep, failed, others, backups }))
 }
 
 /// The backups, the newest first.
@@ -46,6 +46,8 @@ pub(super) struct BackupList {
     keep: usize,
     /// Why the last try failed, when it did.
     failed: Option<String>,
+    /// Copies of other ledgers of the same seed, which are never removed.
+    others: u64,
     backups: Vec<Shelved>,
 }
 

@@ -125,7 +125,13 @@ impl Informant for BackupInformant {
             let then = standing.newest.as_ref().map(|newest| newest.created_at);
             let now = self.clock.now();
             let age = Duration::from_millis(now.millis().saturating_sub(then.unwrap_or(self.begun).millis()));
-            let detail = standing.newest.map_or_else(|| "none was made yet".to_owned(), |newest| newest.file);
+            let mut detail =
+                standing.newest.map_or_else(|| "none was made yet".to_owned(), |newest| newest.file);
+            if standing.others > 0 {
+                let others =
+                    format!("; {} there of another life of the ledger, never removed", standing.others);
+                detail.push_str(&others);
+            }
             let fix = "tollhouse backup now says what is in the way.";
             let alarm = if let Some(why) = standing.failed {
                 Some(Alarm::new("backup_failed", Warning, format!("The last backup failed: {why}."), fix))

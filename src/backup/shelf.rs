@@ -1,6 +1,8 @@
 //! The directory that backups lie in. Several appliances may share it: names say whose they are, and sort by
-//! time.
+//! time. So may several ledgers of one seed, one after the other: what none but another of them can have made is
+//! never removed.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,9 @@ pub struct Shelved {
     pub bytes: u64,
     /// When it was made, by its name.
     pub created_at: Timestamp,
+    /// This ledger made it, by its own log. One of another ledger of the same seed, such as the one that a dead disk
+    /// took, is never removed.
+    pub of_this_ledger: bool,
 }
 
 /// The directory, as one node uses it.
@@ -60,8 +65,9 @@ impl Shelf {
         self.moment(file).map(|_| self.dir.join(file))
     }
 
-    /// This node's backups, the newest first. None when the directory is not there yet.
-    pub(super) fn list(&self) -> io::Result<Vec<Shelved>> {
+    /// This node's backups, the newest first; `own` are those that this ledger made. None when the directory is not
+    /// there yet.
+    pub(super) fn list(&self, own: &HashSet<String>) -> io::Result<Vec<Shelved>> {
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -72,20 +78,28 @@ impl Shelf {
             let entry = entry?;
             let Ok(file) = entry.file_name().into_string() else { continue };
             let Some(created_at) = self.moment(&file) else { continue };
-            all.push(Shelved { file, bytes: entry.metadata()?.len(), created_at });
+            let of_this_ledger = own.contains(&file);
+            all.push(Shelved { file, bytes: entry.metadata()?.len(), created_at, of_this_ledger });
         }
         all.sort_by(|one, other| other.file.cmp(&one.file));
         Ok(all)
     }
 
-    /// Removes all but the newest `keep`; gives how many went.
-    pub(super) fn keep(&self, keep: usize) -> io::Result<usize> {
-        let all = self.list()?;
-        let over = all.get(keep.max(1)..).unwrap_or_default();
-        for old in over {
-            std::fs::remove_file(self.dir.join(&old.file))?;
+    /// Removes all but the newest `keep` of `own` that are `whole`, and nothing else; gives how many went.
+    pub(super) fn keep(
+        &self,
+        keep: usize,
+        own: &HashSet<String>,
+        whole: impl Fn(&Path, &Shelved) -> bool,
+    ) -> io::Result<usize> {
+        let all = self.list(own)?.into_iter().map(|one| (self.dir.join(&one.file), one));
+        let ours = all.filter(|(path, one)| one.of_this_ledger && whole(path, one));
+        let mut gone = 0;
+        for (path, _) in ours.skip(keep.max(1)) {
+            std::fs::remove_file(path)?;
+            gone += 1;
         }
-        Ok(over.len())
+        Ok(gone)
     }
 
     fn moment(&self, file: &str) -> Option<Timestamp> {
@@ -106,7 +120,7 @@ mod tests {
         let dir = folder.path().join("backups");
         let shelf = |node: &str| Shelf::new(dir.clone(), "regtest", node);
         let (ours, other) = (shelf("02aabbccddeeff"), shelf("03aabbccddeeff"));
-        assert_eq!(ours.list().unwrap(), []);
+        assert_eq!(ours.list(&HashSet::new()).unwrap(), []);
         std::fs::create_dir(&dir).unwrap();
         let at = |n: u64| Timestamp::from_millis(1_760_000_000_123 + n * 1_000);
         assert_eq!(ours.name(at(0)), "tollhouse-regtest-02aabbccddee-20251009T085320.123Z.backup");
@@ -115,12 +129,17 @@ mod tests {
         }
         std::fs::write(dir.join(other.name(at(9))), "x").unwrap();
         std::fs::write(dir.join("notes.txt"), "x").unwrap();
-        let times =
-            |shelf: &Shelf| shelf.list().unwrap().iter().map(|one| one.created_at).collect::<Vec<_>>();
+        let times = |shelf: &Shelf| {
+            shelf.list(&HashSet::new()).unwrap().iter().map(|one| one.created_at).collect::<Vec<_>>()
+        };
+        let own: HashSet<String> = [1, 2, 3].map(|n| ours.name(at(n))).into();
+        let any = |_: &Path, _: &Shelved| true;
         assert_eq!(times(&ours), [at(3), at(2), at(1)]);
-        assert_eq!(ours.keep(2).unwrap(), 1);
+        assert_eq!(ours.keep(1, &HashSet::new(), any).unwrap(), 0, "another ledger's stay");
+        assert_eq!(ours.keep(1, &own, |_, _| false).unwrap(), 0, "what cannot be read stays");
+        assert_eq!(ours.keep(2, &own, any).unwrap(), 1);
         assert_eq!(times(&ours), [at(3), at(2)]);
-        assert_eq!(ours.keep(0).unwrap(), 1, "the newest stays whatever is asked for");
+        assert_eq!(ours.keep(0, &own, any).unwrap(), 1, "the newest stays whatever is asked for");
         assert_eq!(times(&other), [at(9)]);
         for foreign in ["../ledger.db", "notes.txt", &other.name(at(9)), &ours.name(at(1)).to_lowercase()] {
             assert_eq!(ours.path(foreign), None, "{foreign}");

@@ -397,6 +397,56 @@ async fn the_newest_are_kept_and_a_failure_removes_nothing() {
     assert_eq!(backups.list().await.unwrap().len(), 2);
 }
 
+/// A new ledger, or one that was brought back, makes no room for itself among copies that it did not make.
+#[tokio::test]
+async fn copies_of_another_life_of_the_ledger_are_never_removed() {
+    let mut shop = Shop::open();
+    let keeping_two = |shop: &Shop| {
+        let parts = shop.backups().parts.clone();
+        let dir = Some(shop.dir.path().join("backups"));
+        Backups::new(parts, BackupConfig { dir, keep: 2, ..BackupConfig::default() })
+    };
+    let three = async |shop: &Shop| {
+        let (backups, mut made) = (keeping_two(shop), Vec::new());
+        for _ in 0..3 {
+            shop.clock.advance(Duration::from_secs(60));
+            made.push(backups.make().await.unwrap());
+        }
+        made
+    };
+    let names = async |shop: &Shop| {
+        let all = keeping_two(shop).list().await.unwrap();
+        let of = |own: bool| all.iter().filter(|one| one.of_this_ledger == own).map(|one| one.file.clone());
+        (of(true).collect::<Vec<_>>(), of(false).collect::<Vec<_>>())
+    };
+    let lost = three(&shop).await;
+    let lost = [lost[2].file.clone(), lost[1].file.clone()];
+    // The disk is gone; the words bring back the same keys.
+    shop.restart(|dir| {
+        for file in [LEDGER_FILE, "generation"] {
+            std::fs::remove_file(dir.join(file)).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(shop.generation().await, 1, "nothing tells it from a first one");
+    assert_eq!(keeping_two(&shop).standing().await.newest, None, "it has no copy of its own yet");
+    let new = three(&shop).await;
+    assert_eq!(names(&shop).await, (vec![new[2].file.clone(), new[1].file.clone()], lost.to_vec()));
+    assert_eq!(keeping_two(&shop).standing().await.others, 2);
+
+    // One of the lost ledger's is brought back: its older ones are its own again, those after it are not.
+    let dir = shop.dir.path().join("backups");
+    shop.restore(&dir.join(&lost[0])).await;
+    let (own, others) = names(&shop).await;
+    assert_eq!((own, others.len()), (vec![lost[1].clone()], 3));
+    // One that nobody can read any more stays, though it is its own.
+    std::fs::write(dir.join(&lost[1]), "damaged").unwrap();
+    let newest = three(&shop).await;
+    let (own, others) = names(&shop).await;
+    assert_eq!(own, [newest[2].file.clone(), newest[1].file.clone(), lost[1].clone()]);
+    assert_eq!(others, [new[2].file.clone(), new[1].file.clone(), lost[0].clone()]);
+}
+
 #[tokio::test]
 async fn sales_go_on_while_a_backup_is_made() {
     let shop = Shop::open();

@@ -244,11 +244,18 @@ fn list_text(listed: &Value) -> String {
     let Some(dir) = listed["dir"].as_str() else {
         return "None are made: set backup.dir.".to_owned();
     };
-    let rows =
-        listed["backups"].as_array().into_iter().flatten().map(|backup| {
-            [moment(&backup["created_at"]), backup["bytes"].to_string(), word(&backup["file"])]
-        });
-    let mut text = format!("In {dir}:\n{}", table(["MADE", "BYTES", "FILE"], rows));
+    let rows = listed["backups"].as_array().into_iter().flatten().map(|backup| {
+        let whose = if backup["of_this_ledger"] == false { "another" } else { "this" }.to_owned();
+        [moment(&backup["created_at"]), backup["bytes"].to_string(), whose, word(&backup["file"])]
+    });
+    let mut text = format!("In {dir}:\n{}", table(["MADE", "BYTES", "LEDGER", "FILE"], rows));
+    let theirs = |backup: &&Value| backup["of_this_ledger"] == false;
+    match listed["backups"].as_array().map_or(0, |all| all.iter().filter(theirs).count()) {
+        0 => {}
+        others => text.push_str(&format!(
+            "\n{others} of them: of another life of the ledger (a lost disk, a restore), and never removed by Tollhouse."
+        )),
+    }
     if let Some(why) = listed["failed"].as_str() {
         text.push_str(&format!("\nThe last try failed: {why}"));
     }

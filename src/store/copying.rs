@@ -1,5 +1,6 @@
 //! Copies of the ledger's file: taken while it is written to, looked into, brought up to date.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{Ledger, Marks, StoreError, generations, pool, schema};
@@ -30,6 +31,25 @@ impl Ledger {
             Ok(())
         });
         copying.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Which of these files its log tells as backups that it made.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn backups_among(&self, files: HashSet<String>) -> Result<HashSet<String>, StoreError> {
+        let work = move |connection: &rusqlite::Connection| {
+            // Both conditions: the index leaves out what every sale writes.
+            let mut query = connection.prepare_cached(
+                "SELECT json_extract(body, '$.file') FROM events
+                 WHERE json_extract(body, '$.kind') NOT IN ('payment_received', 'sale_attributed')
+                   AND json_extract(body, '$.kind') = 'backup_made'",
+            )?;
+            let told = query.query_map([], |row| row.get::<_, String>(0))?;
+            let kept = told.filter(|file| file.as_ref().map_or(true, |file| files.contains(file)));
+            Ok(kept.collect::<Result<_, _>>()?)
+        };
+        self.0.readers.read(work).await
     }
 
     /// What the copy at `path` says of itself. Blocks.

@@ -251,7 +251,14 @@ fn ledger(standing: &Standing, now: Timestamp) -> Guard {
 fn rhythm(standing: &Standing) -> String {
     let every = in_words(Duration::from_secs(standing.every_seconds));
     let every = every.strip_prefix("1 ").unwrap_or(&every);
-    format!("One is made every {every}; the newest {} are kept.", standing.keep)
+    let mut text = format!("One is made every {every}; the newest {} are kept.", standing.keep);
+    if standing.others > 0 {
+        text.push_str(&format!(
+            " {} of another life of the ledger: never removed.",
+            counted(standing.others, "copy")
+        ));
+    }
+    text
 }
 
 fn copy(shelved: &Shelved) -> Copy {
@@ -377,12 +384,18 @@ mod tests {
     #[test]
     fn a_ledger_without_a_fresh_copy_is_red() {
         let hour = Duration::from_secs(3_600);
-        let made = |ago: Duration| Shelved { file: "a".to_owned(), bytes: 1, created_at: NOW.minus(ago) };
+        let made = |ago: Duration| Shelved {
+            file: "a".to_owned(),
+            bytes: 1,
+            created_at: NOW.minus(ago),
+            of_this_ledger: true,
+        };
         let standing = |newest: Option<Shelved>, failed: Option<&str>| Standing {
             dir: Some("/backups".into()),
             every_seconds: 3_600,
             keep: 3,
             newest,
+            others: 0,
             failed: failed.map(str::to_owned),
         };
         assert!(ledger(&standing(Some(made(hour)), None), NOW).fine);
