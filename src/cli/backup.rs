@@ -14,7 +14,8 @@ use super::times::moment;
 use super::{download, logging, next, warn};
 use crate::backup::{self, BackupFault, FormatFault, Restored};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Environment;
+use crate::config::{Environment, Settings};
+use crate::store::{DirLock, Locked};
 use crate::types::{Timestamp, counted};
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ enum Command {
     },
     /// Put one in the ledger's place, while the appliance is stopped; the old ledger is set aside
     Restore {
-        /// The file
+        /// The file, or the name of one in backup.dir
         file: PathBuf,
         #[command(flatten)]
         sure: Yes,
@@ -81,8 +82,12 @@ struct Said {
 /// Does one of them.
 pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
     match args.command.as_ref().unwrap_or(&Command::List) {
-        Command::Verify { file, said } if file.exists() => done(args, verify(args, env, file, said)),
-        Command::Restore { file, sure, said } => done(args, restore(args, env, (file, said), *sure)),
+        Command::Verify { file, said } if file.exists() || stopped(args, env) => {
+            done(args, lies(args, env, file).and_then(|file| verify(args, env, &file, said)))
+        }
+        Command::Restore { file, sure, said } => {
+            done(args, lies(args, env, file).and_then(|file| restore(args, env, (&file, said), *sure)))
+        }
         command => ask(&args.operator, env, async |admin| match command {
             Command::Now => {
                 let made = admin.post("/api/v1/backups", &json!({})).await?;
@@ -125,6 +130,39 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
             }
             Command::Restore { .. } => Err(Failure::arguments("a restore asks nobody")),
         }),
+    }
+}
+
+/// Whether the configured appliance is meant, and does not run: what it would say has to be found without it.
+fn stopped(args: &BackupArgs, env: &Environment) -> bool {
+    let place = args.operator.place(env).ok().flatten();
+    place.is_some_and(|place| !matches!(DirLock::take(&place.data_dir), Err(Locked::Taken(_))))
+}
+
+/// Where a backup lies that is named by its path, or as `list` does: by its name in backup.dir.
+fn lies(args: &BackupArgs, env: &Environment, file: &Path) -> Result<PathBuf, Failure> {
+    let there = |path: &Path| {
+        let unread = |error| Failure::refused("backup_file", format!("{}: {error}", path.display()));
+        path.try_exists().map_err(unread)
+    };
+    if there(file)? {
+        return Ok(file.to_owned());
+    }
+    let absent = |more: &str| {
+        Err(Failure::refused("unknown_backup", format!("there is no file {}{more}", file.display())))
+    };
+    if file.file_name() != Some(file.as_os_str()) {
+        return absent("");
+    }
+    let settings = Settings::load(&args.operator.settings_flags(), env)
+        .map_err(|problems| Failure::arguments(problems.to_string()))?;
+    let Some(dir) = settings.backup.dir else {
+        return absent(", and backup.dir, where it could lie, is not set");
+    };
+    let shelved = dir.join(file);
+    match there(&shelved)? {
+        true => Ok(shelved),
+        false => absent(&format!(" here, nor in {} (backup.dir)", dir.display())),
     }
 }
 

@@ -189,7 +189,18 @@ async fn a_restore_by_the_program_doubts_what_the_copy_cannot_prove() {
     assert_eq!(shop.refused(&["backup", "restore", &file, "--yes"]), "running");
     shop.appliance.stop().await;
     assert_eq!(shop.refused(&["backup", "restore", &file]), "not_confirmed", "nobody is there to ask");
-    let output = shop.cli(&["backup", "restore", &file, "--yes"]);
+    // Stopped, the names that `list` prints are good, too; what is not there is named.
+    assert_eq!(shop.done(&["backup", "verify", &name])["audit"]["ok"], true);
+    for command in ["verify", "restore"] {
+        let missing = |file: &str, places: &[&str]| {
+            let said = shop.found(&["backup", command, file]);
+            let named = places.iter().all(|place| said.contains(place));
+            assert!(said.contains("unknown_backup") && said.contains(file) && named, "{said}");
+        };
+        missing("nothing.backup", &[&shop.backups.display().to_string()]);
+        missing("nowhere/nothing.backup", &[]);
+    }
+    let output = shop.cli(&["backup", "restore", &name, "--yes"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("orderly"), "{said}");
     let restored: Value = serde_json::from_slice(&output.stdout).expect("JSON");
