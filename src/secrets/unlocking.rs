@@ -125,7 +125,8 @@ impl Unlock {
             let path = self.key_file.as_ref().unwrap_or(&beside);
             let there =
                 path.try_exists().map_err(|error| SecretsError::File { path: path.clone(), error })?;
-            if there || !opens_with.passphrase {
+            // One that was configured and is away is said: nothing weaker is tried.
+            if there || self.key_file.is_some() || !opens_with.passphrase {
                 return UnlockKey::read(path).map(|key| Some(Opener::Key(key)));
             }
         }

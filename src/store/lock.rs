@@ -1,9 +1,13 @@
 //! One process for one data directory: two nodes on one channel state lose money.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+/// As every file of ours: for its owner alone.
+const MODE: u32 = 0o600;
 
 /// The directory is not ours.
 #[derive(Debug, Error)]
@@ -35,10 +39,18 @@ impl DirLock {
     pub fn take(dir: &Path) -> Result<DirLock, Locked> {
         let path = dir.join("lock");
         let unusable = |error| Locked::Unusable { path: path.clone(), error };
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(MODE);
+        let file = options.open(&path).map_err(unusable)?;
         match file.try_lock() {
-            Ok(()) => Ok(DirLock { _file: file }),
+            Ok(()) => {
+                // Older versions left it open to others.
+                let mode = file.metadata().map_err(unusable)?.permissions().mode();
+                if mode & 0o777 != MODE {
+                    file.set_permissions(Permissions::from_mode(MODE)).map_err(unusable)?;
+                }
+                Ok(DirLock { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(Locked::Taken(dir.to_owned())),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
@@ -57,6 +69,9 @@ mod tests {
         assert!(message.contains("another tollhouse runs on"), "{message}");
         assert!(message.contains(&folder.path().display().to_string()), "{message}");
         drop(first);
-        DirLock::take(folder.path()).unwrap();
+        let path = folder.path().join("lock");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let _third = DirLock::take(folder.path()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
