@@ -10,6 +10,7 @@ mod chain;
 mod channels;
 mod check;
 mod checklist;
+mod copies;
 mod demo;
 mod doctor;
 mod doubts;

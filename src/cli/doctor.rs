@@ -10,11 +10,12 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::logging;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, fail};
 use super::run::in_runtime;
+use super::{copies, logging, next};
+use crate::backup;
 use crate::chain;
-use crate::config::{Environment, Settings, Source};
+use crate::config::{Environment, Flags, Settings, Source};
 use crate::secrets::SeedPlace;
 use crate::store::{DirLock, Locked};
 use crate::types::Severity::{self, Critical, Info, Warning};
@@ -123,15 +124,34 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
         }
         (Err(failure), _) if failure.code == "locked" => {
             report.running = true;
-            let text =
-                "The appliance runs and is locked: nothing is sold until its seed is opened.".to_owned();
-            report.found("appliance", Critical, "locked", text, "tollhouse unlock.");
+            let door = match Admin::find(args, env) {
+                Ok(admin) => admin.get("/api/v1/status").await.unwrap_or_default(),
+                Err(_) => Value::Null,
+            };
+            let (text, fix) = locked(&door, &args.settings_flags());
+            report.found("appliance", Critical, "locked", text, &fix);
         }
-        (Err(failure), Some(Ok(settings))) => at_rest(settings, &failure, &mut report).await,
+        (Err(failure), Some(Ok(settings))) => {
+            at_rest(settings, &args.settings_flags(), &failure, &mut report).await;
+        }
         (Err(_), Some(Err(_))) => {}
         (Err(failure), None) => return Err(failure),
     }
     Ok(report)
+}
+
+/// What is the matter with an appliance that is locked, and what to do, by what it says of itself.
+pub(super) fn locked(status: &Value, flags: &Flags) -> (String, String) {
+    match status["has_seed"].as_bool() {
+        Some(false) => (
+            "The appliance runs and has no seed yet: nothing is sold until one is made.".to_owned(),
+            "Open the one-time link that it printed at its start.".to_owned(),
+        ),
+        _ => (
+            "The appliance runs and is locked: nothing is sold until its seed is opened.".to_owned(),
+            format!("{}.", next::command("unlock", flags)),
+        ),
+    }
 }
 
 /// What the appliance says of itself.
@@ -170,15 +190,32 @@ fn told(health: &Value, report: &mut Report) {
 }
 
 /// What can be seen of one that does not answer.
-async fn at_rest(settings: &Settings, failure: &Failure, report: &mut Report) {
+async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: &mut Report) {
     let dir = settings.network_dir();
+    let run = next::command("run", flags);
+    let lost = copies::wait(settings, flags);
     match settings.data_dir.is_dir().then(|| DirLock::take(&settings.data_dir)) {
+        // Before anything is started: an empty ledger would take the place of what is to be brought back.
+        None | Some(Ok(_)) if lost.is_some() => {
+            let (text, fix) = lost.unwrap_or_default();
+            report.found("appliance", Warning, "not_brought_back", text, &fix);
+        }
+        Some(Ok(_)) if backup::refuse_if_moved(&dir).is_err() => {
+            let text =
+                backup::refuse_if_moved(&dir).err().map(|fault| format!("{fault}.")).unwrap_or_default();
+            let fix = format!(
+                "Import that file on the other machine ({}), if that is not done. If its copy never ran, and only then: {}.",
+                "tollhouse migrate import FILE",
+                next::command("migrate undo --the-copy-never-ran", flags)
+            );
+            report.found("appliance", Warning, "moved", text, &fix);
+        }
         None => report.found(
             "appliance",
             Info,
             "never_started",
             format!("{} is not there: it was never started.", settings.data_dir.display()),
-            "tollhouse run.",
+            &format!("{run}."),
         ),
         Some(Err(Locked::Taken(_))) => report.found(
             "appliance",
@@ -199,7 +236,7 @@ async fn at_rest(settings: &Settings, failure: &Failure, report: &mut Report) {
             Warning,
             "not_running",
             "It does not run: nothing is sold.".to_owned(),
-            "tollhouse run.",
+            &format!("{run}."),
         ),
     }
     if let Some(space) = DiskSpace::of(&settings.data_dir) {
@@ -220,6 +257,8 @@ async fn at_rest(settings: &Settings, failure: &Failure, report: &mut Report) {
     }
     match SeedPlace::look(&dir) {
         Ok(SeedPlace::Sealed(_)) => report.fine("seed", "it is there, encrypted"),
+        // What brings it back was said.
+        Ok(SeedPlace::Empty) if report.findings.iter().any(|(_, code, ..)| code == "not_brought_back") => {}
         Ok(SeedPlace::Empty) => {
             report.found(
                 "seed",

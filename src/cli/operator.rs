@@ -169,32 +169,6 @@ pub(super) fn ask_here(args: &OperatorArgs, work: impl FnOnce() -> Result<Shown,
     }
 }
 
-/// Like [`ask`] for an appliance that may be locked: without its key, where that was not written yet.
-pub(super) fn ask_door(
-    args: &OperatorArgs,
-    env: &Environment,
-    work: impl AsyncFnOnce(&Admin) -> Result<Shown, Failure>,
-) -> ExitCode {
-    logging::start("warn");
-    let done = in_runtime(async {
-        let place = args.place(env).ok().flatten().filter(|_| args.admin.is_none() && !args.demo);
-        let keyless = place.filter(|place| !place.key_file.exists()).and_then(|place| place.url());
-        let found = match keyless.filter(|_| args.admin_key_file.is_none()) {
-            Some(url) => Admin::at(&url, String::new()),
-            None => Admin::find(args, env),
-        };
-        Ok(match found {
-            Ok(admin) => work(&admin).await,
-            Err(failure) => Err(failure),
-        })
-    });
-    let internal = |error| Failure { code: "internal".to_owned(), exit: 1, text: format!("{error:#}") };
-    match done.map_err(internal).and_then(std::convert::identity) {
-        Ok(shown) => shown.print(args.json),
-        Err(failure) => fail(&failure, args.json),
-    }
-}
-
 /// Finds the appliance, does `work` with it, prints what comes of it, and gives the exit code.
 pub(super) fn ask(
     args: &OperatorArgs,
@@ -242,6 +216,8 @@ pub(super) fn table<const N: usize>(
 pub(super) struct Admin {
     url: String,
     key: Zeroizing<String>,
+    /// Where the key should be that is not there: a first start that is locked wrote none yet.
+    keyless: Option<PathBuf>,
     http: reqwest::Client,
 }
 
@@ -276,6 +252,10 @@ impl Admin {
             })?;
             let key = match args.key(&url, None, env)? {
                 Some(key) => key,
+                None if !place.key_file.exists() => {
+                    let admin = Admin::at(&url, String::new())?;
+                    return Ok(Admin { keyless: Some(place.key_file), ..admin });
+                }
                 None => read_key(&place.key_file)?,
             };
             return Admin::at(&url, key);
@@ -304,7 +284,7 @@ impl Admin {
             .build()
             .map_err(|error| Failure::unreachable(error.to_string()))?;
         let key = Zeroizing::new(key.trim().to_owned());
-        Ok(Admin { url: url.trim_end_matches('/').to_owned(), key, http })
+        Ok(Admin { url: url.trim_end_matches('/').to_owned(), key, keyless: None, http })
     }
 
     /// `GET`; `path` begins with a slash and may have a query.
@@ -431,7 +411,11 @@ impl Admin {
         let bytes = answer.bytes().await.map_err(lost)?;
         if !status.is_success() {
             let problem = serde_json::from_slice(&bytes).unwrap_or_default();
-            return Err(Box::new((refusal(status, &bytes), problem)));
+            let mut refused = refusal(status, &bytes);
+            if let Some(file) = self.keyless.as_deref().filter(|_| status == StatusCode::UNAUTHORIZED) {
+                refused = Failure { code: refused.code, ..no_key(file) };
+            }
+            return Err(Box::new((refused, problem)));
         }
         Ok(bytes)
     }
@@ -467,12 +451,14 @@ fn same(one: &str, other: &str) -> bool {
 
 fn read_key(file: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::arguments(format!(
-            "there is no key at {}: the appliance writes it at its first start",
-            file.display()
-        )),
+        std::io::ErrorKind::NotFound => no_key(file),
         _ => Failure::arguments(format!("the key at {} cannot be read: {error}", file.display())),
     })
+}
+
+fn no_key(file: &std::path::Path) -> Failure {
+    let at = file.display();
+    Failure::arguments(format!("there is no key at {at}: the appliance writes it at its first start"))
 }
 
 /// problem+json in words.
@@ -517,7 +503,7 @@ mod tests {
         let data = dir.path().join(".local/share/tollhouse");
         std::fs::create_dir_all(data.join("signet")).unwrap();
         std::fs::write(data.join("tollhouse.toml"), "network = \"signet\"\n").unwrap();
-        assert!(found(&args(), &[own, demo]).unwrap_err().contains("there is no key at"));
+        assert_eq!(found(&args(), &[own, demo]), pair("http://127.0.0.1:8403", ""), "it may be locked");
         std::fs::write(data.join("signet/admin.key"), "file\n").unwrap();
         assert_eq!(found(&args(), &[own, demo]), pair("http://127.0.0.1:8403", "file"));
         let asked = OperatorArgs { demo: true, ..args() };

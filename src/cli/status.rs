@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::amounts::sats;
 use super::operator::{OperatorArgs, Shown, ask, table};
-use super::payment;
 use super::times::moment;
+use super::{doctor, payment};
 use crate::clock::in_words;
 use crate::config::Environment;
 
@@ -35,6 +35,15 @@ pub(super) struct PaymentsArgs {
 pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| {
         let mut status = admin.get("/api/v1/status").await?;
+        if status["locked"] == true {
+            let (text, fix) = doctor::locked(&status, &args.operator.settings_flags());
+            let text = format!(
+                "Tollhouse   {} on {}: NOTHING CAN BE SOLD (locked)\n            {text}\n            fix: {fix}",
+                word(&status["version"]),
+                word(&status["network"])
+            );
+            return Ok(Shown::new(status, text).exiting(1));
+        }
         let system = admin.get("/api/v1/system").await?;
         let text = told(&status, &system);
         let exit = u8::from(system["ready"] != true);

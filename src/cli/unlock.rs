@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::operator::{Failure, OperatorArgs, Shown, ask_door};
+use super::operator::{Failure, OperatorArgs, Shown, ask};
 use super::unlocking::{said_or_typed, spoken};
 use crate::config::Environment;
 
@@ -19,7 +19,7 @@ pub(super) struct UnlockArgs {
 }
 
 pub(super) fn run(args: &UnlockArgs, env: &Environment) -> ExitCode {
-    ask_door(&args.operator, env, async |admin| {
+    ask(&args.operator, env, async |admin| {
         let status = admin.get("/api/v1/status").await;
         if status.as_ref().is_ok_and(|status| status["locked"] != true)
             || status.as_ref().is_err_and(|failure| failure.code == "unauthenticated")

@@ -47,7 +47,9 @@ pub(super) async fn pass(
              host name to the admin hosts in the configuration.",
         )
         .into_response()
-    } else if !hosts::same_origin(request.method(), request.headers()) {
+    } else if !hosts::same_origin(request.method(), request.headers())
+        && !hosts::plain_program(request.uri().path(), request.headers())
+    {
         Problem::new(
             StatusCode::FORBIDDEN,
             "cross_site",

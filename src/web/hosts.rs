@@ -69,6 +69,17 @@ pub(super) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a program calls the API with nothing that a browser adds by itself: no cookie, no word of where it
+/// comes from. Nothing is done on such a request's own word: what it may, a key, the link's token or a passphrase in
+/// it says. A browser names its origin with every change that it sends for a page, or says `null`.
+pub(super) fn plain_program(path: &str, headers: &HeaderMap) -> bool {
+    let added = [header::COOKIE, header::ORIGIN, header::REFERER];
+    let fetched = |name: &HeaderName| name.as_str().starts_with("sec-");
+    path.starts_with("/api/")
+        && !added.iter().any(|name| headers.contains_key(name))
+        && !headers.keys().any(fetched)
+}
+
 /// The header's value when it is there exactly once and readable.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
@@ -162,6 +173,13 @@ mod tests {
         assert!(refused(&[host, ("origin", "null"), ("sec-fetch-site", "cross-site")]));
         for site in ["cross-site", "same-site", "nonsense"] {
             assert!(refused(&[host, own, ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(plain_program("/api/v1/unlock", &headers(&[host])));
+        assert!(!plain_program("/login", &headers(&[host])), "the pages are for browsers");
+        for added in
+            [own, ("origin", "null"), ("cookie", "a=b"), ("referer", "x"), ("sec-fetch-mode", "cors")]
+        {
+            assert!(!plain_program("/api/v1/unlock", &headers(&[host, added])), "{added:?}");
         }
         assert!(same_origin(&Method::GET, &headers(&[host, ("sec-fetch-site", "cross-site")])));
     }

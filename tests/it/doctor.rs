@@ -61,6 +61,34 @@ fn doctor_says_what_to_fix_of_one_that_does_not_run() {
         assert!(finding["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{finding}");
     }
 
+    // Moved away: nobody is told to start it.
+    std::fs::write(secrets.join("moved"), "{\"file\":\"all.move\"}").expect("written");
+    let (_, report) = doctor(home.path());
+    let fixes = report["findings"].to_string();
+    assert!(codes(&report).contains(&"moved") && !codes(&report).contains(&"not_running"), "{report}");
+    assert!(fixes.contains("tollhouse migrate undo") && !fixes.contains("tollhouse run"), "{fixes}");
+
+    // The disk is new, and copies of the old one lie where the settings say.
+    std::fs::remove_dir_all(home.path().join("data")).expect("removed");
+    let copies = home.path().join("other");
+    std::fs::create_dir_all(&copies).expect("a folder");
+    let (backup, snapshot) = (
+        "tollhouse-regtest-02ab02ab02ab-20261122T002545.953Z.backup",
+        "tollhouse-regtest-02ab02ab02ab02ab.snapshot",
+    );
+    for copy in [backup, snapshot] {
+        std::fs::write(copies.join(copy), "sealed").expect("written");
+    }
+    let dirs = "[backup]\ndir = \"other\"\n[snapshot]\ndir = \"other\"\n";
+    std::fs::write(&file, format!("{text}{dirs}")).expect("written");
+    let (exit, report) = doctor(home.path());
+    assert_eq!((exit, codes(&report).contains(&"not_brought_back")), (3, true), "{report}");
+    let fixes = report["findings"].to_string();
+    assert!(!fixes.contains("seed new") && !codes(&report).contains(&"never_started"), "{fixes}");
+    let order = ["seed restore", "backup restore", backup, "recover --snapshot", snapshot, "tollhouse run"];
+    let (first, found) = (fixes.find("tollhouse seed restore"), order.map(|step| fixes.rfind(step)));
+    assert!(first.is_some() && found.is_sorted(), "{fixes}");
+
     std::fs::write(&file, text.replace("regtest", "retgest")).expect("written");
     let (exit, report) = doctor(home.path());
     assert_eq!((exit, codes(&report)), (3, vec!["settings_wrong"]), "{report}");

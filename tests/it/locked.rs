@@ -76,6 +76,19 @@ fn shop() -> Appliance {
     Appliance::written(&bitcoind_section(free_port()), services)
 }
 
+/// Everything there is its owner's alone.
+fn closed_to_others(path: &Path) {
+    let found = path.symlink_metadata().expect("it is there");
+    let mode = found.permissions().mode() & 0o777;
+    let wanted = if found.is_dir() { 0o700 } else { 0o600 };
+    assert_eq!(mode, wanted, "{}: {mode:o}", path.display());
+    if found.is_dir() {
+        for entry in std::fs::read_dir(path).expect("readable") {
+            closed_to_others(&entry.expect("readable").path());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() {
     let mut shop = shop();
@@ -115,6 +128,19 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     let unlock = format!("{}/api/v1/unlock", shop.admin);
     let body = json!({ "passphrase": FIRST }).to_string();
     let post = || http.post(&unlock).header("content-type", "application/json").body(body.clone());
+    // The first start: there is no key yet, and what the operator asks is answered all the same.
+    assert!(!shop.data_dir().join("regtest/admin.key").exists());
+    let (code, told, said) = run(&shop, &["status"]).await;
+    assert_eq!(code, 1, "nothing can be sold: {told}{said}");
+    assert!(told.contains("locked") && told.contains("tollhouse unlock"), "{told}");
+    let (code, told, said) = run(&shop, &["doctor"]).await;
+    assert_eq!(code, 3, "{told}{said}");
+    assert!(told.contains("is locked") && !told.contains("no_answer"), "{told}");
+    let blind = http.post(&unlock).header("content-type", "application/json").body("{\"passphrase\":1}");
+    let blind = blind.send().await.expect("an answer");
+    assert_eq!(problem(blind).await, (400, "bad_body".to_owned()), "a plain program is heard");
+    let cookie = post().header("cookie", "a=b").send().await.expect("an answer");
+    assert_eq!(problem(cookie).await, (403, "cross_site".to_owned()), "a browser has to say who it is");
     let foreign = post().header("host", "evil.example").send().await.expect("an answer");
     assert_eq!(problem(foreign).await.0, 421);
     let foreign = post().header("origin", "http://evil.example").send().await.expect("an answer");
@@ -136,6 +162,7 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     let sold = http.get(format!("{}/anything", shop.gateway)).send().await.expect("an answer");
     assert_eq!(sold.status(), StatusCode::BAD_GATEWAY, "it is free, and its upstream is nowhere");
     assert_eq!(shop.get("/api/v1/status").await["locked"], false);
+    closed_to_others(shop.data_dir());
     let (code, _, said) = run(&shop, &["unlock", "--passphrase-file", &right]).await;
     assert!(code == 1 && said.contains("not locked"), "{said}");
     shop.stop().await;
@@ -154,6 +181,15 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     let (status, said) = Process::spawn(shop.command(&["--passphrase-file", &wrong])).ended().await;
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("not the passphrase of"), "{said}");
+
+    // So is a configured key file that is not there, on a stick that is not in.
+    let key = shop.home().join("key").display().to_string();
+    let (code, _, said) = run(&shop, &["seed", "key-file", &key, "--passphrase-file", &right]).await;
+    assert_eq!(code, 0, "{said}");
+    let stick = shop.home().join("stick/none").display().to_string();
+    let (status, said) = Process::spawn(shop.command(&["--unlock-key-file", &stick])).ended().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&stick), "{said}");
 
     // Told to stop while it waits.
     shop.start_again();
