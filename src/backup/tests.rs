@@ -416,8 +416,9 @@ async fn copies_of_another_life_of_the_ledger_are_never_removed() {
     };
     let names = async |shop: &Shop| {
         let all = keeping_two(shop).list().await.unwrap();
-        let of = |own: bool| all.iter().filter(|one| one.of_this_ledger == own).map(|one| one.file.clone());
-        (of(true).collect::<Vec<_>>(), of(false).collect::<Vec<_>>())
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.of_this_ledger);
+        let files = |all: Vec<Shelved>| all.into_iter().map(|one| one.file).collect::<Vec<_>>();
+        (files(own), files(others))
     };
     let lost = three(&shop).await;
     let lost = [lost[2].file.clone(), lost[1].file.clone()];
