@@ -188,7 +188,7 @@ impl Watchman {
             return Err(Unready::NodeDown);
         }
         let synced = view.synced_at.map_or(Timestamp::default(), Timestamp::from_secs);
-        if now.minus(self.limits.chain_stale) > synced {
+        if self.parts.chain.chain().stale || now.minus(self.limits.chain_stale) > synced {
             return Err(Unready::NotSynced);
         }
         match self.prices(now).smallest {

@@ -26,9 +26,11 @@ impl Coins for LightningNode {
     }
 
     fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
-        Box::pin(
-            async move { fee_rates(self.sources.current(), self.config.network).await.map_err(NodeFault) },
-        )
+        Box::pin(async move {
+            let source = self.sources.current();
+            let silent = |why| NodeFault(format!("the chain source {source} was asked for fee rates: {why}"));
+            fee_rates(source, self.config.network).await.map_err(silent)
+        })
     }
 
     fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {

@@ -134,7 +134,23 @@ impl Looked<'_> {
         // The node may believe that it is in step, while nobody answers it.
         let unheard = Duration::from_secs(self.vitals.chain.unheard_s);
         let age = self.age(synced).max(unheard);
-        let check = Check::fine("chain", format!("at height {}", self.vitals.view.block_height));
+        let height = self.vitals.view.block_height;
+        if self.vitals.chain.stale {
+            let names: Vec<&str> =
+                self.vitals.chain.sources.iter().map(|source| source.name.as_str()).collect();
+            let text = format!(
+                "Nothing was heard of the chain for {} from any source ({}). Nothing is sold meanwhile, and no coins can be \
+                 sent.",
+                roughly(unheard),
+                names.join(", ")
+            );
+            let fix = "Bring the chain source back, or name another one in chain.sources: tollhouse chain --test asks each \
+                       of them.";
+            return Check::fine("chain", format!("at height {height}, and nothing newer is heard"))
+                .aged(Some(age))
+                .with([Alarm::new("chain_stale", Critical, text, fix)]);
+        }
+        let check = Check::fine("chain", format!("at height {height}"));
         let alarm = graded(age, self.limits.chain_stale, STALE_TO_CRITICAL).map(|severity| {
             let text = format!(
                 "The node was not in step with the chain for {}: payments may be misjudged, and a channel's \
@@ -220,8 +236,9 @@ impl Looked<'_> {
         if let Some(why) = &self.vitals.unpayable {
             let text = format!("Nothing can be sold: {why}.");
             let fix = "Get a channel that can receive (tollhouse inbound quote), or pay out what was earned (tollhouse pay-out).";
-            // Without peers it is the peers' alarm.
-            let alarm = (self.vitals.since.alone.is_none() && self.age(None) >= self.limits.settling)
+            // Without peers it is the peers' alarm, and with no chain source the chain's.
+            let others = self.vitals.since.alone.is_some() || self.vitals.chain.stale;
+            let alarm = (!others && self.age(None) >= self.limits.settling)
                 .then(|| Alarm::new("cannot_receive", Critical, text, fix));
             return check.with(alarm);
         }

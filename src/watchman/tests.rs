@@ -87,6 +87,12 @@ fn a_chain_that_stands_still() {
     assert_eq!(found(|v| (v.view.synced_at, v.begun) = (None, ago(600))), one("chain_stale", Warning));
     // It believes that it is in step, and nobody answers it.
     assert_eq!(found(|v| v.chain.unheard_s = 600), one("chain_stale", Warning));
+    // So long that nothing is sold: one cause, one alarm, whatever else follows from it.
+    let dead = found(|v| {
+        (v.chain.stale, v.chain.unheard_s, v.unpayable) =
+            (true, 63, Some("the node is not ready".to_owned()));
+    });
+    assert_eq!(dead, one("chain_stale", Critical));
     let fallback = found(|v| v.chain.sources = vec![source("one", false), source("two", true)]);
     assert_eq!(fallback, one("chain_fallback", Info));
     assert_eq!(found(|v| v.beat.fee_rates_at = Some(ago(7_199))), []);
