@@ -303,10 +303,13 @@ impl Keeper {
         match rule {
             Rule::PayOut(terms) => {
                 terms.check().map_err(|why| senseless(why.to_owned()))?;
-                let to = self.0.parts.payouts.destination(&terms.to);
-                if !to.map_err(|error| senseless(format!("to: {error}")))?.is_reusable() {
+                let unpayable = |error: PayoutError| senseless(format!("to: {error}"));
+                let to =
+                    self.0.parts.payouts.destination(&terms.to).map_err(|fault| unpayable(fault.into()))?;
+                if !to.is_reusable() {
                     return Err(senseless("to: an invoice is paid once: give an offer".to_owned()));
                 }
+                self.0.parts.payouts.readable(&to).map_err(unpayable)?;
             }
             Rule::SpliceOut(terms) => {
                 terms.check().map_err(|why| senseless(why.to_owned()))?;

@@ -165,6 +165,20 @@ impl Payouts {
         Ok(Destination::read(to, self.parts.reach)?)
     }
 
+    /// Whether somebody can be paid there, as far as the text alone tells: an offer says for how long, and on which
+    /// network.
+    ///
+    /// # Errors
+    /// When nobody can.
+    pub fn readable(&self, to: &Destination) -> Result<(), PayoutError> {
+        let Destination::Offer(offer) = to else { return Ok(()) };
+        let terms = self.parts.offers.offer_terms(offer).map_err(PayoutError::Offer)?;
+        match terms.expires_at {
+            Some(at) if at <= self.parts.clock.now() => Err(PayoutError::Expired),
+            _ => Ok(()),
+        }
+    }
+
     /// What paying `ask` would do; nothing is paid and nothing is noted. A payee's server is asked for its
     /// terms.
     ///

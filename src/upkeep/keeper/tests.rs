@@ -286,7 +286,7 @@ async fn a_rule_of_a_file_is_changed_there() {
     assert!(matches!(with_file.set(PAY_OUT_RULE, None).await, Err(RuleRefused::InFile)));
     let keeper = keeper_on(&stage, FileRules::default());
     let invoice = crate::upkeep::stage::invoice(1, sat(5), None);
-    for to in [invoice.as_str(), "nobody"] {
+    for to in [invoice.as_str(), "nobody", "lno1nothing"] {
         let rule = Rule::PayOut(PayOutRule { to: to.to_owned(), ..rule() });
         assert!(matches!(keeper.set(PAY_OUT_RULE, Some(rule)).await, Err(RuleRefused::Senseless(_))), "{to}");
     }
