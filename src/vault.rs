@@ -205,7 +205,10 @@ impl Vault {
             None => Watched::create(&row.vault.external, row.vault.internal.as_deref(), network, gap)
                 .map_err(VaultFault::Damaged)?,
         };
-        if let Some(last) = self.ledger.last_vault_address(row.id).await? {
+        // The same key may have been set in another spelling before: what counts is the address itself.
+        let given = self.ledger.all_vault_addresses().await?;
+        let last = given.iter().filter(|(number, address)| watched.address_at(*number) == *address);
+        if let Some(last) = last.map(|(number, _)| *number).max() {
             watched.handed_out_to(last);
         }
         if let Some(change) = watched.take_change() {
@@ -381,3 +384,6 @@ impl ColdStorage for Vault {
         Box::pin(async move { self.next_address(&deposit).await })
     }
 }
+
+#[cfg(test)]
+mod tests;

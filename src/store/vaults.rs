@@ -244,14 +244,15 @@ impl Ledger {
         self.0.readers.read(move |connection| given(connection, vault, &deposit)).await
     }
 
-    /// The highest number of an address that was handed out.
+    /// Number and address of each that was ever handed out, of whichever vault.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn last_vault_address(&self, vault: i64) -> Result<Option<u32>, StoreError> {
+    pub async fn all_vault_addresses(&self) -> Result<Vec<(u32, String)>, StoreError> {
         let read = move |connection: &Connection| {
-            let sql = "SELECT max(number) FROM vault_addresses WHERE vault = ?1";
-            Ok(connection.query_row(sql, [vault], |row| row.get(0))?)
+            let mut query = connection.prepare_cached("SELECT number, address FROM vault_addresses")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         };
         self.0.readers.read(read).await
     }
@@ -361,7 +362,7 @@ mod tests {
         assert_eq!(ledger.vault_changes(a.id).await.unwrap(), [vec![9]]);
         let wider = ledger.set_vault(NewVault { gap: 50, ..vault("a") }).await.unwrap();
         assert_eq!((wider.id, wider.scanned_at), (a.id, None), "what a wider gap may find is looked for");
-        assert_eq!(ledger.last_vault_address(a.id).await.unwrap(), Some(0));
+        assert_eq!(ledger.all_vault_addresses().await.unwrap(), [(0, first.address.clone())]);
         assert!(ledger.remove_vault().await.unwrap());
         assert_eq!(ledger.vault().await.unwrap(), None);
     }
