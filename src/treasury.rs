@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::moment::Moment;
-use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
+use crate::ports::{ChainTx, Coins, NodeControl, NodeFault, NodeWatch};
 use crate::store::{
     BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, RuleRun, StoreError,
 };
@@ -324,6 +324,32 @@ impl Treasury {
         Ok(self.0.parts.ledger.operations(before, limit).await?)
     }
 
+    /// The operation that a key names, if one does.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn operation_of_key(&self, key: &str) -> Result<Option<OperationRow>, TreasuryError> {
+        Ok(self.0.parts.ledger.operation_of_key(key).await?)
+    }
+
+    /// The wallet's transactions. The library tells of its own sends from their first block on: until then they are
+    /// told from what was asked for.
+    ///
+    /// # Errors
+    /// When the node or the ledger fails.
+    pub async fn transactions(&self) -> Result<Vec<ChainTx>, TreasuryError> {
+        let mut all = self.0.parts.coins.transactions().await?;
+        let open = self.0.parts.ledger.open_operations().await?;
+        let pending: Vec<ChainTx> = open
+            .iter()
+            .filter(|row| row.state == OperationState::Sent)
+            .filter_map(pending)
+            .filter(|sent| all.iter().all(|known| known.txid != sent.txid))
+            .collect();
+        all.extend(pending);
+        Ok(all)
+    }
+
     /// One operation.
     ///
     /// # Errors
@@ -331,6 +357,21 @@ impl Treasury {
     pub async fn operation(&self, id: i64) -> Result<OperationRow, TreasuryError> {
         self.0.parts.ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))
     }
+}
+
+/// The transaction of an operation that takes coins out of the wallet, where the operation knows it.
+fn pending(row: &OperationRow) -> Option<ChainTx> {
+    let out = ["send", "open_channel", "splice_in"].contains(&row.kind.as_str());
+    let (txid, amount_sat) = (row.outcome["txid"].as_str()?, row.ask["amount_sat"].as_u64()?);
+    out.then(|| ChainTx {
+        txid: txid.to_owned(),
+        outgoing: true,
+        amount_sat,
+        fee_sat: None,
+        confirmed_height: None,
+        settled: false,
+        at_secs: row.begun_at.secs(),
+    })
 }
 
 /// What the operator found out about an operation.

@@ -46,7 +46,7 @@ pub(super) async fn transactions(
     _: MayRead,
     State(op): State<Arc<Operator>>,
 ) -> Result<Json<Transactions>, Problem> {
-    let mut transactions = op.parts.coins.transactions().await.map_err(node_fault)?;
+    let mut transactions = op.parts.treasury.transactions().await.map_err(treasury_problem)?;
     transactions.sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
     Ok(Json(Transactions { transactions }))
 }

@@ -96,6 +96,8 @@ pub(super) struct Page {
     #[serde(default)]
     limit: Rows,
     before: Option<i64>,
+    /// Only the one that this Idempotency-Key names.
+    key: Option<String>,
 }
 
 /// Operations, newest first.
@@ -111,7 +113,12 @@ pub(super) async fn list(
     State(op): State<Arc<Operator>>,
     query: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Operations>, Problem> {
-    let Query(Page { limit, before }) = query.map_err(bad_query)?;
+    let Query(Page { limit, before, key }) = query.map_err(bad_query)?;
+    if let Some(key) = key {
+        let named = op.parts.treasury.operation_of_key(&key).await.map_err(treasury_problem)?;
+        let operations = named.into_iter().map(Operation::from).collect();
+        return Ok(Json(Operations { operations, next_before: None }));
+    }
     let before = before.unwrap_or(i64::MAX);
     let mut rows = op.parts.treasury.operations(before, limit.to_read()).await.map_err(treasury_problem)?;
     let next_before = limit.page(&mut rows, |row| row.id);

@@ -310,7 +310,7 @@ fn lightning(paths: Paths) -> Paths {
             &[
                 PARKED,
                 (400, "bad_idempotency_key"),
-                (409, "idempotency_key_reused"),
+                (422, "idempotency_key_reused"),
                 (422, "not_an_invoice"),
                 (422, "wrong_network"),
                 (422, "no_amount"),
@@ -335,7 +335,7 @@ fn lightning(paths: Paths) -> Paths {
                 PARKED,
                 (400, "bad_idempotency_key"),
                 (400, "bad_amount"),
-                (409, "idempotency_key_reused"),
+                (422, "idempotency_key_reused"),
                 (422, "bad_destination"),
                 (422, "wrong_amount"),
                 (422, "payee_refused"),

@@ -182,9 +182,6 @@ fn amount(field: &str, sat: Option<u64>) -> Result<Option<Msat>, Problem> {
 pub(super) fn refused(error: PayoutError) -> Problem {
     match error {
         PayoutError::Store(error) => ledger_fault(error),
-        refusal @ PayoutError::KeyTaken(_) => {
-            Problem::new(StatusCode::CONFLICT, refusal.code(), format!("Nothing was paid: {refusal}."))
-        }
         refusal @ PayoutError::NodeAway => {
             let detail = format!("Nothing was paid: {refusal}.");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.code(), detail).retry_after(5)

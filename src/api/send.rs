@@ -113,9 +113,6 @@ impl From<OutgoingRow> for Sent {
 fn refused(error: PayError) -> Problem {
     match error {
         PayError::Store(error) => ledger_fault(error),
-        refusal @ PayError::KeyTaken(_) => {
-            Problem::new(StatusCode::CONFLICT, refusal.code(), format!("Nothing was paid: {refusal}."))
-        }
         refusal => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             refusal.code(),

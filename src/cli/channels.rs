@@ -118,7 +118,11 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
             carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
         }
         Some(Channels::Close { channel, force, consent }) => {
-            let path = path(admin, channel, "").await?;
+            // Asked again under its key, a close that was done is answered with what it did.
+            let path = match path(admin, channel, "").await {
+                Err(_) if consent.is_keyed() => format!("/api/v1/channels/{}", any(admin, channel).await?),
+                found => found?,
+            };
             let query = if *force { "force=true" } else { "" };
             carry_out(admin, consent, Move { method: Method::DELETE, path, query, body: Value::Null }).await
         }
@@ -229,6 +233,10 @@ fn show_text(channel: &Value) -> String {
         format!("peer        {}", word(&channel["peer"])),
         format!("funding     {}", word(&channel["funding"])),
         format!("state       {}", state(channel)),
+        format!(
+            "announced   {}",
+            if channel["announced"] == true { "yes, to the public network" } else { "no" }
+        ),
         format!("capacity    {} sat", number(&channel["capacity_sat"])),
         format!("spendable   {} sat", sat(&channel["spendable_msat"])),
         format!("receivable  {} sat", sat(&channel["receivable_msat"])),

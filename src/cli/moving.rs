@@ -28,6 +28,11 @@ impl Consent {
         self.yes
     }
 
+    /// Whether it has a name, under which it may have been done before.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Asks whether what `text` says, which is `plan` for programs, shall be done; where that was only to be
     /// said, gives it.
     ///

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::amounts::sats;
 use super::ground::Yes;
 use super::moving::row_text;
-use super::operator::{OperatorArgs, Shown, ask, table};
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
 
@@ -30,8 +30,8 @@ enum Operations {
     },
     /// One of them
     Show {
-        /// Its number
-        id: i64,
+        /// Its number, or the key that it was asked for under
+        id: String,
     },
     /// Say what became of one that is unclear
     Settle {
@@ -52,7 +52,7 @@ pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
             listed(admin.get(&format!("/api/v1/operations?limit={limit}")).await?)
         }
         Some(Operations::Show { id }) => {
-            let row = admin.get(&format!("/api/v1/operations/{id}")).await?;
+            let row = one(admin, id).await?;
             let text = row_text(&row);
             Ok(Shown::new(row, text))
         }
@@ -69,6 +69,17 @@ pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
     })
 }
 
+/// The operation of this number, or of this key.
+async fn one(admin: &Admin, id: &str) -> Result<Value, Failure> {
+    if id.parse::<i64>().is_ok() {
+        return admin.get(&format!("/api/v1/operations/{id}")).await;
+    }
+    let key: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    let named = admin.get(&format!("/api/v1/operations?key={key}")).await?;
+    let found = named["operations"].as_array().and_then(|rows| rows.first().cloned());
+    found.ok_or_else(|| Failure::refused("unknown_operation", format!("no operation has the key {id}")))
+}
+
 /// What it moves, as far as that is known: a payee may name the amount.
 fn sat(row: &Value) -> String {
     if let Some(sat) = row["ask"]["amount_sat"].as_u64() {
@@ -79,7 +90,7 @@ fn sat(row: &Value) -> String {
     msat.map(|msat| sats(msat).trim_end_matches(" sat").to_owned()).unwrap_or_default()
 }
 
-fn listed(rows: Value) -> Result<Shown, super::operator::Failure> {
+fn listed(rows: Value) -> Result<Shown, Failure> {
     let text = listed_text(&rows);
     Ok(Shown::new(rows, text))
 }

@@ -96,7 +96,10 @@ async fn a_send_is_an_operation_that_its_key_names() {
     let again = send(5, "mine").await;
     assert_eq!((again.0, &again.1["status"]), (StatusCode::OK, &json!("failed")));
     let (status, other) = send(6, "mine").await;
-    assert_eq!((status, &other["code"]), (StatusCode::CONFLICT, &json!("idempotency_key_reused")));
+    assert_eq!(
+        (status, &other["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_key_reused"))
+    );
     let (status, bad) = send(6, "rule/pay_out/1/1").await;
     assert_eq!((status, &bad["code"]), (StatusCode::BAD_REQUEST, &json!("bad_idempotency_key")));
     assert_eq!(app.sent(), 1);

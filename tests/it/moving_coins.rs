@@ -38,6 +38,14 @@ async fn coins_are_sent_once_for_a_key_and_said_first() {
         assert_eq!(sent["outcome"]["txid"], format!("{:064x}", 1));
         assert!(sent["outcome"]["before"].is_null(), "the treasury's own note stays inside");
     }
+    // No block has it yet, and it is told all the same; so is the operation, by its key.
+    let history = ok(app.read("/api/v1/onchain/transactions", &key).await).await;
+    let pending = &history["transactions"][0];
+    assert_eq!((&pending["txid"], &pending["amount_sat"]), (&json!(format!("{:064x}", 1)), &json!(50_000)));
+    assert_eq!((&pending["confirmed_height"], &pending["outgoing"]), (&Value::Null, &json!(true)));
+    let named = ok(app.read("/api/v1/operations?key=rent", &key).await).await;
+    assert_eq!(named["operations"][0]["operation"], 1);
+    assert_eq!(ok(app.read("/api/v1/operations?key=other", &key).await).await["operations"], json!([]));
     let other = json!({ "address": "bcrt1qaway", "amount_sat": 60_000 });
     let reused = problem(keyed(&app, "/api/v1/onchain/send", &key, "rent", &other).await).await;
     assert_eq!(reused, (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused".to_owned()));
