@@ -83,11 +83,12 @@ struct Said {
 pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
     match args.command.as_ref().unwrap_or(&Command::List) {
         Command::Verify { file, said } if file.exists() || stopped(args, env) => {
-            done(args, lies(args, env, file).and_then(|file| verify(args, env, &file, said)))
+            done(args, lies(&args.operator, env, file).and_then(|file| verify(args, env, &file, said)))
         }
-        Command::Restore { file, sure, said } => {
-            done(args, lies(args, env, file).and_then(|file| restore(args, env, (&file, said), *sure)))
-        }
+        Command::Restore { file, sure, said } => done(
+            args,
+            lies(&args.operator, env, file).and_then(|file| restore(args, env, (&file, said), *sure)),
+        ),
         command => ask(&args.operator, env, async |admin| match command {
             Command::Now => {
                 let made = admin.post("/api/v1/backups", &json!({})).await?;
@@ -140,7 +141,7 @@ fn stopped(args: &BackupArgs, env: &Environment) -> bool {
 }
 
 /// Where a backup lies that is named by its path, or as `list` does: by its name in backup.dir.
-fn lies(args: &BackupArgs, env: &Environment, file: &Path) -> Result<PathBuf, Failure> {
+fn lies(args: &OperatorArgs, env: &Environment, file: &Path) -> Result<PathBuf, Failure> {
     let there = |path: &Path| {
         let unread = |error| Failure::refused("backup_file", format!("{}: {error}", path.display()));
         path.try_exists().map_err(unread)
@@ -154,7 +155,7 @@ fn lies(args: &BackupArgs, env: &Environment, file: &Path) -> Result<PathBuf, Fa
     if file.file_name() != Some(file.as_os_str()) {
         return absent("");
     }
-    let settings = Settings::load(&args.operator.settings_flags(), env)
+    let settings = Settings::load(&args.settings_flags(), env)
         .map_err(|problems| Failure::arguments(problems.to_string()))?;
     let Some(dir) = settings.backup.dir else {
         return absent(", and backup.dir, where it could lie, is not set");
@@ -321,4 +322,33 @@ fn lives_text(lives: &Value) -> String {
 
 fn word(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_found_by_its_path_and_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, other) = (folder.path().join("t.toml"), folder.path().join("other"));
+        std::fs::create_dir(&other).unwrap();
+        let shelved = other.join("one.backup");
+        std::fs::write(&shelved, "").unwrap();
+        let text = "network = \"regtest\"\ndata_dir = \"data\"\n[chain]\nsource = \"esplora\"\n\
+                    url = \"http://127.0.0.1:1\"\n";
+        let config_name = config.display().to_string();
+        let env = Environment::from_iter([("HOME", "/nowhere"), ("TOLLHOUSE_CONFIG", &config_name)]);
+        let find = |file: &str| lies(&OperatorArgs::default(), &env, Path::new(file));
+        std::fs::write(&config, text).unwrap();
+        assert!(find("one.backup").unwrap_err().text.contains("backup.dir"), "none is set");
+        std::fs::write(&config, format!("{text}[backup]\ndir = \"other\"\n")).unwrap();
+        assert_eq!(find("one.backup").unwrap(), shelved);
+        assert_eq!(find(&shelved.display().to_string()).unwrap(), shelved);
+        let missing = find("two.backup").unwrap_err();
+        assert_eq!(missing.code, "unknown_backup");
+        let named = |place: &str| missing.text.contains(place);
+        assert!(named("two.backup") && named(&other.display().to_string()), "{}", missing.text);
+        assert!(find("wrong/one.backup").unwrap_err().text.contains("wrong/one.backup"));
+    }
 }

@@ -61,3 +61,36 @@ fn newest(dir: &Path, named: &str, ending: &str) -> Option<PathBuf> {
     let dated = there.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
     dated.max().map(|(_, path)| path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn copies_of_a_lost_directory_are_named_with_what_brings_them_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, other) = (folder.path().join("t.toml"), folder.path().join("other"));
+        std::fs::create_dir(&other).unwrap();
+        let text = "network = \"regtest\"\ndata_dir = \"data\"\n[backup]\ndir = \"other\"\n[snapshot]\ndir = \"other\"\n\
+                    [chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:1\"\n";
+        std::fs::write(&file, text).unwrap();
+        let flags = Flags { config: Some(file), ..Flags::default() };
+        let settings = Settings::load(&flags, &Environment::from_iter([("HOME", "/nowhere")])).unwrap();
+        assert_eq!(wait(&settings, &flags), None, "a first start");
+        std::fs::write(other.join("tollhouse-signet-02ab-1.backup"), "another network's").unwrap();
+        assert_eq!(wait(&settings, &flags), None);
+        let (backup, snapshot) = ("tollhouse-regtest-02ab-1.backup", "tollhouse-regtest-02ab.snapshot");
+        for copy in [backup, snapshot] {
+            std::fs::write(other.join(copy), "sealed").unwrap();
+        }
+        let (text, fix) = wait(&settings, &flags).unwrap();
+        assert!(text.contains("no seed") && text.contains(backup) && text.contains(snapshot), "{text}");
+        let steps =
+            ["seed restore", "backup restore", backup, "recover --snapshot", snapshot, "tollhouse run"];
+        assert!(steps.map(|step| fix.find(step).unwrap()).is_sorted(), "{fix}");
+        std::fs::create_dir_all(settings.network_dir()).unwrap();
+        std::fs::write(settings.network_dir().join(LEDGER_FILE), "").unwrap();
+        assert_eq!(wait(&settings, &flags), None, "it began");
+    }
+}

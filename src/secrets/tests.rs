@@ -173,6 +173,8 @@ fn what_opens_a_seed_is_looked_for_in_order_and_nothing_weaker_is_tried() {
     let by_key = Unlock { key_file: Some(key.path().to_owned()), ..Unlock::default() };
     assert!(matches!(attempt(&by_key), Ok(Unlocked::Open(_))));
     assert!(matches!(attempt(&Unlock::default()), Ok(Unlocked::Locked)), "that key is not beside it");
+    let away = Unlock { key_file: Some(folder.path().join("stick/none")), ..Unlock::default() };
+    assert!(matches!(attempt(&away), Err(SecretsError::File { path, .. }) if path.ends_with("stick/none")));
     let change = |current: &Passphrase, keep| custody.set_passphrase(Some(current), &new, keep, &*entropy);
     assert!(matches!(change(&new, KeyFiles::Keep), Err(SeedFault::WrongPassphrase)));
     change(&old, KeyFiles::Keep).unwrap();
