@@ -83,11 +83,15 @@ fn doctor_says_what_to_fix_of_one_that_does_not_run() {
     std::fs::write(&file, format!("{text}{dirs}")).expect("written");
     let (exit, report) = doctor(home.path());
     assert_eq!((exit, codes(&report).contains(&"not_brought_back")), (3, true), "{report}");
-    let fixes = report["findings"].to_string();
-    assert!(!fixes.contains("seed new") && !codes(&report).contains(&"never_started"), "{fixes}");
-    let order = ["seed restore", "backup restore", backup, "recover --snapshot", snapshot, "tollhouse run"];
-    let (first, found) = (fixes.find("tollhouse seed restore"), order.map(|step| fixes.rfind(step)));
-    assert!(first.is_some() && found.is_sorted(), "{fixes}");
+    assert!(
+        !report.to_string().contains("seed new") && !codes(&report).contains(&"never_started"),
+        "{report}"
+    );
+    let findings = report["findings"].as_array().expect("a list");
+    let found = findings.iter().find(|finding| finding["code"] == "not_brought_back").expect("it is told");
+    let fix = found["fix"].as_str().expect("a sentence");
+    let steps = ["seed restore", "backup restore", backup, "recover --snapshot", snapshot, "tollhouse run"];
+    assert!(steps.map(|step| fix.find(step).expect("it is named")).is_sorted(), "{fix}");
 
     std::fs::write(&file, text.replace("regtest", "retgest")).expect("written");
     let (exit, report) = doctor(home.path());

@@ -162,7 +162,7 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     let sold = http.get(format!("{}/anything", shop.gateway)).send().await.expect("an answer");
     assert_eq!(sold.status(), StatusCode::BAD_GATEWAY, "it is free, and its upstream is nowhere");
     assert_eq!(shop.get("/api/v1/status").await["locked"], false);
-    closed_to_others(shop.data_dir());
+    closed_to_others(&shop.data_dir());
     let (code, _, said) = run(&shop, &["unlock", "--passphrase-file", &right]).await;
     assert!(code == 1 && said.contains("not locked"), "{said}");
     shop.stop().await;
