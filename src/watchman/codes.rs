@@ -57,7 +57,7 @@ pub const CODES: &[AlarmCode] = &[
     of(
         "chain_stale",
         Warning,
-        "out of step with the chain for alarms.chain_stale; critical at six times as long",
+        "out of step with the chain for alarms.chain_stale; critical at six times as long, or when no source is heard of for chain.stale_after",
         "tollhouse doctor, tollhouse chain --test; a second one in chain.sources takes over by itself",
     ),
     of(
