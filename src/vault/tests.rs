@@ -21,7 +21,8 @@ async fn an_address_is_handed_out_once_however_its_key_is_spelled() {
         let address = vault.state().open.as_ref().unwrap().watched.address_at(number);
         ledger.give_vault_address(&row, number, address, &format!("deposit {number}"), None).await.unwrap();
     }
-    let again = vault.set(ask(format!("wpkh({ACCOUNT}/<0;1>/*)"), None)).await.unwrap();
+    let spelled = format!("wpkh([73c5da0a/84'/1'/0']{ACCOUNT}/<0;1>/*)");
+    let again = vault.set(ask(spelled, None)).await.unwrap();
     assert_eq!((&again.first_address, again.next_index), (&first.first_address, 2));
     assert_ne!(ledger.vault().await.unwrap().unwrap().id, row.id, "the ledger takes it for another one");
     // Another form of the key has other addresses, and none of them was given.
