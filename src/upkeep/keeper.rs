@@ -304,8 +304,7 @@ impl Keeper {
             Rule::PayOut(terms) => {
                 terms.check().map_err(|why| senseless(why.to_owned()))?;
                 let unpayable = |error: PayoutError| senseless(format!("to: {error}"));
-                let to =
-                    self.0.parts.payouts.destination(&terms.to).map_err(|fault| unpayable(fault.into()))?;
+                let to = self.0.parts.payouts.destination(&terms.to).map_err(unpayable)?;
                 if !to.is_reusable() {
                     return Err(senseless("to: an invoice is paid once: give an offer".to_owned()));
                 }
