@@ -25,8 +25,8 @@ impl AlarmLine {
 
     fn of(row: AlarmRow) -> AlarmLine {
         let (class, severity) = match row.alarm.severity {
-            Severity::Critical => ("critical", "Now"),
-            Severity::Warning => ("warning", "Soon"),
+            Severity::Critical => ("critical", "Act now"),
+            Severity::Warning => ("warning", "Act soon"),
             Severity::Info => ("info", "Good to know"),
         };
         AlarmLine {

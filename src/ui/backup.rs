@@ -184,7 +184,7 @@ fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
         _ => "On disk a key file beside it opens the seed: whoever copies the whole disk has both.",
     };
     Guard {
-        name: "The seed's words",
+        name: "The seed’s words",
         why: "Without them a dead disk is lost money: they open everything else.",
         fine,
         state,
@@ -238,7 +238,7 @@ fn ledger(standing: &Standing, now: Timestamp) -> Guard {
         }
     };
     Guard {
-        name: "The ledger's backup",
+        name: "The ledger’s backup",
         why: "Without it a dead disk takes what buyers paid for and did not use, and your books.",
         fine,
         state,
@@ -353,10 +353,10 @@ async fn release(desk: Desk, fields: Fields) -> Response {
         above: ("/backup".to_owned(), "Backup & recovery".to_owned()),
         title: "Let coins be sent again?".to_owned(),
         lines: vec![
-            "Since an older ledger took this one's place, nothing is sent by itself: a payment that the older ledger \
+            "Since an older ledger took this one’s place, nothing is sent by itself: a payment that the older ledger \
              does not know of could be made twice."
                 .to_owned(),
-            "Compare the payouts and sends that you remember with Activity and with the wallet's history first."
+            "Compare the payouts and sends that you remember with Activity and with the wallet’s history first."
                 .to_owned(),
         ],
         warning: Some("What is then sent twice does not come back.".to_owned()),

@@ -97,12 +97,15 @@ pub(super) fn fiat(worth: Fiat) -> String {
 /// The part of what was demanded that was paid, in percent; `None` when nothing was demanded. Who pays later than
 /// they ask can make it more than all there is, which nobody would believe.
 pub(super) fn conversion(sales: u64, demands: u64) -> Option<String> {
-    let part = (demands > 0).then(|| permille(sales, demands))?;
+    // Rounded, but all only where all was paid.
+    let half = u128::from(demands / 2);
+    let part = (u128::from(sales) * 1_000 + half).checked_div(u128::from(demands))?;
+    let all = if sales < demands { 99 } else { 100 };
     Some(match part {
         0 if sales > 0 => "under 0.1 %".to_owned(),
         0 => "0 %".to_owned(),
         1..=99 => format!("{}.{} %", part / 10, part % 10),
-        _ => format!("{} %", part / 10),
+        _ => format!("{} %", ((part + 5) / 10).min(all)),
     })
 }
 
@@ -177,7 +180,8 @@ mod tests {
         let told = |sales, demands| conversion(sales, demands).unwrap_or_default();
         assert_eq!([told(0, 0), told(1, 0), told(0, 9)], ["", "", "0 %"]);
         assert_eq!([told(1, 9_999), told(1, 30), told(30, 250)], ["under 0.1 %", "3.3 %", "12 %"]);
-        assert_eq!([told(7, 7), told(9, 7)], ["100 %", "100 %"]);
+        assert_eq!([told(7, 7), told(9, 7), told(9_999, 10_000)], ["100 %", "100 %", "99 %"]);
+        assert_eq!([told(58, 202), told(10, 35), told(1, 15)], ["29 %", "29 %", "6.7 %"]);
         assert_eq!(
             [change(5, 0), change(3, 2), change(1, 2)],
             [None, Some((50, "more")), Some((50, "less"))]

@@ -22,7 +22,8 @@ enum Ask {
     /// The link is not there: how to come by it.
     Link,
     /// New words, or old ones.
-    Choose { token: String, made: bool },
+    /// `restoring`: the old ones were refused.
+    Choose { token: String, made: bool, restoring: bool },
     /// That the words are written down.
     Write { token: String, words: Zeroizing<String> },
     /// Three of them.
@@ -73,7 +74,7 @@ pub(super) async fn page(
     match first.admit(&token) {
         Ok(()) => {
             let made = first.is_made();
-            shown(&door, first, StatusCode::OK, Ask::Choose { token, made }, None)
+            shown(&door, first, StatusCode::OK, Ask::Choose { token, made, restoring: false }, None)
         }
         Err(why) => shown(&door, first, StatusCode::FORBIDDEN, Ask::Link, Some(why.to_string())),
     }
@@ -191,7 +192,7 @@ pub(super) async fn restore(State(door): State<Arc<Door>>, form: SentForm) -> Re
             door.open(secrets);
             opening(&door, first)
         }
-        Err(why) => again(&door, first, sent.token, &why),
+        Err(why) => choosing(&door, first, sent.token, &why, true),
     }
 }
 
@@ -204,6 +205,10 @@ fn opening(door: &Door, first: &FirstSeed) -> Response {
 }
 
 fn again(door: &Door, first: &FirstSeed, token: String, why: &NotMade) -> Response {
+    choosing(door, first, token, why, false)
+}
+
+fn choosing(door: &Door, first: &FirstSeed, token: String, why: &NotMade, restoring: bool) -> Response {
     let status = match why {
         NotMade::NotValid(_) | NotMade::WrongWords => StatusCode::FORBIDDEN,
         NotMade::Differ | NotMade::Unfit(_) | NotMade::NotWords => StatusCode::UNPROCESSABLE_ENTITY,
@@ -212,7 +217,8 @@ fn again(door: &Door, first: &FirstSeed, token: String, why: &NotMade) -> Respon
         NotMade::Broken => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let made = first.is_made();
-    shown(door, first, status, Ask::Choose { token, made }, Some(why.to_string()))
+    let restoring = restoring && !made;
+    shown(door, first, status, Ask::Choose { token, made, restoring }, Some(why.to_string()))
 }
 
 fn home() -> Response {

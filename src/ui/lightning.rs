@@ -27,8 +27,9 @@ use super::channel_line::ChannelLine;
 use super::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html, live, outlook};
+use crate::ports::NodeView;
 use crate::store::{ChannelRow, StoreError};
-use crate::upkeep::{Forecast, RuleView};
+use crate::upkeep::{Forecast, PAY_OUT_RULE, RuleView};
 use crate::web::Operator;
 use ways::Ways;
 
@@ -157,7 +158,7 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         forecast: outlook::sentence(&forecast),
         ways: if nothing && node.running { Some(Ways::of(desk, &node).await) } else { None },
         channels: node.channels.iter().map(ChannelLine::of).collect(),
-        rules: rules.iter().filter_map(rule).collect(),
+        rules: rules.iter().filter_map(|view| rule(view, &node)).collect(),
         closed: closed.iter().map(closed_line).collect(),
         shell: desk.shell(Section::Lightning).await,
     })
@@ -175,9 +176,10 @@ fn unsold(forecast: &Forecast) -> Vec<Unsold> {
 }
 
 /// A rule that is on, and what it would do now.
-fn rule(view: &RuleView) -> Option<String> {
+fn rule(view: &RuleView, node: &NodeView) -> Option<String> {
     let says = words::rule_terms(view.name, view.terms.as_ref()?);
-    let now = view.said.as_ref().map(|(_, why)| format!(" Now: {}", words::sentence(why)));
+    let too = words::counted_too(node).filter(|_| view.name == PAY_OUT_RULE).unwrap_or_default();
+    let now = view.said.as_ref().map(|(_, why)| format!(" Now: {}{too}", words::sentence(why)));
     Some(format!("{says}{}", now.unwrap_or_default()))
 }
 
@@ -186,10 +188,14 @@ fn closed_line(row: &ChannelRow) -> ClosedLine {
     let (coins, home) = match (row.returned_height, row.owed_sat) {
         (_, Some(0)) => ("nothing was yours".to_owned(), true),
         (Some(_), Some(owed)) => (format!("{} sat are back", grouped(owed)), true),
-        (Some(_), None) => ("not seen coming back".to_owned(), true),
+        (Some(_), None) if row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed")) => {
+            ("back; amount not seen".to_owned(), true)
+        }
+        (Some(_), None) => ("not seen whether any came back".to_owned(), true),
         (None, Some(owed)) => match row.claim_height {
             Some(height) => {
-                (format!("{} sat come from height {}", grouped(owed), grouped(height.into())), false)
+                let (owed, height) = (grouped(owed), grouped(height.into()));
+                (format!("{owed} sat on their way, the last from block {height}"), false)
             }
             None => (format!("{} sat are on their way", grouped(owed)), false),
         },

@@ -49,6 +49,8 @@ pub(super) async fn away(op: &Operator) -> String {
 /// Whether buyers can pay.
 struct Receiving {
     title: String,
+    /// There is no room, but a payment that is large enough opens a channel: what that costs.
+    opens: Option<String>,
     ways_out: bool,
     wait: Option<&'static str>,
 }
@@ -146,7 +148,7 @@ impl Live {
                 true => outlook::sentence(&op.parts.upkeep.forecast().await?),
                 false => String::new(),
             },
-            receiving: receiving(&node),
+            receiving: receiving(op, &node),
             known: node.running,
             lightning: Balances {
                 receivable: sats_whole(node.receivable_msat),
@@ -204,9 +206,21 @@ fn silence(node: &NodeView, now: Timestamp) -> Option<String> {
     })
 }
 
-fn receiving(node: &NodeView) -> Receiving {
+/// The least payment that opens a channel now, and what the provider keeps of it, in satoshi.
+pub(super) fn opening(op: &Operator) -> Option<(String, String)> {
+    let view = op.parts.inbound.openings.as_ref()?.view();
+    Some((sats_exact(view.least_msat?.msat()), sats_exact(view.least_fee_msat?.msat())))
+}
+
+/// That the first payment opens a channel, as a title.
+pub(super) fn opening_title(least: &str) -> String {
+    format!("The first payment of {least} sat or more opens a channel")
+}
+
+fn receiving(op: &Operator, node: &NodeView) -> Receiving {
+    let told = |title: String| Receiving { title, opens: None, ways_out: false, wait: None };
     if !node.running {
-        return Receiving { title: "Nobody can pay you now".to_owned(), ways_out: false, wait: None };
+        return told("Nobody can pay you now".to_owned());
     }
     let wait = if node.channels.iter().any(|channel| !channel.ready) {
         Some("A channel is opening; it is listed below with the confirmations that it still needs.")
@@ -215,9 +229,15 @@ fn receiving(node: &NodeView) -> Receiving {
     } else {
         None
     };
-    match node.receivable_msat / 1_000 {
-        0 => Receiving { title: "You cannot receive yet".to_owned(), ways_out: true, wait },
-        sat => Receiving { title: format!("You can receive {} sat", grouped(sat)), ways_out: false, wait },
+    match (node.receivable_msat / 1_000, opening(op)) {
+        (0, Some((least, fee))) => Receiving {
+            opens: Some(format!(
+                "The provider keeps at least {fee} sat of it. Who buys for less gets an error until a channel is open."
+            )),
+            ..told(opening_title(&least))
+        },
+        (0, None) => Receiving { ways_out: true, wait, ..told("You cannot receive yet".to_owned()) },
+        (sat, _) => told(format!("You can receive {} sat", grouped(sat))),
     }
 }
 
@@ -229,8 +249,9 @@ fn sync(node: &NodeView, now: Timestamp) -> String {
     let height = grouped(u64::from(node.block_height));
     match node.synced_at {
         Some(at) => {
-            let age = ago(now.secs().saturating_sub(at));
-            format!("{peers} connected. In step with block {height}, {age}.")
+            let silent = now.secs().saturating_sub(at);
+            let step = if silent > STALE_SECS { "Last in step" } else { "In step" };
+            format!("{peers} connected. {step} with block {height}, {}.", ago(silent))
         }
         None => format!("{peers} connected. Not yet in step with the chain."),
     }

@@ -122,7 +122,7 @@ fn meaning(row: &OperationRow) -> String {
             "The other side was asked to close. It must be connected, and payments under way end first."
         }
         (OperationState::Sent, "force_close_channel") => {
-            "The closing transaction is on its way. The coins come back after the channel's delay: On-chain & vault \
+            "The closing transaction is on its way. The coins come back after the channel’s delay: On-chain & vault \
              shows them."
         }
         (OperationState::Sent, "splice_in" | "splice_out") if row.outcome["txid"].is_null() => {
@@ -164,13 +164,13 @@ fn advice(row: &OperationRow) -> &'static str {
              the on-chain wallet. If neither, it failed."
         }
         "close_channel" => {
-            "The other side's answer may never come. If the channel is still as it was and the other side knows \
+            "The other side’s answer may never come. If the channel is still as it was and the other side knows \
              nothing of this, it failed; it can be asked for again then. No coins are lost either way."
         }
         "splice_in" | "splice_out" => {
-            "The other side's answer may never come. The node asks again whenever that side is connected and cannot be \
+            "The other side’s answer may never come. The node asks again whenever that side is connected and cannot be \
              told to stop, so as long as the channel is open it may still be done, whatever you say here: the \
-             channel's page shows it then. No coins are lost either way."
+             channel’s page shows it then. No coins are lost either way."
         }
         "force_close_channel" => {
             "Look whether the channel is still in the list. If it is gone, it was done; if it still works, it failed."

@@ -7,10 +7,11 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::figures::{counted, grouped, iso, sats_exact, utc};
+use super::figures::{counted, fiat, grouped, iso, sats_exact, utc};
 use super::payment_line::PaymentLine;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
+use crate::pricing::Fiat;
 use crate::store::{GrantRow, SpendRow, StoreError};
 use crate::types::{Kind, PaymentHash};
 
@@ -49,9 +50,9 @@ struct Page {
     facts: Vec<Fact>,
     spends: Vec<Spend>,
     more: bool,
-    /// Whether it may be taken back: something may still be drawn, or it was not presented yet.
+    /// Whether it may be revoked: something may still be drawn, or it was not presented yet.
     revocable: bool,
-    /// It was taken back a moment ago.
+    /// It was revoked a moment ago.
     revoked: bool,
 }
 
@@ -94,38 +95,50 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
     let more = spends.len() > shown;
     spends.truncate(shown);
     let quote = payment.as_ref().and_then(|row| row.quote.clone());
+    let quote = quote.or_else(|| grant.as_ref().and_then(|row| row.quote.clone()));
     let kept = payment.as_ref().map_or(0, |row| row.opening_fee.msat());
     Ok(Some(Page {
         hash: hash.to_hex(),
-        quote: quote.or_else(|| grant.as_ref().and_then(|row| row.quote.clone())),
+        quote: quote.as_deref().map(quoted),
         kept: (kept > 0).then(|| sats_exact(kept)),
         label: grant.as_ref().and_then(|row| row.label.clone()),
         facts: grant.as_ref().map(facts).unwrap_or_default(),
         spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),
+        shell: desk.shell(if payment.is_some() { Section::Revenue } else { Section::Tokens }).await,
         payment: payment.as_ref().map(PaymentLine::of),
         more,
         revocable: grant.as_ref().is_none_or(|row| row.over_at.is_none() && !row.grant.barred),
         revoked: false,
-        shell: desk.shell(Section::Revenue).await,
     }))
+}
+
+/// `0.32 USD@64000`, as a token holds it, with its rate as a person reads it.
+fn quoted(quote: &str) -> String {
+    let told = || {
+        let (price, rate) = quote.split_once('@')?;
+        let price: Fiat = price.parse().ok()?;
+        let rate: Fiat = format!("{rate} {}", price.currency).parse().ok()?;
+        Some(format!("{} at {} for one bitcoin", fiat(price), fiat(rate)))
+    };
+    told().unwrap_or_else(|| quote.to_owned())
 }
 
 fn facts(row: &GrantRow) -> Vec<Fact> {
     let grant = &row.grant;
     let amounts = [
-        ("Sold", grant.sold),
+        (if grant.kind == Kind::Granted { "Given" } else { "Sold" }, grant.sold),
         ("Left", grant.left),
         ("On its way", grant.held),
         ("Used", grant.spent),
         ("Ran out", grant.expired),
-        ("Taken back", grant.revoked),
+        ("Revoked", grant.revoked),
     ];
     let mut facts: Vec<Fact> = amounts
         .into_iter()
         .map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None })
         .collect();
     let back = grant.restored.saturating_add(grant.crash_restored);
-    facts.push(Fact { name: "Given back", value: counted(back, "request"), iso: None });
+    facts.push(Fact { name: "Requests given back", value: grouped(back), iso: None });
     facts.push(Fact { name: "Good until", value: utc(grant.valid_until), iso: Some(iso(grant.valid_until)) });
     facts
 }

@@ -199,7 +199,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         what: view.earned(),
         earned: sats_exact(sums.earned_msat.msat()),
         compared: compared(sums.earned_msat, earlier.earned_msat, range.before),
-        calls: counted(sums.calls, "paid call"),
+        calls: grouped(sums.calls),
         each: each(&sums),
         granted: grouped(sums.granted_calls),
         restored: grouped(sums.restored),

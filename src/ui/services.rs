@@ -184,7 +184,7 @@ async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>) -> Respon
 fn said(word: &str) -> Option<&'static str> {
     Some(match word {
         "added" => "It is on sale.",
-        "saved" => "Saved. Requests that come from now on are sold so.",
+        "saved" => "Saved. It holds for requests from now on.",
         "on" => "It is on sale. Requests that come from now on are paid for.",
         "shadow" => {
             "It is in shadow. Customers pay nothing from now on, and what it would have earned is counted."

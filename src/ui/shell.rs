@@ -28,6 +28,9 @@ pub(super) enum Section {
 impl Section {
     /// The one that an address belongs to; Home, where none claims it.
     pub(super) fn of(path: &str) -> Section {
+        if path == "/start/service" {
+            return Section::Services;
+        }
         let within = |entry: &&Entry| {
             path.strip_prefix(entry.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -142,6 +145,11 @@ impl Shell {
     /// Everything that the navigation names.
     pub(super) fn entries(&self) -> &'static [Entry] {
         ENTRIES
+    }
+
+    /// Whether this page is behind "More" on a phone.
+    pub(super) fn is_behind(&self) -> bool {
+        ENTRIES.iter().any(|entry| !entry.first && self.is_here(entry))
     }
 
     /// Whether `entry` is this page, or one above it.

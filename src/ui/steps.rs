@@ -54,7 +54,7 @@ fn words(step: Step) -> (&'static str, &'static str, &'static str, &'static str)
     match step {
         Step::Password => ("A password", "It opens these pages, for one operator.", "/start", "Look"),
         Step::Words => (
-            "The seed's words on paper",
+            "The seed’s words on paper",
             "With them the coins outlive this machine; without them a dead disk is lost money.",
             "/start/seed",
             "Show and check",
@@ -66,7 +66,7 @@ fn words(step: Step) -> (&'static str, &'static str, &'static str, &'static str)
             "Test",
         ),
         Step::Receive => (
-            "Room to receive",
+            "A way to receive",
             "A payment arrives through a channel that has sats on the other side.",
             "/start/receive",
             "Choose a way",

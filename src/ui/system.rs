@@ -256,11 +256,18 @@ fn facts(view: &SystemView) -> Vec<Fact> {
 }
 
 fn check(check: &CheckView) -> CheckLine {
+    // Not yet an alarm, so soon after the start, and not fine either.
+    let none = match check.name {
+        "receivable" => check.detail.starts_with("0 sat "),
+        "peers" => check.detail.starts_with("0 of ") && !check.detail.starts_with("0 of 0 "),
+        _ => false,
+    };
     let (class, state) = match check.status {
+        "ok" if none => ("", "Not yet"),
         "ok" => ("good", "Fine"),
         "info" => ("", "Good to know"),
-        "warning" => ("bad", "Soon"),
-        _ => ("bad", "Now"),
+        "warning" => ("bad", "Act soon"),
+        _ => ("bad", "Act now"),
     };
     // Nobody reads the seconds of a day.
     let rounded = |secs: u64| match secs {
@@ -273,7 +280,11 @@ fn check(check: &CheckView) -> CheckLine {
         name: check.name,
         class,
         state,
-        detail: grouped_in(&check.detail),
+        detail: match (check.name, check.status) {
+            ("fees", "ok") => grouped_in(&check.detail),
+            ("fees", _) => "fee rates were learned long ago".to_owned(),
+            _ => grouped_in(&check.detail),
+        },
         age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
     }
 }

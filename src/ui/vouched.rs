@@ -25,6 +25,8 @@ struct Page<'p> {
     shell: Shell,
     /// Where the form goes. Opened as a page it leads to where the form came from.
     action: &'p str,
+    /// What waits for the password.
+    act: String,
     fields: Vec<(&'p str, &'p str)>,
     refusal: Option<String>,
 }
@@ -38,6 +40,21 @@ impl FromRequest<Arc<Operator>> for Vouched {
         let action = parts.uri.path().to_owned();
         let fields = Fields::from_request(Request::from_parts(parts, body), op).await?;
         desk.vouched(&action, &fields).await.map(|()| Vouched(fields))
+    }
+}
+
+/// What a form at `action` does, as a sentence; `name` is what was typed as its name.
+fn act(action: &str, name: &str) -> String {
+    let parts: Vec<&str> = action.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["start", "service"] | ["services", "new", ..] if !name.is_empty() => {
+            format!("You want to add the service “{name}”.")
+        }
+        ["start", "service"] | ["services", "new", ..] => "You want to add what is sold.".to_owned(),
+        ["services", service, ..] => format!("You want to change the service “{service}”."),
+        ["integrations", ..] => "You want to tell somebody else what happens here.".to_owned(),
+        ["backup", ..] => "You want a copy of what this Tollhouse keeps.".to_owned(),
+        _ => "You want to change something that needs your password.".to_owned(),
     }
 }
 
@@ -56,7 +73,8 @@ impl Desk {
             Err(NotProven::Store(error)) => return Err(fault(&error)),
         };
         let shell = self.shell(Section::of(action)).await;
+        let act = act(action, fields.text("name"));
         let fields = fields.all().filter(|(name, _)| *name != "password").collect();
-        Err(html(status, &Page { shell, action, fields, refusal }))
+        Err(html(status, &Page { shell, action, act, fields, refusal }))
     }
 }

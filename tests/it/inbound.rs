@@ -453,7 +453,7 @@ async fn bought_on_the_page(shop: &Appliance, tab: &Tab<'_>) -> String {
     tab.until("location.pathname === '/lightning/inbound/orders/1' && document.readyState === 'complete'")
         .await;
     let text = tab.text("main").await;
-    assert!(text.contains("Has a price") && text.contains("1,500 sat over Lightning"), "{text}");
+    assert!(text.contains("Waits for payment") && text.contains("1,500 sat over Lightning"), "{text}");
     let quoted = shop.get("/api/v1/inbound/orders/1").await;
     assert_eq!((&quoted["state"], &quoted["lightning"]["total_sat"]), (&json!("quoted"), &json!(PRICE_SAT)));
     tab.click("input[value=lightning] ~ .buttons button").await;

@@ -124,7 +124,7 @@ fn sold(event: &Event) -> Option<Told> {
                 .came(*amount_msat)
         }
         Event::PossibleSurplus { payment_hash, amount_msat } => Told::new("Perhaps paid twice")
-            .more("it is not revenue")
+            .more("not counted as revenue")
             .of_payment(payment_hash)
             .came(*amount_msat),
         Event::SaleAttributed { payment_hash, service, route, .. } => {
@@ -150,7 +150,7 @@ fn sold(event: &Event) -> Option<Told> {
             Told::new("Request charged after a second crash").of_payment(payment_hash)
         }
         Event::UnitsExpired { payment_hash, .. } => {
-            Told::new("What was left ran out").of_payment(payment_hash)
+            Told::new("What was left of a token ran out").of_payment(payment_hash)
         }
         Event::TokenRevoked { payment_hash, .. } => Told::new("Token revoked").of_payment(payment_hash),
         Event::TokenDoubted { payment_hash, service } => Told::new("Token refused after a restore")

@@ -61,7 +61,7 @@ impl Cold {
                 (None, None) => "Not yet since the start.".to_owned(),
             },
             unpaid: format!(
-                "{} of at most {} after the last that was paid",
+                "unpaid: {} of at most {}",
                 grouped(view.unpaid.into()),
                 grouped(view.gap.into())
             ),

@@ -154,9 +154,9 @@ pub(in crate::ui) async fn remove(desk: Desk, fields: Fields) -> Response {
     let question = Question {
         section: Section::Coins,
         above: ("/coins/vault".to_owned(), "Vault".to_owned()),
-        title: "Watch this vault no more?".to_owned(),
+        title: "Stop watching this vault?".to_owned(),
         lines: vec![
-            format!("It holds {held} sat. They stay where they are, in your own wallet's hands."),
+            format!("It holds {held} sat. They stay where they are, in your own wallet’s hands."),
             "Rules and forms that send to the vault stop until another is set.".to_owned(),
             "The addresses that were handed out stay in the record; set again, the same keys go on behind them."
                 .to_owned(),
@@ -164,7 +164,7 @@ pub(in crate::ui) async fn remove(desk: Desk, fields: Fields) -> Response {
         warning: None,
         action: "/coins/vault/remove".to_owned(),
         fields: Vec::new(),
-        yes: Some("Watch it no more"),
+        yes: Some("Stop watching it"),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {

@@ -31,8 +31,7 @@ impl DeliveryLine {
     /// The line of `row`, of one of `hooks`.
     pub(super) fn of(row: &DeliveryRow, hooks: &[WebhookRow]) -> DeliveryLine {
         let (state, state_class) = match row.state {
-            DeliveryState::Waiting if row.attempts == 0 => ("Waits", ""),
-            DeliveryState::Waiting => ("Is tried again", ""),
+            DeliveryState::Waiting => ("Waiting", ""),
             DeliveryState::Delivered => ("Delivered", "good"),
             DeliveryState::Parked if row.event.is_none() => ("Did not arrive", "bad"),
             DeliveryState::Parked => ("Given up", "bad"),

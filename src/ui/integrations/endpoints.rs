@@ -124,7 +124,7 @@ pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response
         reach: Reach::allowing(fields.ticked("allow_private")),
     };
     if fields.optional("key").is_some_and(|key| !desk.op.first_time(key)) {
-        let text = "This was sent already, and the endpoint's secret was shown then. If it is lost, remove that \
+        let text = "This was sent already, and the endpoint’s secret was shown then. If it is lost, remove that \
                     endpoint and add another.";
         return notice(&desk, Section::Integrations, above(), StatusCode::CONFLICT, ("Added already", text))
             .await;

@@ -133,7 +133,7 @@ pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
     };
     let origin = &parts.config.origin;
     let (secret, how, example) = if ask.limits.is_some() {
-        let how = "Give it to a client of LND's REST interface as its macaroon in hexadecimal, with this page's \
+        let how = "Give it to a client of LND's REST interface as its macaroon in hexadecimal, with this page’s \
                    address as LND's.";
         (made.key.as_macaroon(), how, None)
     } else {

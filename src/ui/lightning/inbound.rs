@@ -184,7 +184,7 @@ fn just_in_time(view: &OpeningsView) -> JustInTime {
 pub(super) fn state(row: &OrderRow) -> (&'static str, &'static str) {
     match row.state {
         _ if row.refund_is_said() => ("Refunded, says the provider", "bad"),
-        OrderState::Quoted => ("Has a price", ""),
+        OrderState::Quoted => ("Waits for payment", ""),
         OrderState::Paying => ("Being paid", ""),
         OrderState::Paid => ("Paid, the channel is to come", ""),
         OrderState::Opened => ("The channel is opened", "good"),

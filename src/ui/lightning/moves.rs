@@ -223,7 +223,7 @@ pub(super) async fn force(desk: Desk, Path(id): Path<String>, fields: Fields) ->
         Err(response) => return response,
     };
     if !fields.ticked("sure") {
-        let refusal = "Nothing was done: tick the box when an agreed close is no way out.";
+        let refusal = "Nothing was done: tick the box when closing by agreement is not possible.";
         return first_question(&subject, StatusCode::BAD_REQUEST, Some(refusal)).await;
     }
     let deed = Deed::ForceCloseChannel { channel_id: subject.view.channel_id.clone() };

@@ -9,7 +9,8 @@ use super::inbound::{plain, state};
 use crate::inbound::OrderError;
 use crate::ports::OrderPayment;
 use crate::store::{OrderRow, OrderState, OrderWay};
-use crate::ui::figures::{grouped, iso, sats_whole, shortened, utc};
+use crate::types::Timestamp;
+use crate::ui::figures::{counted, grouped, iso, sats_whole, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
@@ -21,6 +22,8 @@ struct Way {
     name: &'static str,
     total: String,
     fee: String,
+    /// What else is in the total; nothing, as a rule.
+    rest: Option<String>,
     until: String,
     until_iso: String,
 }
@@ -36,6 +39,8 @@ struct Page {
     meaning: &'static str,
     size: String,
     blocks: String,
+    /// How long that is.
+    lasts: String,
     announce: bool,
     provider: String,
     at: String,
@@ -43,6 +48,8 @@ struct Page {
     paid_by: Option<&'static str>,
     funding: Option<String>,
     ways: Vec<Way>,
+    /// It waits for a payment whose price holds no more.
+    lapsed: bool,
     /// Its money is back, if its provider is right.
     closes: bool,
 }
@@ -74,6 +81,10 @@ async fn find(desk: &Desk, id: &str) -> Result<OrderRow, Response> {
 
 async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<String>) -> Response {
     let (name, dot) = state(row);
+    let ways = match row.state {
+        OrderState::Quoted => ways(row, desk.op.parts.clock.now()),
+        _ => Vec::new(),
+    };
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         id: row.id,
@@ -84,15 +95,26 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         closes: row.refund_is_said(),
         size: grouped(row.ask.receivable_sat),
         blocks: grouped(row.ask.blocks.into()),
+        lasts: lasts(row.ask.blocks),
         announce: row.ask.announce,
         provider: shortened(&row.lsp),
         at: utc(row.placed_at),
         at_iso: iso(row.placed_at),
         paid_by: row.way.map(named),
         funding: row.told.funding.clone(),
-        ways: if row.state == OrderState::Quoted { ways(row) } else { Vec::new() },
+        lapsed: row.state == OrderState::Quoted && ways.is_empty(),
+        ways,
     };
     html(status, &page)
+}
+
+/// Blocks as days or months, six in an hour.
+fn lasts(blocks: u32) -> String {
+    match blocks / 144 {
+        0 => "less than a day".to_owned(),
+        days @ 1..=59 => format!("about {}", counted(days.into(), "day")),
+        days => format!("about {}", counted((days / 30).into(), "month")),
+    }
 }
 
 const fn named(way: OrderWay) -> &'static str {
@@ -102,13 +124,15 @@ const fn named(way: OrderWay) -> &'static str {
     }
 }
 
-fn ways(row: &OrderRow) -> Vec<Way> {
+/// The ways whose price holds still.
+fn ways(row: &OrderRow, now: Timestamp) -> Vec<Way> {
     let way = |way: OrderWay, payment: Option<&OrderPayment>| {
-        payment.map(|payment| Way {
+        payment.filter(|payment| now < payment.expires_at).map(|payment| Way {
             word: way.word(),
             name: named(way),
             total: grouped(payment.total_sat),
             fee: grouped(payment.fee_sat),
+            rest: payment.total_sat.checked_sub(payment.fee_sat).filter(|rest| *rest > 0).map(grouped),
             until: utc(payment.expires_at),
             until_iso: iso(payment.expires_at),
         })
@@ -216,7 +240,7 @@ async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPay
         OrderWay::Lightning => {
             (sats_whole(node.spendable_msat), "Routing costs at most 1 % of it, or 50 sat.")
         }
-        OrderWay::Onchain => (grouped(node.onchain_spendable_sat), "The transaction's fee comes on top."),
+        OrderWay::Onchain => (grouped(node.onchain_spendable_sat), "The transaction’s fee comes on top."),
     };
     let total = grouped(payment.total_sat);
     Question {

@@ -109,7 +109,7 @@ async fn shown(
         let needed = view.channels.iter().any(|channel| channel.peer == peer.peer);
         let (state, dot) = match (peer.connected, peer.kept) {
             (true, _) => ("Connected", "good"),
-            (false, true) => ("Away; called again", ""),
+            (false, true) => ("Away; tried again by itself", ""),
             (false, false) => ("Away", ""),
         };
         let peer_short = crate::ui::figures::shortened(&peer.peer);

@@ -16,17 +16,17 @@ impl Place {
             "The node must be written as KEY@HOST:PORT: its public key, an @, and its address.".to_owned()
         })?;
         if peer.len() != 66 || !peer.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err("The node's public key, before the @, must be 66 hexadecimal digits.".to_owned());
+            return Err("The node’s public key, before the @, must be 66 hexadecimal digits.".to_owned());
         }
         let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
         });
         let odd = address.is_empty() || address.contains(char::is_whitespace) || address.contains('@');
         match (odd, has_port) {
-            (true, _) => Err("The node's address, after the @, is not a HOST:PORT.".to_owned()),
+            (true, _) => Err("The node’s address, after the @, is not a HOST:PORT.".to_owned()),
             (false, true) => Ok(Place { peer: peer.to_ascii_lowercase(), address: address.to_owned() }),
             (false, false) if address.contains(':') => {
-                Err("The node's address, after the @, is not a HOST:PORT.".to_owned())
+                Err("The node’s address, after the @, is not a HOST:PORT.".to_owned())
             }
             (false, false) => {
                 Ok(Place { peer: peer.to_ascii_lowercase(), address: format!("{address}:9735") })

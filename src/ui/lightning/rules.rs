@@ -176,7 +176,12 @@ async fn shown(
         Ok(views) => views,
         Err(error) => return fault(&error),
     };
-    let line = |view: &RuleView| line(view, refused.as_ref().filter(|(name, ..)| *name == view.name));
+    let too = words::counted_too(&desk.op.parts.node.view().await).unwrap_or_default();
+    let line = |view: &RuleView| {
+        let line = line(view, refused.as_ref().filter(|(name, ..)| *name == view.name));
+        let counts = view.name == PAY_OUT_RULE;
+        Line { now: line.now.map(|now| if counts { format!("{now}{too}") } else { now }), ..line }
+    };
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::Rules,

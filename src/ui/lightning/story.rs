@@ -61,7 +61,8 @@ pub(super) fn steps(
     };
     let funding = first.map(|first| first.funding.as_str()).or(now.filter(|_| spliced.is_none()));
     if let Some(row) = row {
-        let who = if row.outbound { "You asked for it" } else { "The other side asked for it" };
+        let who =
+            if row.outbound { "Opening asked for by you" } else { "Opening asked for by the other side" };
         steps.push(Step::new(who).on(row.seen_at));
     }
     let opened = row.and_then(|row| row.opened_height);
@@ -149,7 +150,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
                 format!("{} sat wait for height {}", grouped(row.claim_sat), grouped(height.into()))
             }
             None => {
-                format!("{} sat wait for the closing transaction's confirmations", grouped(row.claim_sat))
+                format!("{} sat wait for the closing transaction’s confirmations", grouped(row.claim_sat))
             }
         };
         steps.push(Step::new(what).awaited());

@@ -17,6 +17,8 @@ pub(super) struct Ways {
     pub(super) wait: Option<&'static str>,
     /// A provider opens one for the first payment; what it wants, where it said so.
     pub(super) just_in_time: Option<String>,
+    /// It does now.
+    pub(super) opens: bool,
     /// A provider sells them.
     pub(super) orders: bool,
     /// What opening one costs.
@@ -51,6 +53,7 @@ impl Ways {
                     _ => "The provider has not said what it wants, so no channel is opened now.".to_owned(),
                 }
             }),
+            opens: crate::ui::live::opening(&desk.op).is_some(),
             orders: parts.inbound.orders.is_some(),
             opening: match fee {
                 Some(fee) => format!("It costs about {} sat for its transaction", grouped(fee)),

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::ports::NodeView;
 use crate::store::ChannelRow;
-use crate::ui::figures::{grouped, grouped_in, shortened};
+use crate::ui::figures::{grouped, grouped_in, sats_whole, shortened};
 use crate::ui::operation;
 use crate::upkeep::PAY_OUT_RULE;
 
@@ -19,9 +20,9 @@ pub(super) fn cause(word: Option<&str>) -> &'static str {
         "agreed_by_peer" => "Closed by agreement; the other side asked",
         "agreed" => "Closed by agreement",
         "forced_by_us" => "Closed by force, yours",
-        "forced_by_peer" => "Closed by force, the other side's",
+        "forced_by_peer" => "Closed by force, the other side’s",
         "seen_on_chain" => "Closed by a transaction that was seen on the chain",
-        "restart" => "Closed to be safe: this node's copy of the channel was older than the channel",
+        "restart" => "Closed to be safe: this node’s copy of the channel was older than the channel",
         "never_opened" => "It never came to be; no coins were committed",
         "payment_timed_out" => "Closed because a payment under way ran out of time",
         "fault" => "Closed because the other side broke the protocol",
@@ -80,6 +81,18 @@ pub(super) fn rule_terms(name: &str, terms: &Value) -> String {
         sat("keep_sat"),
         sat("per_day_sat"),
     )
+}
+
+/// What the rules count beside what can be received now: channels whose other node is away.
+pub(super) fn counted_too(node: &NodeView) -> Option<String> {
+    let away = node.channels.iter().filter(|channel| channel.ready && !channel.usable);
+    let msat: u64 = away.map(|channel| channel.receivable_msat).sum();
+    (msat >= 1_000).then(|| {
+        format!(
+            " Rules count {} sat more than can be received now: the other node is away.",
+            sats_whole(msat)
+        )
+    })
 }
 
 /// Millionths as a percentage: `10000` is `1 %`.

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::saving::{Saving, Unsaved, asked};
+use super::saving::{Saving, Unsaved, asked, paid_ahead};
 use super::wrongs::Wrongs;
 use super::{address, changeable};
 use crate::storefront::{How, Run, Stop};
@@ -36,10 +36,12 @@ pub(super) async fn remove(desk: Desk, Path(name): Path<String>, fields: Fields)
     // It is asked about whether it earns or not: it would be gone.
     let stop = Stop { service: own.name, how: How::Removed, requests: Vec::new() };
     let here = address(&name);
-    if let Some(question) = asked(&[stop], &[], (here.clone(), name.clone()), format!("{here}/delete"))
-        && let Err(response) = question.answered(&desk, &fields).await
-    {
-        return response;
+    let stops = [stop];
+    if let Some(mut question) = asked(&stops, &[], (here.clone(), name.clone()), format!("{here}/delete")) {
+        question.lines.extend(paid_ahead(&desk, &stops).await);
+        if let Err(response) = question.answered(&desk, &fields).await {
+            return response;
+        }
     }
     match desk.op.parts.storefront.remove(&name, Run::Real).await {
         Ok(_) => Redirect::to("/services?said=removed").into_response(),

@@ -33,7 +33,7 @@ fn frame_of_new() -> Frame {
 }
 
 fn frame_of(own: &Stocked) -> Frame {
-    Frame::of(own, format!("Change {}", own.name), "edit")
+    Frame::of(own, format!("Change “{}”", own.name), "edit")
 }
 
 /// `GET /services/new`.

@@ -8,12 +8,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::address;
 use super::frame::Frame;
 use crate::catalog::spec::{Spec, SpecFault};
+use crate::store::{GrantFilter, GrantState};
 use crate::storefront::{Change, How, Plan, Refusal, Rise, Run, Stop};
 use crate::types::Name;
 use crate::ui::figures::{counted, sats_exact};
 use crate::ui::form::Fields;
 use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section};
+
+/// Tokens that are counted before their service stops.
+const COUNTED: u32 = 2_000;
 
 /// Services as a page has them, each with what is wrong with its shape.
 pub(in crate::ui) struct Saving {
@@ -68,7 +72,10 @@ impl Saving {
         let storefront = &desk.op.parts.storefront;
         let planned = storefront.put(self.given.clone(), Run::Dry).await.map_err(Unsaved::Refused)?;
         let allowed = match self.question(&planned, fields) {
-            Some(question) => question.answered(desk, fields).await.map(|_| ()),
+            Some(mut question) => {
+                question.lines.extend(paid_ahead(desk, &planned.stops).await);
+                question.answered(desk, fields).await.map(|_| ())
+            }
             None => desk.vouched(&self.action, fields).await,
         };
         allowed.map_err(Unsaved::Asked)?;
@@ -122,6 +129,31 @@ fn word(change: &Change) -> &'static str {
     }
 }
 
+/// What was paid ahead for the services that would serve nobody any more, as far as it is worth telling.
+pub(super) async fn paid_ahead(desk: &Desk, stops: &[Stop]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for stop in stops.iter().filter(|stop| matches!(stop.how, How::Off | How::Removed)) {
+        let state = Some(GrantState::Live);
+        let filter = GrantFilter { service: Some(stop.service.clone()), state, ..GrantFilter::default() };
+        // The question is asked without it, too.
+        let Ok(rows) = desk.op.parts.ledger.grants(filter, COUNTED, None).await else { continue };
+        let owed = rows.iter().map(|row| row.grant.owed().msat()).filter(|msat| *msat > 0);
+        let (tokens, msat) =
+            owed.fold((0_u64, 0_u64), |(tokens, sum), msat| (tokens + 1, sum.saturating_add(msat)));
+        if tokens > 0 {
+            let more =
+                if u32::try_from(rows.len()).is_ok_and(|len| len >= COUNTED) { "At least " } else { "" };
+            let (stop_, of) = if tokens == 1 { ("stops", "of it") } else { ("stop", "of them") };
+            lines.push(format!(
+                "{more}{} {stop_} working; {} sat {of} were paid and are not used up.",
+                counted(tokens, "token"),
+                sats_exact(msat)
+            ));
+        }
+    }
+    lines
+}
+
 /// What is asked before `stops` and `rises`; nothing when there are none.
 pub(super) fn asked(
     stops: &[Stop],
@@ -134,7 +166,7 @@ pub(super) fn asked(
         [] => (risen(rises), Vec::new(), None, "Ask more"),
         [stop] => (title(stop), lines(stop), warning(stop), yes(stop)),
         several => {
-            let names: Vec<&str> = several.iter().map(|stop| stop.service.as_str()).collect();
+            let names: Vec<String> = several.iter().map(|stop| format!("“{}”", stop.service)).collect();
             let told = |stop: &Stop| {
                 let name = stop.service.clone();
                 lines(stop).into_iter().map(move |line| format!("{name}: {line}"))
@@ -210,11 +242,11 @@ fn dearer(rise: &Rise) -> Vec<String> {
 fn title(stop: &Stop) -> String {
     let name = &stop.service;
     match (stop.how, stop.requests.as_slice()) {
-        (How::Off, _) => format!("Turn {name} off?"),
-        (How::Removed, _) => format!("Take the service {name} away?"),
-        (How::Free | How::Shadow, []) => format!("Let everybody use {name} for nothing?"),
+        (How::Off, _) => format!("Turn “{name}” off?"),
+        (How::Removed, _) => format!("Take the service “{name}” away?"),
+        (How::Free | How::Shadow, []) => format!("Let everybody use “{name}” for nothing?"),
         (How::Free | How::Shadow, [one]) => format!("Let everybody ask {one} for nothing?"),
-        (How::Free | How::Shadow, _) => format!("Let everybody use parts of {name} for nothing?"),
+        (How::Free | How::Shadow, _) => format!("Let everybody use parts of “{name}” for nothing?"),
     }
 }
 

@@ -133,7 +133,10 @@ pub(super) async fn make(desk: Desk, Path(name): Path<String>, fields: Fields) -
     match done {
         Ok(outcome) => show(&desk, &own, ask, outcome, StatusCode::OK).await,
         Err(problem) => {
-            let refusal = Some(problem.detail);
+            // What a parser says of it helps nobody.
+            let address = matches!(problem.code, "bad_url" | "bad_target") && ask.target.starts_with('/');
+            let told = "Nothing was asked: the path has a character that an address cannot have.";
+            let refusal = Some(if address { told.to_owned() } else { problem.detail });
             show(&desk, &own, ask, Outcome { refusal, ..Outcome::default() }, problem.status).await
         }
     }
@@ -276,7 +279,7 @@ fn why_over(body: &str) -> &'static str {
     match body["code"].as_str() {
         Some("spent") => "It is used up: what it was paid for was answered before.",
         Some("expired") => "Its time is over.",
-        Some("revoked") => "It was taken back.",
+        Some("revoked") => "It was revoked.",
         Some("balance_too_small") => "What is left of it does not pay for this request.",
         _ => "The gateway does not take it for this request.",
     }

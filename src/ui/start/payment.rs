@@ -161,10 +161,10 @@ async fn bought(desk: &Desk, sample: &Sample, events: &mut Vec<Event>) -> Result
         title: format!("Paid {price} sat"),
         text: match hash {
             Some(hash) => format!(
-                "The payer's wallet has the proof of payment {}.",
+                "The payer’s wallet has the proof of payment {}.",
                 shortened(&PaymentHash::to_hex(&hash))
             ),
-            None => "The payer's wallet has the proof.".to_owned(),
+            None => "The payer’s wallet has the proof.".to_owned(),
         },
         code: None,
         href: hash.map(|hash| format!("/payments/{}", hash.to_hex())),

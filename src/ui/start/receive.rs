@@ -5,9 +5,9 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Onward;
-use crate::ui::figures::{grouped, sats_exact, sats_whole};
+use crate::ui::figures::{grouped, sats_exact};
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{fault, html};
+use crate::ui::{fault, html, live};
 use crate::web::Step;
 
 /// Somebody opens a channel for the first payment that needs one.
@@ -21,7 +21,7 @@ struct JustInTime {
 struct Page {
     shell: Shell,
     onward: Onward,
-    receivable: String,
+    title: String,
     opening: bool,
     just_in_time: Option<JustInTime>,
     sells: bool,
@@ -59,7 +59,11 @@ pub(in crate::ui) async fn page(desk: Desk) -> Response {
     });
     let page = Page {
         onward,
-        receivable: sats_whole(node.receivable_msat),
+        title: match (node.receivable_msat / 1_000, live::opening(&desk.op)) {
+            (0, Some((least, _))) => live::opening_title(&least),
+            (0, None) => "You cannot receive yet".to_owned(),
+            (sat, _) => format!("You can receive {} sat", grouped(sat)),
+        },
         opening: node.channels.iter().any(|channel| !channel.ready),
         just_in_time,
         sells: parts.inbound.orders.is_some(),

@@ -98,7 +98,7 @@ pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response
 fn read(desk: &Desk, typed: &Typed) -> Result<(Spec, Vec<SpecFault>), Mistake> {
     for (field, text, what) in [
         ("name", &typed.name, "The name is missing."),
-        ("upstream", &typed.upstream, "The address of your API is missing."),
+        ("upstream", &typed.upstream, "Your API’s address is missing."),
         ("price", &typed.price, "The price is missing."),
     ] {
         if text.is_empty() {
@@ -144,7 +144,7 @@ fn mistake(refusal: Refusal) -> Mistake {
 fn label(field: &str) -> &str {
     match field {
         "name" => "Name",
-        "upstream" => "Address of your API",
+        "upstream" => "Your API’s address",
         "price" => "Price",
         "path" => "Path",
         other => other,

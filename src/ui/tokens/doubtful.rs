@@ -101,15 +101,19 @@ pub(super) async fn honour(desk: Desk, fields: Fields) -> Response {
     };
     let (title, what) = match one {
         Some(hash) => (
-            "Take this token to be good?".to_owned(),
+            "Honour this token?".to_owned(),
             format!("The token of payment {} opens again what the copy says is left of it.", hash.to_hex()),
         ),
         None => (
-            "Take all of these tokens to be good?".to_owned(),
+            "Honour all tokens from before the restore?".to_owned(),
             "Every token from before the restore opens again what the copy says is left of it, also those that did \
              not come yet."
                 .to_owned(),
         ),
+    };
+    let unearned = match desk.op.parts.ledger.revenue(desk.op.parts.clock.now()).await {
+        Ok(revenue) => sats_exact(revenue.unearned.msat()),
+        Err(error) => return fault(&error),
     };
     let question = Question {
         section: Section::Tokens,
@@ -117,14 +121,23 @@ pub(super) async fn honour(desk: Desk, fields: Fields) -> Response {
         title,
         lines: vec![
             what,
+            match one {
+                Some(_) => String::new(),
+                None => {
+                    format!("At most {unearned} sat are in them: so much was paid ahead and is not used up.")
+                }
+            },
             "What was used after the copy was made can be used once more: you lose that, and no buyer loses \
              anything."
                 .to_owned(),
-        ],
+        ]
+        .into_iter()
+        .filter(|line| !line.is_empty())
+        .collect(),
         warning: Some("This cannot be undone.".to_owned()),
         action: "/tokens/doubtful".to_owned(),
         fields: fields.again(&["hash"]),
-        yes: Some("Honour"),
+        yes: Some(if one.is_some() { "Honour it" } else { "Honour them all" }),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {

@@ -82,7 +82,7 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
         title: format!("Give “{}” a token?", ask.label),
         lines: vec![
             format!("Whoever holds it uses {} without paying, for {much}.", ask.service),
-            format!("It is good until {}, unless you take it back.", utc(until)),
+            format!("It is good until {}, unless you revoke it.", utc(until)),
             "It is shown once. Nobody can show it again, and neither can you.".to_owned(),
         ],
         warning: None,
@@ -96,8 +96,8 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
         Err(response) => return response,
     };
     if !desk.op.first_time(&key) {
-        let text = "This was answered already, and the token it made was shown then. If it is lost, take that one \
-                    back and give another.";
+        let text = "This was answered already, and the token it made was shown then. If it is lost, revoke that \
+                    one and give another.";
         let up = above();
         return notice(&desk, Section::Tokens, up, StatusCode::CONFLICT, ("Given already", text)).await;
     }

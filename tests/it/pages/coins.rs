@@ -256,7 +256,7 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
 
     tab.open(&format!("{}/coins/vault", app.origin)).await;
     tab.click("form[action='/coins/vault/remove'] button").await;
-    tab.until("document.querySelector('h1')?.textContent === 'Watch this vault no more?'").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Stop watching this vault?'").await;
     tab.click("main button[type=submit]").await;
     tab.until("document.querySelector('.said')?.innerText.includes('not watched any more')").await;
     assert_eq!(app.op.parts.vault.view(), None);

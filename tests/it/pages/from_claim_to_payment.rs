@@ -63,7 +63,7 @@ async fn from_the_claim_link_to_the_first_paid_request() {
     tab.looks(1440, 900, "light").await;
     claim(&tab, world.shop.claim_link().expect("nobody claimed it")).await;
     let steps = tab.text(".steps").await;
-    assert!(steps.contains("A first payment") && steps.contains("The seed's words"), "{steps}");
+    assert!(steps.contains("A first payment") && steps.contains("The seed’s words"), "{steps}");
 
     // The chain source of the world is a real one, and answers.
     tab.open(&format!("{admin}/start/chain")).await;

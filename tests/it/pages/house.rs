@@ -293,7 +293,7 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     let tab = logged_in(&app, &browser, &session).await;
     tab.looks(1440, 900, "light").await;
     tab.open(&format!("{}/backup", app.origin)).await;
-    assert!(tab.text("h1").await.contains("would cost you money"));
+    assert!(tab.text("#title").await.contains("would cost you money"));
     assert_eq!(
         tab.value("document.querySelectorAll('.guards .dot.bad').length").await,
         2,
@@ -346,13 +346,13 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     app.clock.advance(HOUR);
     app.op.parts.backups.make().await.expect("made");
     tab.open(&format!("{}/backup", app.origin)).await;
-    assert!(tab.text("h1").await.contains("would cost you little"), "{}", tab.text("main").await);
+    assert!(tab.text("#title").await.contains("would cost you little"), "{}", tab.text("main").await);
     app.clock.advance(HOUR * 24 * 30);
     let later = AdminApp::login(&app, PASSWORD).await;
     let later = crate::admin_app::cookie(later.headers());
     let tab = logged_in(&app, &browser, &later).await;
     tab.open(&format!("{}/backup", app.origin)).await;
-    assert!(tab.text("h1").await.contains("would cost you money"), "it grew old");
+    assert!(tab.text("#title").await.contains("would cost you money"), "it grew old");
 
     // The words are checked again, and another password set.
     let words = tab.text(".guards li").await;

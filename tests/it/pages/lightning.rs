@@ -202,7 +202,8 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.open(&format!("{}/lightning", app.origin)).await;
     assert!(tab.text(".figure").await.starts_with("1,301,000"));
     let closed = tab.text(".cards").await;
-    let words = ["120,000 sat are back", "88,000 sat come from height 370", "not seen coming back"];
+    let words =
+        ["120,000 sat are back", "88,000 sat on their way, the last from block 370", "amount not seen"];
     for words in words.into_iter().chain(["the other side asked", "yours"]) {
         assert!(closed.contains(words), "{words}: {closed}");
     }
@@ -248,7 +249,12 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.click("button.second").await;
     tab.until("document.querySelector('.grave') && document.querySelector('input[name=key]')").await;
     let asked = tab.text("main").await;
-    for words in ["144 blocks", "You can receive 1,301,000 sat less", "cannot be undone"] {
+    for words in [
+        "144 blocks",
+        "You can receive 1,301,000 sat less",
+        "How much comes back is not known",
+        "cannot be undone",
+    ] {
         assert!(asked.contains(words), "{words}: {asked}");
     }
     assert!(app.node.closed.lock().expect("no panic").is_empty());

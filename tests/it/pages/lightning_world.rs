@@ -299,7 +299,7 @@ impl World<'_> {
         let tab = &self.tab;
         tab.open(channel).await;
         let life = tab.text(".timeline").await;
-        assert!(life.contains("You asked for it") && life.contains("Ready at height"), "{life}");
+        assert!(life.contains("Opening asked for by you") && life.contains("Ready at height"), "{life}");
         assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
         tab.click("form[action$='/close'] button").await;
         tab.until(ASKED).await;

@@ -213,7 +213,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("[name=mode][value=off]").await;
     fill(&tab, "description", MARKUP).await;
     tab.click("form.form button[type=submit]").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn “rates” off')").await;
     looked_at(&app.origin, &tab, "service-off").await;
     assert_eq!(asked_for(&app, "/v1/rates").await, 9_000, "asking is not doing");
     tab.click("button[type=submit].button").await;
@@ -232,7 +232,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     let open = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");
     assert_eq!(open.status(), 200);
     tab.click("button[value=off]").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn rates off')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Turn “rates” off')").await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.dot.bad') && document.querySelector('.said')").await;
     let closed = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");

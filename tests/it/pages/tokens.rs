@@ -147,12 +147,12 @@ async fn tokens_in_doubt_are_honoured_one_by_one_or_all() {
     tab.until("document.querySelectorAll('tbody form').length === 2").await;
     looked_at(&app.origin, &tab, "tokens-in-doubt").await;
     tab.click("tbody form button").await;
-    tab.until("document.querySelector('h1')?.textContent === 'Take this token to be good?'").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Honour this token?'").await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said') && document.querySelectorAll('tbody form').length === 1")
         .await;
     tab.click(".form button").await;
-    tab.until("document.querySelector('h1')?.textContent.startsWith('Take all')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Honour all')").await;
     looked_at(&app.origin, &tab, "tokens-honour").await;
     tab.click("button[type=submit].button").await;
     tab.until("document.querySelector('.said')?.textContent.startsWith('All of them')").await;
