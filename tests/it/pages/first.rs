@@ -118,7 +118,7 @@ async fn home_says_what_is_the_matter_and_where_to_mend_it() {
     tab.looks(1440, 900, "light").await;
     tab.open(&format!("{}/", app.origin)).await;
     tab.picture("home-alarms-1440-light").await;
-    assert!(tab.text("#balances-title").await.contains("cannot receive"));
+    assert!(tab.text("#balances-title").await.contains("opens a channel"));
     assert!(
         tab.value("document.querySelectorAll('.alarms li').length").await.as_u64().expect("a number") >= 1
     );

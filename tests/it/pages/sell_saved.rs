@@ -119,7 +119,7 @@ async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
 
     // The form: in shadow, off, for nothing. Asking is not doing, and the answer does what was typed, all of it.
     let asked = edits(&[("mode", "shadow"), ("description", "\"All\" of\r\nthem & <more>")]).await;
-    assert!(asked.page.contains("Let everybody use rates for nothing?"), "{}", asked.page);
+    assert!(asked.page.contains("Let everybody use “rates” for nothing?"), "{}", asked.page);
     assert!(asked.page.contains("Whatever else you changed is saved with it."), "{}", asked.page);
     assert_eq!(person.mode(), "on");
     let done = person.says_yes("/services/rates/edit", &asked).await;
@@ -128,9 +128,9 @@ async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
     assert_eq!(spec.description.as_deref(), Some("\"All\" of\nthem & <more>"));
     assert_eq!(spec.mode.as_deref(), Some("shadow"));
     assert_eq!(edits(&[]).await.to, "/services/rates?said=on", "to sell again asks nothing");
-    assert!(edits(&[("mode", "off")]).await.page.contains("Turn rates off?"));
+    assert!(edits(&[("mode", "off")]).await.page.contains("Turn “rates” off?"));
     let free = edits(&[("pricing", "free"), ("amount", ""), ("offer0_what", "")]).await;
-    assert!(free.page.contains("Let everybody use rates for nothing?"), "{}", free.page);
+    assert!(free.page.contains("Let everybody use “rates” for nothing?"), "{}", free.page);
 
     // A route with no price, and one that is given one.
     let route = async |path: &str, pricing: &str| {
@@ -149,7 +149,7 @@ async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
     let off = text(&api, "price = \"5 sat\"\nmode = \"off\"");
     let seen = person.seen();
     let asked = person.posts("/services/rates/text", &[("toml", &off), ("seen", &seen)]).await;
-    assert!(asked.page.contains("Turn rates off?"), "{}", asked.page);
+    assert!(asked.page.contains("Turn “rates” off?"), "{}", asked.page);
     app.clock.advance(std::time::Duration::from_secs(5));
     assert_eq!(edits(&[("title", "Other")]).await.status, 303);
     assert_eq!(person.says_yes("/services/rates/text", &asked).await.status, 409);
@@ -158,7 +158,7 @@ async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
     sell(&app, &second.replace("free", "3 sat")).await;
     let both = format!("{off}{second}");
     let asked = person.posts("/services/new/text", &[("toml", &both)]).await;
-    assert!(asked.page.contains("Stop earning with rates, days?"), "{}", asked.page);
+    assert!(asked.page.contains("Stop earning with “rates”, “days”?"), "{}", asked.page);
     let done = person.says_yes("/services/new/text", &asked).await;
     assert_eq!((done.to.as_str(), person.mode().as_str()), ("/services?said=applied", "off"));
 
