@@ -121,10 +121,11 @@ pub(super) async fn honour(desk: Desk, fields: Fields) -> Response {
         title,
         lines: vec![
             what,
-            match one {
-                Some(_) => String::new(),
-                None => {
-                    format!("At most {unearned} sat are in them: so much was paid ahead and is not used up.")
+            // What was sold after the copy was made, it does not know.
+            match (one, unearned.as_str()) {
+                (Some(_), _) | (None, "0") => String::new(),
+                (None, unearned) => {
+                    format!("As far as the copy knows, {unearned} sat were paid ahead and are not used up.")
                 }
             },
             "What was used after the copy was made can be used once more: you lose that, and no buyer loses \
