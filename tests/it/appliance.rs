@@ -213,7 +213,12 @@ impl Appliance {
         Some(key.trim().to_owned())
     }
 
-    async fn try_api(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, Value)> {
+    pub(crate) async fn try_api(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(StatusCode, Value)> {
         let request = self.http.request(method, format!("{}{path}", self.admin)).bearer_auth(self.key()?);
         let request = match body {
             Some(body) => request.json(body),

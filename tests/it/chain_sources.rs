@@ -1,6 +1,7 @@
 //! Several chain sources: each kind carries a sale, and when the first one dies in the middle the shop moves to the
 //! next, sells on, and comes back.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tollhouse::sandbox::buyer::Wanted;
 
@@ -89,8 +90,32 @@ async fn a_shop_sells_behind_electrum_moves_to_bitcoind_when_it_dies_and_comes_b
     let height = bitcoind.height().await;
     shop.node("the new block", |node| node["block_height"] == height).await;
     books(&shop, &sales).await;
-    assert_eq!(shop.get("/api/v1/audit").await["ok"], json!(true));
+    nothing_is_told_twice(&shop).await;
+
+    // The node tells the payments of a closed channel again whenever it is built anew.
+    let channel = shop.get("/api/v1/status").await["node"]["channels"][0]["channel_id"].clone();
+    let path = format!("/api/v1/channels/{}?force=true", channel.as_str().expect("an id"));
+    let (status, answer) = shop.try_api(Method::DELETE, &path, None).await.expect("an answer");
+    assert!(status.is_success(), "{answer}");
+    shop.node("the channel to be closed", |node| node["channels"] == json!([])).await;
+    drop(electrum);
+    is_on(&shop, "bitcoind").await;
+    bitcoind.mine(1).await;
+    let height = bitcoind.height().await;
+    shop.node("the new block", |node| node["block_height"] == height).await;
+    let electrum = Electrum::on(&bitcoind, port).await;
+    is_on(&shop, "electrum").await;
+    bitcoind.mine(1).await;
+    let height = bitcoind.height().await;
+    shop.node("the new block", |node| node["block_height"] == height).await;
+    nothing_is_told_twice(&shop).await;
     payer.stop().await;
     shop.stop().await;
     drop(electrum);
+}
+
+async fn nothing_is_told_twice(shop: &Appliance) {
+    assert_eq!(shop.get("/api/v1/audit").await["ok"], json!(true));
+    let ledger = &shop.get("/api/v1/status").await["revenue"];
+    assert_eq!(ledger["surplus_msat"], json!(0), "{ledger}");
 }
