@@ -126,7 +126,7 @@ pub(super) async fn pay(
 
 /// Ends an order whose money came back, as its provider says: the operator saw it come.
 pub(super) async fn close(
-    _: MayAdmin,
+    _: MaySpend,
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
 ) -> Result<Json<Order>, Problem> {

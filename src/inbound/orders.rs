@@ -241,7 +241,9 @@ impl Orders {
         if payment.total_sat > most_sat {
             return Err(OrderError::TooDear { total_sat: payment.total_sat, most_sat });
         }
-        if row.state == OrderState::Quoted && self.parts.clock.now() >= payment.expires_at {
+        // One whose payment was refused for now, and never noted, is as one that was not chosen.
+        let begun = self.parts.ledger.operation_of_key(&key(order)).await?.is_some();
+        if !begun && self.parts.clock.now() >= payment.expires_at {
             return Err(OrderError::Expired);
         }
         let total = Msat::from_sat(payment.total_sat).map_err(|_| OrderError::BadInvoice)?;

@@ -45,9 +45,13 @@ impl DirLock {
         match file.try_lock() {
             Ok(()) => {
                 // Older versions left it open to others.
-                let mode = file.metadata().map_err(unusable)?.permissions().mode();
-                if mode & 0o777 != MODE {
-                    file.set_permissions(Permissions::from_mode(MODE)).map_err(unusable)?;
+                let closed = file.metadata().and_then(|known| match known.permissions().mode() & 0o777 {
+                    MODE => Ok(()),
+                    _ => file.set_permissions(Permissions::from_mode(MODE)),
+                });
+                // There is nothing in it: what keeps its mode keeps nobody from starting.
+                if let Err(error) = closed {
+                    tracing::warn!(%error, path = %path.display(), "the lock's mode could not be set");
                 }
                 Ok(DirLock { _file: file })
             }

@@ -24,6 +24,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// are free, and whoever spends them ends it.
 const YOUNG: Duration = Duration::from_secs(10 * 60);
 
+/// So many of the newest operations may have begun since.
+const RECENT: u32 = 256;
+
+/// The most that a transaction is thought to pay as its fee, satoshi.
+const DEAREST_FEE_SAT: u64 = 100_000;
+
 /// Operations whose spend the wallet was seen to know.
 pub(super) type Learnt = Mutex<BTreeSet<i64>>;
 
@@ -53,7 +59,13 @@ impl Treasury {
             Err(_) => match waits_for {
                 Some(row) => Err(TreasuryError::CoinsBusy(Box::new(row))),
                 // Another deed had the turn all the while.
-                None => self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping),
+                None => {
+                    let turn = self.0.turn.acquire().await.map_err(|_| TreasuryError::Stopping)?;
+                    match self.unknown(deed, false).await? {
+                        None => Ok(turn),
+                        Some(row) => Err(TreasuryError::CoinsBusy(Box::new(row))),
+                    }
+                }
             },
         }
     }
@@ -64,8 +76,13 @@ impl Treasury {
             return Ok(None);
         }
         let parts = &self.0.parts;
-        for row in self.learn(parts.ledger.open_operations().await?).await? {
-            let young = parts.clock.now() <= row.begun_at.plus(YOUNG);
+        let is_young = |row: &OperationRow| parts.clock.now() <= row.begun_at.plus(YOUNG);
+        let mut rows = parts.ledger.open_operations().await?;
+        // A channel may be ready, and its opening done, before its transaction is in a block.
+        let recent = parts.ledger.operations(i64::MAX, RECENT).await?;
+        rows.extend(recent.into_iter().filter(|row| row.state == OperationState::Done && is_young(row)));
+        for row in self.learn(rows).await? {
+            let young = is_young(&row);
             let unknown = match self.told(&row).await {
                 // What its coins are spent by may be in no block for days.
                 Some(txid) => young || parts.coins.waits(&txid).await?,
@@ -96,10 +113,8 @@ impl Treasury {
         let listed: BTreeSet<String> = coins.transactions().await?.into_iter().map(|tx| tx.txid).collect();
         let mut others = Vec::new();
         for row in open {
-            let gone =
-                Mark::of(&row.outcome).total_sat.and_then(|before| before.checked_sub(least_spent(&row)));
             let known = match self.told(&row).await {
-                Some(txid) => listed.contains(&txid) || gone.is_some_and(|most| total <= most),
+                Some(txid) => listed.contains(&txid) || are_gone(&row, total),
                 None => false,
             };
             if known && let Ok(mut learnt) = self.0.learnt.lock() {
@@ -128,9 +143,15 @@ pub(super) fn chooses_coins(kind: &str) -> bool {
     matches!(kind, "send" | "send_all" | "open_channel" | "splice_in")
 }
 
-/// So much less the wallet has once it knows of it, satoshi.
-fn least_spent(row: &OperationRow) -> u64 {
-    row.ask["amount_sat"].as_u64().unwrap_or(1)
+/// Whether the wallet has, at `total` satoshi, just so much less than before that it must know of the spend.
+fn are_gone(row: &OperationRow, total: u64) -> bool {
+    let Some(before) = Mark::of(&row.outcome).total_sat else { return false };
+    let less = before.saturating_sub(total);
+    match row.ask["amount_sat"].as_u64() {
+        Some(amount) => (amount..=amount.saturating_add(DEAREST_FEE_SAT)).contains(&less),
+        // All but what is kept back.
+        None => less > before / 2,
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +204,10 @@ mod tests {
         assert_eq!(waits_for(&world, send(6_000)).await, opened.id);
         world.node.channels.lock().unwrap().push(channel("7", "f2"));
         assert_eq!(waits_for(&world, send(6_000)).await, opened.id);
+        // Ready, and the operation done, while nothing is in a block.
+        world.node.channels.lock().unwrap().iter_mut().for_each(|channel| channel.ready = true);
+        assert_eq!(world.look(opened.id).await.0, OperationState::Done);
+        assert_eq!(waits_for(&world, send(6_000)).await, opened.id);
         world.node.transactions.lock().unwrap().push(tx("f2", 50_000, None));
         world.treasury.run("second", send(6_000)).await.unwrap();
     }
@@ -206,15 +231,33 @@ mod tests {
     async fn coins_that_are_gone_tell_that_the_wallet_knows() {
         let mut world = world();
         world.be_impatient();
-        *world.node.total.lock().unwrap() = 100_000;
+        *world.node.total.lock().unwrap() = 300_000;
         let first = world.treasury.run("first", send(5_000)).await.unwrap();
-        *world.node.total.lock().unwrap() = 95_001;
-        assert_eq!(waits_for(&world, send(6_000)).await, first.id);
-        *world.node.total.lock().unwrap() = 94_800;
+        // Less by something else that went, such as a deposit that was taken back.
+        for other in [295_001, 300_000 - 5_000 - DEAREST_FEE_SAT - 1] {
+            *world.node.total.lock().unwrap() = other;
+            assert_eq!(waits_for(&world, send(6_000)).await, first.id, "{other}");
+        }
+        *world.node.total.lock().unwrap() = 294_800;
         world.treasury.reconcile().await.unwrap();
         // What came in since hides that again.
-        *world.node.total.lock().unwrap() = 100_000;
+        *world.node.total.lock().unwrap() = 300_000;
         world.treasury.run("second", send(6_000)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_the_turn_alone_looks_all_the_same() {
+        let mut world = world();
+        world.be_impatient();
+        let first = world.treasury.run("first", send(5_000)).await.unwrap();
+        let held = world.treasury.0.turn.acquire().await.unwrap();
+        let second = world.treasury.run("second", send(6_000));
+        let let_go = async {
+            tokio::time::sleep(world.treasury.0.patience * 2).await;
+            drop(held);
+        };
+        let (second, ()) = tokio::join!(second, let_go);
+        assert!(matches!(second, Err(TreasuryError::CoinsBusy(row)) if row.id == first.id));
     }
 
     #[tokio::test]

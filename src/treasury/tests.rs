@@ -166,7 +166,7 @@ impl World {
         self.treasury.operations(i64::MAX, 1).await.unwrap()[0].id
     }
 
-    async fn look(&self, id: i64) -> (OperationState, serde_json::Value) {
+    pub(super) async fn look(&self, id: i64) -> (OperationState, serde_json::Value) {
         self.treasury.reconcile().await.unwrap();
         let row = self.treasury.operation(id).await.unwrap();
         (row.state, row.outcome)

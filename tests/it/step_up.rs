@@ -27,6 +27,7 @@ const ASKING: &[&str] = &[
     "POST /api/v1/payouts",
     "POST /api/v1/payouts/release",
     "POST /api/v1/inbound/orders/{id}/pay",
+    "POST /api/v1/inbound/orders/{id}/close",
     "PUT /api/v1/rules/{name}",
     "DELETE /api/v1/rules/{name}",
     "PUT /api/v1/vault",
@@ -106,6 +107,7 @@ const FORMS: &[(&str, &str, &str)] = &[
         "/lightning/inbound/orders/1/pay",
         "way=onchain&max_total_sat=9999",
     ),
+    ("/lightning/inbound/orders/{id}/close", "/lightning/inbound/orders/1/close", ""),
     ("/lightning/payouts", "/lightning/payouts", "to=lno1any&amount_sat=500"),
     (
         "/lightning/rules/{name}",

@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(15);
 /// be late.
 const LATE: Duration = Duration::from_secs(14 * 24 * 3_600);
 
+/// A payment that was asked for before the price ran out has begun this long after it, or never will.
+const HASTE: Duration = Duration::from_secs(60);
+
 impl Orders {
     /// Follows every order until `stop`. Begin when the node runs.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
@@ -93,9 +96,11 @@ impl Orders {
         }
         let operation = self.parts.ledger.operation_of_key(&key(row.id)).await?;
         let over = self.parts.clock.now() >= last_price(told).plus(LATE);
+        let unbegun = self.parts.clock.now() >= last_price(told).plus(HASTE);
         Ok(match operation.as_ref().map(|operation| operation.state) {
-            // It has nothing of ours, as far as we paid.
-            None | Some(OperationState::Failed) if said == Some(OrderPaid::Refunded) => OrderState::Refunded,
+            // It has nothing of ours, as far as we paid; while the price holds, a payment may be about to begin.
+            Some(OperationState::Failed) if said == Some(OrderPaid::Refunded) => OrderState::Refunded,
+            None if said == Some(OrderPaid::Refunded) && unbegun => OrderState::Refunded,
             // The provider has the money, whatever it says of that.
             Some(OperationState::Done) => OrderState::Paid,
             _ if row.state == OrderState::Paid => OrderState::Paid,

@@ -249,12 +249,12 @@ async fn the_providers_word_alone_brings_no_money_back() {
         assert!(!world.look(order).await.refund_is_said());
     }
     // Our own payment did not arrive, or was never made: there is nothing to come back.
-    let (failed, none) = (world.order().await, world.order().await);
+    let (failed, none, quoted) = (world.order().await, world.order().await, world.order().await);
     world.operation(failed, OperationState::Failed).await;
-    for order in [failed, none] {
-        assert_eq!(world.state(order, refunded()).await, OrderState::Refunded);
-    }
-    let quoted = world.order().await;
+    assert_eq!(world.state(failed, refunded()).await, OrderState::Refunded);
+    assert_eq!(world.state(none, refunded()).await, OrderState::Paying, "it may be about to begin");
+    world.clock.advance(Duration::from_secs(3_660));
+    assert_eq!(world.state(none, refunded()).await, OrderState::Refunded);
     world.operation(quoted, OperationState::Failed).await;
     assert_eq!(world.state(quoted, None).await, OrderState::Failed);
     assert_eq!(world.orders.close(quoted).await.unwrap_err().code(), "order_over");

@@ -284,7 +284,7 @@ async fn an_invoice_that_is_over_makes_room_for_another() {
     );
     tab.picture("over").await;
     tab.click("#time button").await;
-    tab.until("document.querySelector('.qr') && /can be paid/.test(time.textContent)").await;
+    tab.until("document.querySelector('.qr') && /left to pay/.test(time.textContent)").await;
     // Who paid the one before, at the last moment, still gets what it was for.
     world.paste(&tab, &preimage).await;
     tab.until("got.textContent === 'Here it is'").await;
