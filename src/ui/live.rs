@@ -234,6 +234,7 @@ fn receiving(op: &Operator, node: &NodeView) -> Receiving {
             opens: Some(format!(
                 "The provider keeps at least {fee} sat of it. Who buys for less gets an error until a channel is open."
             )),
+            wait,
             ..told(opening_title(&least))
         },
         (0, None) => Receiving { ways_out: true, wait, ..told("You cannot receive yet".to_owned()) },

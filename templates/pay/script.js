@@ -86,7 +86,7 @@
       const two = (number) => String(number).padStart(2, '0');
       const hours = Math.floor(left / 3600), minutes = Math.floor(left / 60) % 60;
       const time = (hours ? hours + ':' + two(minutes) : minutes) + ':' + two(left % 60);
-      $('time').textContent = 'Scan it with a Lightning wallet. ' + time + ' left to pay.';
+      $('time').textContent = 'Scan it with a Lightning wallet. ' + time + (hours ? ' hours' : ' minutes') + ' left to pay.';
       return;
     }
     clearInterval(clock);
