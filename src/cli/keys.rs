@@ -28,7 +28,7 @@ enum Keys {
         /// What it is for
         #[arg(long)]
         label: String,
-        /// read, pay, admin, integrate, forward_auth or wallet; may be said several times
+        /// read, pay, admin, integrate, metrics, forward_auth or wallet; may be said several times
         #[arg(long, required = true, value_delimiter = ',')]
         scope: Vec<String>,
         /// Of a wallet: what it may pay in a day (UTC), fees included, such as "5000 sat"

@@ -40,7 +40,7 @@ pub const CODES: &[AlarmCode] = &[
         "cannot_receive",
         Critical,
         "the smallest price cannot be received, and no channel is opened for it",
-        "open or buy a channel (tollhouse inbound quote), or pay out (tollhouse pay-out)",
+        "open or buy a channel (tollhouse inbound), or pay out (tollhouse pay-out)",
     ),
     of(
         "receivable_low",

@@ -235,7 +235,7 @@ impl Looked<'_> {
         let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
         if let Some(why) = &self.vitals.unpayable {
             let text = format!("Nothing can be sold: {why}.");
-            let fix = "Get a channel that can receive (tollhouse inbound quote), or pay out what was earned (tollhouse pay-out).";
+            let fix = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (tollhouse inbound). What was earned and is paid out (tollhouse pay-out) makes room, too.";
             // Without peers it is the peers' alarm, and with no chain source the chain's.
             let others = self.vitals.since.alone.is_some() || self.vitals.chain.stale;
             let alarm = (!others && self.age(None) >= self.limits.settling)
@@ -253,7 +253,7 @@ impl Looked<'_> {
             sats(view.receivable_msat),
             if sales == 1 { "" } else { "s" }
         );
-        let fix = "Pay out over Lightning (tollhouse pay-out), buy inbound (tollhouse inbound quote), or set a rule (tollhouse rules).";
+        let fix = "Pay out over Lightning (tollhouse pay-out), buy inbound (tollhouse inbound), or set a rule (tollhouse rules).";
         check.with([Alarm::new("receivable_low", Warning, text, fix)])
     }
 

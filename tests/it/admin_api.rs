@@ -10,6 +10,7 @@ use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 use tollhouse::web::keys::{self, Scope};
 
 use crate::admin_app::{AdminApp, PATIENCE, START, ok, problem, usable_channel};
+use crate::appliance::until;
 
 fn sats(sat: u64) -> Msat {
     Msat::from_sat(sat).expect("in range")
@@ -278,10 +279,13 @@ async fn home_shows_the_way_out_and_then_the_money() {
         let request = app.get(path).header("cookie", &session);
         async { request.send().await.expect("an answer").text().await.expect("a page") }
     };
-    let empty = page("/").await;
-    assert!(
-        empty.contains("sat or more opens a channel") && empty.contains("Have someone open a channel to you")
-    );
+    // The provider's terms are asked for at the start.
+    let empty = until("the way to a channel", async || {
+        let empty = page("/").await;
+        empty.contains("The first payment of 10,000 sat or more opens a channel").then_some(empty)
+    })
+    .await;
+    assert!(empty.contains("Have someone open a channel to you"));
     assert!(empty.contains("curl -i"));
 
     app.node.channels.lock().expect("not poisoned").push(usable_channel(10, 667_600));
