@@ -212,15 +212,36 @@ impl Tab<'_> {
         }
     }
 
-    /// Clicks as a person does, wherever it is, once it is there.
+    /// Clicks as a person does, wherever it is, once it is there; a field that did not take the focus again.
     pub(crate) async fn click(&self, selector: &str) {
-        self.until(&format!("document.querySelector({})", json!(selector))).await;
+        let it = format!("document.querySelector({})", json!(selector));
+        self.until(&it).await;
+        let takes = format!(
+            "{it}.matches('input:not([type=checkbox]):not([type=radio]):not([type=submit]):not([type=file]), textarea')"
+        );
+        let is_field = self.value(&takes).await == json!(true);
+        let looks = async {
+            loop {
+                self.press_on(&it).await;
+                for _ in 0..40 {
+                    if !is_field
+                        || self.told_of(&format!("document.activeElement === {it}")).await == Ok(json!(true))
+                    {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(25)).await;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, looks).await.unwrap_or_else(|_| panic!("{selector} takes no focus"));
+    }
+
+    async fn press_on(&self, it: &str) {
         let place = self
             .value(&format!(
-                "(() => {{ const it = document.querySelector({}); it.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+                "(() => {{ const it = {it}; it.scrollIntoView({{ block: 'center', behavior: 'instant' }});
                  const box = it.getBoundingClientRect();
-                 return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
-                json!(selector)
+                 return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
             ))
             .await;
         for kind in ["mousePressed", "mouseReleased"] {

@@ -117,6 +117,13 @@ async fn a_kept_world_wakes_and_takes_the_next_port_and_ends_on_ctrl_c() {
         let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"))
     };
+    // What was delivered is spendable once both sides have put the payment behind them.
+    until("the coins of three sales", async || {
+        let status = client().get(format!("{}/api/v1/status", text("admin"))).bearer_auth(text("admin_key"));
+        let status: Value = status.send().await.unwrap().json().await.unwrap();
+        (status["node"]["spendable_msat"].as_u64() >= Some(15_000)).then_some(())
+    })
+    .await;
     let made = command(&["demo", "invoice", "--amount-sat", "2"]).await;
     let invoice = made["invoice"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
     let paid = command(&["pay-out", &invoice, "--yes"]).await;

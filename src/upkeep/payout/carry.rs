@@ -95,7 +95,13 @@ impl Payouts {
     async fn ended(&self, id: i64, done: Result<(), Miss>) {
         let noted = match done {
             Ok(()) => Ok(()),
-            Err(Miss::Store(error)) => Err(error),
+            // What the ledger cannot say any more, because it is being closed, is no failure of the payment: it may
+            // be on its way.
+            Err(Miss::Store(error) | Miss::Pay(PayError::Store(error)))
+                if !matches!(error, StoreError::Parked) =>
+            {
+                Err(error)
+            }
             Err(miss) => self.note(id, OperationState::Failed, json!({ "reason": miss.to_string() })).await,
         };
         if let Err(error) = noted {
