@@ -194,7 +194,7 @@ fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Re
         builder.set_liquidity_source_lsps1(lsp_key(lsp)?, address(&lsp.address)?, lsp.token.clone());
     }
     builder.set_entropy_seed_bytes(**seed.0);
-    builder.set_custom_logger(Arc::new(TracingLog));
+    builder.set_custom_logger(Arc::new(TracingLog::new(config.network)));
     if !config.listen.is_empty() {
         let addresses: Result<Vec<SocketAddress>, EngineFault> =
             config.listen.iter().map(|at| address(at)).collect();
