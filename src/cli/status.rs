@@ -31,7 +31,7 @@ pub(super) struct PaymentsArgs {
     before: Option<u64>,
 }
 
-/// How it stands; exits with 1 when nothing can be sold.
+/// How it stands; exits with 1 when nothing can be sold, 4 when nobody answers.
 pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| {
         let mut status = admin.get("/api/v1/status").await?;
