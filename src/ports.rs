@@ -278,6 +278,8 @@ pub struct ChannelView {
     pub largest_receivable_msat: u64,
     /// What neither side may spend: our reserve, satoshi.
     pub reserved_sat: u64,
+    /// The same of the other side: its reserve, satoshi.
+    pub their_reserved_sat: u64,
     /// Confirmations seen, and wanted.
     pub confirmations: Option<u32>,
     /// Confirmations that the channel waits for.

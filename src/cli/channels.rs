@@ -211,8 +211,21 @@ fn state(channel: &Value) -> &'static str {
     }
 }
 
+/// What neither side can use now, satoshi: ours, as far as our reserve is filled, and the other side's.
+fn held_back(channel: &Value) -> (String, String) {
+    let sat = |name: &str| channel[name].as_u64().unwrap_or_default();
+    let used = sat("spendable_msat") / 1_000 + sat("receivable_msat") / 1_000;
+    let rest = if used == 0 { 0 } else { sat("capacity_sat").saturating_sub(used) };
+    let theirs = match sat("receivable_msat") / 1_000 {
+        0 => rest.saturating_sub(sat("reserved_sat")),
+        _ => rest.min(sat("their_reserved_sat")),
+    };
+    ((rest - theirs).to_string(), theirs.to_string())
+}
+
 fn list_text(listed: &Value) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
+        let (reserved, theirs) = held_back(channel);
         [
             word(&channel["channel_id"]).chars().take(16).collect(),
             word(&channel["peer"]).chars().take(16).collect(),
@@ -220,14 +233,20 @@ fn list_text(listed: &Value) -> String {
             number(&channel["capacity_sat"]),
             sat(&channel["spendable_msat"]),
             sat(&channel["receivable_msat"]),
-            number(&channel["reserved_sat"]),
+            reserved,
+            theirs,
         ]
     });
-    table(["CHANNEL", "PEER", "STATE", "CAPACITY", "SPENDABLE", "RECEIVABLE", "RESERVED"], rows)
+    // The last four add up to the capacity.
+    table(
+        ["CHANNEL", "PEER", "STATE", "CAPACITY", "SPENDABLE", "RECEIVABLE", "RESERVED", "HELD BY PEER"],
+        rows,
+    )
 }
 
 fn show_text(channel: &Value) -> String {
     let fees = &channel["fees"];
+    let (reserved, theirs) = held_back(channel);
     [
         format!("channel     {}", word(&channel["channel_id"])),
         format!("peer        {}", word(&channel["peer"])),
@@ -240,7 +259,8 @@ fn show_text(channel: &Value) -> String {
         format!("capacity    {} sat", number(&channel["capacity_sat"])),
         format!("spendable   {} sat", sat(&channel["spendable_msat"])),
         format!("receivable  {} sat", sat(&channel["receivable_msat"])),
-        format!("reserved    {} sat", number(&channel["reserved_sat"])),
+        format!("reserved    {reserved} sat, of {} that your side keeps", number(&channel["reserved_sat"])),
+        format!("held back   {theirs} sat by the other side"),
         format!("forwarding  {} msat and {} ppm", number(&fees["base_msat"]), number(&fees["ppm"])),
         format!("a forced close returns the coins after {} blocks", number(&channel["force_close_blocks"])),
     ]
@@ -271,4 +291,21 @@ fn closed_text(listed: &Value) -> String {
         ]
     });
     table(["CHANNEL", "PEER", "CLOSED", "WHY", "OWED SAT", "COINS", "CLOSED BY"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_channel_add_up_to_it() {
+        let row = json!({ "capacity_sat": 1_000_000, "spendable_msat": 78_000_500, "receivable_msat": 900_000_000,
+            "reserved_sat": 10_000, "their_reserved_sat": 12_000, "ready": true, "usable": true });
+        assert_eq!(held_back(&row), ("10000".to_owned(), "12000".to_owned()));
+        let listed = list_text(&json!({ "channels": [row] }));
+        assert!(listed.contains("HELD BY PEER") && listed.ends_with("12000"), "{listed}");
+        let fresh = json!({ "capacity_sat": 1_000_000, "spendable_msat": 0, "receivable_msat": 988_000_000,
+            "reserved_sat": 10_000, "their_reserved_sat": 12_000 });
+        assert_eq!(held_back(&fresh), ("0".to_owned(), "12000".to_owned()));
+    }
 }

@@ -38,6 +38,7 @@ fn channel(channel: &ChannelDetails) -> ChannelView {
         receivable_msat: channel.inbound_capacity_msat,
         largest_receivable_msat: super::mint::largest(channel),
         reserved_sat: channel.unspendable_punishment_reserve.unwrap_or(0),
+        their_reserved_sat: channel.counterparty_unspendable_punishment_reserve,
         confirmations: channel.confirmations,
         confirmations_required: channel.confirmations_required,
         ready: channel.is_channel_ready,

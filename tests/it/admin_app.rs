@@ -525,6 +525,7 @@ pub(crate) fn usable_channel(spendable_sat: u64, receivable_sat: u64) -> Channel
         receivable_msat: receivable_sat * 1_000,
         largest_receivable_msat: receivable_sat * 1_000,
         reserved_sat: 1_000,
+        their_reserved_sat: 1_000,
         confirmations: Some(6),
         confirmations_required: Some(3),
         ready: true,

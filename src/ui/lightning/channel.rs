@@ -51,9 +51,10 @@ pub(super) struct Refusal {
 /// What only an open channel has.
 struct Open {
     line: ChannelLine,
-    reserved: String,
+    /// Ours that is held back, and of what.
+    reserved: (String, String),
     largest: String,
-    neither: String,
+    theirs: String,
     /// `None` while the node cannot be asked.
     returns: Option<String>,
     /// A new size waits for its confirmations.
@@ -186,18 +187,18 @@ async fn read(
 
 async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields: &Fields) -> Open {
     let parts = &desk.op.parts;
-    let both = view.spendable_msat.saturating_add(view.receivable_msat);
     let claims = parts.coins.coins().await.ok().map(|coins| coins.claims);
     let ours = claims.and_then(|claims| {
         let own = claims.iter().filter(|claim| claim.channel_id == view.channel_id);
         own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
     });
     let typed = |name: &str, now: String| fields.optional(name).map_or(now, str::to_owned);
+    let line = ChannelLine::of(view);
     Open {
-        line: ChannelLine::of(view),
-        reserved: grouped(view.reserved_sat),
+        reserved: line.held.ours_text(),
         largest: sats_whole(view.largest_receivable_msat),
-        neither: sats_whole(view.capacity_sat.saturating_mul(1_000).saturating_sub(both)),
+        theirs: grouped(line.held.theirs),
+        line,
         returns: ours.map(grouped),
         splicing: row.is_some_and(|row| row.spliced_to.is_some() && row.spliced_to != view.funding),
         base: typed("base_sat", sats_exact(view.fees.base_msat.into()).replace(',', "")),

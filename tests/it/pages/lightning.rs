@@ -43,6 +43,7 @@ async fn channels(app: &AdminApp) {
         spendable_msat: if ready { 40_000_000 } else { 0 },
         receivable_msat: if ready { 450_000_000 } else { 0 },
         reserved_sat: 5_000,
+        their_reserved_sat: 5_000,
         confirmations: Some(if ready { 12 } else { 1 }),
         confirmations_required: Some(3),
         ready,
