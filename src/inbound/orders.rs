@@ -223,6 +223,16 @@ impl Orders {
         if row.state == OrderState::Refunded { Ok(row) } else { Err(OrderError::Over(row.state)) }
     }
 
+    /// Whether an order that is to be paid has no payment yet: it was refused for now, nothing moved, and asked
+    /// again it is tried again.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn is_refused(&self, row: &OrderRow) -> Result<bool, StoreError> {
+        let paying = row.state == OrderState::Paying;
+        Ok(paying && self.parts.ledger.operation_of_key(&key(row.id)).await?.is_none())
+    }
+
     /// Pays an order once, however often it is asked, when it costs `most_sat` at most.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::{Tab, ways};
 use crate::inbound::{OpeningsView, OrderError};
 use crate::ports::{OrderAsk, OrderLimits};
-use crate::store::{OrderRow, OrderState};
+use crate::store::{OrderRow, OrderState, StoreError};
 use crate::ui::figures::{grouped, iso, sats_exact, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -110,6 +110,7 @@ pub(super) fn plain(error: &OrderError) -> String {
         OrderError::OutOfLimits { most, .. } => {
             format!("This provider keeps a channel open for {} blocks at most.", grouped(*most))
         }
+        OrderError::NotPaid(why) => format!("Nothing was paid. {}", super::words::sentence(why)),
         refusal => format!("Nothing was paid: {refusal}."),
     }
 }
@@ -127,6 +128,14 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
         Ok(rows) => rows,
         Err(error) => return fault(&error),
     };
+    let mut orders = Vec::new();
+    for row in &rows {
+        match refused(desk, row).await {
+            Ok(true) => orders.push(line(row, REFUSED)),
+            Ok(false) => orders.push(line(row, state(row))),
+            Err(error) => return fault(&error),
+        }
+    }
     let limits = limits(desk).await;
     let seller = parts.inbound.orders.as_ref().map(|orders| {
         let view = orders.view();
@@ -148,7 +157,7 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
             .map(|(blocks, name)| Span { blocks: *blocks, name, chosen: *blocks == chosen })
             .collect(),
         announce: fields.ticked("announce"),
-        orders: rows.iter().map(line).collect(),
+        orders,
     };
     html(status, &page)
 }
@@ -180,7 +189,18 @@ fn just_in_time(view: &OpeningsView) -> JustInTime {
     }
 }
 
-/// How an order stands, in words, and its dot.
+/// Whether the payment of an order was refused for now.
+pub(super) async fn refused(desk: &Desk, row: &OrderRow) -> Result<bool, StoreError> {
+    match &desk.op.parts.inbound.orders {
+        Some(orders) if !row.refund_is_said() => orders.is_refused(row).await,
+        _ => Ok(false),
+    }
+}
+
+/// How an order stands whose payment was refused for now.
+pub(super) const REFUSED: (&str, &str) = ("Not paid yet", "bad");
+
+/// How another order stands, in words, and its dot.
 pub(super) fn state(row: &OrderRow) -> (&'static str, &'static str) {
     match row.state {
         _ if row.refund_is_said() => ("Refunded, says the provider", "bad"),
@@ -194,8 +214,7 @@ pub(super) fn state(row: &OrderRow) -> (&'static str, &'static str) {
     }
 }
 
-fn line(row: &OrderRow) -> Line {
-    let (state, dot) = state(row);
+fn line(row: &OrderRow, (state, dot): (&'static str, &'static str)) -> Line {
     let price = row.told.lightning.as_ref().or(row.told.onchain.as_ref()).map(|payment| payment.total_sat);
     Line {
         id: row.id,

@@ -5,10 +5,10 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::inbound::{plain, state};
+use super::inbound::{REFUSED, plain, refused, state};
 use crate::inbound::OrderError;
 use crate::ports::OrderPayment;
-use crate::store::{OrderRow, OrderState, OrderWay};
+use crate::store::{OrderRow, OrderState, OrderWay, StoreError};
 use crate::types::Timestamp;
 use crate::ui::figures::{counted, grouped, iso, sats_whole, shortened, utc};
 use crate::ui::form::Fields;
@@ -36,7 +36,7 @@ struct Page {
     refusal: Option<String>,
     state: &'static str,
     dot: &'static str,
-    meaning: &'static str,
+    meaning: String,
     size: String,
     blocks: String,
     /// How long that is.
@@ -80,10 +80,25 @@ async fn find(desk: &Desk, id: &str) -> Result<OrderRow, Response> {
 }
 
 async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<String>) -> Response {
-    let (name, dot) = state(row);
-    let ways = match row.state {
+    let refused = match refused(desk, row).await {
+        Ok(refused) => refused,
+        Err(error) => return fault(&error),
+    };
+    let (name, dot) = if refused { REFUSED } else { state(row) };
+    let mut ways = match row.state {
         OrderState::Quoted => ways(row, desk.op.parts.clock.now()),
+        OrderState::Paying if refused => ways(row, desk.op.parts.clock.now()),
         _ => Vec::new(),
+    };
+    // What was chosen is chosen.
+    ways.retain(|way| row.way.is_none_or(|chosen| chosen.word() == way.word));
+    let meaning = match refused {
+        true => unpaid(desk).await,
+        false => Ok(meaning(row).to_owned()),
+    };
+    let meaning = match meaning {
+        Ok(meaning) => meaning,
+        Err(error) => return fault(&error),
     };
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
@@ -91,7 +106,7 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         refusal,
         state: name,
         dot,
-        meaning: meaning(row),
+        meaning,
         closes: row.refund_is_said(),
         size: grouped(row.ask.receivable_sat),
         blocks: grouped(row.ask.blocks.into()),
@@ -100,9 +115,9 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         provider: shortened(&row.lsp),
         at: utc(row.placed_at),
         at_iso: iso(row.placed_at),
-        paid_by: row.way.map(named),
+        paid_by: row.way.filter(|_| !refused).map(named),
         funding: row.told.funding.clone(),
-        lapsed: row.state == OrderState::Quoted && ways.is_empty(),
+        lapsed: (row.state == OrderState::Quoted || refused) && ways.is_empty(),
         ways,
     };
     html(status, &page)
@@ -160,6 +175,20 @@ fn meaning(row: &OrderRow) -> &'static str {
         OrderState::Expired => "Its price holds no more. Ask for another one.",
         OrderState::Failed => "The payment did not come about. Ask for another price.",
     }
+}
+
+/// That a payment was refused for now, and why it would be again, as far as one can see.
+async fn unpaid(desk: &Desk) -> Result<String, StoreError> {
+    let parked = desk.op.parts.ledger.generation().await?.payouts_parked;
+    let running = desk.op.parts.node.view().await.running;
+    let why = match (parked, running) {
+        (true, _) => {
+            " Since the ledger was brought back from a copy, nothing is paid until you let coins be sent again, under Backup."
+        }
+        (false, false) => " The Lightning node is not running now.",
+        (false, true) => "",
+    };
+    Ok(format!("It was to be paid, and that was refused for now: nothing was sent.{why}"))
 }
 
 /// `POST /lightning/inbound/orders/{id}/pay`: asks, then pays, once however often it is sent.

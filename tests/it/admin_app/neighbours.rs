@@ -109,6 +109,9 @@ impl ChannelOrders for MadeUpNode {
 
 impl CoinSender for MadeUpNode {
     fn send_once(&self, key: String, _: String, amount_sat: u64) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
+        if let Some(why) = self.down.lock().expect("not poisoned").clone() {
+            return Box::pin(async { Err(CoinsNotSent::Yet(why)) });
+        }
         self.ordered.lock().expect("not poisoned").push((key, amount_sat));
         Box::pin(async { Ok(()) })
     }

@@ -351,9 +351,38 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     tab.click("input[value=onchain] ~ .buttons button").await;
     tab.until(ASKED).await;
     assert!(tab.text("main").await.contains("3,200 sat go to the provider"));
+    // Refused for now, it can be paid again, the same way.
+    *app.node.down.lock().expect("no panic") = Some("the node rests".to_owned());
     yes(&tab).await;
-    tab.until("location.pathname === '/lightning/inbound/orders/2' && document.querySelector('.dot')").await;
-    assert!(tab.text("main").await.contains("Being paid"));
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+    for path in [None, Some("/lightning/inbound/orders/2"), Some("/lightning/inbound")] {
+        if let Some(path) = path {
+            open(path).await;
+        }
+        let told = tab.text("main").await;
+        let words: &[&str] = match path {
+            None => &["Nothing was paid. The node rests.", "Pay from the on-chain wallet"],
+            Some("/lightning/inbound") => &["Not paid yet"],
+            Some(_) => {
+                &["nothing was sent. The Lightning node is not running now", "Pay from the on-chain wallet"]
+            }
+        };
+        for words in words {
+            assert!(told.contains(words), "{path:?}: {words}: {told}");
+        }
+        assert!(!told.contains("Pay over Lightning") && !told.contains("Being paid"), "{told}");
+    }
+    *app.node.down.lock().expect("no panic") = None;
+    open("/lightning/inbound/orders/2").await;
+    tab.picture("lightning-order-refused-1440-light").await;
+    assert_eq!(tab.value(LEGIBLE).await, json!([]));
+    tab.click("input[value=onchain] ~ .buttons button").await;
+    yes(&tab).await;
+    tab.until("location.pathname === '/lightning/inbound/orders/2' && !document.querySelector('form[action*=pay] input[name=key]')").await;
+    app.ledger.begin_operation("inbound-order-2", "send", json!({})).await.expect("noted");
+    open("/lightning/inbound/orders/2").await;
+    let told = tab.text("main").await;
+    assert!(told.contains("Being paid") && !told.contains("Pay from the on-chain wallet"), "{told}");
     let ordered = app.node.ordered.lock().expect("no panic").clone();
     assert_eq!(ordered, [("inbound-order-2".to_owned(), ORDER_SAT)]);
     unharmed(&app, &tab).await;
