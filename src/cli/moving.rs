@@ -71,12 +71,18 @@ pub(super) struct Move<'a> {
 /// Says what will happen, asks, does it, and says how it stands.
 pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>) -> Result<Shown, Failure> {
     let Move { method, path, query, body } = asked;
-    if !consent.yes {
-        let dry = format!("{path}?{query}{}dry_run=true", if query.is_empty() { "" } else { "&" });
-        let plan = match method {
-            Method::DELETE => admin.delete(&dry).await?,
-            _ => admin.post(&dry, &body).await?,
-        };
+    let dry = format!("{path}?{query}{}dry_run=true", if query.is_empty() { "" } else { "&" });
+    let plan = async || match method {
+        Method::DELETE => admin.delete(&dry).await,
+        _ => admin.post(&dry, &body).await,
+    };
+    let mut unasked = None;
+    if consent.yes {
+        // What was done before under a key cannot be said beforehand any more.
+        let known = consent.key.is_some();
+        unasked = if known { None } else { plan().await.ok().map(|plan| sums(&plan)) };
+    } else {
+        let plan = plan().await?;
         let text = plan_text(&plan);
         if plan["enough"] == false {
             return match consent.dry_run {
@@ -94,18 +100,30 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
         Method::DELETE => admin.delete_keyed(&whole, &key).await?,
         _ => admin.post_keyed(&whole, &key, &body).await?,
     };
-    let text = row_text(&row);
-    let exit = u8::from(row["state"] == "failed");
+    let failed = row["state"] == "failed";
+    let told = unasked.filter(|sums| !failed && !sums.is_empty());
+    let text = told.map(|sums| format!("{sums}\n")).unwrap_or_default() + &row_text(&row);
+    let exit = u8::from(failed);
     Ok(Shown::new(row, text).exiting(exit))
 }
 
 fn plan_text(plan: &Value) -> String {
     let mut lines: Vec<&str> =
         plan["lines"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if plan["undoable"] == false {
+        lines.push("This cannot be undone.");
+    }
     if plan["enough"] == false {
         lines.push("There is not enough for it: nothing was done.");
     }
     lines.join("\n")
+}
+
+/// What goes where, what it costs and what is left, for who was not asked: the lines of the plan that say sums.
+fn sums(plan: &Value) -> String {
+    let lines = plan["lines"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let sums: Vec<&str> = lines.filter(|line| line.contains(" sat")).collect();
+    sums.join(" ")
 }
 
 /// One operation in a line or two.
@@ -127,4 +145,21 @@ pub(super) fn row_text(row: &Value) -> String {
         word("channel_id"),
         word("reason"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_asked_is_told_the_sums_and_who_is_asked_everything() {
+        let plan = json!({ "enough": true, "undoable": false, "lines": [
+            "20000 sat go to bcrt1q.", "Payments under way end first.", "Of 98000 sat, about 77000 sat are left.",
+        ] });
+        assert_eq!(sums(&plan), "20000 sat go to bcrt1q. Of 98000 sat, about 77000 sat are left.");
+        let asked = plan_text(&plan);
+        assert!(asked.contains("end first.") && asked.ends_with("This cannot be undone."), "{asked}");
+    }
 }

@@ -45,6 +45,15 @@ pub(super) fn after_seed(flags: &Flags) -> String {
     )
 }
 
+/// What comes after a new seed is made, whose words were said back or not.
+pub(super) fn after_new_seed(proven: bool, flags: &Flags) -> String {
+    let prove = match proven {
+        true => String::new(),
+        false => format!("\n  {}   asks for three of the words", command("seed verify", flags)),
+    };
+    format!("Next:{prove}\n  {}", command("run", flags))
+}
+
 /// What comes after the ledger is back in `dir`.
 pub(super) fn after_restore(dir: &Path, flags: &Flags) -> String {
     let recover = match dir.join("channels.db").exists() {

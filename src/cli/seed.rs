@@ -27,6 +27,8 @@ use crate::types::Timestamp;
 
 /// Wrong answers that are taken at the terminal.
 const TRIES: u32 = 3;
+/// Said when they were right.
+const VERIFIED: &str = "The words are verified.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SeedArgs {
@@ -208,18 +210,15 @@ impl Place {
             // The words, what was said below them, and the line that Enter ended.
             let up = listed.lines().count().saturating_add(3);
             unlocking::prompt(&format!("\x1b[{up}A\x1b[J")).map_err(spoken)?;
-            return Ok(match prove(seed) {
-                Ok(()) => Shown::new(self.told(seed), "The words are verified."),
-                Err(failure) => {
-                    let text = format!(
-                        "{}.\nThe seed is there: run `tollhouse seed verify` before you use it.",
-                        failure.text
-                    );
-                    Shown::new(self.told(seed), text)
-                }
-            });
+            let (done, proven) = match prove(seed) {
+                Ok(()) => (VERIFIED.to_owned(), true),
+                Err(failure) => (format!("{}. The seed is there all the same.", failure.text), false),
+            };
+            let text = format!("{done}\n{}", next::after_new_seed(proven, &self.flags));
+            return Ok(Shown::new(self.told(seed), text));
         }
-        Ok(Shown::new(self.told(seed), "Write the words down, then run `tollhouse seed verify`."))
+        let text = format!("Write the words down, on paper.\n{}", next::after_new_seed(false, &self.flags));
+        Ok(Shown::new(self.told(seed), text))
     }
 
     fn bring(&self, words_file: Option<&Path>) -> Result<Shown, Failure> {
@@ -282,7 +281,7 @@ impl Place {
     fn verify(&self, _lock: &DirLock) -> Result<Shown, Failure> {
         let secrets = self.open()?;
         prove(secrets.custody())?;
-        Ok(Shown::new(self.told(secrets.custody()), "The words are verified."))
+        Ok(Shown::new(self.told(secrets.custody()), VERIFIED))
     }
 
     fn change(&self, _lock: &DirLock, new: Option<&Path>, keep: bool) -> Result<Shown, Failure> {

@@ -1,5 +1,5 @@
 //! What a move of coins would do, said before it is done: which sats go where, what it costs, what is left,
-//! what cannot be undone.
+//! whether it can be undone: that is said once, by whoever shows it.
 //!
 //! Fees are about: which coins the wallet takes is known only when it makes the transaction.
 
@@ -176,7 +176,6 @@ impl Sight {
             self.pays(rate, fee),
             format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
             self.kept_back(),
-            "A transaction that was sent cannot be taken back.".to_owned(),
         ];
         lines.extend(dear(fee, amount_sat));
         Preview {
@@ -215,7 +214,6 @@ impl Sight {
                 format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
                 self.pays(rate, fee),
                 reserve,
-                "A transaction that was sent cannot be taken back.".to_owned(),
             ]
             .into_iter()
             .chain(dear(fee, amount))
@@ -268,10 +266,19 @@ impl Sight {
         }
     }
 
-    /// What is ours in a channel, as the chain would give it out.
-    fn ours(&self, channel: &ChannelView) -> u64 {
+    /// What is ours in a channel, as the chain would give it out; `None` where the node does not say.
+    fn ours(&self, channel: &ChannelView) -> Option<u64> {
         let claims = self.coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
-        claims.map(|claim| claim.amount_sat).sum()
+        claims.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
+    }
+
+    /// That nobody knows what a close brings, and what is known all the same.
+    fn unknown_return(channel: &ChannelView) -> String {
+        let spendable = match channel.spendable_msat / 1_000 {
+            0 => String::new(),
+            sat => format!(": {sat} sat are spendable in the channel"),
+        };
+        format!("How much comes back is not known now{spendable}.")
     }
 
     fn lost(&self, channel: &ChannelView) -> String {
@@ -283,7 +290,7 @@ impl Sight {
         let (ours, payer) = if channel.outbound {
             let most = fee.saturating_add(AGREED_MORE_SAT);
             (
-                ours.saturating_sub(fee),
+                ours.map(|ours| ours.saturating_sub(fee)),
                 format!(
                     "at most {most} sat where the other side wants more, and you pay it, for you opened it"
                 ),
@@ -296,7 +303,14 @@ impl Sight {
             enough: true,
             undoable: false,
             lines: vec![
-                format!("About {ours} sat go to the on-chain wallet; they are spendable after a few blocks."),
+                match ours {
+                    Some(ours) => {
+                        format!(
+                            "About {ours} sat go to the on-chain wallet; they are spendable after a few blocks."
+                        )
+                    }
+                    None => format!("{} It is spendable after a few blocks.", Sight::unknown_return(channel)),
+                },
                 format!("The closing transaction costs about {fee} sat, {payer}."),
                 self.lost(channel),
                 "The other side must be connected and agree; payments under way end first.".to_owned(),
@@ -312,23 +326,31 @@ impl Sight {
     fn force(&self, deed: &Deed, channel: &ChannelView) -> Preview {
         let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Fast).fee_sat(FORCE_VBYTES));
         let delay = channel.force_close_blocks.unwrap_or(144);
+        let after = format!(
+            "{} (about {}) after the closing transaction is in a block",
+            counted(delay, "block"),
+            counted(delay.div_ceil(6), "hour")
+        );
         Preview {
             kind: deed.kind(),
             enough: self.coins.total_sat > 0,
             undoable: false,
             lines: vec![
+                match ours {
+                    Some(ours) => format!(
+                        "About {ours} sat come back, {after}; a sweep then brings them to the wallet."
+                    ),
+                    None => format!(
+                        "{} It comes {after}; a sweep then brings it to the wallet.",
+                        Sight::unknown_return(channel)
+                    ),
+                },
                 format!(
-                    "About {ours} sat come back, {} (about {}) after the closing transaction is \
-                     in a block; a sweep then brings them to the wallet.",
-                    counted(delay, "block"),
-                    counted(delay.div_ceil(6), "hour")
+                    "The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."
                 ),
-                format!("The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."),
                 self.lost(channel),
                 "Payments under way are settled on the chain, which may take longer.".to_owned(),
-                "It needs nobody's consent and cannot be undone. Try an agreed close first: it is cheaper and \
-                 quicker."
-                    .to_owned(),
+                "It needs nobody's consent. Try an agreed close first: it is cheaper and quicker.".to_owned(),
             ],
             figures: json!({
                 "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
@@ -341,7 +363,11 @@ impl Sight {
         let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
         let needed = amount_sat.saturating_add(fee);
         let reserve = channel.capacity_sat.saturating_add(amount_sat) / RESERVED_PART;
-        let lacking = reserve.saturating_sub(self.ours(channel)).min(amount_sat);
+        // Who can send has filled the reserve that the channel has now.
+        let sendable = channel.spendable_msat / 1_000;
+        let filled = if sendable == 0 { 0 } else { sendable.saturating_add(channel.reserved_sat) };
+        let ours = self.ours(channel).unwrap_or(filled);
+        let lacking = reserve.saturating_sub(ours).min(amount_sat);
         let stays = format!("What you can receive stays about {} sat.", channel.receivable_msat / 1_000);
         Preview {
             kind: deed.kind(),
@@ -392,8 +418,7 @@ impl Sight {
                      frees that.",
                     channel.receivable_msat / 1_000
                 ),
-                "A transaction that was sent cannot be taken back.".to_owned(),
-            ]
+                ]
             .into_iter()
             .chain(waits(channel))
             .chain(dear(fee, amount_sat))

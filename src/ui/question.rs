@@ -8,12 +8,12 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::figures::{grouped, grouped_in};
+use super::figures::grouped_in;
 use super::form::Fields;
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
 use crate::store::{OperationRow, OperationState};
-use crate::treasury::{Deed, Preview};
+use crate::treasury::Deed;
 use crate::web::Problem;
 use crate::web::claim;
 use crate::web::password::Denied;
@@ -142,24 +142,6 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    /// What would happen. That it cannot be undone is said once, below the lines; and what a close brings is not
-    /// known where the node has no claim on the channel.
-    async fn told(&self, desk: &Desk, preview: &Preview) -> Vec<String> {
-        let once = |line: &&String| preview.undoable || !line.ends_with("cannot be taken back.");
-        let lines = preview.lines.iter().filter(once);
-        let mut lines: Vec<String> =
-            lines.map(|line| grouped_in(line).replace(" and cannot be undone", "")).collect();
-        if let Deed::CloseChannel { channel_id } | Deed::ForceCloseChannel { channel_id } = &self.deed {
-            let coins = desk.op.parts.coins.coins().await;
-            let known =
-                coins.is_ok_and(|coins| coins.claims.iter().any(|claim| claim.channel_id == *channel_id));
-            if let (false, Some(first)) = (known, lines.first_mut()) {
-                *first = unknown_return(preview.figures["delay_blocks"].as_u64());
-            }
-        }
-        lines
-    }
-
     /// Asks, or when `fields` answer the question, does it once and goes to the operation's page.
     ///
     /// # Errors
@@ -168,7 +150,10 @@ impl Errand {
         let preview = desk.op.preview(&self.deed).await;
         // Under a key it may have been done already, and then it can no longer be said beforehand.
         let (lines, enough, undoable) = match (preview, fields.optional("key")) {
-            (Ok(preview), _) => (self.told(desk, &preview).await, preview.enough, preview.undoable),
+            (Ok(preview), _) => {
+                let lines = preview.lines.iter().map(|line| grouped_in(line)).collect();
+                (lines, preview.enough, preview.undoable)
+            }
             (Err(_), Some(_)) => (Vec::new(), true, false),
             (Err(problem), None) => return Err(problem),
         };
@@ -189,20 +174,6 @@ impl Errand {
         };
         let row = desk.op.carry_out(&key, self.deed).await?;
         Ok(seen(&row))
-    }
-}
-
-/// What is said of what comes back, after the delay of a forced close, when nobody knows how much.
-fn unknown_return(delay: Option<u64>) -> String {
-    match delay {
-        Some(delay) => format!(
-            "How much comes back is not known now. It comes {} blocks (about {} hours) after the closing transaction \
-             is in a block; a sweep then brings it to the wallet.",
-            grouped(delay),
-            grouped(delay.div_ceil(6))
-        ),
-        None => "How much goes to the on-chain wallet is not known now. It is spendable after a few blocks."
-            .to_owned(),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn verify(admin: &Admin) -> Result<Shown, Failure> {
     let answer = tokio::task::block_in_place(|| answers(&numbers))?;
     let words: Vec<&str> = answer.iter().map(|word| word.as_str()).collect();
     let status = admin.post("/api/v1/seed/verify", &json!({ "words": words })).await?;
-    Ok(Shown::new(status, "The words are verified."))
+    Ok(Shown::new(status, super::VERIFIED))
 }
 
 /// Changes the passphrase.
