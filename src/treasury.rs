@@ -11,10 +11,12 @@ mod arrived;
 mod chronicle;
 mod deed;
 mod fate;
+mod history;
 mod mark;
 mod once;
 mod preview;
 mod settled;
+mod travelling;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::moment::Moment;
-use crate::ports::{ChainTx, Coins, NodeControl, NodeFault, NodeWatch};
+use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
 use crate::store::{
     BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, RuleRun, StoreError,
 };
@@ -35,6 +37,7 @@ use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
+pub use history::{WalletHistory, transaction};
 use mark::Mark;
 pub use preview::{Preview, RESERVE_SAT};
 
@@ -74,6 +77,8 @@ struct Inner {
     patience: Duration,
     noted: Mutex<chronicle::Noted>,
     learnt: settled::Learnt,
+    /// When this run began.
+    begun: Timestamp,
 }
 
 /// Why nothing was done.
@@ -148,6 +153,7 @@ impl Treasury {
     /// Nothing is looked up before [`Treasury::watch`].
     pub fn new(parts: TreasuryParts) -> Treasury {
         Treasury(Arc::new(Inner {
+            begun: parts.clock.now(),
             parts,
             turn: Semaphore::new(1),
             patience: settled::PATIENCE,
@@ -332,24 +338,6 @@ impl Treasury {
         Ok(self.0.parts.ledger.operation_of_key(key).await?)
     }
 
-    /// The wallet's transactions. The library tells of its own sends from their first block on: until then they are
-    /// told from what was asked for.
-    ///
-    /// # Errors
-    /// When the node or the ledger fails.
-    pub async fn transactions(&self) -> Result<Vec<ChainTx>, TreasuryError> {
-        let mut all = self.0.parts.coins.transactions().await?;
-        let open = self.0.parts.ledger.open_operations().await?;
-        let pending: Vec<ChainTx> = open
-            .iter()
-            .filter(|row| row.state == OperationState::Sent)
-            .filter_map(pending)
-            .filter(|sent| all.iter().all(|known| known.txid != sent.txid))
-            .collect();
-        all.extend(pending);
-        Ok(all)
-    }
-
     /// One operation.
     ///
     /// # Errors
@@ -357,21 +345,6 @@ impl Treasury {
     pub async fn operation(&self, id: i64) -> Result<OperationRow, TreasuryError> {
         self.0.parts.ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))
     }
-}
-
-/// The transaction of an operation that takes coins out of the wallet, where the operation knows it.
-fn pending(row: &OperationRow) -> Option<ChainTx> {
-    let out = ["send", "open_channel", "splice_in"].contains(&row.kind.as_str());
-    let (txid, amount_sat) = (row.outcome["txid"].as_str()?, row.ask["amount_sat"].as_u64()?);
-    out.then(|| ChainTx {
-        txid: txid.to_owned(),
-        outgoing: true,
-        amount_sat,
-        fee_sat: None,
-        confirmed_height: None,
-        settled: false,
-        at_secs: row.begun_at.secs(),
-    })
 }
 
 /// What the operator found out about an operation.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::answer::IdempotencyKey;
 use super::operations::{Answer, How, carry_out};
 use super::{bad_body, bad_query};
-use crate::ports::{ChainTx, CoinsView, FeeRates};
-use crate::treasury::{Deed, FeeChoice};
+use crate::ports::{CoinsView, FeeRates};
+use crate::treasury::{Deed, FeeChoice, WalletHistory};
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
 /// `GET /api/v1/onchain`: balances, what closed channels still owe, and sweeps.
@@ -35,20 +35,12 @@ pub(super) struct Address {
     address: String,
 }
 
-/// The wallet's transactions.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Transactions {
-    transactions: Vec<ChainTx>,
-}
-
 /// `GET /api/v1/onchain/transactions`: unconfirmed ones first, then the newest.
 pub(super) async fn transactions(
     _: MayRead,
     State(op): State<Arc<Operator>>,
-) -> Result<Json<Transactions>, Problem> {
-    let mut transactions = op.parts.treasury.transactions().await.map_err(treasury_problem)?;
-    transactions.sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
-    Ok(Json(Transactions { transactions }))
+) -> Result<Json<WalletHistory>, Problem> {
+    Ok(Json(op.parts.treasury.history().await.map_err(treasury_problem)?))
 }
 
 /// `GET /api/v1/onchain/fees`: what `fast`, `normal` and `slow` mean now.

@@ -113,13 +113,25 @@ fn balance_text(coins: &Value) -> String {
         let rows = coins[name].as_array().into_iter().flatten();
         rows.filter(|row| row["in_wallet"] != true).filter_map(|row| row["amount_sat"].as_u64()).sum()
     };
-    [
+    let mut lines = vec![
         format!("spendable  {} sat", number(&coins["spendable_sat"])),
         format!("reserved   {} sat, for closing channels by force", number(&coins["reserved_sat"])),
         format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
         format!("channels   {} sat in contracts, {} sat being swept", sum("claims"), sum("sweeps")),
-    ]
-    .join("\n")
+    ];
+    let more = |name: &str| coins[name].as_u64().filter(|sat| *sat > 0);
+    lines.extend(more("splicing_sat").map(|sat| {
+        format!(
+            "splicing   {sat} sat on their way into a channel, whose transaction waits for its first block"
+        )
+    }));
+    lines.extend(more("unseen_sat").map(|sat| {
+        format!(
+            "just sent  {sat} sat, taken from these sums already; the fee is, too, in a few seconds, when the wallet \
+             sees the transaction"
+        )
+    }));
+    lines.join("\n")
 }
 
 fn fees_text(rates: &Value) -> String {
@@ -154,7 +166,13 @@ fn history_text(listed: &Value) -> String {
             tx["txid"].as_str().unwrap_or_default().to_owned(),
         ]
     });
-    table(["BLOCK", "WHEN", "", "SAT", "FEE", "TRANSACTION"], rows)
+    let mut text = table(["BLOCK", "WHEN", "", "SAT", "FEE", "TRANSACTION"], rows);
+    if let Some(sat) = listed["unlisted_sat"].as_u64().filter(|sat| *sat > 0) {
+        text.push_str(&format!(
+            "\n{sat} sat more are on their way in, in no block yet: what brings them is listed from its first block on."
+        ));
+    }
+    text
 }
 
 fn sweeps_text(coins: &Value) -> String {
@@ -191,6 +209,17 @@ fn sweeps_text(coins: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coins_on_their_way_are_told_while_there_are_some() {
+        let coins = json!({ "spendable_sat": 7, "splicing_sat": 0, "unseen_sat": 0 });
+        assert_eq!(balance_text(&coins).lines().count(), 4);
+        let coins = json!({ "spendable_sat": 7, "splicing_sat": 200_000, "unseen_sat": 500 });
+        let text = balance_text(&coins);
+        assert!(text.contains("splicing   200000 sat") && text.contains("just sent  500 sat"), "{text}");
+        let history = history_text(&json!({ "transactions": [], "unlisted_sat": 5_000 }));
+        assert!(history.contains("5000 sat more are on their way in"), "{history}");
+    }
 
     #[test]
     fn a_fee_is_a_word_or_a_rate() {

@@ -149,6 +149,8 @@ fn balances(node: &Node) -> CoinsView {
         spendable_sat: balances.spendable_onchain_balance_sats,
         reserved_sat: balances.total_anchor_channels_reserve_sats,
         lightning_sat: balances.total_lightning_balance_sats,
+        splicing_sat: 0,
+        unseen_sat: 0,
         claims: balances.lightning_balances.iter().map(claim).collect(),
         sweeps: balances.pending_balances_from_channel_closures.iter().map(sweep).collect(),
     }

@@ -78,14 +78,19 @@ pub struct FeeRates {
 pub struct CoinsView {
     /// Height of the best block that the node knows.
     pub height: u32,
-    /// Everything in the on-chain wallet, unconfirmed coins too.
+    /// Everything in the on-chain wallet, unconfirmed coins too, less `unseen_sat`.
     pub total_sat: u64,
-    /// What may be sent.
+    /// What may be sent, less `unseen_sat`.
     pub spendable_sat: u64,
     /// Kept back for closing anchor channels.
     pub reserved_sat: u64,
     /// What is ours in channels that are open or closing, less the fees of closing.
     pub lightning_sat: u64,
+    /// What splices took from the wallet, in no block yet: `total_sat` has it no more, `claims` not yet.
+    pub splicing_sat: u64,
+    /// What was just sent, without its fee: the wallet does not see its transaction yet, which takes seconds. It is
+    /// taken from the sums already.
+    pub unseen_sat: u64,
     /// What is ours in each channel's contract, as the chain would give it out.
     pub claims: Vec<Claim>,
     /// Coins of closed channels on their way to the wallet.

@@ -20,19 +20,23 @@ impl Treasury {
     /// When the node cannot be asked, or the ledger fails.
     pub async fn coins(&self) -> Result<CoinsView, TreasuryError> {
         let parts = &self.0.parts;
+        // In this order: what is listed is in the sums.
+        let transactions = parts.coins.transactions().await?;
         let mut coins = parts.coins.coins().await?;
         let channels = parts.node.view().await.channels;
+        let listed = transactions.iter().map(|tx| tx.txid.clone()).collect();
         let gone = |id: &str| !channels.iter().any(|channel| channel.channel_id == id);
         if coins.sweeps.is_empty() && !coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
+            self.follow(&mut coins, &listed, &channels).await?;
             return Ok(coins);
         }
-        let transactions = parts.coins.transactions().await?;
         let closed = parts.ledger.closed_channels(LOOKED_UP).await?;
         let agreed = |id: &str| {
             let of = closed.iter().find(|row| row.channel_id == id).and_then(|row| row.cause.as_deref());
             gone(id) && of.is_some_and(|cause| cause.starts_with("agreed"))
         };
         mark(&mut coins, &transactions, agreed);
+        self.follow(&mut coins, &listed, &channels).await?;
         Ok(coins)
     }
 }

@@ -14,6 +14,9 @@ pub(super) struct Mark {
     /// All coins of the wallet, satoshi, for what chooses some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) total_sat: Option<u64>,
+    /// What may be taken of them, for what takes all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) spendable_sat: Option<u64>,
     /// Outgoing transactions that were in no block yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pending: Vec<String>,
@@ -53,7 +56,15 @@ impl Treasury {
         }
         let mut mark = Mark { height: view.block_height, ..Mark::default() };
         if settled::chooses_coins(deed.kind()) {
-            mark.total_sat = Some(parts.coins.coins().await?.total_sat);
+            let coins = parts.coins.coins().await?;
+            mark.total_sat = Some(coins.total_sat);
+            mark.spendable_sat = match deed {
+                Deed::SendAll { reserve_too: true, .. } => {
+                    Some(coins.spendable_sat.saturating_add(coins.reserved_sat))
+                }
+                Deed::SendAll { .. } => Some(coins.spendable_sat),
+                _ => None,
+            };
         }
         match deed {
             Deed::Send { .. } | Deed::SendAll { .. } => {

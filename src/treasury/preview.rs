@@ -64,7 +64,7 @@ impl Treasury {
         if parts.ledger.generation().await?.payouts_parked {
             return Err(StoreError::Parked.into());
         }
-        let sight = Sight { coins: parts.coins.coins().await?, rates: parts.coins.fee_rates().await.ok() };
+        let sight = Sight { coins: self.coins().await?, rates: parts.coins.fee_rates().await.ok() };
         let channel = match deed.channel() {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
             None => None,

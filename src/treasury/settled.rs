@@ -103,14 +103,25 @@ impl Treasury {
         &self,
         mut open: Vec<OperationRow>,
     ) -> Result<Vec<OperationRow>, TreasuryError> {
-        let learnt = |row: &OperationRow| self.0.learnt.lock().is_ok_and(|learnt| learnt.contains(&row.id));
-        open.retain(|row| chooses_coins(&row.kind) && !learnt(row));
+        open.retain(|row| chooses_coins(&row.kind));
         if open.is_empty() {
             return Ok(open);
         }
         let coins = &self.0.parts.coins;
-        let total = coins.coins().await?.total_sat;
         let listed: BTreeSet<String> = coins.transactions().await?.into_iter().map(|tx| tx.txid).collect();
+        let total = coins.coins().await?.total_sat;
+        Ok(self.unlearnt(open, total, &listed).await)
+    }
+
+    /// The same, where the wallet's sum is `total` and it listed these transactions before that.
+    pub(super) async fn unlearnt(
+        &self,
+        mut open: Vec<OperationRow>,
+        total: u64,
+        listed: &BTreeSet<String>,
+    ) -> Vec<OperationRow> {
+        let learnt = |row: &OperationRow| self.0.learnt.lock().is_ok_and(|learnt| learnt.contains(&row.id));
+        open.retain(|row| chooses_coins(&row.kind) && !learnt(row));
         let mut others = Vec::new();
         for row in open {
             let known = match self.told(&row).await {
@@ -123,11 +134,11 @@ impl Treasury {
                 others.push(row);
             }
         }
-        Ok(others)
+        others
     }
 
     /// The transaction of an operation, as far as the node said it.
-    async fn told(&self, row: &OperationRow) -> Option<String> {
+    pub(super) async fn told(&self, row: &OperationRow) -> Option<String> {
         if let Some(txid) = row.outcome["txid"].as_str() {
             return Some(txid.to_owned());
         }

@@ -21,7 +21,7 @@ use crate::types::{Msat, Timestamp};
 #[derive(Default)]
 pub(super) struct MadeUp {
     pub(super) channels: Mutex<Vec<ChannelView>>,
-    claims: Mutex<Vec<Claim>>,
+    pub(super) claims: Mutex<Vec<Claim>>,
     pub(super) transactions: Mutex<Vec<ChainTx>>,
     pub(super) asked: Mutex<u32>,
     fault: Mutex<Option<SendFault>>,
@@ -31,6 +31,8 @@ pub(super) struct MadeUp {
     pub(super) chain: Mutex<Option<Vec<ChainTx>>>,
     /// All coins of the wallet, satoshi.
     pub(super) total: Mutex<u64>,
+    /// The transaction of the next send, where it is not `tx1`.
+    pub(super) sends: Mutex<&'static str>,
     /// What the chain source knows and the wallet does not list.
     pub(super) mempool: Mutex<Vec<&'static str>>,
     /// Outputs, and what spends them.
@@ -86,7 +88,8 @@ impl Coins for MadeUp {
     fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
         let claims = self.claims.lock().unwrap().clone();
         let total_sat = *self.total.lock().unwrap();
-        Box::pin(async move { Ok(CoinsView { claims, total_sat, ..CoinsView::default() }) })
+        let spendable_sat = total_sat;
+        Box::pin(async move { Ok(CoinsView { claims, total_sat, spendable_sat, ..CoinsView::default() }) })
     }
 
     fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
@@ -118,8 +121,9 @@ impl Coins for MadeUp {
     }
 
     fn send_coins(&self, _to: &str, _much: Much, _rate: FeeRate) -> BoxFuture<'_, Result<String, SendFault>> {
-        let asked = self.ask();
-        Box::pin(async move { asked.map(|()| "tx1".to_owned()) })
+        let (asked, txid) = (self.ask(), *self.sends.lock().unwrap());
+        let txid = if txid.is_empty() { "tx1" } else { txid };
+        Box::pin(async move { asked.map(|()| txid.to_owned()) })
     }
 
     fn splice(&self, _channel_id: &str, _splice: Splice) -> BoxFuture<'_, Result<(), SendFault>> {
@@ -199,6 +203,17 @@ pub(super) fn channel(local_id: &str, funding: &str) -> ChannelView {
         capacity_sat: 50_000,
         outbound: true,
         ..ChannelView::default()
+    }
+}
+
+pub(super) fn claim(channel_id: &str, amount_sat: u64) -> Claim {
+    Claim {
+        channel_id: channel_id.to_owned(),
+        peer: "02aa".to_owned(),
+        amount_sat,
+        waits: Waits::Closing,
+        until_height: None,
+        in_wallet: false,
     }
 }
 
@@ -310,14 +325,7 @@ async fn channels_are_followed_to_what_became_of_them() {
     let lost = world.interrupted("lost", &open).await;
     assert_eq!(world.look(lost).await.0, OperationState::Failed);
     let stuck = world.interrupted("stuck", &open).await;
-    world.node.claims.lock().unwrap().push(Claim {
-        channel_id: "c9".to_owned(),
-        peer: "02aa".to_owned(),
-        amount_sat: 50_000,
-        waits: Waits::Closing,
-        until_height: None,
-        in_wallet: false,
-    });
+    world.node.claims.lock().unwrap().push(claim("c9", 50_000));
     assert_eq!(world.look(stuck).await.0, OperationState::Unclear);
 
     let out =

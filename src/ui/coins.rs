@@ -47,9 +47,12 @@ struct Wallet {
     spendable: String,
     reserved: String,
     pending: Option<String>,
+    splicing: Option<String>,
     coming: Option<String>,
     homecomings: Vec<Homecoming>,
     history: Vec<Moved>,
+    /// On its way in, and none of those.
+    unlisted: Option<String>,
     older: Option<String>,
     newest: bool,
     /// Shown while there is nothing yet.
@@ -87,11 +90,11 @@ fn said(word: &str) -> Option<&'static str> {
 /// `None` while the node cannot be asked; the page says so.
 async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, StoreError> {
     let parts = &desk.op.parts;
-    let (Ok(coins), Ok(transactions)) = (parts.treasury.coins().await, parts.coins.transactions().await)
-    else {
+    let (Ok(coins), Ok(all)) = (parts.treasury.coins().await, parts.treasury.history().await) else {
         return Ok(None);
     };
-    let history = History::read(desk, transactions, after).await?;
+    let unlisted = Some(all.unlisted_sat).filter(|sat| *sat > 0 && after.is_none());
+    let history = History::read(desk, all.transactions, after).await?;
     let view = parts.node.view().await;
     let homecomings = homecomings(&coins, &view);
     let coming: u64 = coming_sat(&coins, &view);
@@ -105,9 +108,11 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
         spendable: grouped(coins.spendable_sat),
         reserved: grouped(coins.reserved_sat),
         pending: (pending > 0).then(|| grouped(pending)),
+        splicing: Some(coins.splicing_sat).filter(|sat| *sat > 0).map(grouped),
         coming: (coming > 0).then(|| grouped(coming)),
         homecomings,
         history: history.lines,
+        unlisted: unlisted.map(grouped),
         older: history.older,
         newest: after.is_none(),
         deposit,

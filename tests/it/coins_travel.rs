@@ -93,7 +93,8 @@ async fn in_all(node: &Appliance, id: &str) -> (u64, u64, Value) {
         let to_come = rows.filter(|row| row["channel_id"] == id && row["in_wallet"] == false);
         to_come.filter_map(|row| row["amount_sat"].as_u64()).sum()
     };
-    let sum = coins["total_sat"].as_u64().expect("a sum") + part("claims") + part("sweeps");
+    let own = |name: &str| coins[name].as_u64().expect("a sum");
+    let sum = own("total_sat") + own("splicing_sat") + part("claims") + part("sweeps");
     (coins["height"].as_u64().expect("a height"), sum, coins)
 }
 
@@ -140,6 +141,10 @@ async fn coins_travel_and_come_back() {
         &["send", &to, "--amount-sat", "50000", "--fee", "3.5", "--key", "rent", "--yes"],
     )
     .await;
+    // What went is not shown as there, whether the wallet saw the transaction or not.
+    let coins = does(&shop, "wallet", &["balance"]).await;
+    let left = coins["total_sat"].as_u64().expect("a sum");
+    assert!((949_000..=950_000).contains(&left) && coins["spendable_sat"] == left, "{coins}");
     let again = does(
         &shop,
         "wallet",
@@ -167,8 +172,16 @@ async fn coins_travel_and_come_back() {
     // Into a channel, more of it, some of it out again, and the rest by agreement.
     let id = open(&bitcoind, &shop, &peer).await;
     let short = &id[..12];
+    let (_, whole, _) = in_all(&shop, &id).await;
     let spliced = does(&shop, "channels", &["splice-in", short, "--amount-sat", "100000", "--yes"]).await;
-    confirm(&bitcoind, 6).await;
+    let path = format!("/api/v1/operations/{}", spliced["operation"]);
+    until("the splice", async || (!shop.get(&path).await["outcome"]["txid"].is_null()).then_some(())).await;
+    // Counted once while it waits for a block, and at every height after it.
+    let (_, sum, coins) = in_all(&shop, &id).await;
+    assert!(sum.abs_diff(whole) < 5_000 && coins["splicing_sat"] == 100_000, "{whole} wanted: {coins}");
+    counted_once(&bitcoind, &shop, &id, whole, 6).await;
+    let (.., coins) = in_all(&shop, &id).await;
+    assert_eq!(coins["splicing_sat"], 0, "{coins}");
     let spliced = done(&shop, &spliced).await;
     assert_eq!(spliced["outcome"]["capacity_sat"], 400_000);
     let fee = spliced["outcome"]["fee_sat"].as_u64().expect("a fee");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ports::ChainTx;
 use crate::store::StoreError;
+use crate::treasury::transaction;
 use crate::types::Timestamp;
 use crate::ui::figures::{grouped, iso, shortened, utc};
 use crate::ui::shell::Desk;
@@ -36,13 +37,12 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Those after the transaction `after`, or the newest: unconfirmed ones first.
+    /// Those of `all`, in their order, after the transaction `after`.
     pub(super) async fn read(
         desk: &Desk,
-        mut all: Vec<ChainTx>,
+        all: Vec<ChainTx>,
         after: Option<&str>,
     ) -> Result<History, StoreError> {
-        all.sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
         let from =
             after.and_then(|txid| all.iter().position(|tx| tx.txid == txid)).map_or(0, |place| place + 1);
         let mut page = all.into_iter().skip(from);
@@ -51,7 +51,7 @@ impl History {
         let older = shown.last().filter(|_| more).map(|tx| format!("/coins?after={}#history", tx.txid));
         let operations = desk.op.parts.ledger.operations(i64::MAX, RECENT).await?;
         let sent_by: BTreeMap<&str, i64> =
-            operations.iter().filter_map(|row| Some((row.outcome["txid"].as_str()?, row.id))).collect();
+            operations.iter().filter_map(|row| Some((transaction(row)?, row.id))).collect();
         let lines = shown.iter().map(|tx| Moved {
             at: utc(Timestamp::from_secs(tx.at_secs)),
             at_iso: iso(Timestamp::from_secs(tx.at_secs)),

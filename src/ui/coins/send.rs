@@ -149,7 +149,7 @@ fn deed(fields: &Fields) -> Result<Deed, Refused> {
 async fn form(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<String>) -> Response {
     let parts = &desk.op.parts;
     let running = parts.node.view().await.running;
-    let coins = parts.coins.coins().await.ok().filter(|_| running);
+    let coins = parts.treasury.coins().await.ok().filter(|_| running);
     let rates = parts.coins.fee_rates().await.ok();
     let page = Page {
         shell: desk.shell(Section::Coins).await,

@@ -79,6 +79,21 @@ async fn coins_are_legible() {
         };
         app.ledger.note_operation(id, state, outcome).await.expect("noted");
     }
+    // A splice that waits for its first block.
+    app.node.channels.lock().expect("no panic").push(crate::admin_app::usable_channel(90_000, 10_000));
+    let ask = serde_json::json!({ "channel_id": "11".repeat(32), "amount_sat": 200_000 });
+    let before = serde_json::json!({ "before": { "height": 231, "local_id": "1", "total_sat": 1_934_700 } });
+    let begun = app.ledger.begin_marked_operation("in", "splice_in", ask, before, None).await.expect("noted");
+    let tollhouse::store::BegunOperation::New(id) = begun else { panic!("it is new") };
+    let facts =
+        serde_json::json!({ "txid": "4f".repeat(32), "spliced_to": format!("{}:0", "4f".repeat(32)) });
+    let noted = app.ledger.note_facts(id, OperationState::Intended, OperationState::Sent, facts).await;
+    assert_eq!(noted.expect("noted").state, OperationState::Sent);
+    let page = app.get("/coins").header("cookie", &session).send().await.expect("an answer");
+    let page = page.text().await.expect("text");
+    for said in ["On its way into a channel", ">200,000<", "205,000 sat are on their way in", "4f4f4f"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
     let pages = [
         ("coins", "/coins"),
         ("coins-send", "/coins/send"),

@@ -1,0 +1,114 @@
+//! What came to the on-chain wallet and what left it, before the first block too.
+//!
+//! The library tells of a transaction from its first block on; with some chain sources of deposits and of our own
+//! sends alike. The sends are told from what was asked for, and what waits to come in from the wallet's sums.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::mark::Mark;
+use super::{Treasury, TreasuryError, settled};
+use crate::ports::{ChainTx, CoinsView};
+use crate::store::{OperationRow, OperationState};
+
+/// What came to the on-chain wallet and what left it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WalletHistory {
+    /// Unconfirmed ones first, then the newest.
+    pub transactions: Vec<ChainTx>,
+    /// Coins on their way in, in no block yet, whose transactions are not among these: with a bitcoind they are
+    /// listed from their first block on. Satoshi.
+    pub unlisted_sat: u64,
+}
+
+impl Treasury {
+    /// The wallet's transactions, and what is on its way in without being among them.
+    ///
+    /// # Errors
+    /// When the node or the ledger fails.
+    pub async fn history(&self) -> Result<WalletHistory, TreasuryError> {
+        let mut transactions = self.0.parts.coins.transactions().await?;
+        let coins = self.coins().await?;
+        let open = self.0.parts.ledger.open_operations().await?;
+        let pending: Vec<ChainTx> = open
+            .iter()
+            .filter(|row| row.state == OperationState::Sent)
+            .filter_map(pending)
+            .filter(|sent| transactions.iter().all(|known| known.txid != sent.txid))
+            .collect();
+        let unlisted_sat = unlisted(&coins, &transactions);
+        transactions.extend(pending);
+        transactions
+            .sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
+        Ok(WalletHistory { transactions, unlisted_sat })
+    }
+}
+
+/// The transaction of an operation that takes coins out of the wallet, where the operation knows it.
+fn pending(row: &OperationRow) -> Option<ChainTx> {
+    let out = settled::chooses_coins(&row.kind);
+    let txid = transaction(row)?;
+    // How much of all is its fee is known from its block on.
+    let amount_sat = row.ask["amount_sat"].as_u64().or(Mark::of(&row.outcome).spendable_sat)?;
+    out.then(|| ChainTx {
+        txid: txid.to_owned(),
+        outgoing: true,
+        amount_sat,
+        fee_sat: None,
+        confirmed_height: None,
+        settled: false,
+        at_secs: row.begun_at.secs(),
+    })
+}
+
+/// The transaction that an operation made, as far as the node said it: a channel's is in its funding output.
+pub fn transaction(row: &OperationRow) -> Option<&str> {
+    let funding = || row.outcome["funding"].as_str()?.split(':').next();
+    row.outcome["txid"].as_str().or_else(|| funding().filter(|_| row.kind == "open_channel"))
+}
+
+/// What the wallet counts and cannot spend yet, beyond what is listed as waiting. Its own change can be spent.
+fn unlisted(coins: &CoinsView, listed: &[ChainTx]) -> u64 {
+    let waiting = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
+    let incoming = listed.iter().filter(|tx| !tx.outgoing && tx.confirmed_height.is_none());
+    waiting.saturating_sub(incoming.map(|tx| tx.amount_sat).fold(0, u64::saturating_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::tx;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_opening_is_told_before_its_first_block() {
+        let world = super::super::tests::world();
+        let open = super::super::Deed::OpenChannel {
+            peer: "02aa".to_owned(),
+            address: "localhost:1".to_owned(),
+            amount_sat: 50_000,
+            push_msat: crate::types::Msat::ZERO,
+            announce: false,
+        };
+        let opened = world.treasury.run("open", open).await.unwrap();
+        assert!(world.treasury.history().await.unwrap().transactions.is_empty(), "the peer was asked");
+        world.node.channels.lock().unwrap().push(super::super::tests::channel("7", "f1"));
+        world.look(opened.id).await;
+        let told = world.treasury.history().await.unwrap().transactions;
+        assert_eq!((told[0].txid.as_str(), told[0].amount_sat, told.len()), ("f1", 50_000, 1));
+    }
+
+    #[test]
+    fn a_deposit_is_told_before_its_first_block() {
+        let coins = CoinsView {
+            total_sat: 175_000,
+            spendable_sat: 50_000,
+            reserved_sat: 25_000,
+            ..CoinsView::default()
+        };
+        let deposit = |height| ChainTx { outgoing: false, ..tx("d", 100_000, height) };
+        assert_eq!(unlisted(&coins, &[]), 100_000);
+        assert_eq!(unlisted(&coins, &[tx("s", 9_000, None)]), 100_000);
+        assert_eq!(unlisted(&coins, &[deposit(None)]), 0);
+        assert_eq!(unlisted(&CoinsView { spendable_sat: 150_000, ..coins }, &[deposit(Some(7))]), 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! Coins that our own operations took from the wallet: they are counted once, wherever they are.
+//!
+//! The wallet learns what a transaction of ours spends only when it sees it on the chain source; until then the sums
+//! are made less by it here. And a splice's coins have left the wallet before the channel's contract has them, which is
+//! with the first block: meanwhile they are told apart.
+
+use std::collections::BTreeSet;
+
+use super::mark::Mark;
+use super::{Treasury, TreasuryError};
+use crate::ports::{ChannelView, CoinsView, Waits};
+use crate::store::{OperationRow, OperationState};
+
+impl Treasury {
+    /// Takes from `coins` what was just spent, and adds what is on its way into a channel. `listed` are the wallet's
+    /// transactions, asked for before the sums.
+    pub(super) async fn follow(
+        &self,
+        coins: &mut CoinsView,
+        listed: &BTreeSet<String>,
+        channels: &[ChannelView],
+    ) -> Result<(), TreasuryError> {
+        let mut sent = self.0.parts.ledger.open_operations().await?;
+        sent.retain(|row| row.state == OperationState::Sent);
+        coins.splicing_sat = splicing(&sent, coins, channels);
+        for row in self.unlearnt(sent, coins.total_sat, listed).await {
+            // After a start the wallet is told of all that waits, and what it has since may hide that it knows.
+            let of_this_run = row.begun_at >= self.0.begun;
+            if !of_this_run || self.told(&row).await.is_none() {
+                continue;
+            }
+            let reserve = if row.ask["reserve_too"] == true { coins.reserved_sat } else { 0 };
+            let all = coins.spendable_sat.saturating_add(reserve);
+            let taken = row.ask["amount_sat"].as_u64().unwrap_or(all);
+            coins.total_sat = coins.total_sat.saturating_sub(taken);
+            coins.spendable_sat = coins.spendable_sat.saturating_sub(taken);
+            coins.unseen_sat = coins.unseen_sat.saturating_add(taken);
+        }
+        Ok(())
+    }
+}
+
+/// What splices took from the wallet and no contract has yet.
+fn splicing(sent: &[OperationRow], coins: &CoinsView, channels: &[ChannelView]) -> u64 {
+    let waits = |row: &OperationRow| {
+        let amount = row.ask["amount_sat"].as_u64().filter(|_| row.kind == "splice_in")?;
+        let to = row.outcome["spliced_to"].as_str()?;
+        let local_id = Mark::of(&row.outcome).local_id?;
+        let channel = channels.iter().find(|channel| channel.local_id == local_id)?;
+        let there = channel.funding.as_deref() == Some(to) || has(coins, channel, amount);
+        (!there).then_some(amount)
+    };
+    sent.iter().filter_map(waits).fold(0, u64::saturating_add)
+}
+
+/// Whether the contract has `amount` more than the channel: it counts a splice from its first block on, the channel
+/// only when both sides saw it deep enough. They are not exact to the fee, so half is enough to know it by.
+fn has(coins: &CoinsView, channel: &ChannelView, amount: u64) -> bool {
+    let claims = coins.claims.iter();
+    let own = claims.filter(|claim| claim.channel_id == channel.channel_id && claim.waits == Waits::Closing);
+    let contract = own.map(|claim| claim.amount_sat).fold(0, u64::saturating_add);
+    let ours = (channel.spendable_msat / 1_000).saturating_add(channel.reserved_sat);
+    contract >= ours.saturating_add(amount / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Deed;
+    use super::super::tests::{channel, claim, send, tx, world};
+    use super::*;
+
+    async fn sums(treasury: &Treasury) -> (u64, u64, u64) {
+        let coins = treasury.coins().await.unwrap();
+        (coins.total_sat, coins.unseen_sat, coins.splicing_sat)
+    }
+
+    #[tokio::test]
+    async fn what_was_just_sent_is_not_counted_any_more() {
+        let world = world();
+        *world.node.total.lock().unwrap() = 300_000;
+        world.treasury.run("first", send(5_000)).await.unwrap();
+        assert_eq!(sums(&world.treasury).await, (295_000, 5_000, 0));
+        // The wallet saw it: its own sum counts.
+        *world.node.total.lock().unwrap() = 294_800;
+        assert_eq!(sums(&world.treasury).await, (294_800, 0, 0));
+        *world.node.total.lock().unwrap() = 400_000;
+        assert_eq!(sums(&world.treasury).await, (400_000, 0, 0), "a deposit came");
+        *world.node.transactions.lock().unwrap() = vec![tx("tx1", 5_000, None)];
+
+        let all = Deed::SendAll {
+            address: "bcrt1q".to_owned(),
+            fee: super::super::FeeChoice::SatPerKvb(crate::ports::FeeRate::FLOOR),
+            reserve_too: false,
+        };
+        *world.node.sends.lock().unwrap() = "tx2";
+        world.treasury.run("all", all).await.unwrap();
+        assert_eq!(sums(&world.treasury).await, (0, 400_000, 0));
+        let listed = world.treasury.history().await.unwrap().transactions;
+        let mut listed: Vec<_> = listed.iter().map(|tx| (tx.txid.as_str(), tx.amount_sat)).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, [("tx1", 5_000), ("tx2", 400_000)], "what sends all is listed, too");
+    }
+
+    #[tokio::test]
+    async fn a_splice_is_counted_in_the_wallet_on_its_way_or_in_the_channel() {
+        let world = world();
+        let spliced = ChannelView { spendable_msat: 29_000_000, reserved_sat: 1_000, ..channel("6", "f1") };
+        world.node.channels.lock().unwrap().push(spliced);
+        world.node.claims.lock().unwrap().push(claim("c6", 29_500));
+        *world.node.total.lock().unwrap() = 300_000;
+        let all = async || {
+            let coins = world.treasury.coins().await.unwrap();
+            (coins.total_sat + coins.splicing_sat + coins.claims[0].amount_sat, coins.splicing_sat)
+        };
+        let deed = Deed::SpliceIn { channel_id: "c6".to_owned(), amount_sat: 100_000 };
+        world.treasury.run("in", deed).await.unwrap();
+        assert_eq!(all().await, (329_500, 0), "the peer was asked");
+        world.ledger.splice_agreed("c6".to_owned(), "f2:0".to_owned()).await.unwrap();
+        assert_eq!(all().await, (329_500, 100_000), "agreed, and not seen by the wallet");
+        *world.node.total.lock().unwrap() = 199_700;
+        assert_eq!(all().await, (329_200, 100_000), "it waits for a block");
+        world.node.claims.lock().unwrap()[0].amount_sat = 129_500;
+        assert_eq!(all().await, (329_200, 0), "in its first block");
+        {
+            let mut channels = world.node.channels.lock().unwrap();
+            channels[0].funding = Some("f2:0".to_owned());
+            channels[0].spendable_msat = 128_000_000;
+        }
+        assert_eq!(all().await, (329_200, 0), "the channel has it");
+    }
+}
