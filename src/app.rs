@@ -49,7 +49,7 @@ use crate::request::Proxies;
 use crate::rescue::Keeper;
 use crate::secrets::Secrets;
 use crate::store::{DirLock, Ledger};
-use crate::storefront::{Run, Storefront};
+use crate::storefront::{Market, Run, Storefront};
 use crate::treasury::{Treasury, TreasuryParts};
 use crate::upkeep::Upkeep;
 use crate::vault::Vault;
@@ -153,7 +153,9 @@ impl Appliance {
         let listener = Box::new(move |table: &RouteTable| {
             caller.serve(table.services().iter().map(AsRef::as_ref));
         });
-        let storefront = Storefront::open(ground.ledger.clone(), blueprint.variables, listener).await?;
+        let market = Market { exchange: outside.rates.clone(), clock: Arc::clone(&ground.clock) };
+        let ledger = ground.ledger.clone();
+        let storefront = Storefront::open(ledger, market, blueprint.variables, listener).await?;
         storefront.own(blueprint.services).await?;
         let stock = blueprint.stock.into_iter().map(|spec| (spec, Vec::new())).collect();
         storefront.put(stock, Run::Real).await?;

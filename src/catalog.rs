@@ -16,6 +16,7 @@ mod pattern;
 pub mod spec;
 mod table;
 mod terms;
+mod unit;
 
 pub use dialects::Dialects;
 pub use pattern::PathPattern;
@@ -24,6 +25,7 @@ pub use terms::{
     Allowance, AllowanceBy, INVOICE_EXPIRY, LATE_PAYMENT, Offer, Offering, REUSABLE_LIFE, RestorePolicy,
     Terms,
 };
+pub use unit::{Unit, rate_of};
 
 /// One API behind the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]

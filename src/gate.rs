@@ -14,14 +14,14 @@ use std::time::Duration;
 use http::HeaderMap;
 use thiserror::Error;
 
-use crate::catalog::{Service, Terms};
+use crate::catalog::{Service, Terms, Unit};
 use crate::l402::{
     Examined, Identifier, Keyring, Malformed, Presented, Refusal, Sold, UnknownCaveats, Use, Verified,
     examine, presented, verify,
 };
 use crate::ledger::{Draw, Sale};
 use crate::payment_auth;
-use crate::pricing::{Metering, Quote, Unpriced};
+use crate::pricing::{Quote, Unpriced};
 use crate::types::{Kind, Msat, Name, Timestamp, TokenCopy};
 use charge::{charged, charged_for};
 
@@ -85,6 +85,7 @@ pub fn sale_of(identifier: &Identifier, sold: &Sold) -> Sale {
         units,
         lasts,
         sold: sold.sold,
+        covers: sold.covers,
         quote: sold.quote.as_ref().map(ToString::to_string),
         valid_until,
     }
@@ -301,7 +302,8 @@ fn opens_all(verified: Verified, wanted: &Wanted<'_>) -> Decision {
 
 fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
     let copy = verified.copy;
-    let covered = |quote: &Quote| quote.most <= covers(&verified.sold, wanted, quote);
+    let covers = |quote: &Quote| Unit::of(&verified.sold).covers(wanted.service, wanted.terms, quote);
+    let covered = |quote: &Quote| quote.most <= covers(quote);
     let today = wanted.price.today();
     let good = match &today {
         Ok(quote) if covered(quote) => Some(quote.clone()),
@@ -314,24 +316,9 @@ fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
             Permit::admit(verified, draw, Some(quote))
         }
         (None, Ok(quote)) => {
-            let sold = covers(&verified.sold, wanted, &quote);
+            let sold = covers(&quote);
             Decision::Challenge(Why::PriceChanged { sold, price: quote.most, copy })
         }
         (None, Err(why)) => Decision::Unpriced { why, copy },
     }
-}
-
-/// The dearest request that one unit opens, where `quote` is asked. A pack that was sold by tiers cost
-/// their sum, which is less than as many of the dearest requests that it opens under them: where other
-/// prices hold, a unit of it is worth what was paid for it.
-fn covers(sold: &Sold, wanted: &Wanted<'_>, quote: &Quote) -> Msat {
-    let routes = &wanted.service.routes;
-    let own = routes.iter().find(|route| route.name == sold.route);
-    let rule = &own.map_or(&wanted.service.terms, |route| &route.terms).rule;
-    let by_tiers = sold.kind == Kind::Pack && rule.metering() == Metering::AtReserve;
-    if !by_tiers || (quote.metering == Metering::AtReserve && wanted.terms.rule == *rule) {
-        return sold.covers;
-    }
-    let paid = sold.sold.msat().div_ceil(sold.units.max(1));
-    Msat::new(paid).map_or(sold.covers, |paid| sold.covers.min(paid))
 }

@@ -100,7 +100,7 @@ pub use operations::{
 pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
 pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState, PAYMENT};
-pub use outstanding::{Left, Outstanding};
+pub use outstanding::{Alike, Left, Outstanding};
 pub use reach::{Reach, StoredBytes};
 pub use recall::Recall;
 pub use reports::{HourSums, Revenue, RevenuePoint, RouteRevenue, SalesFilter, Step};

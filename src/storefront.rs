@@ -16,7 +16,9 @@ use tokio::sync::Mutex;
 
 use crate::catalog::spec::{Spec, SpecFault, clash};
 use crate::catalog::{Catalog, CatalogError, RouteTable, Service};
+use crate::clock::Clock;
 use crate::event::Event;
+use crate::pricing::Exchange;
 use crate::store::{Ledger, ServiceChange, ServiceRow, StoreError, StoredService};
 use crate::types::{Name, Timestamp};
 use rises::Dearer;
@@ -117,9 +119,19 @@ fn told(faults: &[ServiceFault]) -> String {
     faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// What today's prices are told by.
+#[derive(Clone)]
+pub struct Market {
+    /// The rates.
+    pub exchange: Arc<dyn Exchange>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// Keeps, changes and puts in force what is sold.
 pub struct Storefront {
     ledger: Ledger,
+    market: Market,
     catalog: Arc<Catalog>,
     variables: Variables,
     listener: Listener,
@@ -141,12 +153,14 @@ impl Storefront {
     /// When the ledger fails, or holds what cannot be read.
     pub async fn open(
         ledger: Ledger,
+        market: Market,
         variables: Variables,
         listener: Listener,
     ) -> Result<Arc<Storefront>, Refusal> {
         let rows = ledger.services().await?;
         let front = Storefront {
             ledger,
+            market,
             catalog: Arc::default(),
             variables,
             listener,
@@ -285,10 +299,8 @@ impl Storefront {
     ) -> Result<Plan, Refusal> {
         let table = table(&after)?;
         let stops = Stop::between(&self.catalog.current(), &table);
-        let mut rises = Vec::new();
-        for dearer in Dearer::between(&self.catalog.current(), &table) {
-            rises.extend(dearer.count(&self.ledger).await?);
-        }
+        let dearer = Dearer::between(&self.catalog.current(), &table);
+        let rises = Dearer::count(dearer, &self.ledger, &self.market).await?;
         let plan = Plan { stops, rises, ..Plan::between(before, &after) };
         let changes = changes(before, &after, &plan);
         if run == Run::Dry || changes.is_empty() {

@@ -89,6 +89,7 @@ impl Shop {
             units,
             lasts: None,
             sold: Msat::new(10_000).unwrap(),
+            covers: Msat::ZERO,
             quote: None,
             valid_until: self.clock.now().plus(Duration::from_secs(3_600)),
         }

@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::counter::{Counter, opens_for};
 use super::pricing::{BodySeen, Pricing, facts};
-use super::ware::{Ware, quoted, rate_of};
+use super::ware::{Ware, quoted};
 use super::{Checkout, Errand, Offered, Outcome, Refused};
-use crate::catalog::{Matched, Mode};
+use crate::catalog::{Matched, Mode, Unit};
 use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
 use crate::ledger::ReserveRefused;
@@ -265,7 +265,7 @@ impl Priced for NamedPricing<'_> {
     }
 
     fn as_sold(&self, sold: &Sold) -> Option<Result<Quote, Unpriced>> {
-        let rate = rate_of(sold.quote.as_ref()?, self.now)?;
+        let rate = Unit::of(sold).rate(self.now)?;
         Some(self.at(&LockedRate(rate)))
     }
 }

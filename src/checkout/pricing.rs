@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::ware::rate_of;
-use crate::catalog::Terms;
+use crate::catalog::{Terms, Unit};
 use crate::gate::Priced;
 use crate::l402::Sold;
 use crate::pricing::{Ask, Exchange, LockedRate, Quote, Reads, RequestFacts, Unpriced};
@@ -73,7 +72,7 @@ impl Priced for Pricing<'_> {
     }
 
     fn as_sold(&self, sold: &Sold) -> Option<Result<Quote, Unpriced>> {
-        let rate = rate_of(sold.quote.as_ref()?, self.now)?;
+        let rate = Unit::of(sold).rate(self.now)?;
         // Without the fallback: it is no price at that rate.
         let ask = Ask { exchange: &LockedRate(rate), fallback: None, ..self.ask() };
         Some(self.terms.rule.quote(&ask))

@@ -242,13 +242,5 @@ fn quoted_of(quote: &Quote) -> Option<Quoted> {
 /// Millisatoshi in a bitcoin.
 const MSAT_PER_BTC: u64 = 100_000_000_000;
 
-/// The rate that a token was sold at, when its quote names one.
-pub(super) fn rate_of(quoted: &Quoted, now: Timestamp) -> Option<Rate> {
-    let (fiat, per_btc) = quoted.as_str().split_once('@')?;
-    let fiat: Fiat = fiat.parse().ok()?;
-    let per_btc: Decimal = per_btc.parse().ok().filter(|rate| *rate > Decimal::ZERO)?;
-    Some(Rate { currency: fiat.currency, per_btc, at: now })
-}
-
 #[cfg(test)]
 mod tests;

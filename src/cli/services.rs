@@ -39,6 +39,8 @@ enum What {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        sure: Yes,
     },
     /// Everything that is sold, as a services file
     Export,
@@ -56,7 +58,10 @@ pub(super) fn run(args: &ServicesArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.what {
         None | Some(What::List) => list(admin).await,
         Some(What::Show { name }) => show(admin, name).await,
-        Some(What::Apply { file, dry_run }) => apply(admin, file, *dry_run, json).await,
+        Some(What::Apply { file, dry_run, sure }) => {
+            let sure = if *dry_run { None } else { Some(*sure) };
+            apply(admin, file, sure, json).await
+        }
         Some(What::Export) => export(admin).await,
         Some(What::Remove { name, sure }) => {
             sure.or_ask(&format!(
@@ -175,7 +180,8 @@ fn read(file: &Path) -> Result<Given, Failure> {
     Ok(Given { services, lines: Some(read) })
 }
 
-async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<Shown, Failure> {
+/// Shows what a file changes, and makes it so where somebody is `sure`, or says so; in a dry run nobody is.
+async fn apply(admin: &Admin, file: &Path, sure: Option<Yes>, json: bool) -> Result<Shown, Failure> {
     let given = read(file)?;
     if given.services.is_empty() {
         let text = format!("{}: there is no [[service]] in it", file.display());
@@ -187,18 +193,22 @@ async fn apply(admin: &Admin, file: &Path, dry_run: bool, json: bool) -> Result<
         None => Failure { text: format!("{}: {}", file.display(), failure.text), ..failure },
     };
     let planned = send(admin, &given, &body(true)).await.map_err(named)?;
-    let difference = difference(&planned);
+    let (difference, grave) = (difference(&planned), grave(&planned));
     let changes = items(&planned["changes"]).len();
     if changes > 0 {
         warn_of(&given);
     }
-    if dry_run || changes == 0 {
+    let Some(sure) = sure.filter(|_| changes > 0) else {
         let end = if changes == 0 { "no difference" } else { "dry run: nothing was changed" };
-        let text = if changes == 0 { end.to_owned() } else { format!("{difference}\n{end}") };
+        let told = if changes == 0 { Vec::new() } else { [vec![difference], grave].concat() };
+        let text = [told, vec![end.to_owned()]].concat().join("\n");
         return Ok(Shown::new(planned, text));
-    }
+    };
     if !json {
         tell(&difference);
+    }
+    if !grave.is_empty() {
+        sure.or_ask(&grave.join("\n"))?;
     }
     let done = send(admin, &given, &body(false)).await?;
     for name in items(&done["silent"]).iter().filter_map(Value::as_str) {
@@ -256,9 +266,13 @@ fn difference(plan: &Value) -> String {
             lines.push(format!("    {field}: {} -> {}", side("before"), side("after")));
         }
     }
-    lines.extend(items(&plan["stops"]).iter().map(stop));
-    lines.extend(items(&plan["rises"]).iter().flat_map(rise));
     lines.join("\n")
+}
+
+/// What stops earning or serving, and whom a dearer price touches: what is asked about first.
+fn grave(plan: &Value) -> Vec<String> {
+    let stops = items(&plan["stops"]).iter().map(stop);
+    stops.chain(items(&plan["rises"]).iter().flat_map(rise)).collect()
 }
 
 /// Whom a dearer price touches.

@@ -24,6 +24,8 @@ pub struct Sale {
     pub lasts: Option<Duration>,
     /// The price of all units together.
     pub sold: Msat,
+    /// The dearest request that one unit of a request or a pack opens; zero for every other kind.
+    pub covers: Msat,
     /// The price in another currency that it was sold at, such as `0.002 USD@64000.12`.
     pub quote: Option<String>,
     /// Until when they may be used; a pass, until when it may be opened.

@@ -128,6 +128,7 @@ fn give(page: &mut Page<'_>, new: &NewGrant) -> Result<(), StoreError> {
         units: new.budget_msat.msat(),
         lasts: None,
         sold: Msat::ZERO,
+        covers: Msat::ZERO,
         quote: None,
         valid_until: new.valid_until,
     };
@@ -194,9 +195,9 @@ fn insert(
         "INSERT INTO grants (payment_hash, token_id, service, route, kind, price_msat, quote, label,
                              sold, left_, held, spent, expired, revoked, calls, open, bytes,
                              restored, crash_restored, returned, loaded, crash_returned,
-                             lasts_ms, budget, per_ms, period, redeemed_at, valid_until, due)
+                             lasts_ms, budget, per_ms, period, redeemed_at, valid_until, due, covers_msat)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                 ?10, ?11, ?12, ?13, ?14, ?15, ?15)",
+                 ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16)",
     )?;
     insert.execute(params![
         Stored(sale.payment_hash),
@@ -214,6 +215,7 @@ fn insert(
         budget.map(|budget| count(budget.period)),
         Stored(page.now),
         Stored(sale.valid_until),
+        Stored(sale.covers),
     ])?;
     page.totals = page.totals.plus(Totals::of(&grant));
     Ok(())

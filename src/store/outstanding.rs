@@ -1,13 +1,15 @@
-//! What customers hold of a service and have not used: whom a dearer price touches.
+//! What customers hold of services and have not used: whom a dearer price touches.
 //!
 //! Counted from tokens that were used once, for what a payment bought stands in its token until then.
+
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
 use super::plan::asked;
-use super::rows::{Stored, known_name};
+use super::rows::{Stored, column, known_name};
 use super::{Ledger, StoreError};
-use crate::types::{Msat, Name};
+use crate::types::{Kind, Msat, Name, Timestamp};
 
 /// Tokens, and what is left of them together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,52 +20,107 @@ pub struct Left {
     pub units: u64,
 }
 
+impl Left {
+    fn add(&mut self, tokens: u64, units: u64) {
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.units = self.units.saturating_add(units);
+    }
+}
+
+/// Single requests or packs that were sold alike, and what is left of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alike {
+    /// The kind.
+    pub kind: Kind,
+    /// The route that was asked for.
+    pub route: Name,
+    /// The dearest request that a unit opens.
+    pub covers: Msat,
+    /// The price of all units together.
+    pub sold: Msat,
+    /// How many those were.
+    pub units: u64,
+    /// The price in another currency, with its rate.
+    pub quote: Option<String>,
+    /// What is left.
+    pub left: Left,
+}
+
 /// What is left of a service's tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outstanding {
-    /// Of single requests and packs, those whose requests were sold for less than was asked about.
-    pub requests: Left,
+    /// Of single requests and packs.
+    pub requests: Vec<Alike>,
     /// Of balances, and of tokens that were given: millisatoshi.
     pub money: Left,
 }
 
 impl Ledger {
-    /// What is left of the tokens of `service`: all its balances, and of each of `routes` the requests that
-    /// were sold for less than its price; for any price where none is said.
+    /// What is left, at `now`, of the tokens of `services`.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn outstanding(
         &self,
-        service: Name,
-        routes: Vec<(Name, Option<Msat>)>,
-    ) -> Result<Outstanding, StoreError> {
-        self.0.readers.read(move |connection| count(connection, &service, &routes)).await
+        services: Vec<Name>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<Name, Outstanding>, StoreError> {
+        self.0.readers.read(move |connection| count(connection, services, now)).await
     }
 }
 
+/// What tokens that were sold alike have in common: service, route, kind, what a unit opens, price, units, quote.
+type Terms = (i64, i64, Kind, Msat, Msat, u64, Option<String>);
+
 fn count(
     connection: &Connection,
-    service: &Name,
-    routes: &[(Name, Option<Msat>)],
-) -> Result<Outstanding, StoreError> {
-    let mut found = Outstanding::default();
-    let Some(service) = known_name(connection, service)? else { return Ok(found) };
-    // Few of all grants live: the index of those is walked, and never the service's whole past.
-    let live = "SELECT COUNT(*), COALESCE(SUM(left_), 0) FROM grants INDEXED BY grants_live
-                WHERE id > 0 AND over_at IS NULL AND left_ > 0 AND service = ?1";
-    let left = |row: &rusqlite::Row<'_>| Ok(Left { tokens: row.get(0)?, units: row.get(1)? });
-    let sql = format!("{live} AND kind IN ('balance', 'granted')");
-    found.money = asked(connection, &sql)?.query_row([service], left)?;
-    // A number with a point, for the product may be more than a whole one can be.
-    let sql = format!(
-        "{live} AND kind IN ('request', 'pack') AND route = ?2 AND (?3 IS NULL OR price_msat < 1.0 * sold * ?3)"
-    );
-    for (route, price) in routes {
-        let Some(route) = known_name(connection, route)? else { continue };
-        let of = asked(connection, &sql)?.query_row(params![service, route, price.map(Stored)], left)?;
-        found.requests.tokens = found.requests.tokens.saturating_add(of.tokens);
-        found.requests.units = found.requests.units.saturating_add(of.units);
+    services: Vec<Name>,
+    now: Timestamp,
+) -> Result<BTreeMap<Name, Outstanding>, StoreError> {
+    let mut names = HashMap::new();
+    for service in services {
+        if let Some(id) = known_name(connection, &service)? {
+            names.insert(id, service);
+        }
+    }
+    // Few of all grants live: the index of those is walked, once for all services and routes.
+    let mut query = asked(
+        connection,
+        "SELECT service, route, kind, covers_msat, price_msat, sold, quote, left_
+         FROM grants INDEXED BY grants_live
+         WHERE id > 0 AND over_at IS NULL AND left_ > 0 AND valid_until > ?1 AND kind <> 'pass'",
+    )?;
+    let mut rows = query.query(params![Stored(now)])?;
+    let (mut found, mut alike) = (BTreeMap::<Name, Outstanding>::new(), HashMap::<Terms, Left>::new());
+    while let Some(row) = rows.next()? {
+        // By their numbers: there may be a hundred thousand rows.
+        let (service, left) = (row.get(0)?, row.get(7)?);
+        let Some(name) = names.get(&service) else { continue };
+        let Stored(kind): Stored<Kind> = row.get(2)?;
+        if !matches!(kind, Kind::Request | Kind::Pack) {
+            found.entry(name.clone()).or_default().money.add(1, left);
+            continue;
+        }
+        let (Stored(price), units): (Stored<Msat>, u64) = (row.get(4)?, row.get(5)?);
+        // What was redeemed before this was noted: the most that a unit of it surely opens.
+        let covers = row.get::<_, Option<Stored<Msat>>>(3)?.map_or_else(
+            || Msat::new(price.msat().div_ceil(units.max(1))).unwrap_or(price),
+            |Stored(covers)| covers,
+        );
+        let terms = (service, row.get(1)?, kind, covers, price, units, row.get(6)?);
+        alike.entry(terms).or_default().add(1, left);
+    }
+    for ((service, route, kind, covers, sold, units, quote), left) in alike {
+        let (Some(service), Some(route)) = (names.get(&service), name_of(connection, route)?) else {
+            continue;
+        };
+        let one = Alike { kind, route, covers, sold, units, quote, left };
+        found.entry(service.clone()).or_default().requests.push(one);
     }
     Ok(found)
+}
+
+fn name_of(connection: &Connection, id: i64) -> Result<Option<Name>, StoreError> {
+    let mut query = asked(connection, "SELECT name FROM names WHERE id = ?1")?;
+    super::optional(query.query_row([id], |row| column(row, "name")))
 }

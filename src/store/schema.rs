@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0008_real_money.sql"),
     include_str!("schema/0009_last_seen.sql"),
     include_str!("schema/0010_fundings.sql"),
+    include_str!("schema/0011_covers.sql"),
 ];
 
 /// Opens the file for writing, made with mode 0600 when it is not there.

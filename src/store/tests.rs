@@ -68,6 +68,7 @@ impl World {
             units,
             lasts: None,
             sold: price(),
+            covers: Msat::new(10_000_u64.div_ceil(units)).unwrap(),
             quote: None,
             valid_until: self.clock.now().plus(Duration::from_secs(3_600)),
         }

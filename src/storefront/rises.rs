@@ -3,17 +3,18 @@
 //!
 //! Pure but for the count. Requests are compared by samples, as [`super::stops`] does. What two prices come to is
 //! known where both are fixed amounts in one currency; of any other two that differ nobody can say it beforehand.
-
-use std::collections::BTreeMap;
+//! Whether a token is refused is asked as the gate decides it, at today's rates: whatever route it was bought on, and
+//! only what is refused after the change and was not before it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Market;
 use super::stops::samples;
-use crate::catalog::{RouteTable, Service};
-use crate::pricing::{Amount, Rule};
-use crate::store::{Ledger, Outstanding, StoreError};
-use crate::types::{Msat, Name};
+use crate::catalog::{Matched, RouteTable, Service, Unit};
+use crate::pricing::{Amount, Ask, Exchange, LockedRate, Quote, RequestFacts, Rule, Unpriced};
+use crate::store::{Alike, Ledger, Left, Outstanding, StoreError};
+use crate::types::{Name, Timestamp};
 
 /// Requests of a service that cost more by a change, and the tokens that it touches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,7 +25,7 @@ pub struct Rise {
     pub requests: Vec<String>,
     /// They cost more; false where that depends on the request, or on the rate of a currency.
     pub certain: bool,
-    /// Tokens of single requests and of packs that were sold for less: they are refused there.
+    /// Tokens of single requests and of packs that open them now and are refused there then.
     pub refused_tokens: u64,
     /// Requests that are left of them.
     pub refused_requests: u64,
@@ -35,13 +36,13 @@ pub struct Rise {
 }
 
 /// Requests of a service that cost more, whoever may hold tokens for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Dearer {
     service: Name,
     requests: Vec<String>,
     certain: bool,
-    /// The routes that they were sold by, and their price then, where it is known.
-    routes: BTreeMap<Name, Option<Msat>>,
+    /// On which terms they are sold before and after it, one of those that are sold alike.
+    steps: Vec<(Matched, Matched)>,
 }
 
 impl Dearer {
@@ -54,27 +55,109 @@ impl Dearer {
         before.services().iter().filter_map(|service| one(service)).collect()
     }
 
-    /// The tokens that it touches; `None` when there are none.
-    pub(super) async fn count(self, ledger: &Ledger) -> Result<Option<Rise>, StoreError> {
-        let Dearer { service, requests, certain, routes } = self;
-        let Outstanding { requests: refused, money } =
-            ledger.outstanding(service.clone(), routes.into_iter().collect()).await?;
-        let rise = Rise {
-            service,
-            requests,
-            certain,
-            refused_tokens: refused.tokens,
-            refused_requests: refused.units,
-            balance_tokens: money.tokens,
-            balance_left_msat: money.units,
+    /// Which tokens all of them touch; those that touch none are left out.
+    pub(super) async fn count(
+        all: Vec<Dearer>,
+        ledger: &Ledger,
+        market: &Market,
+    ) -> Result<Vec<Rise>, StoreError> {
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = market.clock.now();
+        let services = all.iter().map(|dearer| dearer.service.clone()).collect();
+        let mut held = ledger.outstanding(services, now).await?;
+        let rise = |dearer: Dearer| {
+            let Outstanding { requests, money } = held.remove(&dearer.service)?;
+            let refused = dearer.refused(&requests, market.exchange.as_ref(), now);
+            let Dearer { service, requests, certain, .. } = dearer;
+            (refused.tokens > 0 || money.tokens > 0).then_some(Rise {
+                service,
+                requests,
+                certain,
+                refused_tokens: refused.tokens,
+                refused_requests: refused.units,
+                balance_tokens: money.tokens,
+                balance_left_msat: money.units,
+            })
         };
-        Ok((refused.tokens > 0 || money.tokens > 0).then_some(rise))
+        Ok(all.into_iter().filter_map(rise).collect())
     }
+
+    /// What is left of the tokens that open one of these requests now, and not any more then. Where nobody can say
+    /// it of a request, they are counted.
+    fn refused(&self, held: &[Alike], exchange: &dyn Exchange, now: Timestamp) -> Left {
+        let place =
+            |matched: &Matched| Place { matched: matched.clone(), today: quote(matched, exchange, now) };
+        let steps: Vec<(Place, Place)> = self.steps.iter().map(|(was, is)| (place(was), place(is))).collect();
+        let mut sum = Left::default();
+        for alike in held {
+            let newly = |(was, is): &(Place, Place)| {
+                was.opens(alike, now) != Some(false) && is.opens(alike, now) != Some(true)
+            };
+            if steps.iter().any(newly) {
+                sum.tokens = sum.tokens.saturating_add(alike.left.tokens);
+                sum.units = sum.units.saturating_add(alike.left.units);
+            }
+        }
+        sum
+    }
+}
+
+/// Where a request is sold, and what it costs there today.
+struct Place {
+    matched: Matched,
+    today: Option<Result<Quote, Unpriced>>,
+}
+
+impl Place {
+    /// Whether the gate lets such a token's request in; `None` where that depends on the request, or on a rate that
+    /// nobody knows.
+    fn opens(&self, alike: &Alike, now: Timestamp) -> Option<bool> {
+        let Matched { service, terms, .. } = &self.matched;
+        if terms.rule.is_free() {
+            return Some(true);
+        }
+        let unit = Unit {
+            kind: alike.kind,
+            route: &alike.route,
+            covers: alike.covers,
+            sold: alike.sold,
+            units: alike.units,
+            quote: alike.quote.as_deref(),
+        };
+        let covered = |quote: &Quote| quote.most <= unit.covers(service, terms, quote);
+        let today = self.today.as_ref()?;
+        if today.as_ref().is_ok_and(covered) {
+            return Some(true);
+        }
+        // Without the fallback: it is no price at that rate.
+        let locked = unit.rate(now).map(LockedRate);
+        let as_sold = locked.and_then(|rate| {
+            let ask = Ask { request: &RequestFacts::default(), exchange: &rate, now, fallback: None };
+            terms.rule.quote(&ask).ok()
+        });
+        if as_sold.as_ref().is_some_and(covered) {
+            return Some(true);
+        }
+        today.is_ok().then_some(false)
+    }
+}
+
+/// What a request costs there today; `None` where the request itself says that.
+fn quote(matched: &Matched, exchange: &dyn Exchange, now: Timestamp) -> Option<Result<Quote, Unpriced>> {
+    let terms = &matched.terms;
+    if matches!(terms.rule, Rule::Formula(_)) {
+        return None;
+    }
+    let ask = Ask { request: &RequestFacts::default(), exchange, now, fallback: terms.fallback };
+    Some(terms.rule.quote(&ask))
 }
 
 fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &RouteTable) -> Option<Dearer> {
     let host = service.host.as_deref().unwrap_or_default();
-    let (mut requests, mut certain, mut routes) = (Vec::new(), true, BTreeMap::new());
+    let (mut requests, mut certain) = (Vec::new(), true);
+    let mut steps: Vec<(Matched, Matched)> = Vec::new();
     let mut all = true;
     for sample in samples(service).chain(samples(then)) {
         let was = before.on_sale_or_off(&sample.method, host, &sample.path);
@@ -89,17 +172,12 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
             all = false;
             continue;
         };
-        certain &= matches!(step, Step::To(_));
-        let price = match step {
-            Step::To(price) => price,
-            Step::Perhaps => None,
-        };
-        routes
-            .entry(was.route)
-            .and_modify(|known: &mut Option<Msat>| {
-                *known = known.zip(price).map(|(one, other)| one.max(other))
-            })
-            .or_insert(price);
+        certain &= step == Step::Surely;
+        let same =
+            |(before, after): &(Matched, Matched)| before.terms == was.terms && after.terms == is.terms;
+        if !steps.iter().any(same) {
+            steps.push((was, is));
+        }
         if !requests.contains(&sample.requests) {
             requests.push(sample.requests);
         }
@@ -110,14 +188,14 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
     if all {
         requests.clear();
     }
-    Some(Dearer { service: service.name.clone(), requests, certain, routes })
+    Some(Dearer { service: service.name.clone(), requests, certain, steps })
 }
 
 /// A step up.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// To this price, where it is one in bitcoin.
-    To(Option<Msat>),
+    /// For every request.
+    Surely,
     /// For some requests, or at some rates.
     Perhaps,
 }
@@ -127,12 +205,10 @@ fn step(before: &Rule, after: &Rule) -> Option<Step> {
     match (before, after) {
         (_, Rule::Free) => None,
         (before, after) if before == after => None,
-        (Rule::Free, Rule::Fixed(Amount::Msat(price))) => Some(Step::To(Some(*price))),
-        (Rule::Fixed(Amount::Msat(was)), Rule::Fixed(Amount::Msat(is))) => {
-            (is > was).then_some(Step::To(Some(*is)))
-        }
+        (Rule::Free, Rule::Fixed(_)) => Some(Step::Surely),
+        (Rule::Fixed(Amount::Msat(was)), Rule::Fixed(Amount::Msat(is))) => (is > was).then_some(Step::Surely),
         (Rule::Fixed(Amount::Fiat(was)), Rule::Fixed(Amount::Fiat(is))) if was.currency == is.currency => {
-            (is.amount > was.amount).then_some(Step::To(None))
+            (is.amount > was.amount).then_some(Step::Surely)
         }
         _ => Some(Step::Perhaps),
     }
@@ -142,6 +218,8 @@ fn step(before: &Rule, after: &Rule) -> Option<Step> {
 mod tests {
     use super::*;
     use crate::catalog::spec::Spec;
+    use crate::pricing::Rate;
+    use crate::types::{Kind, Msat};
 
     fn table(lines: &str) -> RouteTable {
         let text = format!("name = \"a\"\npath = \"/v1\"\nupstream = \"http://127.0.0.1:1\"\n{lines}");
@@ -149,43 +227,105 @@ mod tests {
         RouteTable::new(vec![Spec::read(&value).0.compile(&|_| None).unwrap()]).unwrap()
     }
 
-    /// The requests that are dearer, whether that is certain, and the routes that they were sold by.
-    fn dearer(before: &str, after: &str) -> Option<(String, bool, String)> {
+    /// The requests that are dearer, and whether that is certain.
+    fn dearer(before: &str, after: &str) -> Option<(String, bool)> {
         let found = Dearer::between(&table(before), &table(after)).pop()?;
-        let price = |price: Option<Msat>| price.map_or("?".to_owned(), |price| price.sats_ceil().to_string());
-        let routes = found.routes.into_iter().map(|(route, to)| format!("{route}:{}", price(to)));
-        Some((found.requests.join(" "), found.certain, routes.collect::<Vec<_>>().join(" ")))
+        Some((found.requests.join(" "), found.certain))
     }
 
-    fn told(requests: &str, certain: bool, routes: &str) -> Option<(String, bool, String)> {
-        Some((requests.to_owned(), certain, routes.to_owned()))
+    fn told(requests: &str, certain: bool) -> Option<(String, bool)> {
+        Some((requests.to_owned(), certain))
     }
 
     #[test]
     fn a_dearer_price_is_found_and_a_cheaper_one_is_none() {
         let (five, six) = ("price = \"5 sat\"", "price = \"6 sat\"");
-        assert_eq!(dearer(five, six), told("", true, "default:6"));
+        assert_eq!(dearer(five, six), told("", true));
         assert_eq!(dearer(six, five), None);
         assert_eq!(dearer(five, five), None);
         assert_eq!(dearer(five, "price = \"free\""), None, "it stops earning, which is asked about as that");
-        assert_eq!(dearer("price = \"free\"", five), told("", true, "default:5"));
+        assert_eq!(dearer("price = \"free\"", five), told("", true));
         let off = |price: &str| format!("{price}\nmode = \"off\"");
-        assert_eq!(dearer(&off(five), six), told("", true, "default:6"));
-        assert_eq!(dearer(&off(five), &off(six)), told("", true, "default:6"), "it opens again one day");
-        assert_eq!(dearer("price = \"0.01 USD\"", "price = \"0.02 USD\""), told("", true, "default:?"));
+        assert_eq!(dearer(&off(five), six), told("", true));
+        assert_eq!(dearer(&off(five), &off(six)), told("", true), "it opens again one day");
+        assert_eq!(dearer("price = \"0.01 USD\"", "price = \"0.02 USD\""), told("", true));
         assert_eq!(dearer("price = \"0.02 USD\"", "price = \"0.01 USD\""), None);
-        assert_eq!(dearer(five, "price = \"0.01 USD\""), told("", false, "default:?"));
+        assert_eq!(dearer(five, "price = \"0.01 USD\""), told("", false));
+    }
+
+    const DAY: &str =
+        "price = \"5 sat\"\nroute = [{ name = \"day\", path = \"/v1/day\", price = \"2 sat\" }]";
+
+    #[test]
+    fn the_requests_that_are_dearer_are_named() {
+        assert_eq!(dearer(DAY, &DAY.replace("2 sat", "3 sat")), told("/v1/day", true));
+        assert_eq!(dearer("price = \"5 sat\"", &DAY.replace("2 sat", "7 sat")), told("/v1/day", true));
+        assert_eq!(dearer("price = \"5 sat\"", DAY), None);
+        assert_eq!(dearer(DAY, "price = \"5 sat\""), told("/v1/day", true), "the route is gone");
+    }
+
+    /// Packs of ten that cover so many sat a request, bought on `route`; nine requests are left.
+    fn pack(route: &str, covers: u64, quote: Option<&str>) -> Alike {
+        let covers = Msat::from_sat(covers).unwrap();
+        Alike {
+            kind: Kind::Pack,
+            route: route.parse().unwrap(),
+            covers,
+            // A tenth less than one by one.
+            sold: covers.checked_mul(9).unwrap(),
+            units: 10,
+            quote: quote.map(str::to_owned),
+            left: Left { tokens: 1, units: 9 },
+        }
+    }
+
+    /// Which of `held` are refused by the change, at so many USD for a bitcoin.
+    fn refused(before: &str, after: &str, held: &[Alike], usd: i64) -> Vec<bool> {
+        let dearer = Dearer::between(&table(before), &table(after));
+        let rate = Rate { currency: "USD".parse().unwrap(), per_btc: usd.into(), at: Timestamp::default() };
+        let one = |pack: &Alike| {
+            dearer.iter().any(|dearer| {
+                dearer.refused(std::slice::from_ref(pack), &LockedRate(rate), Timestamp::default()).tokens > 0
+            })
+        };
+        held.iter().map(one).collect()
     }
 
     #[test]
-    fn the_routes_that_tokens_were_sold_by_are_known() {
-        let with = |routes: &str| format!("price = \"5 sat\"\nroute = [{routes}]");
-        let one =
-            |price: &str| with(&format!("{{ name = \"day\", path = \"/v1/day\", price = \"{price}\" }}"));
-        assert_eq!(dearer(&one("2 sat"), &one("3 sat")), told("/v1/day", true, "day:3"));
-        assert_eq!(dearer("price = \"5 sat\"", &one("7 sat")), told("/v1/day", true, "default:7"));
-        assert_eq!(dearer("price = \"5 sat\"", &one("2 sat")), None);
-        let gone = dearer(&one("2 sat"), "price = \"5 sat\"");
-        assert_eq!(gone, told("/v1/day", true, "day:5"), "the route is gone");
+    fn what_the_gate_will_newly_refuse_is_counted_and_nothing_else() {
+        let held = [pack("day", 2, None), pack("default", 5, None), pack("hour", 3, None)];
+        let day = |price: &str| refused(DAY, &DAY.replace("2 sat", price), &held, 64_000);
+        assert_eq!(
+            day("3 sat"),
+            [true, false, false],
+            "sold for less elsewhere is good up to what it covers"
+        );
+        assert_eq!(day("5 sat"), [true, false, true]);
+        assert_eq!(day("6 sat"), [true, true, true], "those of other routes opened it too");
+        let rest = |price: &str| refused(DAY, &DAY.replace("5 sat", price), &held, 64_000);
+        assert_eq!(rest("6 sat"), [false, true, false], "the others were refused there before");
+        assert_eq!(rest("5001 msat"), [false, true, false]);
+        let opens = refused("price = \"free\"", "price = \"3 sat\"", &held, 64_000);
+        assert_eq!(opens, [true, false, false], "a token was good for what costs nothing");
+    }
+
+    #[test]
+    fn a_price_in_a_currency_is_asked_at_todays_rate_and_at_that_of_the_sale() {
+        // A cent is 16 sat at 62,500 USD, and was when they were sold.
+        let held = [pack("default", 16, Some("0.01 USD@62500")), pack("default", 16, None)];
+        let to = |price: &str, usd: i64| {
+            refused("price = \"0.01 USD\"", &format!("price = \"{price} USD\""), &held, usd)
+        };
+        assert_eq!(to("0.02", 62_500), [true, true]);
+        assert_eq!(to("0.02", 125_000), [false, false], "it costs as many sat as before");
+        assert_eq!(to("0.02", 100_000), [true, true]);
+        assert_eq!(to("0.02", 50_000), [true, false], "what has no rate was refused before");
+    }
+
+    #[test]
+    fn what_a_formula_asks_nobody_can_say() {
+        let formula = "price = { formula = \"request.size_bytes + 1\" }";
+        assert_eq!(refused("price = \"5 sat\"", formula, &[pack("default", 5, None)], 64_000), [true]);
+        assert_eq!(dearer("price = \"5 sat\"", formula), told("", false));
     }
 }

@@ -16,11 +16,17 @@ fn variables(key: &'static str) -> Variables {
     Box::new(move |name| (name == "KEY" && !key.is_empty()).then(|| key.to_owned()))
 }
 
+fn market() -> Market {
+    let clock = FixedClock::at(Timestamp::from_secs(1_760_000_000));
+    Market { exchange: Arc::new(crate::pricing::NoExchange), clock }
+}
+
 async fn shop() -> Shop {
     let dir = tempfile::tempdir().unwrap();
     let clock = FixedClock::at(Timestamp::from_secs(1_760_000_000));
     let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock).unwrap();
-    let front = Storefront::open(ledger.clone(), variables("sesame"), Box::new(|_| {})).await.unwrap();
+    let front =
+        Storefront::open(ledger.clone(), market(), variables("sesame"), Box::new(|_| {})).await.unwrap();
     Shop { _dir: dir, ledger, front }
 }
 
@@ -62,7 +68,7 @@ async fn a_change_is_in_force_and_in_the_log_and_survives() {
     assert!(again.changes.is_empty());
 
     let reopened =
-        Storefront::open(shop.ledger.clone(), variables("sesame"), Box::new(|_| {})).await.unwrap();
+        Storefront::open(shop.ledger.clone(), market(), variables("sesame"), Box::new(|_| {})).await.unwrap();
     assert_eq!(reopened.stock()[0].spec, spec("a", "/a", "6 sat"));
     shop.front.remove("a", Run::Real).await.unwrap();
     assert_eq!(shop.price("/a"), None);
@@ -141,7 +147,8 @@ async fn what_can_be_sold_no_more_is_closed_and_nothing_broader_takes_its_place(
     keyed.upstream_headers = Spec::read(&json!({ "upstream_headers": header })).0.upstream_headers;
     let free = (spec("free", "/", "free"), Vec::new());
     shop.front.put(vec![(keyed, Vec::new()), free], Run::Real).await.unwrap();
-    let front = Storefront::open(shop.ledger.clone(), variables(""), Box::new(|_| {})).await.unwrap();
+    let front =
+        Storefront::open(shop.ledger.clone(), market(), variables(""), Box::new(|_| {})).await.unwrap();
     let table = front.catalog().current();
     assert!(table.lookup(&Method::GET, "any", "/keyed/x").is_none());
     assert!(table.lookup(&Method::GET, "any", "/KEYED/x").is_none(), "in no spelling");

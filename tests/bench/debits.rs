@@ -96,6 +96,7 @@ fn pack(client: u8) -> Result<Sale> {
         units: UNITS,
         lasts: None,
         sold: Msat::new(UNITS * 100)?,
+        covers: Msat::ZERO,
         quote: None,
         valid_until: Timestamp::from_secs(30_000_000_000),
     })

@@ -252,6 +252,7 @@ fn single(number: u64) -> Result<Sale> {
         units: 1,
         lasts: None,
         sold: Msat::new(50_000)?,
+        covers: Msat::ZERO,
         quote: None,
         valid_until: Timestamp::from_secs(30_000_000_000),
     })

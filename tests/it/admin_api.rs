@@ -242,6 +242,7 @@ async fn a_charged_request_is_told_though_it_is_no_event() {
         units: 3,
         lasts: None,
         sold: sats(15),
+        covers: Msat::ZERO,
         quote: None,
         valid_until: START.plus(PATIENCE),
     };

@@ -31,7 +31,7 @@ use tollhouse::rates::{Rates, RatesConfig};
 use tollhouse::rescue::Standing;
 use tollhouse::secrets::{Secrets, write_private};
 use tollhouse::store::{Ledger, OperationRow};
-use tollhouse::storefront::Storefront;
+use tollhouse::storefront::{Market, Storefront};
 use tollhouse::treasury::{Treasury, TreasuryParts};
 use tollhouse::types::{Msat, PaymentHash, Timestamp};
 use tollhouse::upkeep::{FileRules, PayoutsParts, Splicer, Unspliced, Upkeep, UpkeepParts};
@@ -116,7 +116,8 @@ impl AdminApp {
         let node = Arc::new(MadeUpNode::default());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let variables = Box::new(|name: &str| (name == "UPSTREAM_KEY").then(|| "sesame".to_owned()));
-        let opened = Storefront::open(ledger.clone(), variables, Box::new(|_| {})).await;
+        let market = Market { exchange: Arc::new(NoExchange), clock: clock.clone() };
+        let opened = Storefront::open(ledger.clone(), market, variables, Box::new(|_| {})).await;
         let storefront = opened.expect("a storefront");
         let catalog = Arc::clone(storefront.catalog());
         catalog.swap(RouteTable::new(services).expect("a table"));

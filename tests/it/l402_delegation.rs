@@ -130,6 +130,7 @@ async fn used(world: &World, ledger: &Ledger, caveats: &[Caveat], charged: bool)
         units,
         lasts: None,
         sold,
+        covers: sold,
         quote: None,
         valid_until,
     };

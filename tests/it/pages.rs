@@ -62,6 +62,7 @@ async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u
         units,
         lasts: None,
         sold,
+        covers: Msat::ZERO,
         quote: n.is_multiple_of(5).then(|| "0.32 USD@64000".to_owned()),
         valid_until: app.op.parts.clock.now().plus(HOUR * 48),
     };

@@ -266,6 +266,16 @@ async fn the_commands_show_a_difference_before_they_make_it() {
     let dearer = shop.file("back.toml", &exported.replace("5 sat", "0.002 USD"));
     let said = shop.says(&["services", "apply", &dearer]);
     assert!(said.contains("~ a\n    price: \"5 sat\" -> \"0.002 USD\"\napplied"), "{said}");
+
+    // Nobody is there to be asked: what takes something from customers is not done unsaid.
+    let off = shop.file("off.toml", &exported.replace("5 sat", "free"));
+    let dry = shop.says(&["services", "apply", &off, "--dry-run"]);
+    assert!(dry.contains("! a costs nothing any more") && dry.contains("dry run"), "{dry}");
+    let said = shop.refuses(&["services", "apply", &off]);
+    assert!(said.contains("! a costs nothing any more") && said.contains("say --yes to do it"), "{said}");
+    assert_eq!(shop.price("/a").await, "0.002 USD");
+    assert!(shop.says(&["services", "apply", &off, "--yes"]).contains("applied"));
+    shop.says(&["services", "apply", &dearer]);
     let wrong = shop.file("wrong.toml", &format!("\n\n{}mode = \"of\"\n", block("a", "5 sat")));
     let said = shop.refuses(&["services", "apply", &wrong]);
     assert!(said.contains("wrong.toml:8: service.a.mode: \"of\" is not a mode"), "{said}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Service, Terms, Upstream};
+use crate::catalog::{Service, Terms, Upstream, rate_of};
 use crate::pricing::{LockedRate, RequestFacts, Rule};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -99,7 +99,7 @@ proptest! {
             if let Ok(ware) = sold(&price, what, rate) {
                 prop_assert!(ware.price > Msat::ZERO && ware.covers > Msat::ZERO);
                 prop_assert!(ware.covers <= ware.price);
-                let read = rate_of(&ware.quote.unwrap(), NOW).unwrap();
+                let read = rate_of(ware.quote.unwrap().as_str(), NOW).unwrap();
                 // At the rate that the token names, what was sold covers what it was sold for.
                 let again = LockedRate(read).0.worth(price.parse().unwrap());
                 prop_assert!(again.is_some_and(|msat| msat <= ware.covers), "{again:?} {:?}", ware.covers);
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn no_quote_panics(text in "[0-9A-Z.@ ]{1,64}") {
         if let Ok(quoted) = text.parse::<Quoted>() {
-            let _ = rate_of(&quoted, NOW);
+            let _ = rate_of(quoted.as_str(), NOW);
         }
     }
 }

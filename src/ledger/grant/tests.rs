@@ -21,6 +21,7 @@ fn sale(kind: Kind, units: u64, price: u64) -> Sale {
         units: if kind == Kind::Pass { 1 } else { units },
         lasts: (kind == Kind::Pass).then_some(Duration::from_millis(40)),
         sold: Msat::new(if kind == Kind::Granted { 0 } else { price }).unwrap(),
+        covers: Msat::ZERO,
         quote: None,
         valid_until: Timestamp::from_millis(START + 200),
     }

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::ledger::{Draw, Ending};
 use crate::store::plan::walks;
 use crate::store::{GrantFilter, GrantState, Left, SalesFilter, Step};
-use crate::types::{Kind, Msat, Name};
+use crate::types::{Kind, Name};
 
 #[tokio::test]
 async fn no_report_walks_what_grows() {
@@ -39,18 +39,13 @@ async fn no_report_walks_what_grows() {
     assert_eq!(ledger.payments(10, None).await.unwrap().len(), 4);
     assert_eq!(ledger.spends(hash(1), 10, None).await.unwrap().len(), 1);
     assert!(ledger.events_after(0, 100).await.unwrap().len() > 4);
-    // Four packs of three requests for 10 sat, of which one is used of each.
-    let left = async |msat: Option<u64>| {
-        let price = msat.map(|msat| Msat::new(msat).unwrap());
-        let routes = vec![("latest".parse().unwrap(), price), ("other".parse().unwrap(), None)];
-        let found = ledger.outstanding(service.clone(), routes).await.unwrap();
-        assert_eq!(found.money, Left::default());
-        (found.requests.tokens, found.requests.units)
-    };
-    assert_eq!(
-        [left(Some(3_333)).await, left(Some(3_334)).await, left(None).await],
-        [(0, 0), (4, 8), (4, 8)]
-    );
+    // Four packs of three requests for 10 sat, of which one is used of each; and what was over by then.
+    let held = ledger.outstanding(vec![service.clone(), "other".parse().unwrap()], now).await.unwrap();
+    let [(of, found)] = held.iter().collect::<Vec<_>>()[..] else { panic!("{held:?}") };
+    let [alike] = &found.requests[..] else { panic!("{held:?}") };
+    assert_eq!((of, found.money, alike.left), (&service, Left::default(), Left { tokens: 4, units: 8 }));
+    assert_eq!((alike.covers.msat(), alike.sold, alike.units), (3_334, price(), 3));
+    assert!(ledger.outstanding(vec![service.clone()], to).await.unwrap().is_empty());
     let states = GrantState::ALL.map(|(_, state)| Some(state));
     for state in states.into_iter().chain([None]) {
         for (text, kind) in [(None, None), (Some("01"), None), (Some("x"), None), (None, Some(Kind::Pack))] {

@@ -1,7 +1,7 @@
 //! Each noun of the appliance from the command line: what there is without a subcommand, and what the pages show.
 
 use tollhouse::ledger::{Draw, Ending, Sale};
-use tollhouse::types::{Kind, TokenId};
+use tollhouse::types::{Kind, Msat, TokenId};
 
 use super::*;
 use crate::admin_app::PASSWORD;
@@ -91,6 +91,7 @@ async fn what_the_pages_show_is_shown_here_too() {
         units: 3,
         lasts: None,
         sold: sat,
+        covers: Msat::ZERO,
         quote: None,
         valid_until: desk.app.clock.now().plus(std::time::Duration::from_secs(60)),
     };

@@ -262,6 +262,7 @@ impl Goods {
             units: self.units,
             lasts: None,
             sold: if self.kind == Kind::Granted { Msat::ZERO } else { price() },
+            covers: Msat::ZERO,
             quote: None,
             valid_until: far(),
         }
