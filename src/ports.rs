@@ -204,7 +204,8 @@ pub trait NodeEvents: Send + Sync {
     /// The head of the queue; waits for one.
     fn next_event(&self) -> BoxFuture<'_, NodeEvent>;
 
-    /// Drops the head. Call it only when what it says is durable.
+    /// Drops the head. Call it only when what it says is durable. After an error it is still there, and may be dropped
+    /// again.
     fn acknowledge(&self) -> BoxFuture<'_, Result<(), NodeFault>>;
 }
 
