@@ -44,6 +44,7 @@ mod seed;
 mod services;
 mod settings;
 mod status;
+mod terminal;
 mod times;
 mod token;
 mod tokens;
@@ -55,7 +56,7 @@ mod wallet;
 mod webhooks;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -214,7 +215,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Writes to stdout, where a closed pipe is no reason to panic.
 fn say(text: impl std::fmt::Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")
+    terminal::line(io::stdout().lock(), text)
 }
 
 /// Writes to stdout what is good to know: a reader that has gone is no reason to stop.
@@ -226,5 +227,5 @@ fn tell(text: impl std::fmt::Display) {
 
 /// Writes to stderr, where nothing can be done about a failure.
 fn warn(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = terminal::line(io::stderr().lock(), text);
 }

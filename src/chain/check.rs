@@ -92,7 +92,10 @@ fn same_genesis(at: &str, theirs: &str, network: Network) -> Result<(), SourceFa
     if theirs == ours {
         return Ok(());
     }
-    let theirs = format!("a chain whose first block is {theirs}");
+    let theirs = match theirs.len() == 64 && theirs.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => format!("a chain whose first block is {theirs}"),
+        false => "no chain: it answers no block's hash".to_owned(),
+    };
     Err(SourceFault::WrongNetwork { at: at.to_owned(), theirs, ours: network.to_string() })
 }
 

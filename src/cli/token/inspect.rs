@@ -124,7 +124,7 @@ fn text(held: &Held, value: &Value) -> String {
             }
             None => {
                 let whose = caveat["third_party"].as_str().unwrap_or("nobody named");
-                format!("  third party: {whose}   (a Tollhouse refuses it)")
+                format!("  third party: {}   (a Tollhouse refuses it)", hidden(whose))
             }
         };
         lines.push(line);
