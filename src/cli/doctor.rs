@@ -131,6 +131,10 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
             let (text, fix) = locked(&door, &args.settings_flags());
             report.found("appliance", Critical, "locked", text, &fix);
         }
+        (Err(failure), _) if failure.exit == 1 || failure.code == "unauthenticated" => {
+            report.running = true;
+            refused(&failure, &mut report);
+        }
         (Err(failure), Some(Ok(settings))) => {
             at_rest(settings, &args.settings_flags(), &failure, &mut report).await;
         }
@@ -138,6 +142,20 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
         (Err(failure), None) => return Err(failure),
     }
     Ok(report)
+}
+
+/// What is the matter where the appliance answers and does not say how it stands.
+fn refused(failure: &Failure, report: &mut Report) {
+    let text = format!("It runs, and does not tell its health: {}.", failure.text.trim_end_matches('.'));
+    let (severity, code, fix) = match failure.code.as_str() {
+        "unauthenticated" | "missing_scope" => (
+            Warning,
+            "key_refused",
+            "Make a key that may read, under Integrations, and name its file: --admin-key-file FILE.",
+        ),
+        _ => (Critical, "no_health", "See its log."),
+    };
+    report.found("appliance", severity, code, text, fix);
 }
 
 /// What is the matter with an appliance that is locked, and what to do, by what it says of itself.

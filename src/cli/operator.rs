@@ -27,6 +27,10 @@ use crate::sandbox::place::DemoPlace;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a file may take to arrive.
 const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
+/// The code of an answer that did not come.
+const UNREACHABLE: &str = "unreachable";
+/// Where the request did not go out either.
+const NOBODY_THERE: &str = "nothing answers there: is the appliance running?";
 
 /// Which appliance is meant, and how its answer is shown.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -142,21 +146,41 @@ pub(super) struct Failure {
     pub(super) exit: u8,
     /// For a person.
     pub(super) text: String,
+    /// The key of a move of which nobody knows whether it was begun: asked under it again, it is made once.
+    pub(super) key: Option<String>,
 }
 
 impl Failure {
+    fn new(code: &str, exit: u8, text: impl Into<String>) -> Failure {
+        Failure { code: code.to_owned(), exit, text: text.into(), key: None }
+    }
+
     /// The command does not make sense as it was typed.
     pub(super) fn arguments(text: impl Into<String>) -> Failure {
-        Failure { code: "bad_arguments".to_owned(), exit: 2, text: text.into() }
+        Failure::new("bad_arguments", 2, text)
     }
 
     /// It was understood and is not done.
     pub(super) fn refused(code: &str, text: impl Into<String>) -> Failure {
-        Failure { code: code.to_owned(), exit: 1, text: text.into() }
+        Failure::new(code, 1, text)
     }
 
     fn unreachable(text: String) -> Failure {
-        Failure { code: "unreachable".to_owned(), exit: 4, text }
+        Failure::new(UNREACHABLE, 4, text)
+    }
+
+    /// Of a move that was asked for under `key`: where its answer was lost, the way to it is said.
+    fn of_move(self, key: &str) -> Failure {
+        let lost = self.code == UNREACHABLE && !self.text.ends_with(NOBODY_THERE);
+        if !lost && self.code != "internal" && !self.code.starts_with("http_5") {
+            return self;
+        }
+        let text = format!(
+            "{}. It may have been done all the same: see `tollhouse operations`, or say the same again with --key {key}, \
+             which does it once",
+            self.text.trim_end_matches('.')
+        );
+        Failure { text, key: Some(key.to_owned()), ..self }
     }
 }
 
@@ -182,7 +206,7 @@ pub(super) fn ask(
             Err(failure) => Err(failure),
         })
     });
-    let internal = |error| Failure { code: "internal".to_owned(), exit: 1, text: format!("{error:#}") };
+    let internal = |error| Failure::new("internal", 1, format!("{error:#}"));
     match done.map_err(internal).and_then(std::convert::identity) {
         Ok(shown) => shown.print(args.json),
         Err(failure) => fail(&failure, args.json),
@@ -192,7 +216,11 @@ pub(super) fn ask(
 /// Says why nothing came of it.
 pub(super) fn fail(failure: &Failure, as_json: bool) -> ExitCode {
     if as_json {
-        let _ = say(json!({ "error": failure.text, "code": failure.code, "exit": failure.exit }));
+        let mut told = json!({ "error": failure.text, "code": failure.code, "exit": failure.exit });
+        if let Some(key) = &failure.key {
+            told["key"] = json!(key);
+        }
+        let _ = say(told);
     } else {
         warn(format!("error: {}", failure.text));
     }
@@ -345,12 +373,14 @@ impl Admin {
 
     /// `POST` with a JSON body of what is done once for each `key`.
     pub(super) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Result<Value, Failure> {
-        self.exchange(Method::POST, path, Some(body), Some(key)).await.map_err(|refused| refused.0)
+        self.exchange(Method::POST, path, Some(body), Some(key))
+            .await
+            .map_err(|refused| refused.0.of_move(key))
     }
 
     /// `DELETE` of what is done once for each `key`.
     pub(super) async fn delete_keyed(&self, path: &str, key: &str) -> Result<Value, Failure> {
-        self.exchange(Method::DELETE, path, None, Some(key)).await.map_err(|refused| refused.0)
+        self.exchange(Method::DELETE, path, None, Some(key)).await.map_err(|refused| refused.0.of_move(key))
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
@@ -386,7 +416,7 @@ impl Admin {
         let alone = |failure| Box::new((failure, Value::Null));
         let lost = |error: reqwest::Error| {
             let why = if error.is_connect() {
-                "nothing answers there: is the appliance running?".to_owned()
+                NOBODY_THERE.to_owned()
             } else if error.is_timeout() {
                 "the answer did not come in time".to_owned()
             } else {
@@ -465,11 +495,8 @@ fn no_key(file: &std::path::Path) -> Failure {
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let word = |name: &str| problem[name].as_str().map(str::to_owned);
-    Failure {
-        code: word("code").unwrap_or_else(|| format!("http_{}", status.as_u16())),
-        exit: 1,
-        text: word("detail").unwrap_or_else(|| format!("the appliance answers {status}")),
-    }
+    let code = word("code").unwrap_or_else(|| format!("http_{}", status.as_u16()));
+    Failure::new(&code, 1, word("detail").unwrap_or_else(|| format!("the appliance answers {status}")))
 }
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ pub(super) fn run(args: &PeersArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(made, format!("Connected to {peer}.")))
         }
         Some(Peers::Forget { peer }) => {
+            let is_key = peer.len() == 66 && peer.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_key {
+                let text = format!("`{peer}` is no node's public key, which is 66 hexadecimal digits");
+                return Err(Failure::arguments(text));
+            }
             admin.delete(&format!("/api/v1/peers/{peer}")).await?;
             Ok(Shown::new(json!({ "forgotten": peer }), format!("{peer} is forgotten.")))
         }

@@ -128,10 +128,9 @@ async fn show(admin: &Admin, name: &str) -> Result<Shown, Failure> {
 }
 
 fn toml_of(spec: &Value) -> Result<String, Failure> {
-    let foreign = |_| Failure {
-        code: "foreign_answer".to_owned(),
-        exit: 1,
-        text: "the appliance has settings that this command does not know: use the same version".to_owned(),
+    let foreign = |_| {
+        let text = "the appliance has settings that this command does not know: use the same version";
+        Failure::refused("foreign_answer", text)
     };
     serde_json::from_value::<Spec>(spec.clone()).map(|spec| spec.to_toml()).map_err(foreign)
 }
@@ -157,7 +156,7 @@ struct Given {
 }
 
 fn read(file: &Path) -> Result<Given, Failure> {
-    let wrong = |text: String| Failure { code: "bad_file".to_owned(), exit: 1, text };
+    let wrong = |text: String| Failure::refused("bad_file", text);
     let problems = |problems: Problems| wrong(problems.to_string());
     if file.extension().is_some_and(|extension| extension == "json") {
         let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("{}: {e}", file.display())))?;
@@ -185,7 +184,7 @@ async fn apply(admin: &Admin, file: &Path, sure: Option<Yes>, json: bool) -> Res
     let given = read(file)?;
     if given.services.is_empty() {
         let text = format!("{}: there is no [[service]] in it", file.display());
-        return Err(Failure { code: "bad_file".to_owned(), exit: 1, text });
+        return Err(Failure::refused("bad_file", text));
     }
     let body = |dry_run: bool| json!({ "services": given.services, "dry_run": dry_run });
     let named = |failure: Failure| match given.lines {

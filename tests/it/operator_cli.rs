@@ -22,6 +22,7 @@ use crate::bitcoind::free_port;
 use crate::webhooks::Receiver;
 
 mod alike;
+mod lost;
 mod nouns;
 
 /// One appliance, and a home to call it from.
