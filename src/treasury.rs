@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::moment::Moment;
-use crate::ports::{Coins, NodeControl, NodeFault, NodeWatch};
+use crate::ports::{Coins, FeeRate, NodeControl, NodeFault, NodeWatch};
 use crate::store::{
     BegunOperation, LONGEST_OPERATION_KEY, Ledger, OperationRow, OperationState, RuleRun, StoreError,
 };
@@ -149,6 +149,15 @@ impl Finding {
     }
 }
 
+/// On whose word a deed is done.
+#[derive(Default)]
+struct Terms {
+    /// The fee rate that was agreed to.
+    most: Option<FeeRate>,
+    /// The rule that ran.
+    rule: Option<RuleRun>,
+}
+
 impl Treasury {
     /// Nothing is looked up before [`Treasury::watch`].
     pub fn new(parts: TreasuryParts) -> Treasury {
@@ -168,25 +177,38 @@ impl Treasury {
     /// # Errors
     /// When nothing was recorded and nothing done; an operation that failed is no error.
     pub async fn run(&self, key: &str, deed: Deed) -> Result<OperationRow, TreasuryError> {
-        self.run_for(key, deed, None).await
+        self.carried(key, deed, Terms::default()).await
+    }
+
+    /// The same, of which the fee rate was agreed to: where the rate that the deed chooses has risen meanwhile, its
+    /// transaction pays `most` all the same. It is no part of the deed: the key names it whatever was agreed to.
+    ///
+    /// # Errors
+    /// As of [`Treasury::run`].
+    pub async fn run_at_most(
+        &self,
+        key: &str,
+        deed: Deed,
+        most: Option<FeeRate>,
+    ) -> Result<OperationRow, TreasuryError> {
+        self.carried(key, deed, Terms { most, rule: None }).await
     }
 
     /// The same for a rule; that it ran, and why, is told with the operation.
     ///
     /// # Errors
     /// As of [`Treasury::run`].
-    pub async fn run_for(
-        &self,
-        key: &str,
-        deed: Deed,
-        rule: Option<RuleRun>,
-    ) -> Result<OperationRow, TreasuryError> {
+    pub async fn run_for(&self, key: &str, deed: Deed, rule: RuleRun) -> Result<OperationRow, TreasuryError> {
+        self.carried(key, deed, Terms { most: None, rule: Some(rule) }).await
+    }
+
+    async fn carried(&self, key: &str, deed: Deed, terms: Terms) -> Result<OperationRow, TreasuryError> {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
         if key.is_empty() || key.len() > LONGEST_OPERATION_KEY || !visible {
             return Err(TreasuryError::BadKey);
         }
         let (this, key) = (self.clone(), key.to_owned());
-        let work = self.0.parts.tasks.spawn(async move { this.carry_out(&key, &deed, rule).await });
+        let work = self.0.parts.tasks.spawn(async move { this.carry_out(&key, &deed, terms).await });
         work.await.map_err(|_| TreasuryError::Stopping)?
     }
 
@@ -194,7 +216,7 @@ impl Treasury {
         &self,
         key: &str,
         deed: &Deed,
-        rule: Option<RuleRun>,
+        Terms { most, rule }: Terms,
     ) -> Result<OperationRow, TreasuryError> {
         let ledger = &self.0.parts.ledger;
         if let Some(known) = ledger.operation_of_key(key).await? {
@@ -206,7 +228,8 @@ impl Treasury {
         if let Some(known) = ledger.operation_of_key(key).await? {
             return same(known, deed);
         }
-        let rate = self.rate(deed).await?;
+        let rate =
+            self.rate(deed).await?.map(|rate| most.map_or(rate, |most| rate.min(most).max(FeeRate::FLOOR)));
         let mark = self.mark(deed).await?;
         let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), rule).await?;
         let id = match begun {

@@ -193,8 +193,7 @@ pub(super) async fn honour(
     let ledger = &op.parts.ledger;
     let honoured = match (ask.payment_hash, ask.all) {
         (Some(hash), false) => {
-            let doubts = ledger.doubts(MOST_DOUBTS).await.map_err(ledger_fault)?;
-            if doubts.iter().any(|doubt| doubt.payment_hash == hash && doubt.given_after) {
+            if ledger.is_given_after(hash).await.map_err(ledger_fault)? {
                 return Err(Problem::new(
                     StatusCode::CONFLICT,
                     "not_granted",

@@ -201,7 +201,12 @@ fn refused(error: OrderError) -> Problem {
         }
         refusal => {
             tracing::warn!(%refusal, "an order of a channel was refused");
-            let detail = format!("Nothing was paid: {refusal}.");
+            let detail = match &refusal {
+                OrderError::NotYet(_) => {
+                    format!("As far as is known, {refusal}. Asked again, it is paid once.")
+                }
+                _ => format!("Nothing was paid: {refusal}."),
+            };
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), detail)
         }
     }

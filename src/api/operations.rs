@@ -19,6 +19,7 @@ use super::document::signature::Answers;
 use super::document::told::Told;
 use super::payouts::not_reserved;
 use super::{bad_body, bad_query};
+use crate::ports::FeeRate;
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Deed, Preview, TreasuryError, Verdict};
 use crate::types::Timestamp;
@@ -61,6 +62,9 @@ pub(super) struct How {
     /// Only say what would happen.
     #[serde(default)]
     dry_run: bool,
+    /// Of coins that are sent: what the transaction pays at the most, in satoshi for 1,000 virtual bytes, such as a
+    /// dry run's `fee_rate_sat_per_kvb`. Where the rate has risen since, this is paid.
+    most_sat_per_kvb: Option<FeeRate>,
 }
 
 /// Has the treasury do `deed` under the request's key, or under a new one; with `?dry_run=true` it only says
@@ -75,7 +79,7 @@ pub(super) async fn carry_out(op: &Operator, how: How, key: IdempotencyKey, deed
         None => op.fresh_key(),
     };
     not_reserved(&key)?;
-    let row = op.carry_out(&key, deed).await?;
+    let row = op.carry_out(&key, deed, how.most_sat_per_kvb).await?;
     match row.state {
         OperationState::Failed => {
             let why = row.outcome["reason"].as_str().unwrap_or("it did not say why");

@@ -60,7 +60,7 @@ impl Splicer for FromChannels {
                 _ => to,
             };
             let deed = Deed::SpliceOut { channel_id, address, amount_sat: amount.sats_floor() };
-            let done = self.treasury.run_for(&key, deed, Some(run)).await;
+            let done = self.treasury.run_for(&key, deed, run).await;
             done.map_err(|error| Unspliced { code: code(&error), why: error.to_string() })
         })
     }

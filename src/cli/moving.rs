@@ -76,13 +76,14 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
         Method::DELETE => admin.delete(&dry).await,
         _ => admin.post(&dry, &body).await,
     };
-    let mut unasked = None;
+    let (mut unasked, mut agreed) = (None, None);
     if consent.yes {
         // What was done before under a key cannot be said beforehand any more.
         let known = consent.key.is_some();
         unasked = if known { None } else { plan().await.ok().map(|plan| sums(&plan)) };
     } else {
         let plan = plan().await?;
+        agreed = plan["figures"]["fee_rate_sat_per_kvb"].as_u64();
         let text = plan_text(&plan);
         if plan["enough"] == false {
             return match consent.dry_run {
@@ -95,7 +96,11 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
         }
     }
     let key = consent.key();
-    let whole = if query.is_empty() { path } else { format!("{path}?{query}") };
+    // Who agreed to a fee pays no more than that, however long the question stood.
+    let agreed = agreed.map(|rate| format!("most_sat_per_kvb={rate}"));
+    let query: Vec<&str> =
+        [query].into_iter().filter(|own| !own.is_empty()).chain(agreed.as_deref()).collect();
+    let whole = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
     let row = match method {
         Method::DELETE => admin.delete_keyed(&whole, &key).await?,
         _ => admin.post_keyed(&whole, &key, &body).await?,

@@ -69,7 +69,8 @@ pub struct Orders {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// Why an order was not placed or not paid. Nothing was paid by the call that gave it.
+/// Why an order was not placed or not paid. Nothing was paid by the call that gave it, but for what
+/// [`OrderError::NotYet`] and [`OrderError::Store`] leave open.
 #[derive(Debug, Error)]
 pub enum OrderError {
     /// No such order.
@@ -117,6 +118,9 @@ pub enum OrderError {
     /// It could not be paid.
     #[error("it was not paid: {0}")]
     NotPaid(String),
+    /// It was not paid as far as is known, and may be asked for again: it is paid once.
+    #[error("it is not known to be paid: {0}")]
+    NotYet(String),
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -136,7 +140,7 @@ impl OrderError {
             OrderError::NotRefunded => "not_refunded",
             OrderError::TooDear { .. } => "too_expensive",
             OrderError::BadInvoice => "bad_invoice",
-            OrderError::NotPaid(_) => "not_paid",
+            OrderError::NotPaid(_) | OrderError::NotYet(_) => "not_paid",
             OrderError::Store(_) => "ledger_unavailable",
         }
     }
@@ -278,7 +282,7 @@ impl Orders {
                 self.parts.ledger.change_order(order, OrderState::Failed, None).await?;
                 Err(OrderError::NotPaid(why))
             }
-            Err(NotPaid::Yet(why)) => Err(OrderError::NotPaid(why)),
+            Err(NotPaid::Yet(why)) => Err(OrderError::NotYet(why)),
         }
     }
 
@@ -377,7 +381,7 @@ impl std::fmt::Debug for Orders {
 enum NotPaid {
     /// It never will be: nothing moved.
     ForGood(String),
-    /// It may be tried again.
+    /// It may be tried again: where the ledger failed, nobody knows yet whether it was paid.
     Yet(String),
 }
 

@@ -155,6 +155,23 @@ impl Ledger {
         self.0.readers.read(work).await
     }
 
+    /// Whether this payment's token came and was given away after the copy was made: honouring it would not help, for
+    /// nobody knows what may be drawn from it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn is_given_after(&self, payment_hash: PaymentHash) -> Result<bool, StoreError> {
+        let work = move |connection: &Connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM doubts d WHERE d.payment_hash = ?1 AND d.kind = ?2
+                     AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.payment_hash = d.payment_hash))",
+            )?;
+            let key = params![Stored(payment_hash), Stored(Kind::Granted)];
+            Ok(query.query_row(key, |row| row.get(0))?)
+        };
+        self.0.readers.read(work).await
+    }
+
     /// The operator takes the token of this payment to be good, as far as the copy knows it; false when it
     /// was honoured before, or no token is in doubt.
     ///

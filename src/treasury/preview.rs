@@ -253,11 +253,17 @@ impl Sight {
         if announce {
             lines.push("The public network learns of the channel, and of this node.".to_owned());
         }
-        lines.push("Closing it gives the coins back, at the cost of another transaction.".to_owned());
+        lines.push(match push_sat {
+            0 => "Closing it gives the coins back, at the cost of another transaction.".to_owned(),
+            gift => format!(
+                "Closing it gives your side back, at the cost of another transaction; the {gift} sat stay with the \
+                 other side."
+            ),
+        });
         Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
-            undoable: true,
+            undoable: push_sat == 0,
             lines,
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee, "reserve_sat": RESERVE_SAT,

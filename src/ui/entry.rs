@@ -126,8 +126,8 @@ pub(super) async fn claim(
 
 /// The page for what the ledger or the disk could not do.
 pub(super) fn failure() -> Response {
-    let text =
-        "Tollhouse could not read or write its ledger. No money moved because of this. Its log says why.";
+    let text = "Tollhouse could not read or write its ledger. Its log says why. If something was to be paid or sent, \
+                look under Activity whether it was done before you do it again.";
     html(
         StatusCode::INTERNAL_SERVER_ERROR,
         &Entry::saying("Something is wrong", text, Some(("/", "Try again"))),

@@ -12,11 +12,15 @@ use super::figures::grouped_in;
 use super::form::Fields;
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
-use crate::store::{OperationRow, OperationState};
+use crate::ports::FeeRate;
+use crate::store::{OperationRow, OperationState, is_reserved_key};
 use crate::treasury::Deed;
 use crate::web::Problem;
 use crate::web::claim;
 use crate::web::password::Denied;
+
+/// The field that carries the fee rate that was shown.
+const AGREED_RATE: &str = "most_sat_per_kvb";
 
 /// A question before something is done.
 pub(super) struct Question {
@@ -68,7 +72,9 @@ impl Question {
     /// Whether `fields` answer it: the key, once the person who says so is known again. What is not an answer
     /// has the question shown.
     pub(super) async fn answered(self, desk: &Desk, fields: &Fields) -> Result<String, Response> {
-        let Some(key) = fields.optional("key").map(str::to_owned) else { return Err(self.ask(desk).await) };
+        // A name that the house gives to its own moves is nobody's answer.
+        let key = fields.optional("key").filter(|key| !is_reserved_key(key)).map(str::to_owned);
+        let Some(key) = key else { return Err(self.ask(desk).await) };
         match desk.prove(fields.password()).await {
             Ok(()) => Ok(key),
             Err(NotProven::Denied(denied)) => {
@@ -92,6 +98,14 @@ impl Question {
     async fn under(self, desk: &Desk, key: String, status: StatusCode) -> Response {
         let shell = desk.shell(self.section).await;
         html(status, &Page { shell, password: !desk.proven(), key, question: self })
+    }
+}
+
+impl Desk {
+    /// Whether what these fields answer was done or begun already: then nobody can say it beforehand any more.
+    pub(super) async fn was_begun(&self, fields: &Fields) -> bool {
+        let Some(key) = fields.optional("key") else { return false };
+        matches!(self.op.parts.ledger.operation_of_key(key).await, Ok(Some(_)))
     }
 }
 
@@ -149,13 +163,16 @@ impl Errand {
     pub(super) async fn run(self, desk: &Desk, fields: &Fields) -> Result<Response, Problem> {
         let preview = desk.op.preview(&self.deed).await;
         // Under a key it may have been done already, and then it can no longer be said beforehand.
-        let (lines, enough, undoable) = match (preview, fields.optional("key")) {
-            (Ok(preview), _) => {
+        let mut asked = self.fields;
+        let (lines, enough, undoable) = match preview {
+            Ok(preview) => {
+                let rate = preview.figures["fee_rate_sat_per_kvb"].as_u64();
+                asked.extend(rate.map(|rate| (AGREED_RATE.to_owned(), rate.to_string())));
                 let lines = preview.lines.iter().map(|line| grouped_in(line)).collect();
                 (lines, preview.enough, preview.undoable)
             }
-            (Err(_), Some(_)) => (Vec::new(), true, false),
-            (Err(problem), None) => return Err(problem),
+            Err(_) if desk.was_begun(fields).await => (Vec::new(), true, false),
+            Err(problem) => return Err(problem),
         };
         let question = Question {
             section: self.section,
@@ -164,7 +181,7 @@ impl Errand {
             lines,
             warning: (!undoable).then(|| "This cannot be undone.".to_owned()),
             action: self.action,
-            fields: self.fields,
+            fields: asked,
             yes: (enough || fields.optional("key").is_some()).then_some(self.yes),
             refusal: (!enough).then(|| "There is not enough for this; nothing was done.".to_owned()),
         };
@@ -172,7 +189,8 @@ impl Errand {
             Ok(key) => key,
             Err(response) => return Ok(response),
         };
-        let row = desk.op.carry_out(&key, self.deed).await?;
+        let most = fields.optional(AGREED_RATE).and_then(|rate| FeeRate::of_sat_per_kvb(rate.parse().ok()?));
+        let row = desk.op.carry_out(&key, self.deed, most).await?;
         Ok(seen(&row))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use http::StatusCode;
 
 use super::{Operator, Problem};
-use crate::ports::{NoColdAddress, NodeFault};
+use crate::ports::{FeeRate, NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
 use crate::treasury::{Deed, Preview, TreasuryError};
 
@@ -44,11 +44,23 @@ impl Operator {
         true
     }
 
-    /// Has the treasury do `deed` under `key`, and gives the operation, which may have failed or still run.
+    /// What was begun under this key came to nothing: it may be answered again.
+    pub fn not_after_all(&self, key: &str) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.retain(|own| own != key);
+    }
+
+    /// Has the treasury do `deed` under `key`, at the fee rate `most` at the most where its sender chooses one, and
+    /// gives the operation, which may have failed or still run.
     ///
     /// # Errors
     /// When it makes no sense, the key was another deed's, or the vault has no address; nothing was done then.
-    pub async fn carry_out(&self, key: &str, deed: Deed) -> Result<OperationRow, Problem> {
+    pub async fn carry_out(
+        &self,
+        key: &str,
+        deed: Deed,
+        most: Option<FeeRate>,
+    ) -> Result<OperationRow, Problem> {
         let deed = match deed.address() {
             // The same key gets the same address of the vault again.
             Some(Deed::VAULT) => {
@@ -58,7 +70,7 @@ impl Operator {
             }
             _ => deed,
         };
-        self.parts.treasury.run(key, deed).await.map_err(treasury_problem)
+        self.parts.treasury.run_at_most(key, deed, most).await.map_err(treasury_problem)
     }
 }
 

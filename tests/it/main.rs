@@ -57,6 +57,7 @@ mod pages;
 mod payment_vectors;
 mod payouts;
 mod power_loss;
+mod questions;
 mod rates;
 mod readers;
 mod rescue;

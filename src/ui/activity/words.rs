@@ -176,9 +176,12 @@ fn moved(event: &Event) -> Option<Told> {
             Told::new("Paid over Lightning").more(fee).good().went(both)
         }
         Event::UnknownPaymentSent { fee_msat, payment_hash } => Told::new("Paid, and not asked for here")
-            .more(shortened(&payment_hash.to_hex()))
-            .bad()
-            .went(*fee_msat),
+            .more(format!(
+                "{}; routing cost {} sat, and how much was paid is not known here",
+                shortened(&payment_hash.to_hex()),
+                sats_exact(fee_msat.msat())
+            ))
+            .bad(),
         Event::PaymentFailed { reason, .. } => {
             Told::new("A payment of yours failed; nothing was moved").more(plain(reason)).bad()
         }

@@ -136,7 +136,10 @@ pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response
             let title = format!("The secret of “{name}”");
             shown_once(&desk, title, secret.text().as_str().to_owned(), how).await
         }
-        Err(error) => shown(&desk, &fields, Some(webhook_problem(error))).await,
+        Err(error) => {
+            fields.optional("key").iter().for_each(|key| desk.op.not_after_all(key));
+            shown(&desk, &fields, Some(webhook_problem(error))).await
+        }
     }
 }
 

@@ -129,7 +129,10 @@ pub(in crate::ui) async fn add(desk: Desk, fields: Fields) -> Response {
     let parts = &desk.op.parts;
     let made = match keys::make(&parts.ledger, parts.entropy.as_ref(), now, &ask).await {
         Ok(made) => made,
-        Err(error) => return fault(&error),
+        Err(error) => {
+            desk.op.not_after_all(&key);
+            return fault(&error);
+        }
     };
     let origin = &parts.config.origin;
     let (secret, how, example) = if ask.limits.is_some() {

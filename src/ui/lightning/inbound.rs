@@ -101,6 +101,8 @@ pub(super) async fn quote(desk: Desk, fields: Fields) -> Response {
     }
 }
 
+const ONCE: &str = "It is not paid, as far as is known; pay it again, and it is paid once at the most.";
+
 /// Why nothing was paid, for a person.
 pub(super) fn plain(error: &OrderError) -> String {
     match error {
@@ -111,6 +113,7 @@ pub(super) fn plain(error: &OrderError) -> String {
             format!("This provider keeps a channel open for {} blocks at most.", grouped(*most))
         }
         OrderError::NotPaid(why) => format!("Nothing was paid. {}", super::words::sentence(why)),
+        OrderError::NotYet(why) => format!("{} {ONCE}", super::words::sentence(why)),
         refusal => format!("Nothing was paid: {refusal}."),
     }
 }

@@ -101,10 +101,10 @@ pub(super) async fn pay(desk: Desk, fields: Fields) -> Response {
     };
     let payouts = desk.op.parts.upkeep.payouts();
     // Under a key it may be paid already, and then it can no longer be said beforehand.
-    let question = match (payouts.plan(&ask).await, fields.optional("key")) {
-        (Ok(plan), _) => question(&ask, Some(&plan), &fields),
-        (Err(_), Some(_)) => question(&ask, None, &fields),
-        (Err(error), None) => return refused(&desk, error, &fields).await,
+    let question = match payouts.plan(&ask).await {
+        Ok(plan) => question(&ask, Some(&plan), &fields),
+        Err(_) if desk.was_begun(&fields).await => question(&ask, None, &fields),
+        Err(error) => return refused(&desk, error, &fields).await,
     };
     let key = match question.answered(&desk, &fields).await {
         Ok(key) => key,

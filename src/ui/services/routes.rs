@@ -106,14 +106,22 @@ pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, 
         return notice(&desk, Section::Services, up, StatusCode::CONFLICT, ("Nothing changed", &text)).await;
     }
     let what = route_words(route);
+    let mut spec = own.spec.clone();
+    spec.route.remove(at);
+    let saving = Saving::pressed(spec, &format!("routes/{at}/delete"));
+    let mut lines = vec![
+        "These requests are then on the terms of a broader route, or of the service.".to_owned(),
+        "Tokens that were sold for it alone open nothing any more.".to_owned(),
+    ];
+    match saving.consequences(&desk).await {
+        Ok(told) => lines.extend(told),
+        Err(refusal) => return super::change::refused(&desk, &name, &refusal).await,
+    }
     let question = Question {
         section: Section::Services,
         above: up,
         title: format!("Take the route {what} away?"),
-        lines: vec![
-            "These requests are then sold on the terms of a broader route, or of the service.".to_owned(),
-            "Tokens that were sold for it alone open nothing any more.".to_owned(),
-        ],
+        lines,
         warning: None,
         action: format!("{}/routes/{at}/delete", address(&name)),
         fields: fields.again(&["seen"]),
@@ -123,9 +131,7 @@ pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, 
     if let Err(response) = question.answered(&desk, &fields).await {
         return response;
     }
-    let mut spec = own.spec.clone();
-    spec.route.remove(at);
-    match Saving::pressed(spec, &format!("routes/{at}/delete")).kept(&desk).await {
+    match saving.kept(&desk).await {
         Ok(saved) => saved.back(&name),
         Err(refusal) => super::change::refused(&desk, &name, &refusal).await,
     }

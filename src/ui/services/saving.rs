@@ -82,6 +82,14 @@ impl Saving {
         self.kept(desk).await.map_err(Unsaved::Refused)
     }
 
+    /// What stops by it, and what customers have bought and lose by it, for a question that is asked anyway.
+    pub(super) async fn consequences(&self, desk: &Desk) -> Result<Vec<String>, Refusal> {
+        let planned = desk.op.parts.storefront.put(self.given.clone(), Run::Dry).await?;
+        let question = asked(&planned.stops, &planned.rises, self.above.clone(), self.action.clone());
+        let told = question.map(|question| question.lines.into_iter().chain(question.warning));
+        Ok(told.into_iter().flatten().chain(paid_ahead(desk, &planned.stops).await).collect())
+    }
+
     /// Keeps it; whatever had to be asked was answered.
     pub(super) async fn kept(self, desk: &Desk) -> Result<Saved, Refusal> {
         let plan = desk.op.parts.storefront.put(self.given, Run::Real).await?;

@@ -26,6 +26,8 @@ struct Line {
     price: String,
     came: Option<(String, String)>,
     honoured: bool,
+    /// Given away after the copy was made: nobody knows what may be drawn from it.
+    given_after: bool,
 }
 
 #[derive(Template)]
@@ -50,6 +52,10 @@ pub(super) async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>
     let said = match after.said.as_deref() {
         Some("honoured") => Some("It is good again, as far as the copy of the ledger knows it."),
         Some("all") => Some("All of them are good again, as far as the copy of the ledger knows them."),
+        Some("given") => Some(
+            "Nothing changed: it was given away after the copy was made, so nobody knows what may be drawn from it. \
+             Give its holder another one.",
+        ),
         Some("same") => Some("Nothing changed: it was honoured before, or no token is in doubt."),
         _ => None,
     };
@@ -89,6 +95,7 @@ fn line(doubt: &Doubt) -> Line {
             .map_or_else(|| "–".to_owned(), |msat| format!("{} sat", sats_exact(msat.msat()))),
         came: doubt.presented_at.map(|at| (iso(at), utc(at))),
         honoured: doubt.honoured_at.is_some(),
+        given_after: doubt.given_after,
     }
 }
 
@@ -141,10 +148,17 @@ pub(super) async fn honour(desk: Desk, fields: Fields) -> Response {
         yes: Some(if one.is_some() { "Honour it" } else { "Honour them all" }),
         refusal: None,
     };
+    let ledger = &desk.op.parts.ledger;
+    if let Some(hash) = one {
+        match ledger.is_given_after(hash).await {
+            Ok(false) => {}
+            Ok(true) => return Redirect::to("/tokens/doubtful?said=given").into_response(),
+            Err(error) => return fault(&error),
+        }
+    }
     if let Err(response) = question.answered(&desk, &fields).await {
         return response;
     }
-    let ledger = &desk.op.parts.ledger;
     let done = match one {
         Some(hash) => ledger.honour(hash).await,
         None => ledger.honour_all().await,

@@ -118,7 +118,10 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
             };
             html(StatusCode::CREATED, &given)
         }
-        Err(problem) => again(&desk, &fields, problem).await,
+        Err(problem) => {
+            desk.op.not_after_all(&key);
+            again(&desk, &fields, problem).await
+        }
     }
 }
 
