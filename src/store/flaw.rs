@@ -54,3 +54,20 @@ impl Flaw {
         cfg!(debug_assertions) && self == this
     }
 }
+
+#[cfg(test)]
+impl super::Ledger {
+    /// From now on, or no more, the disk refuses what sets a row of a table as `when` says: `(table, when)`.
+    pub(crate) async fn fail_where(&self, what: Option<(&str, &str)>) {
+        // What changes no row is not committed.
+        let drop = "UPDATE mark SET value = value; DROP TRIGGER IF EXISTS fails;".to_owned();
+        let sql = what.map_or(drop.clone(), |(table, when)| {
+            format!(
+                "{drop} CREATE TRIGGER fails BEFORE UPDATE ON {table} WHEN {when}
+                 BEGIN SELECT RAISE(ABORT, 'no disk'); END;"
+            )
+        });
+        let work = move |page: &mut super::page::Page<'_>| Ok(page.connection.execute_batch(&sql)?);
+        self.0.writer.call(work).await.expect("the trigger is made");
+    }
+}

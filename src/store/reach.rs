@@ -55,7 +55,10 @@ const COUNT: &str = "
     CREATE TRIGGER IF NOT EXISTS count_delete AFTER DELETE ON bytes
         BEGIN UPDATE generation SET number = number + 1; END;
     CREATE TABLE IF NOT EXISTS memory (one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL) STRICT;
-    INSERT OR IGNORE INTO memory VALUES (1, random());";
+    INSERT OR IGNORE INTO memory SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM bytes) THEN 0 ELSE random() END;";
+
+/// The memory of a file that was begun before such numbers were: the one that the node had all along.
+pub(super) const OLD_MEMORY: i64 = 0;
 
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.execute_batch(COUNT)?)
@@ -77,7 +80,7 @@ impl NodeStore {
         of(&self.connection())
     }
 
-    /// Which memory it is: a number made by chance with the file. One that a recovery made anew has another,
+    /// Which memory it is: a number made by chance with the file; 0 of one from before there were such numbers. One that a recovery made anew has another,
     /// though its history goes on: what the node knew of payments is not in it, or not all of it.
     ///
     /// # Errors
@@ -190,10 +193,17 @@ mod tests {
         assert!(!folder.path().join("fresh.db-wal").exists());
         let fresh = NodeStore::open(&fresh).unwrap();
         assert_eq!(fresh.generation().unwrap(), ahead);
-        assert_ne!(fresh.memory().unwrap(), memory, "it forgot");
+        assert!(![memory, OLD_MEMORY].contains(&fresh.memory().unwrap()), "it forgot");
         let path = store.path().to_owned();
         drop(store);
-        assert_eq!(NodeStore::open(&path).unwrap().memory().unwrap(), memory);
+        let store = NodeStore::open(&path).unwrap();
+        assert_eq!(store.memory().unwrap(), memory);
+        store.connection().execute_batch("DROP TABLE memory").unwrap();
+        drop(store);
+        for _ in 0..2 {
+            let old = NodeStore::open(&path).unwrap();
+            assert_eq!(old.memory().unwrap(), OLD_MEMORY, "the file of a version that had no such numbers");
+        }
         assert_eq!(fresh.read(&key).unwrap().as_deref(), Some(&b"2"[..]));
     }
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::StoreError;
+use super::reach::OLD_MEMORY;
+use super::{StoreError, optional};
 use crate::types::Timestamp;
 
 /// Tells our files from other SQLite files: "toll".
@@ -128,12 +129,13 @@ pub(super) fn next_run(connection: &Connection) -> Result<i64, StoreError> {
     Ok(run)
 }
 
-/// Notes which memory the node has; tells whether it is the one that it had.
+/// Notes which memory the node has; tells whether it is the one that it had. Where none was noted yet, that is only
+/// sure of a file that is older than such notes.
 pub(super) fn note_node_memory(connection: &Connection, memory: i64) -> Result<bool, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT 1 FROM mark WHERE name = 'node_memory' AND value = ?1")?;
-    let same = query.exists([memory])?;
-    if !same {
+    let mut query = connection.prepare_cached("SELECT value FROM mark WHERE name = 'node_memory'")?;
+    let noted: Option<i64> = optional(query.query_row([], |row| row.get(0)))?;
+    let same = noted.unwrap_or(OLD_MEMORY) == memory;
+    if noted != Some(memory) {
         connection.execute("INSERT OR REPLACE INTO mark VALUES ('node_memory', ?1)", [memory])?;
     }
     Ok(same)

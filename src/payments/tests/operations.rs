@@ -124,6 +124,36 @@ async fn a_payment_of_before_a_recovery_is_never_called_unsent() {
     assert!(world.ledger.audit().await.unwrap().ok);
 }
 
+/// The first start of a version that tells nodes apart, on the files of one that did not: it is the node that there
+/// was, and it is asked.
+#[tokio::test]
+async fn a_payment_of_before_an_update_is_looked_up_in_the_node() {
+    for memory in [0, 7] {
+        let world = World::new();
+        for seed in [1, 2] {
+            let (bolt11, amount) = (ask(seed).bolt11, msat(5_000));
+            let intent =
+                Intent { payment_hash: hash(seed), bolt11, amount, max_fee: Msat::ZERO, wallet: None };
+            world.ledger.intend_under(seed.to_string(), intent).await.unwrap();
+        }
+        let world = world.restart().await;
+        world.node.knows(1, Outgoing::Pending);
+        // A file that was made anew since says nothing of what was sent before.
+        let lost = if memory == 0 { 0 } else { 2 };
+        assert_eq!(world.ledger.note_node_memory(memory).await.unwrap(), lost);
+        world.outbox.reconcile().await.unwrap();
+        let states = [world.state(1).await, world.state(2).await];
+        let unknown = match memory {
+            0 => OutgoingState::Failed { reason: "never_sent".to_owned() },
+            _ => OutgoingState::Sent,
+        };
+        assert_eq!(states, [OutgoingState::Sent, unknown]);
+        let known = world.ledger.operations(i64::MAX, 9).await.unwrap();
+        let unclear = known.iter().filter(|row| row.state == OperationState::Unclear).count();
+        assert_eq!(unclear, lost);
+    }
+}
+
 /// Cut off between the intent and the send, and the engine is away when the payments are looked up.
 #[tokio::test]
 async fn a_payment_that_was_never_sent_fails_when_it_is_asked_for_again() {

@@ -21,6 +21,9 @@ const OFFER_PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// Invoices that are on their way are looked at anew this often, should news have been missed.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// The first pause before a payout is looked up again whose ledger failed; it doubles up to [`LOOK`].
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// What an operation's end says when the node was never asked.
 const NEVER_SENT: &str = "never_sent";
 
@@ -91,24 +94,49 @@ impl Payouts {
         }
     }
 
-    /// Puts the operation down; what failed before any money could move ends it.
-    async fn ended(&self, id: i64, done: Result<(), Miss>) {
-        let noted = match done {
+    /// Puts the operation down, once its end is noted. While the ledger fails it is looked up again and again, as at a
+    /// start.
+    async fn ended(&self, id: i64, mut done: Result<(), Miss>) {
+        let mut pause = AGAIN;
+        while let Err(error) = self.note_end(id, done).await {
+            tracing::error!(%error, operation = id, "the end of a payout could not be noted");
+            // It stays open until the next start, which looks it up.
+            if matches!(error, StoreError::Closed | StoreError::Corrupt(_)) {
+                break;
+            }
+            let again = async {
+                tokio::time::sleep(pause).await;
+                self.look_again(id).await
+            };
+            let Some(looked) = self.parts.stop.run_until_cancelled(again).await else { break };
+            done = looked;
+            pause = pause.saturating_mul(2).min(LOOK);
+        }
+        self.put_down(id);
+    }
+
+    /// What failed before any money could move ends it.
+    async fn note_end(&self, id: i64, done: Result<(), Miss>) -> Result<(), StoreError> {
+        match done {
             Ok(()) => Ok(()),
-            // What the ledger cannot say any more, because it is being closed, is no failure of the payment: it may
-            // be on its way.
+            // What the ledger cannot say is no failure of the payment: it may be on its way.
             Err(Miss::Store(error) | Miss::Pay(PayError::Store(error)))
                 if !matches!(error, StoreError::Parked) =>
             {
                 Err(error)
             }
             Err(miss) => self.note(id, OperationState::Failed, json!({ "reason": miss.to_string() })).await,
-        };
-        if let Err(error) = noted {
-            // It stays open and is looked up at the next start.
-            tracing::error!(%error, operation = id, "the end of a payout could not be noted");
         }
-        self.put_down(id);
+    }
+
+    /// What a start does with a payout that is open: the node is asked about payments whose end is not known, and then
+    /// it is looked up.
+    async fn look_again(&self, id: i64) -> Result<(), Miss> {
+        self.parts.outbox.reconcile().await?;
+        match self.parts.ledger.operation(id).await? {
+            Some(row) if !row.state.is_final() => self.look_up(&row).await,
+            _ => Ok(()),
+        }
     }
 
     async fn note(&self, id: i64, state: OperationState, outcome: Value) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::event::Event;
-use crate::ports::SendFault;
+use crate::ports::{OfferPayment, Outgoing, SendFault};
 use crate::store::{OperationState, OutgoingState};
 use crate::upkeep::stage::{Server as PayeeServer, Stage, invoice, preimage, sat, to_offer};
 
@@ -257,5 +257,38 @@ async fn a_payout_that_the_node_lost_is_unclear_until_the_operator_ends_it() {
     let second = stage.payouts.pay("three", &ask, Duration::ZERO).await.unwrap();
     assert_ne!(second.id, id);
     stage.until(async || stage.node.invoices.lock().unwrap().get(&hash).cloned()).await;
+    audited(&stage).await;
+}
+
+/// The disk refuses to note that a payment was sent, and the process goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_whose_ledger_failed_on_the_way_is_looked_up_again() {
+    let stage = Stage::new();
+    let ends = async |key: &str| {
+        // News, for what waits for some.
+        stage.ledger.log(Event::PayoutsReleased).await.unwrap();
+        let row = stage.ledger.operation_of_key(key).await.unwrap().unwrap();
+        row.state.is_final().then_some(row)
+    };
+    stage.ledger.fail_where(Some(("outgoing", "new.state = 'sent'"))).await;
+    let ask = PayoutAsk { to: invoice(8, sat(2_000), None), amount: None, max_fee: Some(sat(5)), why: None };
+    stage.payouts.pay("i", &ask, Duration::ZERO).await.unwrap();
+    let hash = preimage(8).payment_hash();
+    let arrived = Outgoing::Succeeded { preimage: preimage(8), fee: Some(sat(1)) };
+    stage
+        .until(async || {
+            let mut all = stage.node.invoices.lock().unwrap();
+            all.get_mut(&hash).map(|becomes| *becomes = arrived.clone())
+        })
+        .await;
+    let row = stage.until(async || ends("i").await).await;
+    assert_eq!((row.state, &row.outcome["fee_msat"]), (OperationState::Done, &json!(1_000)));
+
+    stage.ledger.fail_where(Some(("operations", "new.state = 'sent'"))).await;
+    stage.payouts.pay("o", &to_offer(5_000), Duration::ZERO).await.unwrap();
+    let note = note(&stage).await;
+    stage.node.becomes(&note, OfferPayment::Failed);
+    let row = stage.until(async || ends("o").await).await;
+    assert_eq!((row.state, stage.node.asked().len()), (OperationState::Failed, 1), "once");
     audited(&stage).await;
 }
