@@ -31,7 +31,7 @@ impl Informant for SeedInformant {
             false => {
                 let text = "Nobody proved yet to have the seed's words on paper: without them a dead disk is lost \
                             money.";
-                let fix = "First steps, the words of the seed: it asks for three of them. So does tollhouse seed verify.";
+                let fix = "First steps, the words of the seed: it asks for three of them. So does `tollhouse seed verify`.";
                 let severity = if self.network == Network::Bitcoin { Warning } else { Info };
                 let alarm = Alarm::new("seed_not_verified", severity, text, fix);
                 Check::fine("seed", "encrypted, and its words were not verified").with([alarm])
@@ -72,7 +72,7 @@ fn restored(life: &Generation, doubts: &[Doubt]) -> Check {
     let parked = life.payouts_parked.then(|| {
         let text = "The ledger is a copy that was brought back: nothing is sent or paid out, because the copy does not \
                     know what was sent since it was made.";
-        let fix = "Look at the wallet's history and at tollhouse operations; then tollhouse backup release-payouts.";
+        let fix = "Look at the wallet's history and at `tollhouse operations`; then `tollhouse backup release-payouts`.";
         Alarm::new("payouts_parked", Warning, text, fix)
     });
     let doubted = (doubtful && waiting > 0).then(|| {
@@ -83,7 +83,7 @@ fn restored(life: &Generation, doubts: &[Doubt]) -> Check {
             ),
         };
         let fix =
-            "tollhouse tokens doubtful lists them; tollhouse tokens honour takes one, or all, to be good.";
+            "`tollhouse tokens doubtful` lists them; `tollhouse tokens honour` takes one, or all, to be good.";
         Alarm::new("tokens_doubtful", Warning, text, fix)
     });
     let detail = match (doubtful, life.payouts_parked) {
@@ -132,7 +132,7 @@ impl Informant for BackupInformant {
                     format!("; {} there of another life of the ledger, never removed", standing.others);
                 detail.push_str(&others);
             }
-            let fix = "tollhouse backup now says what is in the way.";
+            let fix = "`tollhouse backup now` says what is in the way.";
             let alarm = if let Some(why) = standing.failed {
                 Some(Alarm::new("backup_failed", Warning, format!("The last backup failed: {why}."), fix))
             } else if age >= self.oldest {
@@ -160,7 +160,7 @@ impl Informant for SnapshotInformant {
         let (standing, now) = (self.standing.borrow().clone(), self.clock.now());
         let since = |then: Timestamp| Duration::from_millis(now.millis().saturating_sub(then.millis()));
         let barred = standing.barred.map(|why| {
-            let fix = "tollhouse recover. Never start an old copy elsewhere: peers could take the coins.";
+            let fix = "`tollhouse recover`. Never start an old copy elsewhere: peers could take the coins.";
             Alarm::new(
                 "possible_stale_restore",
                 Critical,

@@ -217,10 +217,10 @@ fn held_back(channel: &Value) -> (String, String) {
     let used = sat("spendable_msat") / 1_000 + sat("receivable_msat") / 1_000;
     let rest = if used == 0 { 0 } else { sat("capacity_sat").saturating_sub(used) };
     let theirs = match sat("receivable_msat") / 1_000 {
-        0 => rest.saturating_sub(sat("reserved_sat")),
+        0 => rest.saturating_sub(sat("reserved_sat")).min(sat("their_reserved_sat")),
         _ => rest.min(sat("their_reserved_sat")),
     };
-    ((rest - theirs).to_string(), theirs.to_string())
+    ((rest - theirs).min(sat("reserved_sat")).to_string(), theirs.to_string())
 }
 
 fn list_text(listed: &Value) -> String {
@@ -237,7 +237,7 @@ fn list_text(listed: &Value) -> String {
             theirs,
         ]
     });
-    // The last four add up to the capacity.
+    // With what is in payments under way, the last four add up to the capacity.
     table(
         ["CHANNEL", "PEER", "STATE", "CAPACITY", "SPENDABLE", "RECEIVABLE", "RESERVED", "HELD BY PEER"],
         rows,

@@ -107,14 +107,14 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
                     Info,
                     "settings_doubtful",
                     text,
-                    "tollhouse check says where it stands.",
+                    "`tollhouse check` says where it stands.",
                 );
             }
             modes(settings, &mut report);
         }
         Some(Err(problems)) => {
             let text = problems.to_string();
-            report.found("settings", Critical, "settings_wrong", text, "Correct them: tollhouse check.");
+            report.found("settings", Critical, "settings_wrong", text, "Correct them: `tollhouse check`.");
         }
     }
     match (health, &settings) {
@@ -167,7 +167,7 @@ pub(super) fn locked(status: &Value, flags: &Flags) -> (String, String) {
         ),
         _ => (
             "The appliance runs and is locked: nothing is sold until its seed is opened.".to_owned(),
-            format!("{}.", next::command("unlock", flags)),
+            format!("`{}`.", next::command("unlock", flags)),
         ),
     }
 }
@@ -200,7 +200,9 @@ fn told(health: &Value, report: &mut Report) {
         let why = details.map(|check| format!(" The node: {}.", word(&check, "detail"))).collect::<String>();
         let text = format!("Nothing can be sold now ({code}).{why}");
         let fix = match code {
-            "cannot_receive" => "Open or buy a channel, or pay out: tollhouse inbound, tollhouse pay-out.",
+            "cannot_receive" => {
+                "Open or buy a channel, or pay out: `tollhouse inbound`, `tollhouse pay-out`."
+            }
             _ => "It may be starting; else see the log and the chain source in the settings.",
         };
         report.findings.push((Critical, code.to_owned(), text, fix.to_owned()));
@@ -210,7 +212,7 @@ fn told(health: &Value, report: &mut Report) {
 /// What can be seen of one that does not answer.
 async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: &mut Report) {
     let dir = settings.network_dir();
-    let run = next::command("run", flags);
+    let run = format!("`{}`", next::command("run", flags));
     let lost = copies::wait(settings, flags);
     match settings.data_dir.is_dir().then(|| DirLock::take(&settings.data_dir)) {
         // Before anything is started: an empty ledger would take the place of what is to be brought back.
@@ -222,8 +224,8 @@ async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: 
             let text =
                 backup::refuse_if_moved(&dir).err().map(|fault| format!("{fault}.")).unwrap_or_default();
             let fix = format!(
-                "Import that file on the other machine ({}), if that is not done. If its copy never ran, and only then: {}.",
-                "tollhouse migrate import FILE",
+                "Import that file on the other machine ({}), if that is not done. If its copy never ran, and only then: `{}`.",
+                "`tollhouse migrate import FILE`",
                 next::command("migrate undo --the-copy-never-ran", flags)
             );
             report.found("appliance", Warning, "moved", text, &fix);
@@ -283,7 +285,7 @@ async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: 
                 Info,
                 "no_seed",
                 "There is no seed yet.".to_owned(),
-                "tollhouse seed new makes one; on a test network the first start does.",
+                "`tollhouse seed new` makes one; on a test network the first start does.",
             );
         }
         Ok(SeedPlace::Plain) => report.found(
@@ -291,14 +293,14 @@ async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: 
             Warning,
             "seed_plain",
             "The seed lies there in plain, from an older version.".to_owned(),
-            "Start it once: tollhouse run encrypts it.",
+            "Start it once: `tollhouse run` encrypts it.",
         ),
         Err(error) => report.found(
             "seed",
             Critical,
             "seed_unusable",
             error.to_string(),
-            "Correct what it says. Without the file, the words on paper bring it back: tollhouse seed restore.",
+            "Correct what it says. Without the file, the words on paper bring it back: `tollhouse seed restore`.",
         ),
     }
     for source in &settings.node.chain.sources {
@@ -420,7 +422,7 @@ mod tests {
             "It does not answer.".to_owned(),
             "Bring it back.",
         );
-        report.found("appliance", Warning, "not_running", "It does not run.".to_owned(), "tollhouse run.");
+        report.found("appliance", Warning, "not_running", "It does not run.".to_owned(), "`tollhouse run`.");
         report.findings.sort_by_key(|(severity, ..)| std::cmp::Reverse(*severity));
         let told = text(&report);
         assert!(told.find("chain_unreachable") < told.find("not_running"), "{told}");

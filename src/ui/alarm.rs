@@ -1,6 +1,6 @@
 //! An alarm as a page says it: what is the matter, what to do, and where.
 
-use super::figures::{iso, utc};
+use super::figures::{Span, iso, spans, typeset, utc};
 use crate::store::AlarmRow;
 use crate::types::Severity;
 
@@ -9,7 +9,7 @@ pub(super) struct AlarmLine {
     pub(super) class: &'static str,
     pub(super) severity: &'static str,
     pub(super) text: String,
-    pub(super) fix: String,
+    pub(super) fix: Vec<Span>,
     /// Where it is mended: address and name.
     pub(super) way: (&'static str, &'static str),
     pub(super) since: String,
@@ -33,8 +33,8 @@ impl AlarmLine {
             class,
             severity,
             way: way(&row.alarm.code),
-            text: row.alarm.text,
-            fix: row.alarm.fix,
+            text: typeset(&row.alarm.text),
+            fix: spans(&row.alarm.fix),
             since: utc(row.raised_at),
             since_iso: iso(row.raised_at),
         }

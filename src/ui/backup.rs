@@ -215,7 +215,7 @@ fn snapshot(way: &Way, now: Timestamp) -> Guard {
         more.push("Name a second place for it on another disk: snapshot.dir in tollhouse.toml.".to_owned());
     }
     Guard {
-        name: "The channels' snapshot",
+        name: "The channels’ snapshot",
         why: "With it and the words, the coins in channels come home when the disk is gone.",
         fine,
         state,

@@ -31,6 +31,8 @@ pub(super) struct Held {
     wanted: u64,
     /// Of the other side's.
     pub(super) theirs: u64,
+    /// In payments that are under way.
+    pub(super) under_way: u64,
 }
 
 impl Held {
@@ -38,12 +40,13 @@ impl Held {
         let used = (view.spendable_msat / 1_000).saturating_add(view.receivable_msat / 1_000);
         // Of a channel that is not negotiated yet nothing is known.
         let rest = if used == 0 { 0 } else { view.capacity_sat.saturating_sub(used) };
-        // Who can still send has filled their reserve. What is under way is in ours then.
+        // Who can still send has filled their reserve.
         let theirs = match view.receivable_msat / 1_000 {
-            0 => rest.saturating_sub(view.reserved_sat),
+            0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
             _ => rest.min(view.their_reserved_sat),
         };
-        Held { ours: rest - theirs, wanted: view.reserved_sat, theirs }
+        let ours = (rest - theirs).min(view.reserved_sat);
+        Held { ours, wanted: view.reserved_sat, theirs, under_way: rest - theirs - ours }
     }
 
     /// Our part, and of how much where it is not filled yet.
@@ -57,9 +60,16 @@ impl Held {
 
     /// Both parts in a sentence; `None` where there is nothing of the kind.
     pub(super) fn sentence(&self) -> Option<String> {
-        (self.ours > 0 || self.theirs > 0).then(|| {
+        (self.ours + self.theirs + self.under_way > 0).then(|| {
             let (ours, of) = self.ours_text();
-            format!("Held back: {ours} sat {of}, and {} sat by the other side", grouped(self.theirs))
+            let under_way = match self.under_way {
+                0 => String::new(),
+                sat => format!("; {} sat in payments under way", grouped(sat)),
+            };
+            format!(
+                "Held back: {ours} sat {of}, and {} sat by the other side{under_way}",
+                grouped(self.theirs)
+            )
         })
     }
 }
@@ -130,5 +140,10 @@ mod tests {
         assert_eq!(told(view(990_000_000, 0)), (10_000, 0, told(view(990_000_000, 0)).2));
         let unknown = ChannelView { capacity_sat: 1_000_000, reserved_sat: 10_000, ..ChannelView::default() };
         assert_eq!(told(unknown), (0, 0, None));
+        let busy = told(view(70_000_000, 900_000_000));
+        assert!(
+            (busy.0, busy.1) == (10_000, 12_000)
+                && busy.2.is_some_and(|said| said.ends_with("; 8,000 sat in payments under way"))
+        );
     }
 }

@@ -33,6 +33,33 @@ pub(super) fn grouped_in(sentence: &str) -> String {
     told.collect::<Vec<_>>().join(" ")
 }
 
+/// A part of a sentence.
+pub(super) struct Span {
+    pub(super) text: String,
+    /// It is typed: a command, a file, a setting.
+    pub(super) code: bool,
+}
+
+/// A sentence in which backticks stand around what is typed.
+pub(super) fn spans(sentence: &str) -> Vec<Span> {
+    let parts = sentence.split('`').enumerate().map(|(place, part)| match place % 2 {
+        0 => Span { text: typeset(part), code: false },
+        _ => Span { text: part.to_owned(), code: true },
+    });
+    parts.filter(|span| !span.text.is_empty()).collect()
+}
+
+/// A sentence with the apostrophes of print, where it has no others.
+pub(super) fn typeset(sentence: &str) -> String {
+    let mut before = ' ';
+    let after_letters = sentence.chars().all(|char| {
+        let fits = char != '\'' || before.is_alphabetic();
+        before = char;
+        fits
+    });
+    if after_letters { sentence.replace('\'', "’") } else { sentence.to_owned() }
+}
+
 /// The network as people call it: the library's word for mainnet is `bitcoin`.
 pub(super) fn network_word(network: &str) -> &str {
     if network == "bitcoin" { "mainnet" } else { network }
@@ -203,6 +230,12 @@ mod tests {
             grouped_in("Of 98214 sat in 1000 blocks, 20000 sat. 5 sat/vB 70000 sats"),
             "Of 98,214 sat in 1000 blocks, 20,000 sat. 5 sat/vB 70000 sats"
         );
+        assert_eq!(typeset("the node's key, the peers' word"), "the node’s key, the peers’ word");
+        assert_eq!(typeset("say 'a' to the node's"), "say 'a' to the node's");
+        let typed: Vec<_> =
+            spans("See `it's`: now.").into_iter().map(|span| (span.text, span.code)).collect();
+        let wanted = [("See ", false), ("it's", true), (": now.", false)];
+        assert_eq!(typed, wanted.map(|(text, code)| (text.to_owned(), code)));
         assert_eq!([0, 1, 2_000].map(|n| counted(n, "call")), ["0 calls", "1 call", "2,000 calls"]);
         assert_eq!(shortened("0123456789abcdef0123"), "01234567…ef0123");
         assert_eq!(shortened("short"), "short");

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::figures::grouped_in;
+use super::figures::{grouped_in, typeset};
 use super::form::Fields;
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
@@ -168,7 +168,7 @@ impl Errand {
             Ok(preview) => {
                 let rate = preview.figures["fee_rate_sat_per_kvb"].as_u64();
                 asked.extend(rate.map(|rate| (AGREED_RATE.to_owned(), rate.to_string())));
-                let lines = preview.lines.iter().map(|line| grouped_in(line)).collect();
+                let lines = preview.lines.iter().map(|line| typeset(&grouped_in(line))).collect();
                 (lines, preview.enough, preview.undoable)
             }
             Err(_) if desk.was_begun(fields).await => (Vec::new(), true, false),

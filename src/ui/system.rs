@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tracing::Level;
 
 use super::alarm::AlarmLine;
-use super::figures::{ago, grouped, grouped_in};
+use super::figures::{ago, grouped, grouped_in, typeset};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::clock::in_words;
@@ -247,7 +247,7 @@ fn facts(view: &SystemView) -> Vec<Fact> {
     for file in &view.files {
         let name = match file.name.as_str() {
             "ledger.db" => "The ledger",
-            "channels.db" => "The channels' state",
+            "channels.db" => "The channels’ state",
             _ => continue,
         };
         facts.push(Fact { name, value: size(Some(file.bytes)) });
@@ -283,7 +283,7 @@ fn check(check: &CheckView) -> CheckLine {
         detail: match (check.name, check.status) {
             ("fees", "ok") => grouped_in(&check.detail),
             ("fees", _) => "fee rates were learned long ago".to_owned(),
-            _ => grouped_in(&check.detail),
+            _ => typeset(&grouped_in(&check.detail)),
         },
         age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
     }

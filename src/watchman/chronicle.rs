@@ -42,13 +42,13 @@ fn notice(logged: &LoggedEvent) -> Option<(Alarm, Timestamp)> {
         }
         Event::BooksAudited { ok: false, mismatches } => {
             let text = format!("The books are wrong: {}", mismatches.join("; "));
-            let fix = "Keep a copy of ledger.db, and see tollhouse audit.";
+            let fix = "Keep a copy of `ledger.db`, and see `tollhouse audit`.";
             Some((Alarm::new("books_wrong", Critical, text, fix), logged.at.plus(WEEK)))
         }
         Event::PossibleSurplus { .. } => {
             let text = "A payment was told twice within a run: somebody may have paid one invoice twice. It is \
                         shown with the payment, and is nobody's revenue.";
-            let fix = "tollhouse audit shows the sum; give it back if the buyer asks.";
+            let fix = "`tollhouse audit` shows the sum; give it back if the buyer asks.";
             Some((Alarm::new("possible_surplus", Info, text, fix), logged.at.plus(DAY)))
         }
         _ => None,

@@ -108,7 +108,7 @@ impl Looked<'_> {
             }
             NodeStage::Starting(why) => {
                 let text = format!("The Lightning node is not up: {why}. Nothing can be sold meanwhile.");
-                let fix = "Start what does not answer, or correct where it is looked for in tollhouse.toml and start \
+                let fix = "Start what does not answer, or correct where it is looked for in `tollhouse.toml` and start \
                            Tollhouse again. First steps, Network and chain source, asks each source anew.";
                 Check::fine("node", format!("it does not come up: {why}"))
                     .aged(Some(up_for))
@@ -119,9 +119,9 @@ impl Looked<'_> {
                 let code = if unreadable { "node_unreadable" } else { "node_down" };
                 let fix = match unreadable {
                     true => {
-                        "tollhouse recover; until then keep channels.db as it is, and do not start it elsewhere."
+                        "`tollhouse recover`; until then keep `channels.db` as it is, and do not start it elsewhere."
                     }
-                    false => "Correct what it says and start again: tollhouse check, tollhouse doctor.",
+                    false => "Correct what it says and start again: `tollhouse check`, `tollhouse doctor`.",
                 };
                 let text = format!("The Lightning node will not come up by itself: {why}.");
                 Check::fine("node", why.clone()).with([Alarm::new(code, Critical, text, fix)])
@@ -144,7 +144,7 @@ impl Looked<'_> {
                 roughly(unheard),
                 names.join(", ")
             );
-            let fix = "Bring the chain source back, or name another one in chain.sources: tollhouse chain --test asks each \
+            let fix = "Bring the chain source back, or name another one in `chain.sources`: `tollhouse chain --test` asks each \
                        of them.";
             return Check::fine("chain", format!("at height {height}, and nothing newer is heard"))
                 .aged(Some(age))
@@ -157,7 +157,7 @@ impl Looked<'_> {
                  closing may go unseen.",
                 roughly(age)
             );
-            let fix = "See that the chain source answers: tollhouse doctor. A second one in chain.sources takes over by itself.";
+            let fix = "See that the chain source answers: `tollhouse doctor`. A second one in `chain.sources` takes over by itself.";
             Alarm::new("chain_stale", severity, text, fix)
         });
         check.aged(Some(age)).with(alarm).with(self.fallback())
@@ -177,7 +177,7 @@ impl Looked<'_> {
         let late = age >= self.limits.fees_stale;
         let alarm = late.then(|| {
             let text = format!("No fee rates were learned for {}.", roughly(age));
-            let fix = "See that the chain source answers and estimates fees: tollhouse doctor.";
+            let fix = "See that the chain source answers and estimates fees: `tollhouse doctor`.";
             Alarm::new("fees_stale", Warning, text, fix)
         });
         Check::fine("fees", "fee rates are known").aged(Some(age)).with(alarm)
@@ -224,7 +224,7 @@ impl Looked<'_> {
         let alarm = alone.filter(|alone| *alone >= self.limits.peers_offline).map(|alone| {
             let text = format!("No peer is connected for {}: nobody can pay.", roughly(alone));
             let fix =
-                "See that this machine reaches the network, and that the peers are up: tollhouse peers.";
+                "See that this machine reaches the network, and that the peers are up: `tollhouse peers`.";
             Alarm::new("peers_offline", Critical, text, fix)
         });
         Check::fine("peers", format!("{connected} of {known} connected")).aged(alone).with(alarm)
@@ -235,7 +235,7 @@ impl Looked<'_> {
         let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
         if let Some(why) = &self.vitals.unpayable {
             let text = format!("Nothing can be sold: {why}.");
-            let fix = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (tollhouse inbound). What was earned and is paid out (tollhouse pay-out) makes room, too.";
+            let fix = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
             // Without peers it is the peers' alarm, and with no chain source the chain's.
             let others = self.vitals.since.alone.is_some() || self.vitals.chain.stale;
             let alarm = (!others && self.age(None) >= self.limits.settling)
@@ -253,7 +253,7 @@ impl Looked<'_> {
             sats(view.receivable_msat),
             if sales == 1 { "" } else { "s" }
         );
-        let fix = "Pay out over Lightning (tollhouse pay-out), buy inbound (tollhouse inbound), or set a rule (tollhouse rules).";
+        let fix = "Pay out over Lightning (`tollhouse pay-out`), buy inbound (`tollhouse inbound`), or set a rule (`tollhouse rules`).";
         check.with([Alarm::new("receivable_low", Warning, text, fix)])
     }
 
@@ -263,7 +263,7 @@ impl Looked<'_> {
             let text = format!(
                 "{there} sat are there on-chain, and {wanted} sat should be: they pay the fees when a channel must be closed by force."
             );
-            Alarm::new("reserve_low", Warning, text, "Send coins to the wallet: tollhouse wallet receive.")
+            Alarm::new("reserve_low", Warning, text, "Send coins to the wallet: `tollhouse wallet receive`.")
         });
         Check::fine("reserve", format!("{there} sat on-chain, {wanted} sat wanted")).with(alarm)
     }
@@ -286,7 +286,7 @@ impl Looked<'_> {
                 "{amount} sat of a closed channel are on their way to the wallet: {}{when}.",
                 coins.state
             );
-            let fix = "Nothing: keep the appliance running until they are there. tollhouse channels closed shows them.";
+            let fix = "Nothing: keep the appliance running until they are there. `tollhouse channels closed` shows them.";
             check.alarms.push(Alarm::new("closing_pending", Info, text, fix).about(subject));
         }
         check
@@ -330,7 +330,7 @@ impl Looked<'_> {
                 if unclear == 1 { "itself" } else { "themselves" }
             );
             let fix =
-                "tollhouse operations shows them; look the transaction up, then tollhouse operations settle.";
+                "`tollhouse operations` shows them; look the transaction up, then `tollhouse operations settle`.";
             Alarm::new("operation_unclear", Warning, text, fix)
         });
         let overdue = |begun: &&Timestamp| self.age(Some(**begun)) >= ON_ITS_WAY;
@@ -342,8 +342,8 @@ impl Looked<'_> {
                  block, another node may never answer.",
                 in_words(ON_ITS_WAY)
             );
-            let fix = "tollhouse operations shows them; ask the other side. As long as a block explorer shows a \
-                       transaction, it is on its way. What will never end is ended with tollhouse operations settle, a \
+            let fix = "`tollhouse operations` shows them; ask the other side. As long as a block explorer shows a \
+                       transaction, it is on its way. What will never end is ended with `tollhouse operations settle`, a \
                        send after fifteen days.";
             Alarm::new("operation_overdue", Warning, text, fix)
         });
@@ -358,8 +358,8 @@ impl Looked<'_> {
             let text = format!(
                 "The provider says that it gave the money of order {order} back. Nothing here shows that it came."
             );
-            let fix = "Look for it among what came in. If it is there, end the order on its page or with tollhouse \
-                       inbound close. If not, ask the provider with the order's name: it owes the channel or the money.";
+            let fix = "Look for it among what came in. If it is there, end the order on its page or with `tollhouse \
+                       inbound close`. If not, ask the provider with the order's name: it owes the channel or the money.";
             check.alarms.push(Alarm::new("order_refund_unseen", Warning, text, fix).about(order.to_string()));
         }
         for (order, since) in orders.iter().filter(|(order, _)| !self.vitals.said_refunded.contains(order)) {
@@ -369,7 +369,7 @@ impl Looked<'_> {
                     "The channel of order {order} is not there, {} after it was paid or began to be.",
                     roughly(age)
                 );
-                let fix = "tollhouse inbound orders shows what the provider says. Ask it with the order's name: it owes \
+                let fix = "`tollhouse inbound orders` shows what the provider says. Ask it with the order's name: it owes \
                            the channel or the money.";
                 check.alarms.push(Alarm::new("order_overdue", Warning, text, fix).about(order.to_string()));
             }

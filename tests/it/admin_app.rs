@@ -424,7 +424,10 @@ impl NodeWatch for MadeUpNode {
             synced_at: Some(START.secs() - 4),
             spendable_msat: usable().map(|channel| channel.spendable_msat).sum(),
             receivable_msat: usable().map(|channel| channel.receivable_msat).sum(),
-            largest_receivable_msat: usable().map(|channel| channel.receivable_msat).max().unwrap_or(0),
+            largest_receivable_msat: usable()
+                .map(|channel| channel.largest_receivable_msat)
+                .max()
+                .unwrap_or(0),
             onchain_spendable_sat: 98_214,
             onchain_reserved_sat: 25_000,
             peers_connected: channels.len(),

@@ -55,6 +55,8 @@ struct Open {
     reserved: (String, String),
     largest: String,
     theirs: String,
+    /// In payments, where there are some.
+    under_way: Option<String>,
     /// `None` while the node cannot be asked.
     returns: Option<String>,
     /// A new size waits for its confirmations.
@@ -198,6 +200,7 @@ async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields:
         reserved: line.held.ours_text(),
         largest: sats_whole(view.largest_receivable_msat),
         theirs: grouped(line.held.theirs),
+        under_way: (line.held.under_way > 0).then(|| grouped(line.held.under_way)),
         line,
         returns: ours.map(grouped),
         splicing: row.is_some_and(|row| row.spliced_to.is_some() && row.spliced_to != view.funding),

@@ -134,8 +134,11 @@ pub(super) async fn make(desk: Desk, Path(name): Path<String>, fields: Fields) -
         Ok(outcome) => show(&desk, &own, ask, outcome, StatusCode::OK).await,
         Err(problem) => {
             // What a parser says of it helps nobody.
-            let address = matches!(problem.code, "bad_url" | "bad_target") && ask.target.starts_with('/');
-            let told = "Nothing was asked: the path has a character that an address cannot have.";
+            let told = match ask.target.starts_with('/') {
+                true => "Nothing was asked: the path has a character that an address cannot have.",
+                false => "Nothing was asked: write the path from the gateway’s root, such as /v1/rates.",
+            };
+            let address = matches!(problem.code, "bad_url" | "bad_target");
             let refusal = Some(if address { told.to_owned() } else { problem.detail });
             show(&desk, &own, ask, Outcome { refusal, ..Outcome::default() }, problem.status).await
         }

@@ -7,7 +7,7 @@ use crate::clock::in_words;
 use crate::pricing::{Amount, Rule};
 use crate::store::{HourSums, RouteRevenue, SalesFilter, Step, StoreError};
 use crate::types::{Msat, Name};
-use crate::ui::figures::{grouped, sats_exact};
+use crate::ui::figures::{grouped, sats_exact, typeset};
 use crate::ui::shell::Desk;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -39,13 +39,22 @@ pub(super) fn price(terms: &Terms) -> String {
         rule @ Rule::Tiers(_) => rule.describe(),
     };
     match &terms.free {
-        None => rule,
+        None => typeset(&rule),
         Some(free) => {
             let whom = match free.by {
                 AllowanceBy::Ip => "each address",
                 AllowanceBy::Everyone => "everyone together",
             };
-            format!("{rule}; {} free in {} for {whom}", grouped(free.requests.into()), in_words(free.per))
+            let per = in_words(free.per);
+            // `1 day` is said as `a day`.
+            let per = per.strip_prefix("1 ").map_or_else(
+                || format!("in {per}"),
+                |unit| match unit {
+                    "hour" => "an hour".to_owned(),
+                    unit => format!("a {unit}"),
+                },
+            );
+            typeset(&format!("{rule}; {} free {per} for {whom}", grouped(free.requests.into())))
         }
     }
 }
@@ -110,7 +119,7 @@ mod tests {
             "price = \"5 sat\"\noffers = [\"request\", { pack = 1000, price = \"400 sat\" }, { pass = \"1 day\", price = \"1.50 USD\" }]\n\
              free = { requests = 20, per = \"day\" }",
         );
-        assert_eq!(price(&many), "5 sat a request; 20 free in 1 day for each address");
+        assert_eq!(price(&many), "5 sat a request; 20 free a day for each address");
         assert_eq!(sold_as(&many), "1,000 requests for 400 sat, a pass of 1 day for 1.5 USD");
         let formula = terms("price = { formula = \"sat(1) + request.size_bytes\", ceiling = \"20 sat\" }");
         assert_eq!(price(&formula), "By a formula, at most 20 sat");
