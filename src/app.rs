@@ -118,6 +118,7 @@ impl Appliance {
         let event = Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), clean: ground.clean };
         ground.ledger.log(event).await?;
 
+        channels::note_recovered(&dir, &ground.ledger).await?;
         let channels = channels::open(&dir, blueprint.snapshot_dir, network, &ground).await?;
         if let Some(memory) = channels.memory {
             let lost = ground.ledger.note_node_memory(memory).await?;

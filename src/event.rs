@@ -328,7 +328,7 @@ pub enum Event {
         peer: String,
         /// Why, in the library's words.
         reason: String,
-        /// Why, a stable word such as `agreed_by_peer` or `restart`.
+        /// Why, a stable word such as `agreed_by_peer`, `restart` or `recovered`.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         cause: String,
         /// Our own id of it.

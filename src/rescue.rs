@@ -14,6 +14,7 @@ mod keeper;
 mod mirror;
 mod opening;
 mod place;
+mod recovered;
 mod recovery;
 mod snapshot;
 mod watched;
@@ -30,6 +31,7 @@ pub use keeper::{Keeper, SnapshotCopy, Standing};
 pub use mirror::Mirrored;
 pub use opening::{Opened, open};
 pub use place::Place;
+pub use recovered::{forget_recovered, note_recovered, recovered};
 pub use recovery::{Found, Recovery, Source};
 pub use snapshot::{Contents, Label};
 

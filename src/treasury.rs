@@ -17,6 +17,7 @@ mod once;
 mod preview;
 mod settled;
 mod travelling;
+mod void;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,6 +78,7 @@ struct Inner {
     patience: Duration,
     noted: Mutex<chronicle::Noted>,
     learnt: settled::Learnt,
+    voids: void::Voids,
     /// When this run began.
     begun: Timestamp,
 }
@@ -168,6 +170,7 @@ impl Treasury {
             patience: settled::PATIENCE,
             noted: Mutex::default(),
             learnt: Mutex::default(),
+            voids: void::Voids::default(),
         }))
     }
 

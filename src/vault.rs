@@ -206,10 +206,12 @@ impl Vault {
                 .map_err(VaultFault::Damaged)?,
         };
         // The same key may have been set in another spelling before: what counts is the address itself.
-        let given = self.ledger.all_vault_addresses().await?;
-        let last = given.iter().filter(|(number, address)| watched.address_at(*number) == *address);
-        if let Some(last) = last.map(|(number, _)| *number).max() {
-            watched.handed_out_to(last);
+        let mut given = self.ledger.all_vault_addresses().await?;
+        // From the last one on: of the same key it is the only one that is derived for this.
+        given.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let last = given.iter().find(|(number, address)| watched.address_at(*number) == *address);
+        if let Some((last, _)) = last {
+            watched.handed_out_to(*last);
         }
         if let Some(change) = watched.take_change() {
             self.ledger.note_vault(&row, Some(change), Vec::new(), false).await?;

@@ -43,8 +43,11 @@ pub(super) async fn put(
     let Json(Terms(terms)) = body.map_err(bad_body)?;
     let rule = Rule::read(name, terms)
         .map_err(|why| Problem::bad_request("bad_rule", format!("Nothing changed: {why}.")))?;
-    op.parts.upkeep.keeper().set(name, Some(rule)).await.map_err(refused)?;
-    one(&op, name).await
+    let keeper = op.parts.upkeep.keeper();
+    let warning = keeper.ask_payee(&rule).await.map_err(refused)?;
+    keeper.set(name, Some(rule)).await.map_err(refused)?;
+    let Json(now) = one(&op, name).await?;
+    Ok(Json(RuleNow { warning, ..now }))
 }
 
 /// `DELETE /api/v1/rules/{name}`: switches it off. What is on its way is finished.
@@ -121,7 +124,11 @@ pub(super) struct RuleNow {
     terms: Option<Value>,
     /// What it would do now, or did last.
     now: Option<Said>,
+    /// Fees too: those that are not known yet as what one costs now, or at most.
     drawn_today_msat: Msat,
+    /// Of a rule that was just set: that its payee's server gave no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     /// Its last operation of today or yesterday.
     last: Option<Last>,
 }
@@ -151,6 +158,7 @@ impl From<RuleView> for RuleNow {
             terms: view.terms,
             now: view.said.map(|(code, why)| Said { code, why }),
             drawn_today_msat: view.drawn,
+            warning: None,
             last: view.last.map(|row| {
                 let why = row.ask["why"].as_str().map(str::to_owned);
                 Last { payout: row.into(), why }

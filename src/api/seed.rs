@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bad_query;
 use super::unlock::unreadable;
 use crate::secrets::{KeyFiles, Passphrase, Seed};
 use crate::types::Timestamp;
@@ -89,18 +90,36 @@ pub(super) async fn verify(
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     current: Option<Passphrase>,
-    new: Passphrase,
+    /// What opens it from now on; not needed with `dry_run`.
+    new: Option<Passphrase>,
     #[serde(default)]
     keep_key_file: bool,
 }
 
-/// `POST /api/v1/seed/passphrase`: what opens the seed from now on.
+/// How it is said, in the query.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Only {
+    /// Only look whether `current` opens the seed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /api/v1/seed/passphrase`: what opens the seed from now on. With `?dry_run=true` only whether `current` does.
 pub(super) async fn passphrase(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
+    only: Result<Query<Only>, QueryRejection>,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Json<SeedStatus>, Problem> {
+    let Query(Only { dry_run }) = only.map_err(bad_query)?;
     let Json(Change { current, new, keep_key_file }) = body.map_err(unreadable)?;
+    let Some(new) = new.filter(|_| !dry_run) else {
+        if !dry_run {
+            return Err(Problem::bad_request("bad_json", "Say the new passphrase."));
+        }
+        op.check_seed_passphrase(current).await.map_err(seed_problem)?;
+        return Ok(Json(told(op.seed.seed())));
+    };
     let key_files = if keep_key_file { KeyFiles::Keep } else { KeyFiles::Forget };
     op.set_seed_passphrase(current, new, key_files).await.map_err(seed_problem)?;
     Ok(Json(told(op.seed.seed())))

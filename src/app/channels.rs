@@ -10,6 +10,24 @@ use super::ground::Ground;
 use crate::clock::{Clock, Entropy};
 use crate::node::{self, NodeSeed};
 use crate::rescue::{self, Opened, Place};
+use crate::store::Ledger;
+
+/// Writes into the ledger which channels were recovered since the last start. What cannot be read is said, and
+/// stays for the next start.
+pub(super) async fn note_recovered(dir: &Path, ledger: &Ledger) -> Result<()> {
+    let recovered = match rescue::recovered(dir) {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            tracing::error!(%error, "which channels were recovered cannot be read");
+            return Ok(());
+        }
+    };
+    if !recovered.is_empty() {
+        ledger.end_recovered(recovered).await?;
+        rescue::forget_recovered(dir)?;
+    }
+    Ok(())
+}
 
 /// Opens it in the network's directory; `second` is where a copy of the recovery snapshot goes.
 pub(super) async fn open(

@@ -2,27 +2,29 @@
 //!
 //! Nothing is sold and no event is taken from the node's queue: what it tells is left for the next run.
 
+mod unproved;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::chain::{MOST_BLOCKS, Spent};
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Settings;
 use crate::node::config::NodeConfig;
 use crate::node::{
-    self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, OnTheWay, Search, Waits,
+    self, Birthday, Homecoming, LightningNode, MonitoredChannel, NodeSeed, NodeState, Search, Waits,
 };
 use crate::ports::{NodeControl, NodeWatch};
 use crate::rescue::{self, Place, Recovery};
 use crate::secrets::Secrets;
-use crate::store::{DirLock, NodeStore};
+use crate::store::{DirLock, NodeStore, RecoveredChannel};
 use crate::types::Timestamp;
+use unproved::Unproved;
+pub use unproved::{NotProved, UnknownSpend};
 
 /// How often the balances are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -54,20 +56,10 @@ pub enum Told {
     Coins(Homecoming),
     /// A channel was spent by what its state does not know.
     Unknown(UnknownSpend),
-}
-
-/// A channel of which we may have an old state was spent, and not by a commitment: by an agreed close, whose coins
-/// are the wallet's, or by a splice, whose coins that state knows nothing of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnknownSpend {
-    /// The channel's id, hexadecimal.
-    pub channel_id: String,
-    /// The other node's key, hexadecimal.
-    pub peer: String,
-    /// The channel's funding that was spent.
-    pub funding: String,
-    /// What spent it; `None` when that is in a block which was not looked at.
-    pub txid: Option<String>,
+    /// A channel's funding was never in a block: nothing is in it.
+    Void(NotProved),
+    /// The chain source cannot say yet what spent a channel.
+    Untold(NotProved),
 }
 
 /// How it ended.
@@ -77,6 +69,8 @@ pub struct Brought {
     pub home: Homecoming,
     /// What it does not know.
     pub unknown: Vec<UnknownSpend>,
+    /// Channels of which the chain source did not say what spent them.
+    pub untold: Vec<NotProved>,
 }
 
 impl Offline {
@@ -122,11 +116,21 @@ impl Offline {
     /// # Errors
     /// When the disk fails.
     pub fn rebuild(&self, recovery: Recovery, birthday: Option<&Birthday>) -> Result<Option<PathBuf>> {
+        let channels = recovery.channels(&self.seed)?;
         let rows = match birthday {
             Some(birthday) => node::wallet_rows(&self.config, &self.seed, birthday)?,
             None => Vec::new(),
         };
-        Ok(recovery.rebuild(&self.seed, rows, self.clock.now())?)
+        let aside = recovery.rebuild(&self.seed, rows, self.clock.now())?;
+        // Those that had ended already are on record; what is still to come of one may not be.
+        let recovered = channels.into_iter().filter(|channel| !channel.closed || channel.ours_sat > 0);
+        let recovered = recovered.map(|channel| RecoveredChannel {
+            channel_id: channel.channel_id,
+            peer: channel.peer,
+            funding: channel.funding,
+        });
+        rescue::note_recovered(&self.place.dir, recovered.collect())?;
+        Ok(aside)
     }
 
     /// Runs the node until no coins are on their way any more, or `stop`; tells of each change. `peers` are
@@ -170,7 +174,7 @@ impl Offline {
         tasks.close();
         tasks.wait().await;
         channels.keeper.last().await;
-        Ok(Brought { home: waited?, unknown: unproved.unknown })
+        Ok(Brought { home: waited?, untold: unproved.untold(), unknown: unproved.unknown })
     }
 
     /// The open channels of which we may have an old state: what is ours in them shows when the peers close.
@@ -178,86 +182,6 @@ impl Offline {
         let (_, rows) = NodeStore::open(&self.place.store())?.view(node::belongs_in_snapshot)?;
         let channels = node::monitored_channels(&rows, &self.seed, self.place.network)?;
         Ok(channels.into_iter().filter(|channel| !channel.closed && !channel.closes_alone).collect())
-    }
-}
-
-/// The open channels of which we may have an old state, and those of them that were spent by what it does not know.
-struct Unproved {
-    channels: Vec<Watched>,
-    unknown: Vec<UnknownSpend>,
-}
-
-struct Watched {
-    channel: MonitoredChannel,
-    /// Blocks were looked at up to this height.
-    from: u32,
-    asked: bool,
-    /// Its spend was found.
-    done: bool,
-}
-
-impl Unproved {
-    fn new(channels: Vec<MonitoredChannel>) -> Unproved {
-        let watched = |channel: MonitoredChannel| Watched {
-            from: channel.seen_height,
-            channel,
-            asked: false,
-            done: false,
-        };
-        Unproved { channels: channels.into_iter().map(watched).collect(), unknown: Vec::new() }
-    }
-
-    /// Looks for what spent them, and tells what their state does not know. `home` is of a node that is in step.
-    async fn look(&mut self, node: &LightningNode, home: &Homecoming, told: &mut (dyn FnMut(Told) + Send)) {
-        for Watched { channel, from, asked, done } in &mut self.channels {
-            if *done || (*asked && *from >= home.height) {
-                continue;
-            }
-            let id = Some(&channel.channel_id);
-            let waits = || {
-                home.on_the_way
-                    .iter()
-                    .any(|coins| coins.channel_id.as_ref() == id && coins.waits == Waits::Peer)
-            };
-            let txid = match node.funding_spent(&channel.funding, *from).await {
-                Ok(Spent::No) => {
-                    (*from, *asked) = (home.height, true);
-                    continue;
-                }
-                Ok(Spent::Somewhere) if from.saturating_add(MOST_BLOCKS) < home.height => {
-                    *from = from.saturating_add(MOST_BLOCKS);
-                    continue;
-                }
-                Ok(Spent::By(spend)) => (!spend.is_commitment()).then(|| Some(spend.txid.to_string())),
-                // In a block of before: the node would not wait if it knew the spend.
-                Ok(Spent::Somewhere) => waits().then_some(None),
-                Err(fault) => {
-                    tracing::debug!(%fault, channel = channel.channel_id, "whether it was spent cannot be told");
-                    continue;
-                }
-            };
-            *done = true;
-            if let Some(txid) = txid {
-                let MonitoredChannel { channel_id, peer, funding, .. } = channel.clone();
-                let unknown = UnknownSpend { channel_id, peer, funding, txid };
-                told(Told::Unknown(unknown.clone()));
-                self.unknown.push(unknown);
-            }
-        }
-    }
-
-    /// Nothing more can be found in the blocks up to `height`.
-    fn caught_up(&self, height: u32) -> bool {
-        self.channels.iter().all(|watched| watched.done || (watched.asked && watched.from >= height))
-    }
-
-    /// Whether these coins are waited for. An empty channel is told of only when it may hold more than its state
-    /// knows, and one that was spent by what its state does not know is not closed any more.
-    fn are_on_the_way(&self, coins: &OnTheWay) -> bool {
-        let is = |id: &String| coins.channel_id.as_ref() == Some(id);
-        let spent = self.unknown.iter().any(|unknown| is(&unknown.channel_id));
-        let may_hold = self.channels.iter().any(|watched| is(&watched.channel.channel_id));
-        if spent { coins.waits != Waits::Peer } else { coins.sat > 0 || may_hold }
     }
 }
 
@@ -302,13 +226,16 @@ async fn wait(
         let synced = syncs == SYNCS && node.view().await.synced_at.is_some();
         let mut home = look(node, unproved).await?;
         if synced {
-            unproved.look(node, &home, told).await;
+            for question in unproved.questions(home.height) {
+                let answer = node.funding_spent(&question.funding, question.from).await;
+                unproved.heard(question.channel, answer, &home, told);
+            }
             home.on_the_way.retain(|coins| unproved.are_on_the_way(coins));
         }
         if last.as_ref() != Some(&home) {
             told(Told::Coins(home.clone()));
         }
-        let done = synced && home.on_the_way.is_empty() && unproved.caught_up(home.height);
+        let done = synced && home.on_the_way.is_empty() && unproved.has_ended(home.height);
         quiet = if done { quiet + 1 } else { 0 };
         if quiet == QUIET_LOOKS {
             return Ok(home);

@@ -30,6 +30,8 @@ pub struct Spend {
     pub sequence: Sequence,
     /// When it may be mined.
     pub lock_time: LockTime,
+    /// The block that it is in; none while it waits for one.
+    pub height: Option<u32>,
 }
 
 /// Whether an output was spent.
@@ -39,14 +41,16 @@ pub enum Spent {
     No,
     /// By this.
     By(Spend),
-    /// In a block that was not looked at.
+    /// In a block that was not looked at; or its own transaction was never in a block, and the source cannot tell.
     Somewhere,
+    /// The source has an index of all transactions, and the output's own is not among them, nor does it wait.
+    Never,
 }
 
 impl Spend {
-    fn of(transaction: &Transaction) -> Spend {
+    fn of(transaction: &Transaction, height: Option<u32>) -> Spend {
         let sequence = transaction.input.first().map_or(Sequence::MAX, |input| input.sequence);
-        Spend { txid: transaction.compute_txid(), sequence, lock_time: transaction.lock_time }
+        Spend { txid: transaction.compute_txid(), sequence, lock_time: transaction.lock_time, height }
     }
 
     /// Whether it is a channel's commitment, by its mark (BOLT 3).
@@ -62,10 +66,10 @@ impl Spend {
 /// When the source does not answer; the text says why.
 pub async fn spender(source: &ChainSource, outpoint: OutPoint, height: u32) -> Result<Option<Txid>, String> {
     match source {
-        ChainSource::Esplora { url } => in_outspend(url, outpoint).await,
+        ChainSource::Esplora { url } => Ok(in_outspend(url, outpoint).await?.map(|(txid, _)| txid)),
         _ => Ok(match spent(source, outpoint, height).await? {
             Spent::By(spend) => Some(spend.txid),
-            Spent::No | Spent::Somewhere => None,
+            Spent::No | Spent::Somewhere | Spent::Never => None,
         }),
     }
 }
@@ -90,10 +94,11 @@ pub async fn spent(source: &ChainSource, outpoint: OutPoint, height: u32) -> Res
             struct Input {
                 sequence: u32,
             }
-            let Some(txid) = in_outspend(url, outpoint).await? else { return Ok(Spent::No) };
+            let Some((txid, height)) = in_outspend(url, outpoint).await? else { return Ok(Spent::No) };
             let told: Told = in_json(url, &format!("tx/{txid}")).await?;
             let sequence = told.vin.first().map_or(Sequence::MAX, |input| Sequence(input.sequence));
-            Ok(Spent::By(Spend { txid, sequence, lock_time: LockTime::from_consensus(told.locktime) }))
+            let lock_time = LockTime::from_consensus(told.locktime);
+            Ok(Spent::By(Spend { txid, sequence, lock_time, height }))
         }
         ChainSource::Electrum { url } => {
             let url = url.clone();
@@ -103,13 +108,61 @@ pub async fn spent(source: &ChainSource, outpoint: OutPoint, height: u32) -> Res
     }
 }
 
-async fn in_outspend(url: &str, outpoint: OutPoint) -> Result<Option<Txid>, String> {
+/// What spends it, and the block that that is in.
+async fn in_outspend(url: &str, outpoint: OutPoint) -> Result<Option<(Txid, Option<u32>)>, String> {
     #[derive(Deserialize)]
     struct Told {
         txid: Option<Txid>,
+        #[serde(default)]
+        status: Status,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Status {
+        confirmed: bool,
+        block_height: Option<u32>,
     }
     let told: Told = in_json(url, &format!("tx/{}/outspend/{}", outpoint.txid, outpoint.vout)).await?;
-    Ok(told.txid)
+    let height = told.status.block_height.filter(|_| told.status.confirmed);
+    Ok(told.txid.map(|txid| (txid, height)))
+}
+
+/// The outputs that a transaction spends; none where the source does not know it. A bitcoind is asked for what waits
+/// for a block alone.
+///
+/// # Errors
+/// When the source does not answer; the text says why.
+pub async fn inputs(source: &ChainSource, txid: Txid) -> Result<Option<Vec<OutPoint>>, String> {
+    let spent =
+        |transaction: &Transaction| transaction.input.iter().map(|input| input.previous_output).collect();
+    match source {
+        ChainSource::Bitcoind { host, port, auth } => {
+            let bitcoind = Bitcoind::new(host, *port, auth, PATIENCE).map_err(|fault| fault.to_string())?;
+            let waiting = bitcoind.waiting(txid).await.map_err(|fault| fault.to_string())?;
+            Ok(waiting.as_ref().map(spent))
+        }
+        ChainSource::Esplora { url } => {
+            #[derive(Deserialize)]
+            struct Told {
+                vin: Vec<Input>,
+            }
+            #[derive(Deserialize)]
+            struct Input {
+                txid: Txid,
+                vout: u32,
+            }
+            let told: Told = in_json(url, &format!("tx/{txid}")).await?;
+            Ok(Some(told.vin.into_iter().map(|input| OutPoint::new(input.txid, input.vout)).collect()))
+        }
+        ChainSource::Electrum { url } => {
+            let url = url.clone();
+            let asked = tokio::task::spawn_blocking(move || {
+                electrum::connect(&url, PATIENCE)?.transaction_get(&txid)
+            });
+            let told = asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            Ok(Some(spent(&told)))
+        }
+    }
 }
 
 async fn in_json<T: DeserializeOwned>(url: &str, path: &str) -> Result<T, String> {
@@ -146,16 +199,27 @@ async fn in_blocks(
         let Some(hash) = bitcoind.hash_at(height).await? else { break };
         let block = bitcoind.block(hash).await?;
         if let Some(found) = block.txdata.iter().find(|transaction| spends(transaction, outpoint)) {
-            return Ok(Spent::By(Spend::of(found)));
+            return Ok(Spent::By(Spend::of(found, Some(height))));
         }
     }
     for txid in bitcoind.mempool().await?.into_iter().take(MOST_WAITING) {
         let waiting = bitcoind.waiting(txid).await?;
         if let Some(found) = waiting.filter(|transaction| spends(transaction, outpoint)) {
-            return Ok(Spent::By(Spend::of(&found)));
+            return Ok(Spent::By(Spend::of(&found, None)));
         }
     }
-    Ok(Spent::Somewhere)
+    Ok(if is_unknown(bitcoind, outpoint.txid).await? { Spent::Never } else { Spent::Somewhere })
+}
+
+/// Whether `txid` is in no block and does not wait for one, where a bitcoind can tell: it keeps an index of all.
+async fn is_unknown(bitcoind: &Bitcoind, txid: Txid) -> Result<bool, super::rpc::RpcFault> {
+    let indexes = match bitcoind.call::<Value>("getindexinfo", json!(["txindex"])).await {
+        Ok(indexes) => indexes,
+        // An old one, or what only speaks like one.
+        Err(super::rpc::RpcFault::Refused { .. }) => return Ok(false),
+        Err(fault) => return Err(fault),
+    };
+    Ok(indexes["txindex"]["synced"] == true && bitcoind.waiting(txid).await?.is_none())
 }
 
 fn in_history(url: &str, outpoint: OutPoint) -> Result<Spent, electrum_client::Error> {
@@ -166,7 +230,8 @@ fn in_history(url: &str, outpoint: OutPoint) -> Result<Spent, electrum_client::E
     for entry in client.script_get_history(&output.script_pubkey)? {
         let transaction = client.transaction_get(&entry.tx_hash)?;
         if spends(&transaction, outpoint) {
-            return Ok(Spent::By(Spend::of(&transaction)));
+            let height = u32::try_from(entry.height).ok().filter(|height| *height > 0);
+            return Ok(Spent::By(Spend::of(&transaction, height)));
         }
     }
     Ok(Spent::No)

@@ -104,7 +104,11 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
             let found = admin.get(&format!("/api/v1/channels/{id}")).await?;
             let text = match found["open"].is_null() {
                 true => closed_text(&json!({ "channels": [found["record"]] })),
-                false => show_text(&found["open"]),
+                false => [Some(show_text(&found["open"])), void_text(&found)]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join("\n"),
             };
             Ok(Shown::new(found, text))
         }
@@ -265,6 +269,15 @@ fn show_text(channel: &Value) -> String {
         format!("a forced close returns the coins after {} blocks", number(&channel["force_close_blocks"])),
     ]
     .join("\n")
+}
+
+/// That an open channel can never come to be, where that is so.
+fn void_text(found: &Value) -> Option<String> {
+    let rows = found["operations"].as_array().into_iter().flatten();
+    let why = rows
+        .filter(|row| !row["outcome"]["void_by"].is_null())
+        .find_map(|row| row["outcome"]["reason"].as_str());
+    why.map(|why| format!("never       {why}: tollhouse channels close --force"))
 }
 
 fn closed_text(listed: &Value) -> String {

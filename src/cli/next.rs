@@ -81,7 +81,12 @@ pub(super) fn after_recovery(dir: &Path, flags: &Flags) -> String {
             )
         }
     };
-    format!("Next:{restore}\n  {}", command("run", flags))
+    format!(
+        "Next:{restore}\n  {}\n  {}   where the ledger is a copy that was brought back, once you looked at what was sent \
+         since the copy",
+        command("run", flags),
+        command("backup release-payouts", flags),
+    )
 }
 
 /// What a seed that came from its words, and starts in `dir` for the first time, may have been meant to find there.
@@ -149,6 +154,10 @@ mod tests {
         std::fs::write(dir.join("channels.db"), "").unwrap();
         std::fs::write(dir.join("ledger.db"), "").unwrap();
         assert!(!after_restore(dir, &flags).contains("recover"));
-        assert_eq!(after_recovery(dir, &flags), "Next:\n  tollhouse run");
+        let after = after_recovery(dir, &flags);
+        assert!(
+            after.starts_with("Next:\n  tollhouse run\n  tollhouse backup release-payouts   where"),
+            "{after}"
+        );
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! It says what it found and what it will do, asks, and changes nothing before; then it runs the node, without
 //! the gate, until the coins are in the on-chain wallet or it is interrupted. Exit codes: 0 all coins are home;
-//! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way, or some may not be home.
+//! 1 it failed; 2 bad arguments, or not confirmed; 3 interrupted with coins on their way, or it is not proved that all
+//! are home.
+
+mod outcome;
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -16,14 +19,15 @@ use serde_json::{Value, json};
 use super::operator::{Failure, fail, table};
 use super::run::{in_runtime, told_to_stop};
 use super::{logging, next, say, times, unlocking, warn};
-use crate::app::offline::{Brought, Offline, Told, UnknownSpend, in_words};
+use crate::app::offline::{Offline, Told};
 use crate::app::take_dir;
 use crate::backup;
 use crate::config::{Environment, Flags, Settings};
-use crate::node::{Birthday, Homecoming, MonitoredChannel, Search, Waits};
+use crate::node::{Birthday, MonitoredChannel, Search};
 use crate::rescue::{Found, Place, Recovery, Source};
 use crate::secrets::SeedPlace;
 use crate::types::counted;
+use outcome::{Ended, told_text};
 
 /// What `recover` is told.
 #[derive(Args, Debug)]
@@ -109,21 +113,14 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
         warn(format!("The channel state that was there is kept as {}.", aside.display()));
     }
     let mut tell = |told: Told| warn(told_text(&told));
-    let Brought { home, unknown } = offline.bring_home(&args.peer, &mut tell, stop).await?;
-    let all = home.on_the_way.is_empty() && unknown.is_empty();
+    let brought = offline.bring_home(&args.peer, &mut tell, stop).await?;
+    let ended = Ended { brought: &brought, dust_sat: outcome::dust(&channels, &brought) };
     if args.json {
-        say(json!({ "plan": plan, "all_home": all, "coins": home, "unknown_spends": unknown }))?;
-    } else if !unknown.is_empty() {
-        say(format!("{} sat are in the on-chain wallet. Not all may be home: see above.", home.home_sat))?;
-    } else if all {
-        let next = next::after_recovery(&offline.place().dir, &args.flags);
-        say(format!("All coins are in the on-chain wallet: {} sat.\n{next}", home.home_sat))?;
+        say(ended.json(&plan))?;
     } else {
-        say(
-            "Stopped with coins on their way. `tollhouse run` goes on with it; so does `tollhouse recover`.",
-        )?;
+        say(ended.text(|| next::after_recovery(&offline.place().dir, &args.flags)))?;
     }
-    Ok(if all { 0 } else { 3 })
+    Ok(if ended.all_home() { 0 } else { 3 })
 }
 
 /// What is known of the past of a wallet that comes from its seed alone.
@@ -358,47 +355,11 @@ fn state_of(channel: &MonitoredChannel) -> &'static str {
     }
 }
 
-fn told_text(told: &Told) -> String {
-    match told {
-        Told::Waiting(why) => format!("waiting: {why}"),
-        Told::PeerAway(why) => format!("not reached yet: {why}"),
-        Told::Coins(home) => coins_text(home),
-        Told::Unknown(UnknownSpend { peer, funding, txid, .. }) => format!(
-            "The channel with {peer} ({funding}) was spent after that state was written, and by no commitment: {}. If \
-             that is a close by agreement, what was yours went to the wallet. If it made the channel larger or smaller (a \
-             splice), what is yours in it now cannot be brought home from this state: use a newer snapshot. Keep the seed \
-             and this directory: what the peer's close pays you stays on-chain, under the seed's keys.",
-            txid.as_deref().unwrap_or("in a block too long ago to be looked at")
-        ),
-    }
-}
-
-fn coins_text(home: &Homecoming) -> String {
-    let mut lines = vec![format!(
-        "block {}, {} connected: {} sat are in the on-chain wallet",
-        home.height,
-        counted(home.peers_connected, "peer"),
-        home.home_sat
-    )];
-    lines.extend(home.on_the_way.iter().map(|coins| {
-        let whose = match (&coins.peer, coins.waits) {
-            (Some(peer), Waits::Peer) => format!(" ({peer})"),
-            _ => String::new(),
-        };
-        let what = match coins.sat {
-            0 => "what came to an empty channel since".to_owned(),
-            sat => format!("{sat} sat"),
-        };
-        format!("  {what} waits {}{whose}", in_words(coins.waits))
-    }));
-    lines.join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn channel(closed: bool, closes_alone: bool) -> MonitoredChannel {
+    pub(super) fn channel(closed: bool, closes_alone: bool) -> MonitoredChannel {
         MonitoredChannel {
             channel_id: "aa".to_owned(),
             funding: "bb:0".to_owned(),

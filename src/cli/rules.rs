@@ -109,7 +109,10 @@ async fn work(command: Option<&Command>, admin: &Admin) -> Result<Shown, Failure
         }
         Some(Command::Off { rule }) => admin.delete(&format!("{RULES}/{}", rule.name())).await?,
     };
-    let text = rule_text(&changed);
+    let mut text = rule_text(&changed);
+    if let Some(warning) = changed["warning"].as_str() {
+        text.push_str(&format!("\nCareful: {warning}. Look at it once: tollhouse rules."));
+    }
     Ok(Shown::new(changed, text))
 }
 

@@ -185,6 +185,7 @@ fn sweeps_text(coins: &Value) -> String {
             match claim["waits"].as_str().unwrap_or_default() {
                 _ if claim["in_wallet"] == true => "in the wallet, counted there".to_owned(),
                 "closing" => "in a channel that is open, or closes in no block yet".to_owned(),
+                "never" => "nowhere: another transaction spent what was to fund the channel".to_owned(),
                 waits => format!("in the contract: {waits}"),
             },
             until.map(|height| format!("until block {height}")).unwrap_or_default(),

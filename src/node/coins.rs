@@ -10,7 +10,7 @@ use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBa
 
 use super::LightningNode;
 use super::engine::{find_channel, public_key};
-use crate::chain::{fee_rates, spender, waits};
+use crate::chain::{Spent, fee_rates, inputs, spender, spent, waits};
 use crate::ports::{
     BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
     PeerView, Peers, SendFault, Splice, Sweep, Waits,
@@ -47,6 +47,29 @@ impl Coins for LightningNode {
         Box::pin(async move {
             let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
             waits(self.sources.current(), txid).await.map_err(NodeFault)
+        })
+    }
+
+    fn inputs(&self, txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+        let txid: Result<Txid, _> = txid.parse();
+        Box::pin(async move {
+            let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
+            let inputs = inputs(self.sources.current(), txid).await.map_err(NodeFault)?;
+            Ok(inputs.map(|inputs| inputs.iter().map(ToString::to_string).collect()))
+        })
+    }
+
+    fn spent_in_block(
+        &self,
+        outpoint: &str,
+        height: u32,
+    ) -> BoxFuture<'_, Result<Option<(String, u32)>, NodeFault>> {
+        let outpoint: Result<OutPoint, _> = outpoint.parse();
+        Box::pin(async move {
+            let outpoint = outpoint.map_err(|error| NodeFault(error.to_string()))?;
+            let spent = spent(self.sources.current(), outpoint, height).await.map_err(NodeFault)?;
+            let Spent::By(spend) = spent else { return Ok(None) };
+            Ok(spend.height.map(|height| (spend.txid.to_string(), height)))
         })
     }
 

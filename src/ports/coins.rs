@@ -130,6 +130,8 @@ pub enum Waits {
     OthersProof,
     /// The other side closed with an old state: everything is ours once the claim is confirmed.
     Penalty,
+    /// Nothing: another transaction spent what was to fund the channel, so that nothing is in it, ever.
+    Never,
 }
 
 /// Coins of a closed channel on their way to the wallet.
@@ -214,6 +216,18 @@ pub trait Coins: Send + Sync {
 
     /// Whether the chain source knows a transaction that is in no block and that the wallet does not list.
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>>;
+
+    /// The outputs that a transaction spends, `txid:vout`; `None` where the chain source does not know it. A
+    /// bitcoind knows what waits for a block.
+    fn inputs(&self, txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>>;
+
+    /// The transaction in a block that spends an output, `txid:vout`, and its height; looked for from the block at
+    /// `height` on, in a bitcoind in some hundred blocks at most. Asks the chain source.
+    fn spent_in_block(
+        &self,
+        outpoint: &str,
+        height: u32,
+    ) -> BoxFuture<'_, Result<Option<(String, u32)>, NodeFault>>;
 
     /// Whether the node could pay to that address.
     fn check_address(&self, address: &str) -> Result<(), NodeFault>;

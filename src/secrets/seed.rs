@@ -200,6 +200,14 @@ impl Seed {
         self.put(&mut state, file)
     }
 
+    /// Whether `current` is the passphrase that opens it now, where one does. Argon2.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_passphrase(&self, current: Option<&Passphrase>) -> Result<(), SeedFault> {
+        self.state().prove(current)
+    }
+
     /// Lets `key` open the seed, in place of another key file, beside the passphrase.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ pub struct ChannelRow {
     pub closed_at: Option<Timestamp>,
     /// The height at which that was seen.
     pub closed_height: Option<u32>,
-    /// Why, a stable word such as `agreed_by_peer` or `restart`.
+    /// Why, a stable word such as `agreed_by_peer`, `restart` or `recovered`.
     pub cause: Option<String>,
     /// Why, in the library's words.
     pub reason: Option<String>,

@@ -5,6 +5,7 @@
 //! wallet the record changes only to say what nobody had seen before.
 
 use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
 
 use super::channels::{ChannelsSeen, many, signed};
 use super::page::Page;
@@ -32,7 +33,61 @@ pub struct ChannelEnd {
     pub cause: String,
 }
 
+/// A channel that a recovery took up: the library tells of it no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveredChannel {
+    /// Its id, hexadecimal.
+    pub channel_id: String,
+    /// The other node's key, hexadecimal.
+    pub peer: String,
+    /// `txid:vout` of its funding output, as far as the recovered state knew it.
+    pub funding: String,
+}
+
+/// The cause of the end of such a channel, and why it came to it.
+const RECOVERED: [&str; 2] =
+    ["recovered", "its state was recovered (tollhouse recover), and the other side was asked to close it"];
+
 impl Ledger {
+    /// Ends the records of channels that a recovery took up, with an event each; those that have ended stay as they
+    /// are, and one without a record gets one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn end_recovered(&self, channels: Vec<RecoveredChannel>) -> Result<(), StoreError> {
+        let work = move |page: &mut Page<'_>| {
+            for RecoveredChannel { channel_id, peer, funding } in channels {
+                let sql =
+                    "SELECT * FROM channels WHERE channel_id = ?1 ORDER BY closed_at IS NOT NULL, rowid DESC";
+                let known = many(page.connection, sql, params![channel_id])?.into_iter().next();
+                if known.as_ref().is_some_and(|row| row.closed_at.is_some()) {
+                    continue;
+                }
+                let local_id = known.map_or_else(|| channel_id.clone(), |row| row.local_id);
+                let mut upsert = page.connection.prepare_cached(
+                    "INSERT INTO channels (local_id, channel_id, peer, funding, capacity_sat, outbound, announced,
+                                           seen_at, closed_at, cause, reason)
+                     VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?5, ?6, ?7)
+                     ON CONFLICT (local_id) DO UPDATE SET closed_at = ?5, cause = ?6, reason = ?7",
+                )?;
+                let [cause, reason] = RECOVERED;
+                upsert.execute(params![
+                    local_id,
+                    channel_id,
+                    peer,
+                    funding,
+                    Stored(page.now),
+                    cause,
+                    reason
+                ])?;
+                let (reason, cause) = (reason.to_owned(), cause.to_owned());
+                page.log(&Event::ChannelClosed { channel_id, peer, reason, cause, local_id })?;
+            }
+            Ok(())
+        };
+        self.0.writer.call(work).await
+    }
+
     /// Notes that a channel is closed, and says so in the log.
     ///
     /// # Errors
@@ -184,6 +239,34 @@ mod tests {
             confirmed_height,
         };
         ChannelsSeen { sweeps: vec![sweep], ..ChannelsSeen::default() }
+    }
+
+    #[tokio::test]
+    async fn what_was_recovered_is_on_record_once() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let seen = ChannelsSeen { open: vec![open(true)], ..ChannelsSeen::default() };
+        ledger.note_channels(seen, 106).await.unwrap();
+        let recovered = |channel_id: &str| RecoveredChannel {
+            channel_id: channel_id.to_owned(),
+            peer: "02aa".to_owned(),
+            funding: "f:0".to_owned(),
+        };
+        for _ in 0..2 {
+            ledger.end_recovered(vec![recovered("c7"), recovered("c8")]).await.unwrap();
+        }
+        let rows = ledger.closed_channels(9).await.unwrap();
+        let told: Vec<_> =
+            rows.iter().map(|row| (&*row.local_id, row.cause.as_deref(), row.last_sat)).collect();
+        assert_eq!(told, [("c8", Some("recovered"), None), ("7", Some("recovered"), Some(49_000))]);
+        let closed =
+            |event: &Event| matches!(event, Event::ChannelClosed { cause, .. } if cause == "recovered");
+        assert_eq!(events(&ledger).await.iter().filter(|event| closed(event)).count(), 2);
+        // What is still to come of it is followed as of any other.
+        ledger.note_channels(claim(Some(250)), 110).await.unwrap();
+        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().owed_sat, Some(49_000));
+        ledger.note_channels(sweep("s", Some(251)), 251).await.unwrap();
+        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().returned_height, Some(251));
     }
 
     #[tokio::test]

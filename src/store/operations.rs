@@ -190,6 +190,24 @@ impl Ledger {
         self.0.writer.call(work).await
     }
 
+    /// The ids of channels that an operation was to open and that can never come to be.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn void_channels(&self) -> Result<Vec<String>, StoreError> {
+        let read = move |connection: &Connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT json_extract(outcome, '$.channel_id') FROM operations
+                 WHERE kind = 'open_channel' AND state = 'failed'
+                   AND json_extract(outcome, '$.void_by') IS NOT NULL
+                   AND json_extract(outcome, '$.channel_id') IS NOT NULL",
+            )?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        self.0.readers.read(read).await
+    }
+
     /// Ends an operation that stands as `was` with what the operator found out, and the payment that it is
     /// about with it. One that moved on meanwhile stays as it is; gives how it stands now.
     ///

@@ -28,6 +28,7 @@ impl Treasury {
         let gone = |id: &str| !channels.iter().any(|channel| channel.channel_id == id);
         if coins.sweeps.is_empty() && !coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
             self.follow(&mut coins, &listed, &channels).await?;
+            self.without_voids(&mut coins, &channels).await?;
             return Ok(coins);
         }
         let closed = parts.ledger.closed_channels(LOOKED_UP).await?;
@@ -37,6 +38,7 @@ impl Treasury {
         };
         mark(&mut coins, &transactions, agreed);
         self.follow(&mut coins, &listed, &channels).await?;
+        self.without_voids(&mut coins, &channels).await?;
         Ok(coins)
     }
 }

@@ -110,8 +110,15 @@ impl Treasury {
             }
         };
         if let Some(channel) = view.channels.iter().find(fits) {
+            if let Some(void) = self.voided(row, mark, channel, view.block_height).await? {
+                return Ok(Some(void));
+            }
             let state = if channel.ready { OperationState::Done } else { OperationState::Sent };
-            return Ok(Some(Finding::new(state, channel_facts(channel))));
+            let mut facts = channel_facts(channel);
+            if let Some(funded) = self.funded_by(mark, channel).await {
+                facts["before"] = funded.value()["before"].take();
+            }
+            return Ok(Some(Finding::new(state, facts)));
         }
         // A contract with the peer that no open channel explains: coins may be on their way back from it.
         let coins = self.0.parts.coins.coins().await?;

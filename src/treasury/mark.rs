@@ -29,6 +29,9 @@ pub(super) struct Mark {
     /// The funding output of that channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funding: Option<String>,
+    /// What the funding of a channel spends, `txid:vout` each, once that was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) inputs: Vec<String>,
     /// The value of that channel, satoshi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) capacity_sat: Option<u64>,

@@ -76,13 +76,12 @@ impl Treasury {
             return Ok(None);
         }
         let parts = &self.0.parts;
-        let is_young = |row: &OperationRow| parts.clock.now() <= row.begun_at.plus(YOUNG);
         let mut rows = parts.ledger.open_operations().await?;
         // A channel may be ready, and its opening done, before its transaction is in a block.
         let recent = parts.ledger.operations(i64::MAX, RECENT).await?;
-        rows.extend(recent.into_iter().filter(|row| row.state == OperationState::Done && is_young(row)));
+        rows.extend(recent.into_iter().filter(|row| row.state == OperationState::Done && self.is_young(row)));
         for row in self.learn(rows).await? {
-            let young = is_young(&row);
+            let young = self.is_young(&row);
             let unknown = match self.told(&row).await {
                 // What its coins are spent by may be in no block for days.
                 Some(txid) => young || parts.coins.waits(&txid).await?,
@@ -95,6 +94,11 @@ impl Treasury {
             }
         }
         Ok(None)
+    }
+
+    /// Whether its transaction may still be on its way to the chain source.
+    pub(super) fn is_young(&self, row: &OperationRow) -> bool {
+        self.0.parts.clock.now() <= row.begun_at.plus(YOUNG)
     }
 
     /// Notes which of these spends the wallet knows, and gives the others. The wallet lists a transaction of its

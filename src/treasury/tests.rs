@@ -35,6 +35,12 @@ pub(super) struct MadeUp {
     pub(super) sends: Mutex<&'static str>,
     /// What the chain source knows and the wallet does not list.
     pub(super) mempool: Mutex<Vec<&'static str>>,
+    /// What the chain source says that a transaction spends.
+    pub(super) funded_by: Mutex<Vec<&'static str>>,
+    /// Outputs, what spends them in a block, and in which.
+    pub(super) buried: Mutex<Vec<(&'static str, &'static str, u32)>>,
+    /// The height, 100 where it is none.
+    pub(super) height: Mutex<u32>,
     /// Outputs, and what spends them.
     spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -49,9 +55,11 @@ impl MadeUp {
 impl NodeWatch for MadeUp {
     fn view(&self) -> BoxFuture<'_, NodeView> {
         let channels = self.channels.lock().unwrap().clone();
-        Box::pin(
-            async move { NodeView { running: true, block_height: 100, channels, ..NodeView::default() } },
-        )
+        let block_height = match *self.height.lock().unwrap() {
+            0 => 100,
+            height => height,
+        };
+        Box::pin(async move { NodeView { running: true, block_height, channels, ..NodeView::default() } })
     }
 }
 
@@ -110,6 +118,22 @@ impl Coins for MadeUp {
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>> {
         let waits = self.mempool.lock().unwrap().contains(&txid);
         Box::pin(async move { Ok(waits) })
+    }
+
+    fn inputs(&self, _txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+        let inputs: Vec<String> = self.funded_by.lock().unwrap().iter().map(ToString::to_string).collect();
+        Box::pin(async move { Ok(Some(inputs).filter(|inputs| !inputs.is_empty())) })
+    }
+
+    fn spent_in_block(
+        &self,
+        outpoint: &str,
+        from: u32,
+    ) -> BoxFuture<'_, Result<Option<(String, u32)>, NodeFault>> {
+        let buried = self.buried.lock().unwrap();
+        let spent = buried.iter().find(|(output, _, at)| *output == outpoint && *at >= from);
+        let spent = spent.map(|(_, by, at)| ((*by).to_owned(), *at));
+        Box::pin(async move { Ok(spent) })
     }
 
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {

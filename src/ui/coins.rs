@@ -165,6 +165,7 @@ fn waits(claim: &Claim, height: u32) -> String {
         Waits::Proof => "A payment was under way: our proof is on its way to the chain.",
         Waits::Timeout => "A payment was under way: it is yours when the other side gives no proof in time.",
         Waits::OthersProof => "A payment was under way: it is yours only if its proof still comes.",
+        Waits::Never => "Nothing is in it: another transaction spent what was to fund the channel.",
         Waits::Penalty => {
             "The other side closed with an old state: all of it is yours once the claim is in a block."
         }

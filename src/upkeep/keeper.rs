@@ -79,7 +79,7 @@ pub struct RuleView {
     pub in_file: bool,
     /// What it would do now, or did last: a code and the reason in numbers.
     pub said: Option<(&'static str, String)>,
-    /// Drawn from today's budget.
+    /// Drawn from today's budget, fees too: those that are not known yet as what one costs now, or at most.
     pub drawn: Msat,
     /// Its last operation of today or yesterday.
     pub last: Option<OperationRow>,
@@ -126,7 +126,7 @@ impl Keeper {
     async fn apply(&self, rule: &Rule) -> Result<(), StoreError> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
-        let (decision, count) = self.decide(rule, now).await?;
+        let (decision, count, _) = self.decide(rule, now).await?;
         let key = format!("{}{:06}", day_keys(rule.name(), now), count + 1);
         match (decision, rule) {
             (Decision::PayOut { amount, max_fee, why }, Rule::PayOut(terms)) => {
@@ -153,26 +153,30 @@ impl Keeper {
         }
     }
 
-    /// What the rule would do at `now`, and how many operations it began today.
-    async fn decide(&self, rule: &Rule, now: Timestamp) -> Result<(Decision, usize), StoreError> {
+    /// What the rule would do at `now`, how many operations it began today, and what they drew with their fees.
+    async fn decide(&self, rule: &Rule, now: Timestamp) -> Result<(Decision, usize, Msat), StoreError> {
         let (mut lately, rows) = self.lately(rule.name(), now).await?;
-        let today = rows.iter().filter(|row| row.key.starts_with(&day_keys(rule.name(), now))).count();
+        let of_today = rows.iter().filter(|row| row.key.starts_with(&day_keys(rule.name(), now)));
+        let unknown_fee =
+            |row: &&OperationRow| row.state != OperationState::Failed && row.outcome["fee_sat"].is_null();
+        let unknown_fees = u64::try_from(of_today.clone().filter(unknown_fee).count()).unwrap_or(u64::MAX);
+        let today = of_today.count();
         let mut situation = self.situation().await;
         let decision = match rule {
             Rule::PayOut(rule) => rule.decide(&situation, &lately, now),
             Rule::SpliceOut(rule) => {
                 let Some(fee) = self.0.parts.splicer.fee().await else {
                     let why = "nobody says what a transaction must pay now".to_owned();
-                    return Ok((Decision::Rest { code: "no_fee_rate", why }, today));
+                    return Ok((Decision::Rest { code: "no_fee_rate", why }, today, lately.drawn));
                 };
                 situation.splice_fee = fee;
-                // What each of them paid for its transaction is about what one costs now.
-                let fees = fee.checked_mul(u64::try_from(today).unwrap_or(u64::MAX)).unwrap_or(Msat::MAX);
+                // What each that does not say it yet pays for its transaction is about what one costs now.
+                let fees = fee.checked_mul(unknown_fees).unwrap_or(Msat::MAX);
                 lately.drawn = lately.drawn.checked_add(fees).unwrap_or(Msat::MAX);
                 rule.decide(&situation, &lately, now)
             }
         };
-        Ok((decision, today))
+        Ok((decision, today, lately.drawn))
     }
 
     async fn lately(
@@ -276,20 +280,22 @@ impl Keeper {
         for name in [PAY_OUT_RULE, SPLICE_OUT_RULE] {
             let known = self.rule(name).await?;
             let (lately, mut rows) = self.lately(name, now).await?;
-            let said = match &known {
+            let decided = match &known {
                 None => None,
-                Some((rule, _)) => Some(match self.decide(rule, now).await?.0 {
-                    Decision::PayOut { why, .. } | Decision::SpliceOut { why, .. } => ("runs", why),
-                    // An operation that failed says itself why; what was refused before says it here.
-                    Decision::Rest { code: "backing_off", why } => match self.told(name).cause {
-                        Some(cause) => ("backing_off", format!("{why}; refused: {cause}")),
-                        None => ("backing_off", why),
-                    },
-                    Decision::Rest { code, why } => (code, why),
-                }),
+                Some((rule, _)) => Some(self.decide(rule, now).await?),
             };
+            let drawn = decided.as_ref().map_or(lately.drawn, |(_, _, drawn)| *drawn);
+            let said = decided.map(|(decision, ..)| match decision {
+                Decision::PayOut { why, .. } | Decision::SpliceOut { why, .. } => ("runs", why),
+                // An operation that failed says itself why; what was refused before says it here.
+                Decision::Rest { code: "backing_off", why } => match self.told(name).cause {
+                    Some(cause) => ("backing_off", format!("{why}; refused: {cause}")),
+                    None => ("backing_off", why),
+                },
+                Decision::Rest { code, why } => (code, why),
+            });
             let (terms, in_file) = known.map_or((None, false), |(rule, file)| (Some(rule.terms()), file));
-            views.push(RuleView { name, terms, in_file, said, drawn: lately.drawn, last: rows.pop() });
+            views.push(RuleView { name, terms, in_file, said, drawn, last: rows.pop() });
         }
         Ok(views)
     }
@@ -316,6 +322,21 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Asks the payee of a rule, where it is a Lightning address, whether it is there. What comes back is said beside
+    /// the rule: its server gave no clear answer, and may later.
+    ///
+    /// # Errors
+    /// When it says that nobody is paid there.
+    pub async fn ask_payee(&self, rule: &Rule) -> Result<Option<String>, RuleRefused> {
+        let Rule::PayOut(terms) = rule else { return Ok(None) };
+        let payouts = &self.0.parts.payouts;
+        // What else is wrong with it is said when it is set.
+        let Ok(to) = payouts.destination(&terms.to) else { return Ok(None) };
+        let refused = |error: PayoutError| RuleRefused::Senseless(format!("to: {error}"));
+        let warning = payouts.answers(&to).await.map_err(refused)?;
+        Ok(warning.map(|why| format!("whether {} can be paid is not known: {why}", terms.to)))
     }
 
     /// Sets a rule, or with `None` switches the one of that name off.

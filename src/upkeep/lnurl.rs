@@ -53,6 +53,23 @@ pub enum LnurlFault {
     Invoice(&'static str),
 }
 
+impl LnurlFault {
+    /// Whether it says that nobody can be paid there, and not only that nobody can now.
+    pub(super) fn is_a_no(&self) -> bool {
+        match self {
+            LnurlFault::Refused(_) | LnurlFault::Words(_) => true,
+            LnurlFault::Status(status) => {
+                let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+                status.is_client_error() && !later.contains(status)
+            }
+            LnurlFault::Egress(fault) => {
+                matches!(fault, EgressFault::BadUrl(_) | EgressFault::Forbidden { .. })
+            }
+            LnurlFault::Amount { .. } | LnurlFault::Invoice(_) => false,
+        }
+    }
+}
+
 /// A payee's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PayRequest {

@@ -92,6 +92,9 @@ impl Payee {
     }
 }
 
+/// How long a payee's server is waited for while somebody sets a rule.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// What a payout would do, said before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayoutPlan {
@@ -176,6 +179,22 @@ impl Payouts {
         match terms.expires_at {
             Some(at) if at <= self.parts.clock.now() => Err(PayoutError::Expired),
             _ => Ok(()),
+        }
+    }
+
+    /// Asks the server of a Lightning address once whether somebody can be paid there. One that gives no clear answer
+    /// may later: what is the matter comes back then.
+    ///
+    /// # Errors
+    /// When it says that nobody can, or may not be called.
+    pub async fn answers(&self, to: &Destination) -> Result<Option<String>, PayoutError> {
+        let Destination::Lnurl(url) = to else { return Ok(None) };
+        let asked = lnurl::terms(&self.parts.egress, url, self.parts.reach);
+        match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+            Ok(Ok(_)) => Ok(None),
+            Ok(Err(fault)) if fault.is_a_no() => Err(fault.into()),
+            Ok(Err(fault)) => Ok(Some(fault.to_string())),
+            Err(_) => Ok(Some("the payee's server: it did not answer in time".to_owned())),
         }
     }
 

@@ -132,6 +132,14 @@ impl Operator {
         Ok(())
     }
 
+    /// Whether `current` opens the seed, before anybody chooses what is to open it from now on.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`].
+    pub async fn check_seed_passphrase(&self, current: Option<Passphrase>) -> Result<(), NoAnswer> {
+        self.seed.ask(move |seed: &Seed| seed.check_passphrase(current.as_ref())).await
+    }
+
     /// Notes in the log what was done with a secret; that it was done does not depend on it.
     pub(super) async fn noted(&self, event: Event) {
         if let Err(error) = self.parts.ledger.log(event).await {

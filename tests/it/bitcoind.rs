@@ -46,10 +46,15 @@ impl Bitcoind {
 
     /// Starts one and waits until it answers. Its wallet is empty: `mine(101)` makes the first coins spendable.
     pub(crate) async fn start() -> Bitcoind {
+        Bitcoind::with(&[]).await
+    }
+
+    /// The same with these arguments more.
+    pub(crate) async fn with(more: &[&str]) -> Bitcoind {
         let program = program();
         // Another process may take a port between our look and bitcoind's start: then it exits, and we try another.
         for _ in 0..5 {
-            if let Some(bitcoind) = Bitcoind::launch(&program, free_port()).ready().await {
+            if let Some(bitcoind) = Bitcoind::launch(&program, free_port(), more).ready().await {
                 return bitcoind;
             }
         }
@@ -58,7 +63,7 @@ impl Bitcoind {
 
     /// Starts one on a port that was chosen before.
     pub(crate) async fn start_on(port: u16) -> Bitcoind {
-        let started = Bitcoind::launch(&program(), port).ready().await;
+        let started = Bitcoind::launch(&program(), port, &[]).ready().await;
         started.unwrap_or_else(|| panic!("bitcoind does not start on port {port}; was it free?"))
     }
 
@@ -70,7 +75,7 @@ impl Bitcoind {
         Some(self)
     }
 
-    fn launch(program: &PathBuf, rpc_port: u16) -> Bitcoind {
+    fn launch(program: &PathBuf, rpc_port: u16, more: &[&str]) -> Bitcoind {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let process = Command::new(program)
             .arg("-regtest")
@@ -80,6 +85,7 @@ impl Bitcoind {
             .arg(format!("-rpcpassword={}", Bitcoind::PASSWORD))
             .args(["-server=1", "-listen=0", "-connect=0", "-dnsseed=0", "-printtoconsole=0"])
             .args(["-fallbackfee=0.00002", "-rpcworkqueue=512"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

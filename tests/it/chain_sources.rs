@@ -1,14 +1,18 @@
 //! Several chain sources: each kind carries a sale, and when the first one dies in the middle the shop moves to the
 //! next, sells on, and comes back.
 
+use bitcoin::hashes::Hash;
+use bitcoin::{Address, Amount, OutPoint, Txid};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tollhouse::chain::{Spent, spent};
 use tollhouse::sandbox::buyer::Wanted;
 
 use crate::appliance::{Appliance, TURN, asked_for, bitcoind_section, until};
 use crate::bitcoind::Bitcoind;
 use crate::e2e_run::{Upstream, books, buy_here, can_trade, fund, open_channel, sells_nothing};
 use crate::electrum::Electrum;
+use crate::vault::bitcoind_source;
 
 async fn is_on(shop: &Appliance, kind: &str) -> Value {
     until(&format!("the shop to be on {kind}"), async || {
@@ -118,4 +122,26 @@ async fn nothing_is_told_twice(shop: &Appliance) {
     assert_eq!(shop.get("/api/v1/audit").await["ok"], json!(true));
     let ledger = &shop.get("/api/v1/status").await["revenue"];
     assert_eq!(ledger["surplus_msat"], json!(0), "{ledger}");
+}
+
+#[tokio::test]
+async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
+    for (more, never) in [(&[][..], Spent::Somewhere), (&["-txindex=1"], Spent::Never)] {
+        let bitcoind = Bitcoind::with(more).await;
+        bitcoind.mine(101).await;
+        let first = bitcoind.expect("getblockhash", json!([1])).await;
+        let first = bitcoind.expect("getblock", json!([first, 1])).await;
+        let to: Address<_> =
+            serde_json::from_value(bitcoind.expect("getnewaddress", json!([])).await).expect("an address");
+        bitcoind.send(&to.assume_checked(), Amount::from_sat(70_000)).await;
+        bitcoind.mine(1).await;
+        let source = bitcoind_source(&bitcoind);
+        let nowhere = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
+        // An index is made in its own time.
+        until("the index", async || (spent(&source, nowhere, 100).await == Ok(never)).then_some(())).await;
+        let coin = first["tx"][0].as_str().expect("an id").parse().expect("an id");
+        let before = spent(&source, OutPoint::new(coin, 0), 103).await;
+        assert_eq!(before, Ok(Spent::Somewhere), "it was, and was spent in a block that is not looked at");
+        assert!(matches!(spent(&source, OutPoint::new(coin, 0), 102).await, Ok(Spent::By(_))));
+    }
 }

@@ -231,8 +231,9 @@ async fn a_seed_is_made_at_a_terminal_proved_and_guarded_anew() {
     assert_eq!(again, (409, "words_verified".to_owned()));
     let second = passphrase_file(shop.home(), "second", SECOND).display().to_string();
     let change = ["seed", "passphrase", "--new-passphrase-file", &second, "--passphrase-file"];
-    let (code, _, said) = run(&shop, &[&change[..], &[&second]].concat()).await;
-    assert!(code == 1 && said.contains("not the passphrase"), "{said}");
+    // What is wrong is said before anything is asked for.
+    let (code, seen) = at_a_terminal(&shop, "seed passphrase", &[("Passphrase now", SECOND)]).await;
+    assert!(code == 1 && seen.contains("not the passphrase") && !seen.contains("New passphrase"), "{seen}");
     let (code, _, said) = run(&shop, &[&change[..], &[&first]].concat()).await;
     assert_eq!(code, 0, "{said}");
     shop.stop().await;

@@ -56,18 +56,21 @@ pub(super) async fn change(
     let status = admin.get("/api/v1/seed").await?;
     let has =
         |way: &str| status["opens_with"].as_array().is_some_and(|ways| ways.iter().any(|one| one == way));
-    let typed = tokio::task::block_in_place(|| -> Result<_, Failure> {
-        let current = match has("passphrase") {
-            true => Some(said_or_typed(current, "Passphrase now").map_err(spoken)?),
-            false => None,
-        };
-        let new = match new {
-            Some(path) => Passphrase::read(path).map_err(spoken)?,
-            None => new_passphrase()?,
-        };
-        Ok((current, new))
-    });
-    let (current, new) = typed?;
+    let current = match has("passphrase") {
+        true => {
+            let typed = tokio::task::block_in_place(|| said_or_typed(current, "Passphrase now"));
+            let current = typed.map_err(spoken)?;
+            // Before anybody thinks of a new one.
+            let body = json!({ "current": current.text() });
+            admin.post("/api/v1/seed/passphrase?dry_run=true", &body).await?;
+            Some(current)
+        }
+        false => None,
+    };
+    let new = match new {
+        Some(path) => Passphrase::read(path).map_err(spoken)?,
+        None => tokio::task::block_in_place(new_passphrase)?,
+    };
     let body = json!({
         "current": current.as_ref().map(Passphrase::text),
         "new": new.text(),

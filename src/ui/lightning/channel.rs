@@ -9,7 +9,7 @@ use super::story::{Step, steps};
 use super::{Said, words};
 use crate::ports::ChannelView;
 use crate::store::ChannelRow;
-use crate::treasury::{KnownChannel, TreasuryError};
+use crate::treasury::{KnownChannel, Treasury, TreasuryError};
 use crate::ui::channel_line::ChannelLine;
 use crate::ui::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use crate::ui::form::Fields;
@@ -99,6 +99,8 @@ struct Page {
     closed: Option<Closed>,
     /// Why it is neither of them.
     unseen: Option<String>,
+    /// Why it can never come to be.
+    void: Option<String>,
     steps: Vec<Step>,
     moves: Vec<OperationLine>,
 }
@@ -152,6 +154,7 @@ async fn read(
     let channel_id = known.ids().0.to_owned();
     let KnownChannel { open: view, record: row } = known;
     let steps = steps(view.as_ref(), row.as_ref(), &operations);
+    let void = Treasury::why_void(&operations).map(words::sentence);
     let both = |of_view: fn(&ChannelView) -> bool, of_row: fn(&ChannelRow) -> bool| {
         view.as_ref().map(of_view).or(row.as_ref().map(of_row)) == Some(true)
     };
@@ -182,6 +185,7 @@ async fn read(
             (None, None) => Some(unseen(desk).await),
             _ => None,
         },
+        void,
         steps,
         moves: operations.iter().map(OperationLine::of).collect(),
     })
@@ -189,7 +193,7 @@ async fn read(
 
 async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields: &Fields) -> Open {
     let parts = &desk.op.parts;
-    let claims = parts.coins.coins().await.ok().map(|coins| coins.claims);
+    let claims = parts.treasury.coins().await.ok().map(|coins| coins.claims);
     let ours = claims.and_then(|claims| {
         let own = claims.iter().filter(|claim| claim.channel_id == view.channel_id);
         own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)

@@ -79,15 +79,21 @@ pub(super) async fn set(desk: Desk, Path(name): Path<String>, fields: Fields) ->
         Ok(rule) => rule,
         Err(text) => return shown(&desk, StatusCode::BAD_REQUEST, None, Some((name, &fields, text))).await,
     };
+    let asked = match keeper.ask_payee(&rule).await.map_err(plain) {
+        Ok(warning) => warning,
+        Err(text) => return shown(&desk, StatusCode::BAD_REQUEST, None, Some((name, &fields, text))).await,
+    };
+    let mut lines = vec![
+        words::rule_terms(name, &rule.terms()),
+        "It is in force at once, and does not ask again. Each time is recorded, and told under Activity."
+            .to_owned(),
+    ];
+    lines.extend(asked.as_deref().map(words::sentence));
     let question = Question {
         section: Section::Lightning,
         above: (PATH.to_owned(), "Rules".to_owned()),
         title: "Let this happen by itself?".to_owned(),
-        lines: vec![
-            words::rule_terms(name, &rule.terms()),
-            "It is in force at once, and does not ask again. Each time is recorded, and told under Activity."
-                .to_owned(),
-        ],
+        lines,
         warning: Some("What it pays or sends cannot be taken back.".to_owned()),
         action: format!("{PATH}/{name}"),
         fields: fields.again(FIELDS),

@@ -23,6 +23,7 @@ pub(super) fn cause(word: Option<&str>) -> &'static str {
         "forced_by_peer" => "Closed by force, the other side’s",
         "seen_on_chain" => "Closed by a transaction that was seen on the chain",
         "restart" => "Closed to be safe: this node’s copy of the channel was older than the channel",
+        "recovered" => "Its state was recovered, and the other side was asked to close it",
         "never_opened" => "It never came to be; no coins were committed",
         "payment_timed_out" => "Closed because a payment under way ran out of time",
         "fault" => "Closed because the other side broke the protocol",

@@ -246,6 +246,11 @@ async fn spendable_above_the_mark_goes_to_the_vault() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].ask, json!({ "channel_id": "c1", "address": "vault", "amount_sat": 59_500 }));
     assert_eq!(reasons(&stage).await, ["ran", "one_on_its_way"]);
+    // Fees count: what one costs, until it is known what this one did.
+    assert_eq!(keeper.view().await.unwrap()[1].drawn, sat(60_000));
+    let facts = json!({ "fee_sat": 321 });
+    stage.ledger.note_facts(rows[0].id, OperationState::Intended, OperationState::Done, facts).await.unwrap();
+    assert_eq!(keeper.view().await.unwrap()[1].drawn, sat(59_821));
     keeper.set(SPLICE_OUT_RULE, None).await.unwrap();
     assert!(keeper.view().await.unwrap()[1].terms.is_none());
 }
@@ -294,4 +299,40 @@ async fn a_rule_of_a_file_is_changed_there() {
     let view = keeper.view().await.unwrap();
     assert_eq!((view[0].terms.clone(), view[0].in_file), (Some(json!(rule())), false));
     assert_eq!(view[0].said.as_ref().unwrap().0, "runs");
+}
+
+/// A server that answers each call with `answer`; gives its address.
+async fn server(answer: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 4_096];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("me@{at}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lightning_address_is_asked_before_a_rule_pays_it() {
+    let stage = Stage::new();
+    let keeper = keeper_on(&stage, FileRules::default());
+    let to = |to: String| Rule::PayOut(PayOutRule { to, ..rule() });
+    for nobody in [
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 44\r\nconnection: close\r\n\r\n\
+         {\"status\":\"ERROR\",\"reason\":\"no such payee\"} ",
+    ] {
+        let refused = keeper.ask_payee(&to(server(nobody).await)).await.unwrap_err();
+        assert!(matches!(&refused, RuleRefused::Senseless(why) if why.starts_with("to: ")), "{refused}");
+    }
+    let busy = server("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let warning = keeper.ask_payee(&to(busy)).await.unwrap().expect("it is said");
+    assert!(warning.contains("is not known") && warning.contains("503"), "{warning}");
+    let nowhere = keeper.ask_payee(&to("me@127.0.0.1:1".to_owned())).await.unwrap();
+    assert!(nowhere.is_some_and(|warning| warning.contains("cannot be reached")));
+    assert_eq!(keeper.ask_payee(&Rule::PayOut(rule())).await.unwrap(), None, "an offer needs nobody");
 }

@@ -286,9 +286,10 @@ pub fn drawn(row: &OperationRow) -> Msat {
     match row.state {
         OperationState::Failed => Msat::ZERO,
         OperationState::Done if row.outcome["amount_msat"].is_u64() => sum(&row.outcome, "fee_msat"),
-        // A splice: its transaction's fee is reckoned by who asks.
+        // A splice: while its transaction's fee is not known, it is reckoned by who asks.
         _ if row.ask["amount_sat"].is_u64() => {
-            let sat = row.ask["amount_sat"].as_u64();
+            let fee = row.outcome["fee_sat"].as_u64().unwrap_or(0);
+            let sat = row.ask["amount_sat"].as_u64().and_then(|sat| sat.checked_add(fee));
             sat.and_then(|sat| Msat::from_sat(sat).ok()).unwrap_or(Msat::MAX)
         }
         _ => sum(&row.ask, "max_fee_msat"),

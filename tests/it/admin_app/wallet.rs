@@ -52,6 +52,18 @@ impl Coins for MadeUpNode {
         Box::pin(async { Ok(false) })
     }
 
+    fn inputs(&self, _txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn spent_in_block(
+        &self,
+        _outpoint: &str,
+        _height: u32,
+    ) -> BoxFuture<'_, Result<Option<(String, u32)>, NodeFault>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn check_splice_address(&self, address: &str) -> Result<(), NodeFault> {
         self.check_address(address)
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bitcoin::Network;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollhouse::clock::SystemEntropy;
 use tollhouse::ports::{Coins, NodeControl, NodeWatch, Splice};
@@ -18,7 +19,7 @@ async fn a_snapshot_of_before_a_splice_says_what_it_cannot_bring_home() {
     let _turn = TURN.lock().await;
     let folder = TempDir::new().expect("a folder");
     let net = Net::start(folder.path()).await;
-    let program = Appliance::written(&bitcoind_section(net.port), "");
+    let mut program = Appliance::written(&bitcoind_section(net.port), "");
     let dir = program.data_dir().join("regtest");
     private_dir(&dir).expect("a folder");
     let secrets = Secrets::load_or_create(&dir, Network::Regtest, &*SystemEntropy::new()).expect("a seed");
@@ -68,4 +69,19 @@ async fn a_snapshot_of_before_a_splice_says_what_it_cannot_bring_home() {
         assert!(said.contains("Not all may be home") && !said.contains("All coins are"), "{said}");
     }
     world.payer.stop().await;
+
+    // The next start has it among the closed channels, and the log tells of it.
+    assert_eq!(tollhouse::rescue::recovered(&dir).expect("it reads").len(), 1);
+    program.start_again();
+    program.process().says("operator").await;
+    let closed = program.get("/api/v1/channels/closed").await;
+    assert_eq!(
+        (&closed["channels"][0]["cause"], &closed["channels"][1]),
+        (&json!("recovered"), &Value::Null)
+    );
+    assert_eq!(closed["channels"][0]["channel_id"], before.channel_id.as_str());
+    let told = program.get("/api/v1/activity").await.to_string();
+    assert!(told.contains("\"cause\":\"recovered\""), "{told}");
+    assert_eq!(tollhouse::rescue::recovered(&dir).expect("it reads"), []);
+    program.stop().await;
 }
