@@ -30,7 +30,7 @@ pub use offer::{Choice, Offer};
 pub use wallet::Wallet;
 
 use crate::clock::{Clock, Entropy};
-use crate::types::Msat;
+use crate::types::{Msat, Name};
 use desk::Desk;
 use purse::Purse;
 use record::{Proof, Record, State};
@@ -137,6 +137,14 @@ impl Agent {
     async fn buy(&self, ask: &Ask, limits: &Limits, shop: &Shop, desk: Desk) -> Result<Fetched, Fault> {
         let mut response = shop.ask(ask).await?;
         let Some(offer) = Offer::of(&response, self.clock.now())? else {
+            // A seller that nobody can pay now has no invoice, and takes what was bought before all the same.
+            let closed = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+            if closed
+                && !ask.headers.contains_key(AUTHORIZATION)
+                && let Some(record) = self.use_kept(ask, None, limits, shop, &desk).await?
+            {
+                return Ok(Fetched::Bought(desk.bought(record)?));
+            }
             return Ok(Fetched::Open(response));
         };
         as_asked(ask, &mut response).await?;
@@ -144,7 +152,9 @@ impl Agent {
         if ask.headers.contains_key(AUTHORIZATION) {
             return Err(Fault::AuthorizationTaken);
         }
-        if let Some(record) = self.use_kept(ask, &offer, limits, shop, &desk).await? {
+        if let Some(sold) = &offer.sold
+            && let Some(record) = self.use_kept(ask, Some(&sold.service), limits, shop, &desk).await?
+        {
             return Ok(Fetched::Bought(desk.bought(record)?));
         }
         affordable(offer.price, limits)?;
@@ -160,19 +170,18 @@ impl Agent {
         }
     }
 
-    /// Tries the tokens of earlier purchases that the seller may take for this request; gives the
-    /// purchase when one was taken.
+    /// Tries the tokens of earlier purchases that the seller may take for this request, those for `service` where
+    /// that is known; gives the purchase when one was taken.
     async fn use_kept(
         &self,
         ask: &Ask,
-        offer: &Offer,
+        service: Option<&Name>,
         limits: &Limits,
         shop: &Shop,
         desk: &Desk,
     ) -> Result<Option<Record>, Fault> {
-        let Some(sold) = &offer.sold else { return Ok(None) };
         let purse = Purse::open(&self.state_dir)?;
-        let tickets = purse.find(&ask.url, &sold.service, self.clock.now())?;
+        let tickets = purse.find(&ask.url, service, self.clock.now())?;
         if tickets.is_empty() {
             return Ok(None);
         }

@@ -97,7 +97,8 @@ impl Desk {
 
     /// The answer that `record` says is here.
     pub(super) fn bought(self, record: Record) -> Result<Bought, Fault> {
-        let (State::Complete { status, length, .. }, Some(proof)) = (&record.state, record.proof()) else {
+        let (State::Complete { status, length, restored, .. }, Some(proof)) = (&record.state, record.proof())
+        else {
             return Err(self.fault(&self.record, io::Error::other("the answer is not complete")));
         };
         let found = std::fs::metadata(&self.body).map_err(|error| self.fault(&self.body, error))?.len();
@@ -107,7 +108,8 @@ impl Desk {
         let fee = proof.fee_msat.and_then(|fee| Msat::new(fee).ok());
         let price = record.price()?;
         let paid_before = record.paid_before;
-        Ok(Bought { status: *status, price, fee, payment_hash: record.payment_hash, paid_before, desk: self })
+        let (status, restored, payment_hash) = (*status, *restored, record.payment_hash);
+        Ok(Bought { status, price, fee, payment_hash, paid_before, restored, desk: self })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -190,6 +192,8 @@ pub struct Bought {
     pub fee: Option<Msat>,
     /// The payment.
     pub payment_hash: PaymentHash,
+    /// The server says that it gave the unit back.
+    pub restored: bool,
     desk: Desk,
 }
 

@@ -66,9 +66,14 @@ impl Purse {
         write().map_err(|error| Fault::State { path: path.clone(), error })
     }
 
-    /// The tokens that `url`'s origin sold for `service`, the one that ends first in front. A file that
+    /// The tokens that `url`'s origin sold, for `service` alone where one is said, the one that ends first in front. A file that
     /// cannot be read is left alone and told of: it may be money.
-    pub(super) fn find(&self, url: &Url, service: &Name, now: Timestamp) -> Result<Vec<Ticket>, Fault> {
+    pub(super) fn find(
+        &self,
+        url: &Url,
+        service: Option<&Name>,
+        now: Timestamp,
+    ) -> Result<Vec<Ticket>, Fault> {
         let fault = |error| Fault::State { path: self.dir.clone(), error };
         let origin = url.origin().ascii_serialization();
         let mut found = Vec::new();
@@ -80,7 +85,9 @@ impl Purse {
             let read = std::fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Kept>(&text)?));
             match read {
                 Ok(kept) if kept.until < now => self.remove(kept.ticket.payment_hash)?,
-                Ok(kept) if kept.origin == origin && kept.service == *service => found.push(kept),
+                Ok(kept) if kept.origin == origin && service.is_none_or(|one| kept.service == *one) => {
+                    found.push(kept)
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(path = %path.display(), %error, "a kept token cannot be read"),
             }

@@ -53,7 +53,14 @@ pub(super) enum State {
     /// The proof may have reached the server.
     Sent { proof: Proof },
     /// The whole answer is on disk; it may have been handed over.
-    Complete { proof: Proof, status: u16, length: u64 },
+    Complete {
+        proof: Proof,
+        status: u16,
+        length: u64,
+        /// The server said that the unit came back.
+        #[serde(default)]
+        restored: bool,
+    },
 }
 
 /// A payment that was made.

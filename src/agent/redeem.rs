@@ -44,6 +44,8 @@ enum Attempt {
     Complete {
         status: u16,
         length: u64,
+        /// It says that the unit came back.
+        restored: bool,
     },
     Refused {
         code: String,
@@ -107,8 +109,8 @@ impl Shop {
         let (mut failed, mut waited, mut usual_pause) = (0, Duration::ZERO, FIRST_PAUSE);
         loop {
             let pause = match self.attempt(ask, Sent { credential: &credential, key: &key }, desk).await? {
-                Attempt::Complete { status, length } => {
-                    desk.advance(record, State::Complete { proof, status, length })?;
+                Attempt::Complete { status, length, restored } => {
+                    desk.advance(record, State::Complete { proof, status, length, restored })?;
                     return Ok(Redeemed::Complete);
                 }
                 Attempt::Refused { code } => return Ok(Redeemed::Refused { code }),
@@ -179,12 +181,13 @@ async fn spool(
     start: &[u8],
 ) -> Result<Result<Attempt, reqwest::Error>, Fault> {
     let status = response.status().as_u16();
+    let restored = response.headers().get(X_TOLLHOUSE_UNIT).is_some_and(|unit| unit == "restored");
     let mut body = desk.new_body()?;
     body.write(start)?;
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => body.write(&chunk)?,
-            Ok(None) => return Ok(Ok(Attempt::Complete { status, length: body.end()? })),
+            Ok(None) => return Ok(Ok(Attempt::Complete { status, length: body.end()?, restored })),
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -205,6 +208,9 @@ fn is_passing(status: StatusCode) -> bool {
 
 /// The gateway's own words for what it does not sell (any more): the upstream was not asked.
 const NOT_SOLD: [&str; 2] = ["no_such_route", "method_not_allowed"];
+
+/// The gateway's word for a request that it would have to sell, where nobody can pay it now.
+const CANNOT_RECEIVE: &str = "cannot_receive";
 
 /// What an answer says that is not the one that was paid for; `None` when it is that after all.
 fn no_answer(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> Option<Attempt> {
@@ -232,6 +238,10 @@ fn no_answer(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> Option<At
         }
         _ => match unit.as_deref() {
             Some("held" | "spent") => None,
+            // It would have let a good one in: it cannot even say what another would cost.
+            None if word("code").as_deref() == Some(CANNOT_RECEIVE) => {
+                Some(Attempt::Refused { code: CANNOT_RECEIVE.to_owned() })
+            }
             Some("exhausted") => Some(Attempt::Refused { code: "exhausted".to_owned() }),
             // Restored, or said by somebody between us who knows of no unit: the proof may be sent again.
             unit => {

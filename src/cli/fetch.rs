@@ -150,7 +150,7 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
     if args.quote {
         return quoted(agent.quote(&ask).await?, args.json);
     }
-    let (status, paid) = match agent.fetch(&ask, &limits).await? {
+    let (status, paid, title) = match agent.fetch(&ask, &limits).await? {
         Fetched::Open(mut response) => {
             let status = response.status().as_u16();
             output.begin()?;
@@ -161,27 +161,31 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
                     Err(error) => return Err(broke_off(&error)),
                 }
             }
+            let title = output.title();
             output.end(status, None)?;
-            (status, None)
+            (status, None, title)
         }
         Fetched::Bought(bought) => {
-            let Bought { price, fee, payment_hash, paid_before, .. } = bought;
-            let paid = Paid { price, fee, payment_hash, paid_before };
+            let Bought { price, fee, payment_hash, paid_before, restored, .. } = bought;
+            let paid = Paid { price, fee, payment_hash, paid_before, restored };
             let status = bought.status;
             output.begin()?;
             output.copy(&mut bought.body()?)?;
+            let title = output.title();
             output.end(status, Some(&paid))?;
             // Only now: whoever is killed before it hands the same answer over again.
             bought.handed_over()?;
-            (status, Some(paid))
+            (status, Some(paid), title)
         }
     };
     if !args.json {
-        if let Some(paid) = paid {
+        if let Some(paid) = &paid {
             warn(paid);
         }
         if !(200..300).contains(&status) {
-            warn(format!("the server answers {status}"));
+            let title = title.map(|title| format!(" ({title})")).unwrap_or_default();
+            let money = paid.map_or_else(|| "nothing was paid".to_owned(), |paid| paid.lost());
+            warn(format!("the server answers {status}{title}: {money}"));
         }
     }
     Ok(u8::from(!(200..300).contains(&status)))

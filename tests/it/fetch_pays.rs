@@ -325,6 +325,43 @@ async fn a_token_for_several_requests_is_kept_and_used_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kept_token_is_good_where_nobody_can_be_paid() {
+    let world = World::start().await;
+    world.inside.units.store(3, Ordering::SeqCst);
+    let first = world.run("/paid", &[]).await;
+    assert_eq!(first.exit, Some(0), "{}", first.stderr);
+    world.inside.closed.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let kept = world.run("/paid", &[]).await;
+        assert_eq!((kept.exit, kept.stdout), (Some(0), world.body()), "{}", kept.stderr);
+        assert!(kept.stderr.contains("paid nothing"), "{}", kept.stderr);
+    }
+    // It is used up, which a seller without an invoice cannot say: it stays, and the answer is the seller's.
+    let proofs = world.inside.proofs.load(Ordering::SeqCst);
+    let closed = world.run("/paid", &[]).await;
+    assert_eq!(closed.exit, Some(1));
+    let said = "the server answers 503 (Cannot be paid now): nothing was paid";
+    assert!(closed.stderr.contains(said), "{}", closed.stderr);
+    assert_eq!(world.inside.proofs.load(Ordering::SeqCst), proofs + 1, "asked once");
+    assert_eq!((world.paid(), world.served()), (1, 3));
+    assert!(world.left().is_empty(), "{:?}", world.left());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_success_says_what_became_of_the_money() {
+    let world = World::start().await;
+    world.inside.failing_with.store(404, Ordering::SeqCst);
+    world.inside.failing.store(2, Ordering::SeqCst);
+    let missing = world.run("/paid", &[]).await;
+    assert_eq!(missing.exit, Some(1));
+    let said = "the server answers 404 (No such [31m city): the server gave the paid unit back";
+    assert!(missing.stderr.contains("paid 5 sat") && missing.stderr.contains(said), "{}", missing.stderr);
+    assert_eq!(world.run("/paid", &["--json"]).await.json()["restored"], true);
+    let free = world.run("/teapot", &[]).await;
+    assert!(free.stderr.contains("the server answers 418: nothing was paid"), "{}", free.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_after_the_payment_keeps_the_rest_of_a_pack() {
     for point in [Point::AfterPayment, Point::BeforeService, Point::AfterService, Point::MidBody] {
         let mut world = World::start().await;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -93,6 +93,8 @@ pub(crate) struct Inside {
     /// What the wallet answers to the next payments: a refusal's code, or `failed`.
     pub(crate) wallet_says: Mutex<Option<&'static str>>,
     pub(crate) forgets_answers: Mutex<bool>,
+    /// Nobody can pay it: where a challenge would be, there is none.
+    pub(crate) closed: AtomicBool,
     pub(crate) idempotency_keys: Mutex<HashSet<String>>,
     /// What clients preferred.
     pub(crate) prefers: Mutex<Vec<String>>,
@@ -145,6 +147,7 @@ impl World {
             failing_with: AtomicU16::new(502),
             wallet_says: Mutex::default(),
             forgets_answers: Mutex::default(),
+            closed: AtomicBool::default(),
             idempotency_keys: Mutex::default(),
             prefers: Mutex::default(),
             // More than a pipe holds.
@@ -304,7 +307,9 @@ async fn paywall(State(world): State<Arc<Inside>>, request: Request) -> Response
 
 fn failing(world: &Inside) -> Response {
     let status = StatusCode::from_u16(world.failing_with.load(Ordering::SeqCst)).expect("a status");
-    let problem = json!({ "code": if status == 409 { "in_flight" } else { "upstream_error" } }).to_string();
+    let problem = json!({ "code": if status == 409 { "in_flight" } else { "upstream_error" },
+        "title": "No such\u{1b}[31m city" })
+    .to_string();
     let mut response = (status, [("content-type", "application/problem+json")], problem).into_response();
     if status == StatusCode::CONFLICT {
         response.headers_mut().insert("retry-after", 1.into());
@@ -315,6 +320,11 @@ fn failing(world: &Inside) -> Response {
 }
 
 async fn challenge(world: &Inside, code: &str) -> Response {
+    if world.closed.load(Ordering::SeqCst) {
+        let problem = json!({ "code": "cannot_receive", "title": "Cannot be paid now" }).to_string();
+        let kind = [("content-type", "application/problem+json")];
+        return (StatusCode::SERVICE_UNAVAILABLE, kind, problem).into_response();
+    }
     world.challenges.fetch_add(1, Ordering::SeqCst);
     let trick = *locked(&world.trick);
     let preimage = Preimage::from_bytes(fresh());

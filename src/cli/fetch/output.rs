@@ -21,6 +21,19 @@ pub(super) struct Paid {
     pub(super) payment_hash: PaymentHash,
     /// With an earlier request: nothing was paid for this one.
     pub(super) paid_before: bool,
+    /// The server says that it gave the unit back.
+    pub(super) restored: bool,
+}
+
+impl Paid {
+    /// What became of the money of a request that failed at the server.
+    pub(super) fn lost(&self) -> String {
+        if self.restored {
+            format!("the server gave the paid unit back (payment {})", self.payment_hash)
+        } else {
+            format!("it counts as served, and what was paid for it is used (payment {})", self.payment_hash)
+        }
+    }
 }
 
 impl std::fmt::Display for Paid {
@@ -41,7 +54,14 @@ pub(super) struct Output {
     as_json: bool,
     path: Option<PathBuf>,
     into: Into,
+    /// As much of the body as is looked into when it is a problem's.
+    start: Vec<u8>,
 }
+
+/// As much as that is, in bytes.
+const START: usize = 65_536;
+/// The longest title that is shown, in characters.
+const LONGEST_TITLE: usize = 200;
 
 enum Into {
     Nothing,
@@ -66,7 +86,7 @@ impl Output {
                 Err(error) => return Err(unfit(error)),
             }
         }
-        Ok(Output { as_json, path, into: Into::Nothing })
+        Ok(Output { as_json, path, into: Into::Nothing, start: Vec::new() })
     }
 
     /// Opens it: nothing is touched before there is something to write.
@@ -80,6 +100,8 @@ impl Output {
     }
 
     pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+        let room = START.saturating_sub(self.start.len()).min(chunk.len());
+        self.start.extend_from_slice(&chunk[..room]);
         let written = match &mut self.into {
             Into::Nothing => Ok(()),
             // A stream is seen as it comes.
@@ -92,6 +114,15 @@ impl Output {
             }
         };
         written.map_err(|error| self.failure(error))
+    }
+
+    /// The title of the problem that the body is, where it is one; nothing in it moves a terminal.
+    pub(super) fn title(&self) -> Option<String> {
+        let problem: serde_json::Value = serde_json::from_slice(&self.start).ok()?;
+        let word = |key: &str| problem[key].as_str().filter(|text| !text.trim().is_empty());
+        let title = word("title").or_else(|| word("detail"))?;
+        let plain = title.trim().chars().map(|one| if one.is_control() { ' ' } else { one });
+        Some(plain.take(LONGEST_TITLE).collect())
     }
 
     pub(super) fn copy(&mut self, from: &mut File) -> Result<(), Failure> {
@@ -115,6 +146,7 @@ impl Output {
             "fee_msat": paid.and_then(|paid| paid.fee).filter(|_| !bought_before),
             "paid_before": bought_before,
             "payment_hash": paid.map(|paid| paid.payment_hash),
+            "restored": paid.is_some_and(|paid| paid.restored),
         });
         match std::mem::replace(&mut self.into, Into::Nothing) {
             Into::Stdout(mut out) => out.flush().map_err(|error| self.failure(error))?,
