@@ -76,8 +76,13 @@ pub enum BackupFault {
     #[error("there is nowhere to put backups: set backup.dir")]
     NoDir,
     /// There is no such backup.
-    #[error("there is no backup `{0}` of this node in the directory")]
-    Unknown(String),
+    #[error("there is no backup `{file}` of this node in {} (backup.dir)", .dir.display())]
+    Unknown {
+        /// Its name.
+        file: String,
+        /// Where it would lie.
+        dir: PathBuf,
+    },
     /// The file is not a good backup.
     #[error(transparent)]
     Format(#[from] FormatFault),
@@ -126,7 +131,7 @@ impl BackupFault {
     pub const fn code(&self) -> &'static str {
         match self {
             BackupFault::NoDir => "no_backup_dir",
-            BackupFault::Unknown(_) => "unknown_backup",
+            BackupFault::Unknown { .. } => "unknown_backup",
             BackupFault::Format(_) => "bad_backup",
             BackupFault::Foreign { .. } => "foreign_backup",
             BackupFault::WrongBooks(_) => "books_wrong",
@@ -187,7 +192,7 @@ pub struct Standing {
     pub keep: usize,
     /// The newest that this ledger made.
     pub newest: Option<Shelved>,
-    /// Copies of other ledgers of the same seed, which are never removed.
+    /// Copies of other lives of the ledger, beside those that this one was brought back from; never removed.
     pub others: u64,
     /// Why the last try failed, when it did.
     pub failed: Option<String>,
@@ -271,7 +276,7 @@ impl Backups {
             } else {
                 tracing::error!(file, "the books in the new backup are wrong: no older one was removed");
             }
-            Ok(Shelved { file, bytes, created_at, of_this_ledger: true })
+            Ok(Shelved { file, bytes, created_at, of_this_ledger: true, came_from: false })
         })
         .await;
         if made.is_err() {
@@ -315,7 +320,13 @@ impl Backups {
     pub async fn list(&self) -> Result<Vec<Shelved>, BackupFault> {
         let Some(shelf) = self.shelf.clone() else { return Ok(Vec::new()) };
         let own = self.own(&shelf).await?;
-        blocking(move || shelf.list(&own).map_err(|error| BackupFault::file(shelf.dir(), error))).await
+        let lives = self.parts.ledger.generations().await?;
+        let mut all =
+            blocking(move || shelf.list(&own).map_err(|error| BackupFault::file(shelf.dir(), error))).await?;
+        for one in all.iter_mut().filter(|one| !one.of_this_ledger) {
+            one.came_from = lives.iter().any(|life| life.copy_made_at == Some(one.created_at));
+        }
+        Ok(all)
     }
 
     /// How they stand. A directory that cannot be read has none.
@@ -327,7 +338,7 @@ impl Backups {
             every_seconds: self.config.every.as_secs(),
             keep: self.config.keep,
             newest: own.into_iter().next(),
-            others: u64::try_from(others.len()).unwrap_or(u64::MAX),
+            others: u64::try_from(others.iter().filter(|one| !one.came_from).count()).unwrap_or(u64::MAX),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -346,8 +357,9 @@ impl Backups {
     /// # Errors
     /// When there is no such backup.
     pub fn path(&self, file: &str) -> Result<PathBuf, BackupFault> {
-        let found = self.shelf.as_ref().and_then(|shelf| shelf.path(file)).filter(|path| path.is_file());
-        found.ok_or_else(|| BackupFault::Unknown(file.to_owned()))
+        let shelf = self.shelf.as_ref().ok_or(BackupFault::NoDir)?;
+        let found = shelf.path(file).filter(|path| path.is_file());
+        found.ok_or_else(|| BackupFault::Unknown { file: file.to_owned(), dir: shelf.dir().to_owned() })
     }
 
     /// Makes them when they are due, until `stop`.

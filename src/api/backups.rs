@@ -46,7 +46,7 @@ pub(super) struct BackupList {
     keep: usize,
     /// Why the last try failed, when it did.
     failed: Option<String>,
-    /// Copies of other ledgers of the same seed, which are never removed.
+    /// Copies of other lives of the ledger, beside those that this one was brought back from; never removed.
     others: u64,
     backups: Vec<Shelved>,
 }

@@ -162,6 +162,7 @@ mod tests {
             generation,
             first_event,
             begun_at: Timestamp::default(),
+            copy_made_at: None,
             why: "restored".to_owned(),
             doubtful_below_epoch: 0,
             payouts_parked: false,

@@ -230,8 +230,10 @@ pub(super) struct Revoked {
 struct Token {
     payment_hash: PaymentHash,
     kind: Kind,
-    /// `held`, `left`, `spent` (used up, up to what was too small for a request that came), `expired` or `revoked`.
+    /// `held`, `left`, `spent` (used up), `expired` or `revoked`.
     state: &'static str,
+    /// What is left was too little for a request that came; a cheaper one may draw it.
+    too_little: bool,
     /// What the operator calls a token that was granted.
     label: Option<String>,
     service: Name,
@@ -272,7 +274,7 @@ struct Units {
 
 impl From<GrantRow> for Token {
     fn from(row: GrantRow) -> Token {
-        let (state, grant) = (row.state().code(), row.grant);
+        let (state, too_little, grant) = (row.state().code(), row.too_little(), row.grant);
         let unit = match grant.kind {
             Kind::Request | Kind::Pack => "request",
             Kind::Pass => "pass",
@@ -282,6 +284,7 @@ impl From<GrantRow> for Token {
             payment_hash: row.payment_hash,
             kind: grant.kind,
             state,
+            too_little,
             label: row.label,
             service: row.service,
             route: row.route,

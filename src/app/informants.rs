@@ -159,7 +159,7 @@ impl Informant for SnapshotInformant {
     fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
         let (standing, now) = (self.standing.borrow().clone(), self.clock.now());
         let since = |then: Timestamp| Duration::from_millis(now.millis().saturating_sub(then.millis()));
-        let barred = standing.barred.map(|why| {
+        let barred = standing.barred.as_ref().map(|why| {
             let fix = "`tollhouse recover`. Never start an old copy elsewhere: peers could take the coins.";
             Alarm::new(
                 "possible_stale_restore",
@@ -185,10 +185,7 @@ impl Informant for SnapshotInformant {
             )
         });
         let age = standing.copies.iter().filter_map(|copy| copy.written_at).max().map(since);
-        let detail = match standing.channels {
-            1 => "of 1 channel".to_owned(),
-            channels => format!("of {channels} channels"),
-        };
+        let detail = standing.kept();
         let check = Check::fine("snapshot", detail).aged(age).with(barred).with(failed).with(behind);
         Box::pin(async move { vec![check] })
     }
@@ -205,6 +202,7 @@ mod tests {
             generation: 2,
             first_event: 9,
             begun_at: Timestamp::from_secs(1),
+            copy_made_at: None,
             why: "restored".to_owned(),
             doubtful_below_epoch,
             payouts_parked,

@@ -78,7 +78,7 @@ pub fn restore(
     let set_aside = if there { Some(set_aside(&ledger, now)?) } else { None };
     copy.persist(&ledger).map_err(|error| fault(error.error))?;
     whole::sync_dir(dir).map_err(fault)?;
-    Witness::of(dir).restored(manifest.generation)?;
+    Witness::of(dir).restored(manifest.generation, manifest.created_at)?;
     Ok(Restored { manifest, set_aside, keys })
 }
 

@@ -32,6 +32,9 @@ pub struct Shelved {
     /// This ledger made it, by its own log. One of another ledger of the same seed, such as the one that a dead disk
     /// took, is never removed.
     pub of_this_ledger: bool,
+    /// This ledger was brought back from it. Its log, which ends with the copy, does not tell of it; it is never removed
+    /// either.
+    pub came_from: bool,
 }
 
 /// The directory, as one node uses it.
@@ -79,7 +82,13 @@ impl Shelf {
             let Ok(file) = entry.file_name().into_string() else { continue };
             let Some(created_at) = self.moment(&file) else { continue };
             let of_this_ledger = own.contains(&file);
-            all.push(Shelved { file, bytes: entry.metadata()?.len(), created_at, of_this_ledger });
+            all.push(Shelved {
+                file,
+                bytes: entry.metadata()?.len(),
+                created_at,
+                of_this_ledger,
+                came_from: false,
+            });
         }
         all.sort_by(|one, other| other.file.cmp(&one.file));
         Ok(all)

@@ -370,7 +370,7 @@ async fn a_backup_is_whole_sealed_and_this_nodes_own() {
     }
     let left: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".backup-")), "{left:?}");
-    assert!(matches!(backups.verify("../ledger.db").await, Err(BackupFault::Unknown(_))));
+    assert!(matches!(backups.verify("../ledger.db").await, Err(BackupFault::Unknown { .. })));
 }
 
 #[tokio::test]
@@ -441,12 +441,20 @@ async fn copies_of_another_life_of_the_ledger_are_never_removed() {
     shop.restore(&dir.join(&lost[0])).await;
     let (own, others) = names(&shop).await;
     assert_eq!((own, others.len()), (vec![lost[1].clone()], 3));
+    // The one that it came from is told as that; the log in it ends before it was made.
+    let came_from = async |shop: &Shop| {
+        let all = keeping_two(shop).list().await.unwrap();
+        all.into_iter().filter(|one| one.came_from).map(|one| one.file).collect::<Vec<_>>()
+    };
+    assert_eq!(came_from(&shop).await, [lost[0].clone()]);
+    assert_eq!(keeping_two(&shop).standing().await.others, 2);
     // One that nobody can read any more stays, though it is its own.
     std::fs::write(dir.join(&lost[1]), "damaged").unwrap();
     let newest = three(&shop).await;
     let (own, others) = names(&shop).await;
     assert_eq!(own, [newest[2].file.clone(), newest[1].file.clone(), lost[1].clone()]);
     assert_eq!(others, [new[2].file.clone(), new[1].file.clone(), lost[0].clone()]);
+    assert_eq!(came_from(&shop).await, [lost[0].clone()], "and is never removed");
 }
 
 #[tokio::test]

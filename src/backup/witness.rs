@@ -19,6 +19,7 @@ use super::{LEDGER_FILE, whole};
 use crate::clock::{Clock, Entropy};
 use crate::secrets::{EpochFault, Epochs};
 use crate::store::{Found, Ledger, Marks, NewGeneration, Opened, RESTORED, StoreError};
+use crate::types::Timestamp;
 
 const WITNESS_FILE: &str = "generation";
 /// Between two notes at least.
@@ -51,9 +52,18 @@ struct Note {
     /// A copy was put in the ledger's place on purpose.
     #[serde(default)]
     restored: bool,
+    /// When that copy was made.
+    #[serde(default)]
+    copy_made_at: Option<Timestamp>,
 }
 
-const FIRST: Note = Note { generation: 1, steps: 0, restored: false };
+impl Note {
+    const fn of(generation: u64, steps: u64) -> Note {
+        Note { generation, steps, restored: false, copy_made_at: None }
+    }
+}
+
+const FIRST: Note = Note::of(1, 0);
 
 /// The note beside one ledger.
 #[derive(Clone, Debug)]
@@ -74,7 +84,7 @@ impl Witness {
     pub async fn note(&self, ledger: &Ledger) -> Result<(), OpenFault> {
         let Marks { generation, steps } = ledger.marks().await?;
         let this = self.clone();
-        let note = Note { generation, steps, restored: false };
+        let note = Note::of(generation, steps);
         let noted = tokio::task::spawn_blocking(move || this.put(note)).await;
         noted.unwrap_or_else(|_| Err(self.fault(io::Error::other("the task that writes it ended"))))
     }
@@ -106,11 +116,15 @@ impl Witness {
     }
 
     /// Notes that a copy takes the ledger's place: the next start begins a new generation, above the one
-    /// that is noted and above `generation`.
-    pub fn restored(&self, generation: u64) -> Result<(), OpenFault> {
+    /// that is noted and above `generation`. The copy was made at `copy_made_at`.
+    pub fn restored(&self, generation: u64, copy_made_at: Timestamp) -> Result<(), OpenFault> {
         let before = self.read()?.unwrap_or(FIRST);
         let generation = before.generation.max(generation);
-        self.put(Note { generation, steps: before.steps, restored: true })
+        self.put(Note {
+            restored: true,
+            copy_made_at: Some(copy_made_at),
+            ..Note::of(generation, before.steps)
+        })
     }
 
     /// What is noted; `None` when nothing is, or nothing that can be read.
@@ -159,7 +173,9 @@ pub fn open_ledger(
     };
     let doubtful_below = epochs.rotate(entropy)?;
     let number = before.saturating_add(1);
-    let opened = Ledger::open_anew(&path, clock, NewGeneration { number, doubtful_below, why })?;
+    let copy_made_at = noted.filter(|note| note.restored).and_then(|note| note.copy_made_at);
+    let opened =
+        Ledger::open_anew(&path, clock, NewGeneration { number, doubtful_below, why, copy_made_at })?;
     tracing::error!(
         generation = number,
         why,
@@ -167,7 +183,7 @@ pub fn open_ledger(
          honour them with `tollhouse tokens honour`, and nothing is sent until you run `tollhouse backup \
          release-payouts`"
     );
-    witness.put(Note { generation: number, steps: 0, restored: false })?;
+    witness.put(Note::of(number, 0))?;
     Ok(opened)
 }
 
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn a_ledger_behind_its_note_is_doubted_and_an_honest_one_is_not() {
         let at = |generation, steps| Found::Marked(Marks { generation, steps });
-        let note = |generation, steps| Some(Note { generation, steps, restored: false });
+        let note = |generation, steps| Some(Note::of(generation, steps));
         for honest in [
             (Found::Missing, None),
             (Found::Missing, note(1, 0)),
@@ -221,8 +237,8 @@ mod tests {
             (at(1, 90), note(2, 7), 2, "old_copy"),
             (at(3, 9), note(2, 7), 3, "old_copy"),
             (at(2, 9), None, 2, "unwitnessed"),
-            (at(2, 9), Some(Note { generation: 2, steps: 9, restored: true }), 2, "restored"),
-            (at(1, 9), Some(Note { generation: 4, steps: 9, restored: true }), 4, "restored"),
+            (at(2, 9), Some(Note { restored: true, ..Note::of(2, 9) }), 2, "restored"),
+            (at(1, 9), Some(Note { restored: true, ..Note::of(4, 9) }), 4, "restored"),
         ] {
             assert_eq!(doubt(found, noted), Some((before, why)));
         }

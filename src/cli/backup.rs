@@ -108,7 +108,15 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
             Command::Snapshot { to } => download::keep(admin, "/api/v1/snapshot", to).await,
             Command::Verify { file, .. } => {
                 let name = in_dir(file)?;
-                let verified = admin.post(&format!("/api/v1/backups/{name}/verify"), &json!({})).await?;
+                let verified = admin.post(&format!("/api/v1/backups/{name}/verify"), &json!({})).await;
+                // A file here was looked for first.
+                let verified = verified.map_err(|failure| match failure.code.as_str() {
+                    "unknown_backup" | "no_backup_dir" => {
+                        let text = format!("there is no file {name} in {}; {}", here(), failure.text);
+                        Failure { text, ..failure }
+                    }
+                    _ => failure,
+                })?;
                 let text = verified_text(&verified);
                 Ok(Shown::new(verified, text))
             }
@@ -137,7 +145,16 @@ pub(super) fn run(args: &BackupArgs, env: &Environment) -> ExitCode {
 /// Whether the configured appliance is meant, and does not run: what it would say has to be found without it.
 fn stopped(args: &BackupArgs, env: &Environment) -> bool {
     let place = args.operator.place(env).ok().flatten();
-    place.is_some_and(|place| !matches!(DirLock::take(&place.data_dir), Err(Locked::Taken(_))))
+    place.is_some_and(|place| is_free(&DirLock::take(&place.data_dir)))
+}
+
+/// Whether nobody has the directory. Who may not look cannot know: the appliance is asked then, should it run.
+fn is_free(taken: &Result<DirLock, Locked>) -> bool {
+    match taken {
+        Ok(_) => true,
+        Err(Locked::Taken(_)) => false,
+        Err(Locked::Unusable { error, .. }) => error.kind() != std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Where a backup lies that is named by its path, or as `list` does: by its name in backup.dir.
@@ -150,8 +167,12 @@ fn lies(args: &OperatorArgs, env: &Environment, file: &Path) -> Result<PathBuf, 
         return Ok(file.to_owned());
     }
     let absent = |more: &str| {
-        Err(Failure::refused("unknown_backup", format!("there is no file {}{more}", file.display())))
+        let text = format!("there is no file {} in {}{more}", file.display(), here());
+        Err(Failure::refused("unknown_backup", text))
     };
+    if file.is_absolute() {
+        return Err(Failure::refused("unknown_backup", format!("there is no file {}", file.display())));
+    }
     if file.file_name() != Some(file.as_os_str()) {
         return absent("");
     }
@@ -163,8 +184,13 @@ fn lies(args: &OperatorArgs, env: &Environment, file: &Path) -> Result<PathBuf, 
     let shelved = dir.join(file);
     match there(&shelved)? {
         true => Ok(shelved),
-        false => absent(&format!(" here, nor in {} (backup.dir)", dir.display())),
+        false => absent(&format!(", nor in {} (backup.dir)", dir.display())),
     }
+}
+
+/// The directory that a name without one means.
+fn here() -> String {
+    std::env::current_dir().map_or_else(|_| "this directory".to_owned(), |dir| dir.display().to_string())
 }
 
 /// The name of a file in backup.dir.
@@ -284,16 +310,27 @@ fn list_text(listed: &Value) -> String {
         return "None are made: set backup.dir.".to_owned();
     };
     let rows = listed["backups"].as_array().into_iter().flatten().map(|backup| {
-        let whose = if backup["of_this_ledger"] == false { "another" } else { "this" }.to_owned();
+        let whose = match (&backup["of_this_ledger"], &backup["came_from"]) {
+            (Value::Bool(false), Value::Bool(true)) => "came from it",
+            (Value::Bool(false), _) => "another",
+            _ => "this",
+        };
+        let whose = whose.to_owned();
         [moment(&backup["created_at"]), backup["bytes"].to_string(), whose, word(&backup["file"])]
     });
     let mut text = format!("In {dir}:\n{}", table(["MADE", "BYTES", "LEDGER", "FILE"], rows));
-    let theirs = |backup: &&Value| backup["of_this_ledger"] == false;
+    let came_from = |backup: &Value| backup["came_from"] == true;
+    let theirs = |backup: &&Value| backup["of_this_ledger"] == false && !came_from(backup);
     match listed["backups"].as_array().map_or(0, |all| all.iter().filter(theirs).count()) {
         0 => {}
         others => text.push_str(&format!(
             "\n{others} of them: of another life of the ledger (a lost disk, a restore), and never removed by Tollhouse."
         )),
+    }
+    if listed["backups"].as_array().is_some_and(|all| all.iter().any(came_from)) {
+        text.push_str(
+            "\n“came from it”: this ledger was brought back from that copy. It is never removed either.",
+        );
     }
     if let Some(why) = listed["failed"].as_str() {
         text.push_str(&format!("\nThe last try failed: {why}"));
@@ -329,6 +366,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_may_not_look_whether_it_runs_asks_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = DirLock::take(folder.path());
+        assert!(is_free(&taken));
+        assert!(!is_free(&DirLock::take(folder.path())));
+        let unusable =
+            |kind: std::io::ErrorKind| Locked::Unusable { path: "lock".into(), error: kind.into() };
+        assert!(!is_free(&Err(unusable(std::io::ErrorKind::PermissionDenied))));
+        assert!(is_free(&Err(unusable(std::io::ErrorKind::NotFound))), "there is nothing that could run");
+    }
+
+    #[test]
     fn a_backup_is_found_by_its_path_and_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let (config, other) = (folder.path().join("t.toml"), folder.path().join("other"));
@@ -348,7 +397,10 @@ mod tests {
         let missing = find("two.backup").unwrap_err();
         assert_eq!(missing.code, "unknown_backup");
         let named = |place: &str| missing.text.contains(place);
-        assert!(named("two.backup") && named(&other.display().to_string()), "{}", missing.text);
+        let places = [here(), other.display().to_string()];
+        assert!(named("two.backup") && places.iter().all(|place| named(place)), "{}", missing.text);
+        let absolute = find("/nowhere/two.backup").unwrap_err().text;
+        assert!(absolute.ends_with("there is no file /nowhere/two.backup"), "{absolute}");
         assert!(find("wrong/one.backup").unwrap_err().text.contains("wrong/one.backup"));
     }
 }

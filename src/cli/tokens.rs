@@ -249,6 +249,12 @@ fn given_text(given: &Value) -> String {
     )
 }
 
+/// What is left, and whether that was too little for a request that came.
+fn left(token: &Value) -> String {
+    let left = amount(token, &token["units"]["left"]);
+    if token["too_little"] == true { format!("{left}, too little for a request") } else { left }
+}
+
 fn list_text(listed: &Value) -> String {
     let rows = listed["tokens"].as_array().into_iter().flatten().map(|token| {
         let units = &token["units"];
@@ -258,7 +264,7 @@ fn list_text(listed: &Value) -> String {
             word(&token["service"]),
             word(&token["label"]),
             word(&token["state"]),
-            amount(token, &units["left"]),
+            left(token),
             amount(token, &units["spent"]),
             token["calls"].to_string(),
             moment(&token["valid_until"]),
@@ -287,8 +293,9 @@ pub(super) fn token_text(token: &Value) -> String {
         lines.push(format!("price     {}", sats(&token["price_msat"])));
     }
     lines.push(format!(
-        "units     {} left, {} held, {} spent, {} expired, {} revoked, of {}",
+        "units     {} left{}, {} held, {} spent, {} expired, {} revoked, of {}",
         count("left"),
+        if token["too_little"] == true { " (too little for a request that came)" } else { "" },
         count("held"),
         count("spent"),
         count("expired"),
@@ -398,6 +405,11 @@ mod tests {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }
         assert!(text.lines().last().is_some_and(|line| line.contains("0.5 sat") && line.contains("metered")));
+        let mut little = token();
+        little["too_little"] = true.into();
+        assert!(
+            token_text(&little).contains("750.5 sat left (too little for a request that came), 0 sat held")
+        );
         let found = json!({ "tokens": [token(), { "label": null, "payment_hash": "00" }] });
         assert_eq!(labelled(&found, "team blue"), ["ab".repeat(32)]);
         assert!(labelled(&found, "team").is_empty(), "a part of a label is no name");

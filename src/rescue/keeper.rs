@@ -43,7 +43,7 @@ pub struct SnapshotCopy {
 pub struct Standing {
     /// Why the node does not start on its channel state, if so.
     pub barred: Option<String>,
-    /// Channels in the newest snapshot.
+    /// Channels in the newest snapshot; those that closed lately are among them.
     pub channels: usize,
     /// The channel state's count of writes at the newest snapshot.
     pub generation: u64,
@@ -51,6 +51,17 @@ pub struct Standing {
     pub behind_since: Option<Timestamp>,
     /// The snapshot, and its copy in the second directory if there is one.
     pub copies: Vec<SnapshotCopy>,
+}
+
+impl Standing {
+    /// Whose state the newest snapshot has, in words. The library keeps a channel's for weeks after its close.
+    pub fn kept(&self) -> String {
+        match self.channels {
+            0 => "of no channel".to_owned(),
+            1 => "of 1 channel, open or closed lately".to_owned(),
+            several => format!("of {several} channels, open or closed lately"),
+        }
+    }
 }
 
 /// Keeps the way back.

@@ -52,6 +52,8 @@ pub struct NewGeneration {
     pub doubtful_below: u32,
     /// Stable word for why, such as `restored`.
     pub why: &'static str,
+    /// When the copy was made that was put in the ledger's place, where that is known.
+    pub copy_made_at: Option<Timestamp>,
 }
 
 /// One life of the ledger.
@@ -65,6 +67,8 @@ pub struct Generation {
     pub begun_at: Timestamp,
     /// Why: `first`, `restored`, `old_copy`, `new_ledger` or `unwitnessed`.
     pub why: String,
+    /// When the copy was made that it began with, where a backup was brought back.
+    pub copy_made_at: Option<Timestamp>,
     /// Tokens of key epochs below this one are refused until honoured; 0 when none is.
     pub doubtful_below_epoch: u32,
     /// Nothing is sent until the operator says so.
@@ -234,12 +238,12 @@ impl Ledger {
 
 /// Begins a life: the first thing that is written when the ledger opens.
 pub(super) fn begin(page: &Page<'_>, new: &NewGeneration) -> Result<(), StoreError> {
-    let NewGeneration { number, doubtful_below, why } = *new;
+    let NewGeneration { number, doubtful_below, why, copy_made_at } = *new;
     let first = schema::newest_event(page.connection)?.saturating_add(1);
     page.connection.execute("DELETE FROM doubts", [])?;
     page.connection.execute(
-        "INSERT INTO generations VALUES (?1, ?2, ?3, ?4, ?5, 1)",
-        params![number, first, Stored(page.now), why, doubtful_below],
+        "INSERT INTO generations VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
+        params![number, first, Stored(page.now), why, doubtful_below, copy_made_at.map(Stored)],
     )?;
     page.log(&Event::GenerationBegun { why: why.to_owned(), doubtful_below_epoch: doubtful_below })?;
     Ok(())
@@ -311,6 +315,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Generation> {
         first_event: row.get("first_event")?,
         begun_at: column(row, "begun_at")?,
         why: row.get("why")?,
+        copy_made_at: column_or_none(row, "copy_made_at")?,
         doubtful_below_epoch: row.get("doubtful_below")?,
         payouts_parked: row.get("parked")?,
     })

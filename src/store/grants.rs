@@ -55,11 +55,16 @@ impl GrantRow {
 
     /// What became of it; [`super::GrantState`] finds grants by the same.
     pub fn state(&self) -> PaymentState {
-        match PaymentState::of(&self.grant, self.over_at.is_some()) {
-            // What is left was too small for a request that came. A budget is filled up again.
-            PaymentState::Left if self.exhausted && self.grant.budget.is_none() => PaymentState::Spent,
-            state => state,
-        }
+        PaymentState::of(&self.grant, self.over_at.is_some())
+    }
+
+    /// Whether something is left and was too little for a request that came, which a cheaper one may still draw. A
+    /// budget is filled up again.
+    pub fn too_little(&self) -> bool {
+        self.state() == PaymentState::Left
+            && self.exhausted
+            && self.grant.left > 0
+            && self.grant.budget.is_none()
     }
 
     /// Whether `sale` says the same as what was redeemed first.

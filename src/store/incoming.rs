@@ -33,7 +33,7 @@ pub enum PaymentState {
     Held,
     /// Units are left.
     Left,
-    /// Everything is used up, or what is left was too small for a request that came.
+    /// Everything is used up.
     Spent,
     /// What was not used in time ran out.
     Expired,

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0009_last_seen.sql"),
     include_str!("schema/0010_fundings.sql"),
     include_str!("schema/0011_covers.sql"),
+    include_str!("schema/0012_copies.sql"),
 ];
 
 /// Opens the file for writing, made with mode 0600 when it is not there.

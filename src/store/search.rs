@@ -26,7 +26,7 @@ pub struct GrantFilter {
 pub enum GrantState {
     /// Something may still be bought with it.
     Live,
-    /// Nothing more can: it is used up, up to what was too small for a request that came; or its time is over.
+    /// Nothing more can: it is used up, or its time is over.
     Over,
     /// A request is on its way.
     Held,
@@ -46,10 +46,11 @@ impl GrantState {
     const fn condition(self) -> &'static str {
         match self {
             GrantState::Live => {
-                "over_at IS NULL AND (exhausted_at IS NULL OR budget IS NOT NULL OR open > 0)"
+                "over_at IS NULL AND (exhausted_at IS NULL OR budget IS NOT NULL OR open > 0 OR left_ > 0)"
             }
             GrantState::Over => {
-                "(over_at IS NOT NULL OR (exhausted_at IS NOT NULL AND budget IS NULL AND open = 0))"
+                "(over_at IS NOT NULL
+                    OR (exhausted_at IS NOT NULL AND budget IS NULL AND open = 0 AND left_ = 0))"
             }
             GrantState::Held => "over_at IS NULL AND open > 0",
             GrantState::Revoked => "barred",

@@ -201,12 +201,11 @@ fn snapshot(way: &Way, now: Timestamp) -> Guard {
     let newest = way.copies.iter().filter_map(|copy| copy.written_at).max();
     let behind = way.behind_since.filter(|then| now.minus(BEHIND) > *then);
     let failed = way.copies.iter().find_map(|copy| copy.error.as_ref());
-    let channels = counted(u64::try_from(way.channels).unwrap_or(u64::MAX), "channel");
     let (fine, state) = match (&way.barred, behind, failed, newest) {
         (Some(why), ..) => (false, format!("The node stays away from its peers: {why}.")),
         (None, Some(then), ..) => (false, format!("It is behind the channels since {}.", utc(then))),
         (None, None, Some(why), _) => (false, format!("It could not be written: {why}.")),
-        (None, None, None, Some(at)) => (true, format!("Written {}, of {channels}.", since(at, now))),
+        (None, None, None, Some(at)) => (true, format!("Written {}, {}.", since(at, now), way.kept())),
         (None, None, None, None) => (true, "There is no channel to keep yet.".to_owned()),
     };
     let mut more: Vec<String> =
@@ -389,6 +388,7 @@ mod tests {
             bytes: 1,
             created_at: NOW.minus(ago),
             of_this_ledger: true,
+            came_from: false,
         };
         let standing = |newest: Option<Shelved>, failed: Option<&str>| Standing {
             dir: Some("/backups".into()),
@@ -417,7 +417,9 @@ mod tests {
         };
         let kept = Way { channels: 2, copies: vec![copy.clone()], ..Way::default() };
         let fine = snapshot(&kept, NOW);
-        assert!(fine.fine && fine.state.contains("2 channels"), "{}", fine.state);
+        assert!(fine.fine && fine.state.contains("of 2 channels, open or closed lately"), "{}", fine.state);
+        let none = snapshot(&Way { channels: 0, ..kept.clone() }, NOW);
+        assert!(none.fine && none.state.ends_with("of no channel."), "{}", none.state);
         let just = Way { behind_since: Some(NOW), ..kept.clone() };
         assert!(snapshot(&just, NOW).fine, "it is being written");
         let behind = Way { behind_since: Some(NOW.minus(BEHIND * 2)), ..kept.clone() };

@@ -213,6 +213,7 @@ fn left(row: &GrantRow) -> String {
     let grant = &row.grant;
     match (grant.kind, grant.opens_until) {
         (Kind::Pass, Some(until)) => format!("open until {}", utc(until)),
+        _ if row.too_little() => format!("{}, too little for a request", amount(grant.kind, grant.left)),
         _ => amount(grant.kind, grant.left),
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn forecast(
         (Outlook::Lasts, "nothing was earned lately, so receivable stays as it is".to_owned())
     } else if !known {
         let what = format!(
-            "{} in {}: too little to tell; {LEAST_CALLS} in {LEAST_HOURS} hours are the least",
+            "too early to tell: {} in {} so far; a forecast needs {LEAST_HOURS} hours and {LEAST_CALLS} paid requests",
             counted(calls, "paid request"),
             counted(span, "hour")
         );
@@ -250,7 +250,11 @@ mod tests {
         let young = forecast(NOW, sat(6_000), &[hour(3, 900, 1_000)], &[], prices());
         assert_eq!((young.outlook, young.per_day_msat), (Outlook::TooLittleData, Msat::ZERO));
         let first = forecast(NOW, sat(6_000), &[hour(1, 1, 15)], &[], prices());
-        assert!(first.detail.starts_with("1 paid request in 1 hour: too little"), "{}", first.detail);
+        assert!(
+            first.detail.starts_with("too early to tell: 1 paid request in 1 hour so far;"),
+            "{}",
+            first.detail
+        );
         assert_eq!(forecast(NOW, sat(6_000), &[], &[], prices()).outlook, Outlook::Lasts);
         let slow = [hour(48, 10, 1)];
         assert_eq!(forecast(NOW, sat(9_000_000), &slow, &[], prices()).outlook, Outlook::Lasts);

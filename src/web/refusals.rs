@@ -42,7 +42,7 @@ pub fn webhook_problem(error: WebhookError) -> Problem {
 pub fn backup_problem(fault: BackupFault) -> Problem {
     let status = match &fault {
         BackupFault::NoDir => StatusCode::CONFLICT,
-        BackupFault::Unknown(_) => StatusCode::NOT_FOUND,
+        BackupFault::Unknown { .. } => StatusCode::NOT_FOUND,
         BackupFault::Format(_) | BackupFault::Foreign { .. } | BackupFault::WrongBooks(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

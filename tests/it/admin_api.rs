@@ -102,7 +102,9 @@ async fn a_ledger_that_was_brought_back_gets_an_admin_key_for_the_place_where_it
         let books = rusqlite::Connection::open(app.dir.path().join("ledger.db")).expect("the file");
         books.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
         let began = (number, app.op.parts.clock.now().millis());
-        books.execute("INSERT INTO generations VALUES (?1, 1, ?2, 'restored', 0, 0)", began).expect("begun");
+        books
+            .execute("INSERT INTO generations VALUES (?1, 1, ?2, 'restored', 0, 0, NULL)", began)
+            .expect("begun");
     };
     brought_back(2);
     assert_eq!(start().await.as_ref(), Some(&old), "a file that opens it stays");

@@ -78,7 +78,7 @@ async fn a_balance_is_drawn_down_and_each_draw_is_told() {
 }
 
 #[tokio::test]
-async fn what_was_too_little_for_one_request_is_used_up_until_it_buys_another() {
+async fn what_was_too_little_for_one_request_is_live_and_told_until_it_buys_another() {
     let world = World::new();
     let (ledger, _) = world.open();
     let sale = balance(&world, 1, 1_000);
@@ -89,18 +89,19 @@ async fn what_was_too_little_for_one_request_is_used_up_until_it_buys_another() 
             ledger.grants(filter, 9, None).await.unwrap().len()
         };
         let row = ledger.grant(hash(1)).await.unwrap().unwrap();
-        (row.state(), of(GrantState::Live).await, of(GrantState::Over).await)
+        assert_eq!(of(GrantState::Over).await, 0);
+        (row.state(), of(GrantState::Live).await, row.too_little())
     };
     held(&ledger, &sale, money(400, 400)).await.end(Ending::Delivered);
-    assert_eq!(stands().await, (PaymentState::Left, 1, 0));
+    assert_eq!(stands().await, (PaymentState::Left, 1, false));
     refused(&ledger, &sale, money(700, 700)).await;
-    assert_eq!(stands().await, (PaymentState::Spent, 0, 1));
+    assert_eq!(stands().await, (PaymentState::Left, 1, true));
     let cheap = held(&ledger, &sale, money(100, 100)).await;
-    assert_eq!(stands().await, (PaymentState::Held, 1, 0));
+    assert_eq!(stands().await, (PaymentState::Held, 1, false));
     cheap.end(Ending::Delivered);
-    assert_eq!(stands().await, (PaymentState::Left, 1, 0));
+    assert_eq!(stands().await, (PaymentState::Left, 1, false));
     refused(&ledger, &sale, money(700, 700)).await;
-    assert_eq!(stands().await, (PaymentState::Spent, 0, 1));
+    assert_eq!(stands().await, (PaymentState::Left, 1, true));
     let told = events(&ledger).await;
     let exhausted = told.iter().filter(|event| matches!(event, Event::GrantExhausted { .. }));
     assert_eq!(exhausted.count(), 2);

@@ -126,7 +126,7 @@ async fn one_answer_gives_one_token() {
 fn restored(app: &AdminApp) {
     let file = rusqlite::Connection::open(app.dir.path().join("ledger.db")).expect("the file");
     file.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
-    file.execute("INSERT INTO generations VALUES (2, 1, 1760000000000, 'restored', 9, 1)", [])
+    file.execute("INSERT INTO generations VALUES (2, 1, 1760000000000, 'restored', 9, 1, NULL)", [])
         .expect("begun");
     for n in [1u8, 2] {
         let came = "INSERT INTO doubts (payment_hash, kind, units, price_msat, presented_at) VALUES (?1, 'pack', 100, 400000, 1760000001000)";
@@ -173,7 +173,7 @@ async fn listed(app: &AdminApp, key: &str, args: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_with_too_little_left_is_used_up_in_every_list_until_it_buys_again() {
+async fn a_token_with_too_little_left_is_live_in_every_list_and_says_so_until_it_buys_again() {
     let app = AdminApp::start().await;
     let session = app.claimed().await;
     let upstream = upstream().await;
@@ -187,7 +187,7 @@ async fn a_token_with_too_little_left_is_used_up_in_every_list_until_it_buys_aga
         let request = app.client.get(format!("{}{path}", app.gateway)).header("authorization", credential);
         request.send().await.expect("an answer").status().as_u16()
     };
-    // Whether it is in the lists of what is live, and of what is over; and what each list says of it.
+    // It is among the live ones, wherever it is listed; whether what is left is said to be too little, and how much it is.
     let stands = async || {
         app.ledger.barrier().await;
         let page = async |state: &str| {
@@ -196,27 +196,27 @@ async fn a_token_with_too_little_left_is_used_up_in_every_list_until_it_buys_aga
             page.text().await.expect("a page")
         };
         let (live, over) = (page("live").await, page("over").await);
-        let word = if live.contains(">Cy<") { "Live" } else { "Used up" };
-        let (own, other) = if word == "Live" { (live, over) } else { (over, live) };
-        assert!(own.contains(&format!(">{word}</span>")) && !other.contains(">Cy<"), "{own}");
-        let filter = if word == "Live" { "live" } else { "over" };
-        let told: Value =
-            app.read(&format!("/api/v1/tokens?state={filter}"), &key).await.json().await.expect("JSON");
-        let state = told["tokens"][0]["state"].as_str().expect("it is in that list").to_owned();
+        assert!(live.contains(">Cy<") && live.contains(">Live</span>") && !over.contains(">Cy<"), "{live}");
+        let told: Value = app.read("/api/v1/tokens?state=live", &key).await.json().await.expect("JSON");
+        let token = &told["tokens"][0];
+        assert_eq!(token["state"], "left");
+        assert_eq!(listed(&app, &key, &["--state", "live"]).await.matches("Cy").count(), 1);
         let all = listed(&app, &key, &[]).await;
         let line = all.lines().find(|line| line.contains("Cy")).expect("it is listed").to_owned();
-        assert!(line.contains(&state), "{line}");
-        assert_eq!(listed(&app, &key, &["--state", filter]).await.matches("Cy").count(), 1);
-        (word, state, told["tokens"][0]["units"]["left"].as_u64().expect("units"))
+        let said =
+            [live.contains("sat, too little for a request"), line.contains("sat, too little for a request")];
+        let little = token["too_little"].as_bool().expect("it says so");
+        assert_eq!(said, [little; 2], "{line}");
+        (little, token["units"]["left"].as_u64().expect("units"))
     };
     assert_eq!(asks("/v1/rates").await, 200);
-    assert_eq!(stands().await, ("Live", "left".to_owned(), 3_000));
+    assert_eq!(stands().await, (false, 3_000));
     assert_ne!(asks("/v1/rates").await, 200);
-    assert_eq!(stands().await, ("Used up", "spent".to_owned(), 3_000));
+    assert_eq!(stands().await, (true, 3_000));
     // It was enough for something else.
     assert_eq!(asks("/v1/cheap").await, 200);
-    assert_eq!(stands().await, ("Live", "left".to_owned(), 1_000));
+    assert_eq!(stands().await, (false, 1_000));
     assert_ne!(asks("/v1/cheap").await, 200);
-    assert_eq!(stands().await, ("Used up", "spent".to_owned(), 1_000));
+    assert_eq!(stands().await, (true, 1_000));
     assert!(app.ledger.audit().await.expect("it reads").ok);
 }
