@@ -5,7 +5,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, OutPoint, Txid};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tollhouse::chain::{Spent, spent};
+use tollhouse::chain::{Spent, inputs, spent};
 use tollhouse::sandbox::buyer::Wanted;
 
 use crate::appliance::{Appliance, TURN, asked_for, bitcoind_section, until};
@@ -134,14 +134,24 @@ async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
         let to: Address<_> =
             serde_json::from_value(bitcoind.expect("getnewaddress", json!([])).await).expect("an address");
         bitcoind.send(&to.assume_checked(), Amount::from_sat(70_000)).await;
-        bitcoind.mine(1).await;
         let source = bitcoind_source(&bitcoind);
+        let coin: Txid = first["tx"][0].as_str().expect("an id").parse().expect("an id");
+        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
+        let waiting = waiting[0].as_str().expect("it waits").parse().expect("an id");
+        assert_eq!(inputs(&source, waiting).await, Ok(Some(vec![OutPoint::new(coin, 0)])));
+        let Ok(Spent::By(spend)) = spent(&source, OutPoint::new(coin, 0), 100).await else {
+            panic!("it is seen before its block")
+        };
+        assert_eq!((spend.txid, spend.height), (waiting, None));
+        bitcoind.mine(1).await;
         let nowhere = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
         // An index is made in its own time.
         until("the index", async || (spent(&source, nowhere, 100).await == Ok(never)).then_some(())).await;
-        let coin = first["tx"][0].as_str().expect("an id").parse().expect("an id");
         let before = spent(&source, OutPoint::new(coin, 0), 103).await;
         assert_eq!(before, Ok(Spent::Somewhere), "it was, and was spent in a block that is not looked at");
-        assert!(matches!(spent(&source, OutPoint::new(coin, 0), 102).await, Ok(Spent::By(_))));
+        let Ok(Spent::By(spend)) = spent(&source, OutPoint::new(coin, 0), 102).await else {
+            panic!("it is in that block")
+        };
+        assert_eq!((spend.txid, spend.height), (waiting, Some(102)));
     }
 }
