@@ -121,6 +121,17 @@ pub enum BackupFault {
     /// The directory is not where it was.
     #[error(transparent)]
     Destination(#[from] DestinationFault),
+    /// A restore failed, and so did undoing what it had begun.
+    #[error(
+        "{fault}; and what was begun could not be undone ({left}). The next start begins a new generation of the ledger: \
+         run the restore again before it"
+    )]
+    NotUndone {
+        /// Why it failed.
+        fault: Box<BackupFault>,
+        /// What could not be put back, and where it lies.
+        left: String,
+    },
     /// The task that did the work ended.
     #[error("the work on the backup was broken off")]
     BrokenOff,
@@ -138,6 +149,7 @@ impl BackupFault {
             BackupFault::Store(_) | BackupFault::Open(_) => "ledger_unavailable",
             BackupFault::Keys(_) => "keys_not_changed",
             BackupFault::File { .. } | BackupFault::Destination(_) => "backup_file",
+            BackupFault::NotUndone { .. } => "half_restored",
             BackupFault::BrokenOff => "broken_off",
         }
     }

@@ -15,7 +15,7 @@ use bitcoin::Network;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::clock::Entropy;
+use crate::clock::{Clock, Entropy, SystemClock};
 use crate::l402::MasterKeyFault;
 use crate::types::Timestamp;
 
@@ -27,9 +27,9 @@ mod seed;
 mod seed_file;
 mod unlocking;
 
-pub use epochs::{Adopted, EpochFault, Epochs};
+pub use epochs::{Adopted, Adoption, EpochFault, Epochs};
 use files::read_private;
-pub use files::{private_dir, write_private};
+pub use files::{aside, private_dir, write_private};
 pub use opener::{LONGEST_PASSPHRASE, Opener, Passphrase, SHORTEST_PASSPHRASE, UnfitPassphrase, UnlockKey};
 pub use seed::{ASKED_WORDS, KeyFiles, Seed, SeedFault, SeedStatus};
 pub use seed_file::OpensWith;
@@ -350,13 +350,18 @@ impl Secrets {
         let sealing = sealed::derive(&*seed, epochs::PURPOSE);
         let (keys, masters) = match epochs::KeysFile::read(path.clone(), sealing, entropy)? {
             epochs::Found::Keys(keys, masters) => (keys, masters),
-            // Keys of a first start that never came to a seed: nothing was minted under them.
+            // Else they are of a first start that never came to a seed, or their seed and ledger were taken away.
             epochs::Found::OtherSeed(_) if dir.join(SEED_FILE).exists() || dir.join(LEDGER_FILE).exists() => {
                 return Err(SecretsError::OtherSeed { path });
             }
             epochs::Found::OtherSeed(sealing) => {
-                std::fs::remove_file(&path)
-                    .map_err(|error| SecretsError::File { path: path.clone(), error })?;
+                let fault = |error| SecretsError::File { path: path.clone(), error };
+                let kept = aside(&path, SystemClock::new(Timestamp::default()).now()).map_err(fault)?;
+                std::fs::rename(&path, &kept).map_err(fault)?;
+                tracing::warn!(
+                    kept = %kept.display(),
+                    "master keys of another seed were there, and no ledger: they are kept under another name"
+                );
                 epochs::KeysFile::make(path, sealing, entropy)?
             }
             epochs::Found::Nothing(sealing) => {

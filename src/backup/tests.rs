@@ -1,6 +1,8 @@
 //! No sequence of sales, uses, copies and restores lets a unit be used twice, unless the operator honours its
 //! token; and a restore by hand is found out as one by command is.
 
+mod restoring;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,9 +32,13 @@ fn owner() -> Owner {
 
 impl Shop {
     fn open() -> Shop {
+        Shop::with_master("07")
+    }
+
+    fn with_master(byte: &str) -> Shop {
         let dir = tempfile::tempdir().unwrap();
         let clock = FixedClock::at(Timestamp::from_secs(1_800_000_000));
-        write_private(&dir.path().join("keys"), format!("1 {}\n", "07".repeat(32))).unwrap();
+        write_private(&dir.path().join("keys"), format!("1 {}\n", byte.repeat(32))).unwrap();
         let secrets =
             Secrets::load_or_create(dir.path(), bitcoin::Network::Regtest, &*SystemEntropy::new()).unwrap();
         let epochs = Arc::new(secrets.epochs().unwrap());

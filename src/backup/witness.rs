@@ -63,6 +63,10 @@ impl Note {
     }
 }
 
+/// That the mark of a restore was written, and what was noted before it.
+#[derive(Debug)]
+pub struct Marked(Option<Note>);
+
 const FIRST: Note = Note::of(1, 0);
 
 /// The note beside one ledger.
@@ -115,16 +119,31 @@ impl Witness {
         }
     }
 
-    /// Notes that a copy takes the ledger's place: the next start begins a new generation, above the one
-    /// that is noted and above `generation`. The copy was made at `copy_made_at`.
-    pub fn restored(&self, generation: u64, copy_made_at: Timestamp) -> Result<(), OpenFault> {
-        let before = self.read()?.unwrap_or(FIRST);
+    /// Notes that a copy is about to take the ledger's place: the next start begins a new generation, above the one
+    /// that is noted and above `generation`, whichever of the two ledgers it finds then.
+    /// The copy was made at `copy_made_at`.
+    ///
+    /// # Errors
+    /// When the disk fails; what was noted stands then.
+    pub fn restored(&self, generation: u64, copy_made_at: Timestamp) -> Result<Marked, OpenFault> {
+        let noted = self.read()?;
+        let before = noted.unwrap_or(FIRST);
         let generation = before.generation.max(generation);
-        self.put(Note {
-            restored: true,
-            copy_made_at: Some(copy_made_at),
-            ..Note::of(generation, before.steps)
-        })
+        let noted_now = Note::of(generation, before.steps);
+        self.put(Note { restored: true, copy_made_at: Some(copy_made_at), ..noted_now })?;
+        Ok(Marked(noted))
+    }
+
+    /// Takes that back: the ledger that was there is in its place, and none came.
+    ///
+    /// # Errors
+    /// When the disk fails: the next start may begin a new generation then, which is safe.
+    pub fn take_back(&self, marked: Marked) -> Result<(), OpenFault> {
+        let removed = match marked.0 {
+            Some(note) => return self.put(note),
+            None => std::fs::remove_file(&self.path),
+        };
+        removed.and_then(|()| whole::sync_dir(whole::dir_of(&self.path))).map_err(|error| self.fault(error))
     }
 
     /// What is noted; `None` when nothing is, or nothing that can be read.

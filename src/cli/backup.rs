@@ -271,12 +271,14 @@ fn unfit(fault: BackupFault, file: &Path, ground: &Ground) -> Failure {
 }
 
 fn restored_text(restored: &Restored, ground: &Ground) -> String {
-    let aside = match &restored.set_aside {
-        Some(path) => format!("\nThe ledger that was there lies at {}.", path.display()),
+    let lies = |what: &str, path: &Option<PathBuf>| match path {
+        Some(path) => format!("\nThe {what} at {}.", path.display()),
         None => String::new(),
     };
+    let aside = lies("ledger that was there lies", &restored.set_aside);
+    let keys = lies("master keys that were there lie", &restored.keys_set_aside);
     format!(
-        "Restored: the ledger of {}, up to event {}.{aside}\n{}",
+        "Restored: the ledger of {}, up to event {}.{aside}{keys}\n{}",
         moment(&json!(restored.manifest.created_at)),
         restored.manifest.newest_event,
         next::after_restore(&ground.dir, &ground.flags),

@@ -4,17 +4,18 @@
 //! retired; the file is replaced whole or not at all, so that a crash leaves the one set or the other;
 //! an epoch's number never comes back, because the newest epoch is never retired.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::files::{read_private, replace_plain, replace_private, write_private};
+use super::files::{aside, read_private, replace_plain, replace_private, write_private};
 use super::{SecretsError, random, sealed};
 use crate::clock::{Entropy, SystemEntropy};
 use crate::l402::{Keyring, MasterKeyFault, MasterKeys};
+use crate::types::Timestamp;
 
 /// Each epoch with its key, epochs rising; the last one mints.
 pub(super) type Masters = Vec<(u32, Zeroizing<[u8; 32]>)>;
@@ -112,6 +113,22 @@ pub enum Adopted {
     Replaced,
 }
 
+/// That a copy came back, and what undoes it.
+pub struct Adoption {
+    /// What became of the keys in force.
+    pub became: Adopted,
+    /// Where the file lies that was there before, when it was replaced.
+    pub set_aside: Option<PathBuf>,
+    before: Option<Masters>,
+}
+
+impl std::fmt::Debug for Adoption {
+    /// Leaves the masters out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Adoption").field("became", &self.became).finish_non_exhaustive()
+    }
+}
+
 /// The master keys' file, and the keys in force.
 pub struct Epochs {
     ring: Arc<Keyring>,
@@ -181,28 +198,55 @@ impl Epochs {
         self.put(&mut state, after)
     }
 
-    /// Takes what an exported copy says. An epoch that was retired since stays retired. Blocks for the disk.
+    /// Takes what an exported copy says; a file that changes by it is kept beside it first. An epoch that was
+    /// retired since stays retired. Blocks for the disk.
     ///
     /// # Errors
-    /// When the copy is damaged, or the file cannot be replaced; nothing changed then.
-    pub fn adopt(&self, copy: &str) -> Result<Adopted, EpochFault> {
+    /// When the copy is damaged, or the file cannot be kept or replaced; nothing changed then.
+    pub fn adopt(&self, copy: &str, at: Timestamp) -> Result<Adoption, EpochFault> {
         let theirs = read(copy).ok_or(EpochFault::Damaged)?;
         let mut state = self.state();
         let ours = |epoch| state.masters.iter().find(|(one, _)| *one == epoch).map(|(_, key)| key);
         let foreign = theirs.iter().any(|(epoch, key)| ours(*epoch).is_some_and(|known| known != key));
         let newest = |masters: &Masters| masters.last().map_or(0, |(epoch, _)| *epoch);
         if foreign {
-            self.put(&mut state, theirs)?;
-            return Ok(Adopted::Replaced);
+            return self.exchange(&mut state, theirs, (Adopted::Replaced, at));
         }
         if newest(&state.masters) >= newest(&theirs) {
-            return Ok(Adopted::Kept);
+            return Ok(Adoption { became: Adopted::Kept, set_aside: None, before: None });
         }
         let mut after = state.masters.clone();
         let newest = newest(&state.masters);
         after.extend(theirs.into_iter().filter(|(epoch, _)| *epoch > newest));
-        self.put(&mut state, after)?;
-        Ok(Adopted::Added)
+        self.exchange(&mut state, after, (Adopted::Added, at))
+    }
+
+    /// Undoes what [`Epochs::adopt`] did.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced: the copy's keys stay in force then, and those before them where they were
+    /// set aside.
+    pub fn give_up(&self, adoption: Adoption) -> Result<(), EpochFault> {
+        let Some(before) = adoption.before else { return Ok(()) };
+        self.put(&mut self.state(), before)?;
+        if let Some(kept) = adoption.set_aside {
+            forget(&kept);
+        }
+        Ok(())
+    }
+
+    fn exchange(
+        &self,
+        state: &mut State,
+        after: Masters,
+        (became, at): (Adopted, Timestamp),
+    ) -> Result<Adoption, EpochFault> {
+        let fault = |error| SecretsError::File { path: state.file.path.clone(), error };
+        let kept = aside(&state.file.path, at).map_err(fault)?;
+        write_private(&kept, &state.file.sealed).map_err(fault)?;
+        let before = state.masters.clone();
+        self.put(state, after).inspect_err(|_| forget(&kept))?;
+        Ok(Adoption { became, set_aside: Some(kept), before: Some(before) })
     }
 
     /// Puts `after` on disk, then in force.
@@ -220,6 +264,13 @@ impl Epochs {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes a copy of the file that stands as it was.
+fn forget(kept: &Path) {
+    if let Err(error) = std::fs::remove_file(kept) {
+        tracing::warn!(%error, path = %kept.display(), "a copy of the master keys could not be removed");
     }
 }
 
@@ -260,7 +311,6 @@ fn read(text: &str) -> Option<Masters> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
 
     use super::*;
     use crate::clock::SystemEntropy;
@@ -322,19 +372,30 @@ mod tests {
         let first = keys.written();
         keys.rotate(&*entropy).unwrap();
         keys.retire(1).unwrap();
-        assert_eq!(keys.adopt(&first).unwrap(), Adopted::Kept);
+        let adopt = |keys: &Epochs, copy: &str| keys.adopt(copy, Timestamp::from_millis(7));
+        let became = |keys: &Epochs, copy: &str| adopt(keys, copy).unwrap().became;
+        assert_eq!(became(&keys, &first), Adopted::Kept);
         assert_eq!(epochs(&keys), [2], "a retired epoch stays so");
         let second = keys.written();
         keys.rotate(&*entropy).unwrap();
         let third = keys.written();
 
         let fresh = open(other.path());
-        assert_eq!(fresh.adopt(&first).unwrap(), Adopted::Replaced, "it had an epoch 1 of its own");
+        let own = fresh.written();
+        let kept = |ms: u64| other.path().join(format!("keys.before-{ms}"));
+        fresh.give_up(adopt(&fresh, &first).unwrap()).unwrap();
+        assert_eq!((&*fresh.written(), kept(7).exists()), (&*own, false), "as if it had never come");
+        assert_eq!(became(&fresh, &first), Adopted::Replaced, "it had an epoch 1 of its own");
         assert_eq!(*fresh.written(), *first);
-        assert_eq!(fresh.adopt(&third).unwrap(), Adopted::Added);
-        assert_eq!((epochs(&fresh), fresh.adopt(&second).unwrap()), (vec![1, 2, 3], Adopted::Kept));
+        assert_eq!(*open(other.path()).written(), *first, "the file says the same");
+        let reads = |ms| KeysFile::read(kept(ms), Zeroizing::new(SEALING), &*entropy).unwrap();
+        assert!(matches!(reads(7), Found::Keys(_, masters) if *written(&masters) == *own), "they are kept");
+        assert_eq!(became(&fresh, &third), Adopted::Added);
+        assert!(matches!(reads(8), Found::Keys(_, masters) if *written(&masters) == *first), "a free name");
+        assert_eq!((epochs(&fresh), became(&fresh, &second)), (vec![1, 2, 3], Adopted::Kept));
+        assert!(!kept(9).exists(), "nothing changed");
         assert_eq!(*open(other.path()).written(), *fresh.written(), "the file says the same");
-        assert!(matches!(fresh.adopt("1 zz"), Err(EpochFault::Damaged)));
+        assert!(matches!(adopt(&fresh, "1 zz"), Err(EpochFault::Damaged)));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::SecretsError;
+use crate::types::Timestamp;
 
 /// Makes the directory, or closes the one that is there to others.
 ///
@@ -67,6 +68,24 @@ pub(super) fn replace_plain(path: &Path, before: &[u8], after: &[u8]) -> io::Res
     replace_private(path, before, after)?;
     old.write_all(&vec![0; before.len()])?;
     old.sync_all()
+}
+
+/// Where the file at `path` is kept when another takes its place: beside it, as `NAME.before-<ms>` of the first
+/// millisecond from `at` on that is free.
+///
+/// # Errors
+/// When the directory cannot be looked at.
+pub fn aside(path: &Path, at: Timestamp) -> io::Result<PathBuf> {
+    let mut ms = at.millis();
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".before-{ms}"));
+        match fs::symlink_metadata(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathBuf::from(name)),
+            Err(error) => return Err(error),
+            Ok(_) => ms = ms.saturating_add(1),
+        }
+    }
 }
 
 /// A temporary file is made with mode 0600 and vanishes when a step fails.

@@ -104,6 +104,13 @@ fn what_others_depend_on_is_not_made_anew() {
     assert!(!folder.path().join("seed").exists());
     fs::remove_file(folder.path().join("ledger.db")).unwrap();
     load(folder.path()).unwrap();
+    let kept: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("keys.before-"))
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!((fs::read(&kept[0]).unwrap(), mode(&kept[0])), (keys, 0o600), "what is in the way is kept");
 }
 
 #[test]
