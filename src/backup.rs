@@ -26,7 +26,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Past};
 use crate::event::Event;
 use crate::secrets::{EpochFault, Epochs};
 use crate::store::{AuditReport, Ledger, StoreError};
@@ -220,6 +220,8 @@ pub struct Backups {
     /// Whether this ledger made a file, as far as that was asked: neither answer changes while it is open.
     made_here: Mutex<HashMap<String, bool>>,
     failed: Mutex<Option<String>>,
+    /// When the one was made that was last asked for.
+    newest: Mutex<Option<Past>>,
 }
 
 impl std::fmt::Debug for Backups {
@@ -239,6 +241,7 @@ impl Backups {
             turn: tokio::sync::Mutex::default(),
             made_here: Mutex::default(),
             failed: Mutex::default(),
+            newest: Mutex::default(),
         })
     }
 
@@ -270,8 +273,9 @@ impl Backups {
         self.parts.ledger.copy_to(temporary.path()).await?;
         // Those before it are known before it goes among them.
         let mut own = self.own(&shelf).await?;
-        let created_at = self.parts.clock.now();
-        let file = shelf.name(created_at);
+        let (there, now) = (shelf.clone(), self.parts.clock.now());
+        let named = move || there.free_name(now).map_err(|error| BackupFault::file(there.dir(), error));
+        let (file, created_at) = blocking(named).await?;
         self.made_here().insert(file.clone(), true);
         own.insert(file.clone());
         let (parts, keep) = (self.parts.clone(), self.config.keep);
@@ -374,25 +378,39 @@ impl Backups {
         found.ok_or_else(|| BackupFault::Unknown { file: file.to_owned(), dir: shelf.dir().to_owned() })
     }
 
+    /// How long ago `one` was made, by the time that is told or by the steady count, whichever is longer.
+    pub fn age_of(&self, one: &Shelved) -> Duration {
+        let clock = &*self.parts.clock;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = newest.filter(|past| past.then() == one.created_at);
+        newest.insert(known.unwrap_or_else(|| Past::new(one.created_at, clock))).age(clock)
+    }
+
+    async fn is_due(&self) -> bool {
+        match self.list().await {
+            Ok(all) => {
+                let newest = all.iter().find(|one| one.of_this_ledger);
+                newest.is_none_or(|one| self.age_of(one) >= self.config.every)
+            }
+            // It fails in the making, too, and is told there.
+            Err(_) => true,
+        }
+    }
+
     /// Makes them when they are due, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         if self.shelf.is_none() {
             return;
         }
-        let mut not_before = Timestamp::default();
+        let mut not_before = Duration::ZERO;
         loop {
-            let now = self.parts.clock.now();
-            let newest = match self.list().await {
-                Ok(all) => all.iter().find(|one| one.of_this_ledger).map(|one| one.created_at),
-                // It fails in the making, too, and is told there.
-                Err(_) => None,
-            };
-            let due = newest.map_or(now, |made| made.plus(self.config.every));
-            if now >= due.max(not_before)
+            let now = self.parts.clock.steady();
+            if now >= not_before
+                && self.is_due().await
                 && let Err(fault) = self.make().await
             {
                 tracing::error!(%fault, "no backup could be made");
-                not_before = now.plus(RETRY.min(self.config.every));
+                not_before = now.saturating_add(RETRY.min(self.config.every));
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -21,6 +21,39 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn steady(&self) -> Duration;
 }
 
+/// An instant that has passed, and how long ago that is. The time that is told stands still after the machine's clock
+/// went ahead and came back; so what is measured is the steady count since it was noted, too, and the longer counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    then: Timestamp,
+    /// How long ago it was when it was noted.
+    age: Duration,
+    /// The steady count then.
+    steady: Duration,
+}
+
+impl Past {
+    /// Notes `then` now.
+    pub fn new(then: Timestamp, clock: &dyn Clock) -> Past {
+        Past { then, age: since(then, clock), steady: clock.steady() }
+    }
+
+    /// The instant.
+    pub fn then(&self) -> Timestamp {
+        self.then
+    }
+
+    /// How long ago it is.
+    pub fn age(&self, clock: &dyn Clock) -> Duration {
+        let counted = self.age.saturating_add(clock.steady().saturating_sub(self.steady));
+        counted.max(since(self.then, clock))
+    }
+}
+
+fn since(then: Timestamp, clock: &dyn Clock) -> Duration {
+    Duration::from_millis(clock.now().millis().saturating_sub(then.millis()))
+}
+
 /// The machine's clock, held from going backwards.
 #[derive(Debug)]
 pub struct SystemClock {

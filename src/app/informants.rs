@@ -7,7 +7,7 @@ use bitcoin::Network;
 use tokio::sync::watch;
 
 use crate::backup::Backups;
-use crate::clock::{Clock, in_words};
+use crate::clock::{Clock, Past, in_words};
 use crate::ports::{Alarm, BoxFuture, Check, Informant};
 use crate::rescue::Standing;
 use crate::secrets::Seed;
@@ -101,7 +101,7 @@ pub(super) struct BackupInformant {
     /// An older one is an alarm.
     pub(super) oldest: Duration,
     /// Since when one could have been made.
-    pub(super) begun: Timestamp,
+    pub(super) begun: Past,
     pub(super) network: Network,
     /// In the sandbox, where there is nothing to keep.
     pub(super) worthless: bool,
@@ -122,9 +122,8 @@ impl Informant for BackupInformant {
                 let alarm = wanted.then(|| Alarm::new("backup_missing", Warning, text, fix));
                 return vec![Check::fine("backup", "none is set up").cautioned(Info).with(alarm)];
             }
-            let then = standing.newest.as_ref().map(|newest| newest.created_at);
-            let now = self.clock.now();
-            let age = Duration::from_millis(now.millis().saturating_sub(then.unwrap_or(self.begun).millis()));
+            let made = standing.newest.as_ref().map(|newest| self.backups.age_of(newest));
+            let age = made.unwrap_or_else(|| self.begun.age(&*self.clock));
             let mut detail =
                 standing.newest.map_or_else(|| "none was made yet".to_owned(), |newest| newest.file);
             if standing.others > 0 {
@@ -142,7 +141,7 @@ impl Informant for BackupInformant {
             } else {
                 None
             };
-            vec![Check::fine("backup", detail).aged(then.map(|_| age)).with(alarm)]
+            vec![Check::fine("backup", detail).aged(made).with(alarm)]
         })
     }
 }

@@ -11,6 +11,7 @@ use super::informants::{BackupInformant, RestoreInformant, SeedInformant, Snapsh
 use super::outside::Outside;
 use crate::backup::Backups;
 use crate::catalog::Catalog;
+use crate::clock::Past;
 use crate::inbound::Inbound;
 use crate::node::LightningNode;
 use crate::rescue::Standing;
@@ -64,7 +65,7 @@ impl Lookout<'_> {
             backups: Arc::clone(self.backups),
             clock: clock(),
             oldest: backup_age,
-            begun: self.ground.clock.now(),
+            begun: Past::new(self.ground.clock.now(), &*self.ground.clock),
             network,
             worthless,
         }));

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,6 +17,8 @@ use crate::types::Timestamp;
 
 const MOMENT: &[FormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+/// So many names are tried for one that is free.
+const MOMENTS: u64 = 100_000;
 const ENDING: &str = ".backup";
 /// As much of the node's public key as tells nodes apart.
 const NODE: usize = 12;
@@ -61,6 +64,21 @@ impl Shelf {
         let moment =
             OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         format!("{}{}{ENDING}", self.prefix, moment.format(MOMENT).unwrap_or_default())
+    }
+
+    /// The name of one that is made at `at`, or in the first millisecond after it whose name is free: the time that is told
+    /// may stand still.
+    pub(super) fn free_name(&self, at: Timestamp) -> io::Result<(String, Timestamp)> {
+        for ms in 0..MOMENTS {
+            let at = at.plus(Duration::from_millis(ms));
+            let file = self.name(at);
+            match std::fs::symlink_metadata(self.dir.join(&file)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((file, at)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// The path of a backup of this node; `None` for any other name.

@@ -1,6 +1,7 @@
 //! No sequence of sales, uses, copies and restores lets a unit be used twice, unless the operator honours its
 //! token; and a restore by hand is found out as one by command is.
 
+mod moments;
 mod restoring;
 
 use std::sync::Arc;
