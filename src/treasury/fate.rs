@@ -84,11 +84,22 @@ impl Treasury {
         let ledger = &self.0.parts.ledger;
         let rows = ledger.operations(i64::MAX, RECENT).await?;
         let others = rows.iter().filter(|row| row.id != own);
-        let mut taken: BTreeSet<String> =
-            others.filter_map(|row| row.outcome["txid"].as_str().map(str::to_owned)).collect();
-        let fundings = view.channels.iter().filter_map(|channel| channel.funding.as_deref());
-        taken.extend(fundings.filter_map(|funding| funding.split(':').next().map(str::to_owned)));
-        Ok(taken)
+        let told = |row: &OperationRow| {
+            ["txid", "funding", "spliced_to"].map(|fact| row.outcome[fact].as_str().map(str::to_owned))
+        };
+        let mut all: Vec<String> = others.flat_map(told).flatten().collect();
+        all.extend(view.channels.iter().filter_map(|channel| channel.funding.clone()));
+        // Those of channels that are gone, and of open ones before they were spliced.
+        let mut records = ledger.closed_channels(RECENT).await?;
+        for channel in &view.channels {
+            records.extend(ledger.channel_record(&channel.local_id).await?);
+        }
+        for record in records {
+            all.extend([record.funding, record.spliced_to, record.closing_txid].into_iter().flatten());
+            all.extend(record.fundings.into_iter().map(|one| one.funding));
+        }
+        // An output is `txid:vout`.
+        Ok(all.iter().filter_map(|one| one.split(':').next().map(str::to_owned)).collect())
     }
 
     /// A channel: its own id is known, or exactly one fits that was not there before.
@@ -141,7 +152,7 @@ impl Treasury {
     }
 }
 
-/// Transactions of the newest so many operations are never taken for another's.
+/// Transactions of the newest so many operations and closed channels are never taken for another's.
 const RECENT: u32 = 1_000;
 
 fn channel_facts(channel: &ChannelView) -> Value {

@@ -324,6 +324,44 @@ async fn two_that_fit_are_nobodys() {
     assert_eq!(world.look(id).await.0, OperationState::Unclear);
 }
 
+/// A channel's funding leaves the wallet as a send does, also once the channel is spliced or gone.
+#[tokio::test]
+async fn what_opened_or_changed_a_channel_is_no_send() {
+    let world = world();
+    world.node.channels.lock().unwrap().extend([channel("7", "f1"), channel("8", "g1")]);
+    let id = world.interrupted("k", &send(5_000)).await;
+    world.treasury.note_channels().await.unwrap();
+    for (channel, splice) in [("c7", "f2:1"), ("c8", "g2:0")] {
+        world.ledger.splice_agreed(channel.to_owned(), splice.to_owned()).await.unwrap();
+    }
+    *world.node.channels.lock().unwrap() = vec![channel("8", "g2")];
+    let end = ChannelEnd {
+        local_id: "7".to_owned(),
+        channel_id: "c7".to_owned(),
+        peer: "02aa".to_owned(),
+        reason: "because".to_owned(),
+        cause: "agreed".to_owned(),
+    };
+    world.ledger.end_channel(end).await.unwrap();
+    for txid in ["f1", "f2", "g1", "g2"] {
+        *world.node.transactions.lock().unwrap() = vec![tx(txid, 5_000, Some(101))];
+        assert_eq!(world.look(id).await.0, OperationState::Unclear, "{txid}");
+    }
+    // What another operation says that it made is its own, whatever the records say.
+    for (key, fact) in [("l", "funding"), ("m", "spliced_to")] {
+        let other = world.interrupted(key, &send(9_000)).await;
+        world
+            .ledger
+            .note_operation(other, OperationState::Done, json!({ fact: format!("{key}1:0") }))
+            .await
+            .unwrap();
+        *world.node.transactions.lock().unwrap() = vec![tx(&format!("{key}1"), 5_000, Some(101))];
+        assert_eq!(world.look(id).await.0, OperationState::Unclear, "{fact}");
+    }
+    *world.node.transactions.lock().unwrap() = vec![tx("mine", 5_000, Some(101))];
+    assert_eq!(world.look(id).await.1["txid"], "mine");
+}
+
 #[tokio::test]
 async fn channels_are_followed_to_what_became_of_them() {
     let world = world();
