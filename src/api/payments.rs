@@ -101,6 +101,8 @@ struct Payment {
     route: Option<Name>,
     /// What became of it.
     state: &'static str,
+    /// It may be of the time that a copy lacks from which the ledger was brought back, and delivered then: nobody knows.
+    perhaps_delivered: bool,
 }
 
 impl From<PaymentRow> for Payment {
@@ -120,6 +122,7 @@ impl From<PaymentRow> for Payment {
             service: row.service,
             route: row.route,
             state: row.state.code(),
+            perhaps_delivered: row.perhaps_delivered,
         }
     }
 }

@@ -303,6 +303,10 @@ async fn a_restored_ledger_parks_what_it_cannot_prove() {
         assert_eq!(shop.use_once(&unseen).await, Err(ReserveRefused::Restored));
     }
     assert!(shop.ledger.standing(unseen.clone()).await.unwrap().doubtful);
+    // The node tells again what came in the lost time: whether it was delivered, the copy cannot say.
+    shop.ledger.receive(unseen.payment_hash, unseen.sold, None).await.unwrap();
+    let told = async |shop: &Shop| shop.ledger.payment(unseen.payment_hash).await.unwrap().unwrap();
+    assert_eq!((told(&shop).await.state.code(), told(&shop).await.perhaps_delivered), ("unredeemed", true));
     let doubts = shop.ledger.doubts(10).await.unwrap();
     assert_eq!(doubts.len(), 2, "each is listed once: {doubts:?}");
     let new = shop.sale(4, 1);
@@ -322,7 +326,9 @@ async fn a_restored_ledger_parks_what_it_cannot_prove() {
     shop.restart(|_| {}).await;
     shop.use_once(&kept).await.unwrap();
     assert_eq!(shop.use_once(&kept).await, Err(ReserveRefused::Spent));
+    assert!(told(&shop).await.perhaps_delivered);
     assert!(shop.ledger.honour_all().await.unwrap());
+    assert!(!told(&shop).await.perhaps_delivered, "it is owed from now on");
     shop.use_once(&unseen).await.unwrap();
     shop.books_are_right().await;
 

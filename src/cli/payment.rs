@@ -77,6 +77,10 @@ fn text(told: &Value) -> String {
                 lines.push(format!("of it     {} {what}", sats(&payment[field])));
             }
         }
+        if payment["perhaps_delivered"] == true {
+            let text = "perhaps of before the ledger was brought back: not known whether it was delivered";
+            lines.push(format!("restore   {text}"));
+        }
         if payment["late"] == true {
             lines.push("late      its invoice had expired".to_owned());
         }
@@ -118,6 +122,12 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }
+        assert!(!text.contains("restore"), "{text}");
+        let mut told = told;
+        told["payment"]["perhaps_delivered"] = true.into();
+        assert!(
+            super::text(&told).contains("restore   perhaps of before the ledger was brought back: not known")
+        );
         assert!(!text.contains("opening") && !text.contains("beyond"), "{text}");
     }
 }

@@ -111,6 +111,9 @@ pub struct PaymentRow {
     pub surplus: Msat,
     /// What became of it.
     pub state: PaymentState,
+    /// It was told since the ledger was brought back from a copy, for nobody knows what: it may be of the time that the
+    /// copy lacks, and delivered then. So it stands until the tokens of that time are honoured.
+    pub perhaps_delivered: bool,
 }
 
 impl Ledger {
@@ -377,7 +380,12 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
 }
 
 /// Payments with their names and the number of their grant.
-const NAMED: &str = "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id
+const NAMED: &str = "SELECT p.*, s.name AS service_name, r.name AS route_name, g.id AS grant_id,
+        (p.service IS NULL AND g.id IS NULL
+         AND EXISTS (SELECT 1 FROM generations n WHERE n.generation = (SELECT MAX(generation) FROM generations)
+                     AND n.doubtful_below > 0 AND n.begun_at <= p.received_at)
+         AND NOT EXISTS (SELECT 1 FROM doubts d WHERE d.payment_hash = p.payment_hash
+                         AND d.honoured_at IS NOT NULL)) AS perhaps_delivered
     FROM payments p LEFT JOIN grants g ON g.payment_hash = p.payment_hash
          LEFT JOIN names s ON s.id = p.service LEFT JOIN names r ON r.id = p.route";
 
@@ -413,5 +421,6 @@ fn read(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<Payme
         late: row.get("late")?,
         surplus: column(row, "surplus_msat")?,
         state: grant.map_or(PaymentState::Unredeemed, |row| row.state()),
+        perhaps_delivered: row.get("perhaps_delivered")?,
     }))
 }

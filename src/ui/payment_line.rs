@@ -25,6 +25,7 @@ impl PaymentLine {
         let (state, state_class) = match row.state {
             _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
             _ if row.over > Msat::ZERO => ("Overpaid", "good"),
+            PaymentState::Unredeemed if row.perhaps_delivered => ("Delivered or not is not known", "waits"),
             PaymentState::Unredeemed => ("Paid", "waits"),
             PaymentState::Held => ("In use", "waits"),
             PaymentState::Left => ("Not used up", "waits"),
@@ -38,7 +39,10 @@ impl PaymentLine {
             hash,
             at: utc(row.received_at),
             at_iso: iso(row.received_at),
-            what: what(row.service.as_ref(), row.route.as_ref()),
+            what: match row.perhaps_delivered {
+                true => "perhaps what was sold before the restore".to_owned(),
+                false => what(row.service.as_ref(), row.route.as_ref()),
+            },
             state,
             state_class,
             amount: sats_exact(row.amount.msat()),
