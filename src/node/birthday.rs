@@ -192,7 +192,7 @@ pub fn wallet_rows(
 ) -> Result<Vec<StoredBytes>, ScanFault> {
     // The library writes its descriptors when a node is built, which asks nobody with this source.
     let scratch = Arc::new(Scratch::default());
-    let store: Arc<DynStore> = Arc::new(LdkStorage(scratch.clone()));
+    let store: Arc<DynStore> = Arc::new(LdkStorage::new(scratch.clone()));
     let nowhere = ChainSource::Esplora { url: "http://127.0.0.1:9".to_owned() };
     let config =
         NodeConfig { listen: Vec::new(), alias: None, liquidity: Liquidity::default(), ..config.clone() };

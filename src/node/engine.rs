@@ -23,7 +23,7 @@ use super::keys::NodeSeed;
 use super::log::TracingLog;
 use super::mint::Doors;
 use super::repeats::Beginnings;
-use super::storage::LdkStorage;
+use super::storage::{Fence, LdkStorage};
 use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
 
@@ -56,6 +56,7 @@ pub(super) struct Engine {
     runtime: Mutex<Option<Runtime>>,
     handle: tokio::runtime::Handle,
     beginnings: Mutex<Beginnings>,
+    fence: Fence,
 }
 
 impl Engine {
@@ -73,13 +74,14 @@ impl Engine {
             .build()
             .map_err(|error| EngineFault::Passing(format!("the node's runtime did not start: {error}")))?;
         let handle = runtime.handle().clone();
+        let (storage, fence) = LdkStorage::fenced(Arc::clone(&store));
         let built = (|| {
             let mut builder = builder_for(config, source, seed)?;
             builder.set_runtime(handle.clone());
             let beginnings = Beginnings::on(&*store).map_err(|error| {
                 EngineFault::Passing(format!("the node's store could not be read: {error}"))
             })?;
-            let store: Arc<DynStore> = Arc::new(LdkStorage(store));
+            let store: Arc<DynStore> = Arc::new(storage);
             let node = builder.build_with_store(store).map_err(build_fault)?;
             let _inside = handle.enter();
             node.start().map_err(|error| EngineFault::Passing(format!("the node did not start: {error}")))?;
@@ -91,8 +93,10 @@ impl Engine {
                 runtime: Mutex::new(Some(runtime)),
                 handle,
                 beginnings: Mutex::new(beginnings),
+                fence,
             }),
             Err(fault) => {
+                fence.shut();
                 runtime.shutdown_timeout(RUNTIME_GRACE);
                 Err(fault)
             }
@@ -133,6 +137,8 @@ impl Engine {
         if let Ok(Err(error)) = self.call(Node::stop).await {
             tracing::warn!(%error, "the node did not stop in order");
         }
+        // Before the next engine is built, and also when a thread of this one does not end with its runtime.
+        self.fence.shut();
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(RUNTIME_GRACE)).await;

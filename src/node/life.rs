@@ -1,8 +1,8 @@
 //! The node's life: it comes up on a chain source that answers, moves to another one when that stays
 //! silent, and is stopped in order.
 //!
-//! Invariant: an engine is stopped, and its runtime gone, before the next one is built on the same
-//! store.
+//! Invariant: an engine is stopped, and what is left of its threads can write nothing more, before the next one is
+//! built on the same store.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

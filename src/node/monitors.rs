@@ -102,7 +102,7 @@ pub(super) fn read_monitors(
 ) -> Result<Vec<Monitor>, UnreadableMonitors> {
     let name = |row: &StoredBytes| [row.primary.clone(), row.secondary.clone(), row.key.clone()];
     let rows = Rows(rows.iter().map(|row| (name(row), row.value.clone())).collect());
-    let (storage, silent) = (Arc::new(LdkStorage(Arc::new(rows))), Arc::new(Silent));
+    let (storage, silent) = (Arc::new(LdkStorage::new(Arc::new(rows))), Arc::new(Silent));
     let persister = MonitorUpdatingPersister::new(
         storage,
         Arc::clone(&silent),

@@ -121,7 +121,7 @@ mod tests {
             builder.set_network(bitcoin::Network::Regtest);
             builder.set_entropy_seed_bytes([7; 64]);
             builder.set_chain_source_esplora("http://127.0.0.1:1".to_owned(), None);
-            let store: Arc<DynStore> = Arc::new(LdkStorage(store));
+            let store: Arc<DynStore> = Arc::new(LdkStorage::new(store));
             let node = builder.build_with_store(store).unwrap();
             let mut heads = vec![node.next_event()];
             full.store(true, Ordering::Release);
