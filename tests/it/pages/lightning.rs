@@ -361,7 +361,7 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
         }
         let told = tab.text("main").await;
         let words: &[&str] = match path {
-            None => &["Nothing was paid. The node rests.", "Pay from the on-chain wallet"],
+            None => &["The node rests. It is not paid, as far as is known", "Pay from the on-chain wallet"],
             Some("/lightning/inbound") => &["Not paid yet"],
             Some(_) => {
                 &["nothing was sent. The Lightning node is not running now", "Pay from the on-chain wallet"]
