@@ -53,7 +53,8 @@ impl LdkStorage {
         let shut = self.shut.read().unwrap_or_else(PoisonError::into_inner);
         if *shut {
             tracing::warn!("a thread of a node that was stopped wanted to write its old state: refused");
-            return Err(io::Error::other("this node was stopped: another one may have written since"));
+            let why = "this node was stopped: another one may have written since";
+            return Err(io::Error::new(io::ErrorKind::Other, why));
         }
         Ok(work(&*self.store)?)
     }
@@ -143,6 +144,10 @@ mod tests {
 
         fn list(&self, primary: &str, secondary: &str) -> std::io::Result<Vec<String>> {
             self.0.list(primary, secondary)
+        }
+
+        fn keep_copy(&self) -> std::io::Result<std::path::PathBuf> {
+            self.0.keep_copy()
         }
     }
 
