@@ -314,7 +314,12 @@ impl Orders {
                 let why = known.outcome["reason"].as_str().unwrap_or("the payment failed");
                 return Err(NotPaid::ForGood(why.to_owned()));
             }
-            BegunOperation::Known(known) | BegunOperation::Another(known) => known.id,
+            BegunOperation::Known(known) => known.id,
+            BegunOperation::Another(_) => {
+                return Err(NotPaid::Yet(
+                    "another invoice of this order was paid before, or is being paid".to_owned(),
+                ));
+            }
         };
         Moment::Intended.reached();
         let share = Msat::new(total.msat() / 100).unwrap_or(Msat::ZERO);

@@ -186,6 +186,23 @@ pub struct OrderTold {
     pub funding: Option<String>,
 }
 
+impl OrderTold {
+    /// This order as `later` tells it: whether it was paid, and its channel. Where to, how much and until when stay as
+    /// they were first told: what was agreed to is what is paid, once.
+    #[must_use]
+    pub fn followed_by(&self, later: OrderTold) -> OrderTold {
+        let way = |own: &Option<OrderPayment>, later: Option<OrderPayment>| {
+            own.clone().map(|own| OrderPayment { state: later.map_or(own.state, |later| later.state), ..own })
+        };
+        OrderTold {
+            order_id: self.order_id.clone(),
+            lightning: way(&self.lightning, later.lightning),
+            onchain: way(&self.onchain, later.onchain),
+            funding: later.funding.or_else(|| self.funding.clone()),
+        }
+    }
+}
+
 /// Orders channels.
 pub trait ChannelOrders: Send + Sync {
     /// What may be ordered. Under a key of its own, which orders nothing.
@@ -242,5 +259,31 @@ mod tests {
         assert_eq!(fee(10_000_000), 100_000);
         assert_eq!(fee(10_000_001), 100_001);
         assert_eq!(fee(Msat::MAX.msat()), Msat::MAX.msat() / 100);
+    }
+
+    #[test]
+    fn what_an_order_asks_for_stays_what_was_agreed_to() {
+        let payment = |to: &str, total_sat, state| OrderPayment {
+            to: to.to_owned(),
+            total_sat,
+            fee_sat: 1,
+            expires_at: Timestamp::from_secs(9),
+            state,
+        };
+        let told = |lightning, onchain, funding: Option<&str>| OrderTold {
+            order_id: "a".to_owned(),
+            lightning,
+            onchain,
+            funding: funding.map(str::to_owned),
+        };
+        let first = told(Some(payment("lnbc1", 20, OrderPaid::Expected)), None, None);
+        let changed = told(
+            Some(payment("lnbc2", 30, OrderPaid::Paid)),
+            Some(payment("bc1q", 30, OrderPaid::Expected)),
+            Some("t:0"),
+        );
+        let followed = first.followed_by(changed);
+        assert_eq!(followed, told(Some(payment("lnbc1", 20, OrderPaid::Paid)), None, Some("t:0")));
+        assert_eq!(followed.followed_by(told(None, None, None)), followed, "what it leaves out stays");
     }
 }

@@ -74,10 +74,13 @@ impl Orders {
             true => self.parts.desk.order(row.told.order_id.clone()).await,
             false => Err(NodeFault("it was placed with another provider".to_owned())),
         };
-        let told = told.unwrap_or_else(|fault| {
-            tracing::debug!(order = row.id, %fault, "an order could not be asked about");
-            row.told.clone()
-        });
+        let told = match told {
+            Ok(told) => row.told.followed_by(told),
+            Err(fault) => {
+                tracing::debug!(order = row.id, %fault, "an order could not be asked about");
+                row.told.clone()
+            }
+        };
         let state = self.state(&row, &told).await?;
         Ok(self.parts.ledger.change_order(row.id, state, Some(told)).await?)
     }
