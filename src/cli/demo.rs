@@ -183,7 +183,7 @@ From another terminal:
   curl -i {url}
   {exe} fetch {url}
   {exe} demo traffic --rate 2      (customers, so that the page has something to show)
-  {exe} pay-out $({exe} demo invoice --amount-sat 50)      (what was earned, back to the payer)
+  {exe} pay-out $({exe} demo invoice --amount-sat 50) --demo      (what was earned, back to the payer)
 
 Another client pays from the payer's wallet if it can pay through an LND (100,000 sat a day, l402-requests, bolthub, l402sdk …):
 
