@@ -323,8 +323,9 @@ impl TestGate {
             let counted = count(&name).expect("a count");
             rows.insert(name, counted);
         }
-        // What was demanded is folded into the sums once a minute: at most a row for each hour and route.
-        for sums in ["revenue_hourly", "revenue_daily"] {
+        // What was demanded is folded into the sums once a minute: at most a row for each hour and route, and the
+        // names of these.
+        for sums in ["revenue_hourly", "revenue_daily", "names"] {
             let folded = rows.remove(sums).expect("a table of sums");
             assert!(folded <= 10, "{folded} rows of {sums}");
         }
