@@ -88,7 +88,7 @@ pub(in crate::ui) struct Asked {
 pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
     let Ok(Query(asked)) = query else { return entry::incomplete() };
     let said = (asked.said.as_deref() == Some("on_sale"))
-        .then_some("It is on sale: from now on a request without a payment gets a 402.");
+        .then_some("It is on sale: once this node can receive, a request without a payment gets a 402.");
     let outcome = Outcome { said, silent: silent(&desk, asked.silent.as_deref()), ..Outcome::default() };
     shown(&desk, asked.service.as_deref(), outcome).await
 }
