@@ -198,6 +198,8 @@ pub struct BackupsParts {
 pub struct Standing {
     /// Where they go.
     pub dir: Option<PathBuf>,
+    /// Whether that is on another file system than the data; nothing where nobody can tell, as before the first one.
+    pub apart: Option<bool>,
     /// How often, in seconds.
     pub every_seconds: u64,
     /// How many are kept.
@@ -351,12 +353,19 @@ impl Backups {
         let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.of_this_ledger);
         Standing {
             dir: self.config.dir.clone(),
+            apart: self.are_apart().await,
             every_seconds: self.config.every.as_secs(),
             keep: self.config.keep,
             newest: own.into_iter().next(),
             others: u64::try_from(others.iter().filter(|one| !one.came_from).count()).unwrap_or(u64::MAX),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    async fn are_apart(&self) -> Option<bool> {
+        let place = Destination::new(self.config.dir.clone()?, self.parts.data.clone());
+        // A disk on the network may be slow to say so.
+        tokio::task::spawn_blocking(move || place.is_apart().ok()).await.ok().flatten()
     }
 
     /// Opens one of them, and audits the ledger in it.

@@ -34,14 +34,16 @@ const CHUNK: usize = 64 * 1024;
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<BackupList>, Problem> {
     let standing = op.parts.backups.standing().await;
     let backups = op.parts.backups.list().await.map_err(backup_problem)?;
-    let crate::backup::Standing { dir, every_seconds, keep, failed, others, .. } = standing;
-    Ok(Json(BackupList { dir, every_seconds, keep, failed, others, backups }))
+    let crate::backup::Standing { dir, apart, every_seconds, keep, failed, others, .. } = standing;
+    Ok(Json(BackupList { dir, apart, every_seconds, keep, failed, others, backups }))
 }
 
 /// The backups, the newest first.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct BackupList {
     dir: Option<PathBuf>,
+    /// Whether that is on another file system than the data; nothing where nobody can tell.
+    apart: Option<bool>,
     every_seconds: u64,
     keep: usize,
     /// Why the last try failed, when it did.

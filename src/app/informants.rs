@@ -131,6 +131,10 @@ impl Informant for BackupInformant {
                     format!("; {} there of another life of the ledger, never removed", standing.others);
                 detail.push_str(&others);
             }
+            let beside = standing.apart == Some(false);
+            if beside {
+                detail.push_str("; on the same disk as the data: a dead disk takes both");
+            }
             let fix = "`tollhouse backup now` says what is in the way.";
             let alarm = if let Some(why) = standing.failed {
                 Some(Alarm::new("backup_failed", Warning, format!("The last backup failed: {why}."), fix))
@@ -141,7 +145,8 @@ impl Informant for BackupInformant {
             } else {
                 None
             };
-            vec![Check::fine("backup", detail).aged(made).with(alarm)]
+            let check = Check::fine("backup", detail).aged(made).with(alarm);
+            vec![if beside { check.cautioned(Info) } else { check }]
         })
     }
 }

@@ -321,6 +321,12 @@ fn list_text(listed: &Value) -> String {
         [moment(&backup["created_at"]), backup["bytes"].to_string(), whose, word(&backup["file"])]
     });
     let mut text = format!("In {dir}:\n{}", table(["MADE", "BYTES", "LEDGER", "FILE"], rows));
+    if listed["apart"] == false {
+        text.push_str(
+            "\nThey lie on the same disk as the data: a dead disk takes both. Name a folder on another disk in backup.dir, \
+             or have this one copied to another machine.",
+        );
+    }
     let came_from = |backup: &Value| backup["came_from"] == true;
     let theirs = |backup: &&Value| backup["of_this_ledger"] == false && !came_from(backup);
     match listed["backups"].as_array().map_or(0, |all| all.iter().filter(theirs).count()) {

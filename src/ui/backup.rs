@@ -20,7 +20,7 @@ use super::question::Question;
 use super::shell::{Desk, Section, Shell};
 use super::vouched::Vouched;
 use super::{entry, fault, html};
-use crate::backup::{Shelved, Standing, Verified};
+use crate::backup::{Destination, Shelved, Standing, Verified};
 use crate::clock::in_words;
 use crate::rescue::Standing as Way;
 use crate::secrets::SeedStatus;
@@ -51,6 +51,8 @@ struct Guard {
     why: &'static str,
     fine: bool,
     state: String,
+    /// What a dead disk takes all the same, and what to do about it.
+    warning: Option<String>,
     more: Vec<String>,
     way: Option<(&'static str, &'static str)>,
     /// It is a file that can be fetched, by a form that goes there.
@@ -86,7 +88,7 @@ struct Page {
     said: Option<&'static str>,
     refusal: Option<String>,
     proof: Option<Proof>,
-    safe: bool,
+    headline: &'static str,
     /// In the sandbox, where nothing is worth keeping.
     worthless: bool,
     guards: Vec<Guard>,
@@ -144,14 +146,19 @@ async fn read(desk: &Desk, came: Came) -> Result<Page, StoreError> {
     let more = copies.len().saturating_sub(SHOWN);
     copies.truncate(SHOWN);
     let way = parts.snapshot.borrow().clone();
-    let guards = vec![words(&desk.op.seed.seed().status(), now), snapshot(&way, now), ledger(&standing, now)];
+    let elsewhere = is_elsewhere(way.clone()).await;
+    let guards = vec![
+        words(&desk.op.seed.seed().status(), now),
+        snapshot(&way, elsewhere, now),
+        ledger(&standing, now),
+    ];
     let lives = parts.ledger.generations().await?;
     let current = lives.last();
     Ok(Page {
         said: came.said,
         refusal: came.refusal.or(unread).map(|problem| problem.detail),
         proof: came.proof,
-        safe: guards.iter().all(|guard| guard.fine),
+        headline: headline(&guards),
         worthless: desk.op.customer().is_some() && standing.dir.is_none(),
         guards,
         dir: standing.dir.as_ref().map(|dir| dir.display().to_string()),
@@ -164,6 +171,30 @@ async fn read(desk: &Desk, came: Came) -> Result<Page, StoreError> {
         lives: if lives.len() > 1 { lives.iter().map(life).collect() } else { Vec::new() },
         shell: desk.shell(Section::Backup).await,
     })
+}
+
+/// What the guards come to together, and no more.
+fn headline(guards: &[Guard]) -> &'static str {
+    if guards.iter().any(|guard| !guard.fine) {
+        "A dead disk would cost you money"
+    } else if guards.iter().any(|guard| guard.warning.is_some()) {
+        "A dead disk would take the copies on it, too"
+    } else {
+        // Another file system may still be a part of the same disk.
+        "A dead disk would cost you little, if the copies lie on another one"
+    }
+}
+
+/// Whether a copy of the snapshot lies on another file system than the channels' own state.
+async fn is_elsewhere(way: Way) -> bool {
+    let look = move || {
+        let Some(data) = way.copies.first().and_then(|copy| copy.file.parent()) else { return false };
+        let written = way.copies.iter().filter(|copy| copy.written_at.is_some());
+        written
+            .filter_map(|copy| copy.file.parent())
+            .any(|dir| Destination::new(dir.to_owned(), data.to_owned()).is_apart().unwrap_or(false))
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
 fn since(then: Timestamp, now: Timestamp) -> String {
@@ -188,6 +219,7 @@ fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
         why: "Without them a dead disk is lost money: they open everything else.",
         fine,
         state,
+        warning: None,
         more: vec![opens.to_owned()],
         way: Some(match fine {
             true => ("/start/seed", "Check them again, or change the passphrase"),
@@ -197,7 +229,7 @@ fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
     }
 }
 
-fn snapshot(way: &Way, now: Timestamp) -> Guard {
+fn snapshot(way: &Way, elsewhere: bool, now: Timestamp) -> Guard {
     let newest = way.copies.iter().filter_map(|copy| copy.written_at).max();
     let behind = way.behind_since.filter(|then| now.minus(BEHIND) > *then);
     let failed = way.copies.iter().find_map(|copy| copy.error.as_ref());
@@ -208,16 +240,26 @@ fn snapshot(way: &Way, now: Timestamp) -> Guard {
         (None, None, None, Some(at)) => (true, format!("Written {}, {}.", since(at, now), way.kept())),
         (None, None, None, None) => (true, "There is no channel to keep yet.".to_owned()),
     };
-    let mut more: Vec<String> =
+    let more =
         way.copies.iter().map(|copy| format!("{} ({})", copy.file.display(), ByteSize(copy.bytes))).collect();
-    if way.copies.len() == 1 {
-        more.push("Name a second place for it on another disk: snapshot.dir in tollhouse.toml.".to_owned());
-    }
+    let second = match way.copies.len() {
+        0 | 1 => {
+            "Name a second place for it on another disk, as snapshot.dir in tollhouse.toml, and start again"
+        }
+        _ => "Name a folder on another disk as snapshot.dir in tollhouse.toml, and start again",
+    };
+    let warning = newest.filter(|_| !elsewhere).map(|_| {
+        format!(
+            "It lies on the same disk as the channels themselves: a dead disk takes both. {second}; or download it \
+             after each change."
+        )
+    });
     Guard {
         name: "The channels’ snapshot",
         why: "With it and the words, the coins in channels come home when the disk is gone.",
         fine,
         state,
+        warning,
         more,
         way: None,
         fetch: newest.map(|_| "/backup/snapshot"),
@@ -241,6 +283,11 @@ fn ledger(standing: &Standing, now: Timestamp) -> Guard {
         why: "Without it a dead disk takes what buyers paid for and did not use, and your books.",
         fine,
         state,
+        warning: (standing.dir.is_some() && standing.apart == Some(false)).then(|| {
+            "These copies lie on the same disk as the data: a dead disk takes both. Name a folder on another disk as \
+             backup.dir in tollhouse.toml and start again, or have this folder copied to another machine."
+                .to_owned()
+        }),
         more: Vec::new(),
         way: None,
         fetch: None,
@@ -392,6 +439,7 @@ mod tests {
         };
         let standing = |newest: Option<Shelved>, failed: Option<&str>| Standing {
             dir: Some("/backups".into()),
+            apart: Some(true),
             every_seconds: 3_600,
             keep: 3,
             newest,
@@ -404,11 +452,19 @@ mod tests {
         assert!(!ledger(&standing(None, None), NOW).fine);
         let nowhere = Standing { dir: None, ..standing(Some(made(hour)), None) };
         assert!(!ledger(&nowhere, NOW).fine);
+        let beside = ledger(&Standing { apart: Some(false), ..standing(Some(made(hour)), None) }, NOW);
+        assert!(beside.fine && beside.warning.as_ref().is_some_and(|told| told.contains("takes both")));
+        assert_eq!(headline(&[beside]), "A dead disk would take the copies on it, too");
+        let apart = ledger(&standing(Some(made(hour)), None), NOW);
+        assert_eq!(apart.warning, None);
+        assert!(headline(&[apart]).ends_with(", if the copies lie on another one"));
+        let late = Standing { apart: Some(false), ..standing(Some(made(hour * 3)), None) };
+        assert_eq!(headline(&[ledger(&late, NOW)]), "A dead disk would cost you money");
     }
 
     #[test]
     fn a_snapshot_that_is_behind_or_barred_is_red() {
-        assert!(snapshot(&Way::default(), NOW).fine, "no channel, nothing to keep");
+        assert!(snapshot(&Way::default(), true, NOW).fine, "no channel, nothing to keep");
         let copy = SnapshotCopy {
             file: "/data/snapshot".into(),
             written_at: Some(NOW.minus(Duration::from_secs(60))),
@@ -416,16 +472,20 @@ mod tests {
             error: None,
         };
         let kept = Way { channels: 2, copies: vec![copy.clone()], ..Way::default() };
-        let fine = snapshot(&kept, NOW);
+        let fine = snapshot(&kept, true, NOW);
         assert!(fine.fine && fine.state.contains("of 2 channels, open or closed lately"), "{}", fine.state);
-        let none = snapshot(&Way { channels: 0, ..kept.clone() }, NOW);
+        assert_eq!(fine.warning, None);
+        let one_disk = snapshot(&kept, false, NOW);
+        assert!(one_disk.fine && one_disk.warning.is_some_and(|told| told.contains("snapshot.dir")));
+        assert_eq!(snapshot(&Way::default(), false, NOW).warning, None, "there is nothing to lose");
+        let none = snapshot(&Way { channels: 0, ..kept.clone() }, true, NOW);
         assert!(none.fine && none.state.ends_with("of no channel."), "{}", none.state);
         let just = Way { behind_since: Some(NOW), ..kept.clone() };
-        assert!(snapshot(&just, NOW).fine, "it is being written");
+        assert!(snapshot(&just, true, NOW).fine, "it is being written");
         let behind = Way { behind_since: Some(NOW.minus(BEHIND * 2)), ..kept.clone() };
-        assert!(!snapshot(&behind, NOW).fine);
-        assert!(!snapshot(&Way { barred: Some("old".to_owned()), ..kept.clone() }, NOW).fine);
+        assert!(!snapshot(&behind, true, NOW).fine);
+        assert!(!snapshot(&Way { barred: Some("old".to_owned()), ..kept.clone() }, true, NOW).fine);
         let failed = SnapshotCopy { error: Some("read-only".to_owned()), ..copy };
-        assert!(!snapshot(&Way { copies: vec![failed], ..kept }, NOW).fine);
+        assert!(!snapshot(&Way { copies: vec![failed], ..kept }, true, NOW).fine);
     }
 }

@@ -301,7 +301,11 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     );
     tab.click("form[action='/backup/now'] button").await;
     until(&tab, "document.querySelector('.said')?.textContent.includes('books are right')").await;
-    assert_eq!(tab.value("document.querySelectorAll('.guards .dot.bad').length").await, 1, "the words");
+    let beside = "the words, and that the copies lie beside the data";
+    assert_eq!(tab.value("document.querySelectorAll('.guards .dot.bad').length").await, 2, "{beside}");
+    let guards = tab.text(".guards").await;
+    assert!(guards.contains("on the same disk as the data: a dead disk takes both"), "{guards}");
+    assert!(guards.contains("backup.dir in tollhouse.toml"), "{guards}");
     tab.click("form[action='/backup/verify'] button").await;
     until(&tab, "!!document.querySelector('#proof')").await;
     assert!(tab.text("#proof").await.contains("right"));
@@ -346,7 +350,10 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     app.clock.advance(HOUR);
     app.op.parts.backups.make().await.expect("made");
     tab.open(&format!("{}/backup", app.origin)).await;
-    assert!(tab.text("#title").await.contains("would cost you little"), "{}", tab.text("main").await);
+    let said = tab.text("#title").await;
+    assert_eq!(said, "A dead disk would take the copies on it, too", "{}", tab.text("main").await);
+    let listed = ok(app.read("/api/v1/backups", &app.key(&[Scope::Read]).await).await).await;
+    assert_eq!(listed["apart"], false, "{listed}");
     app.clock.advance(HOUR * 24 * 30);
     let later = AdminApp::login(&app, PASSWORD).await;
     let later = crate::admin_app::cookie(later.headers());
