@@ -94,24 +94,36 @@ fn sources(told: &Value) -> String {
 fn points(told: &Value) -> String {
     let lines = told["points"].as_array().into_iter().flatten().map(|point| {
         let mark = if point["done"] == true { 'x' } else { ' ' };
-        let what = match point["step"].as_str().unwrap_or_default() {
-            "password" => "a password for the operator's page: the claim link",
-            "words" => "the seed's words on paper: tollhouse seed verify",
-            "chain" => "in step with the chain: tollhouse chain --test",
-            "receive" => "room to receive: tollhouse inbound, tollhouse channels open",
-            "service" if told["example"] == true && point["done"] != true => {
-                "something to sell: nothing answered behind the service `example` yet; put your API's address there"
-            }
-            "service" => "something to sell: tollhouse services apply",
-            "payment" => "a first payment: tollhouse fetch",
-            "backup" => "a place for backups: backup.dir",
-            other => other,
-        };
+        let what = step(told, point["step"].as_str().unwrap_or_default());
         let waits =
             if point["done"] == true || point["needed"] == true { "" } else { " (not needed to start)" };
         format!("[{mark}] {what}{waits}")
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A step of the list, and how it is done.
+fn step<'a>(list: &Value, name: &'a str) -> &'a str {
+    match name {
+        "password" => "a password for the operator's page: the claim link",
+        "words" => "the seed's words on paper: tollhouse seed verify",
+        "chain" => "in step with the chain: tollhouse chain --test",
+        "receive" => "room to receive: tollhouse inbound, tollhouse channels open",
+        "service" if list["example"] == true => {
+            "something to sell: nothing answered behind the service `example` yet; put your API's address there"
+        }
+        "service" => "something to sell: tollhouse services apply",
+        "payment" => "a first payment: tollhouse fetch",
+        "backup" => "a place for backups: backup.dir",
+        other => other,
+    }
+}
+
+/// What is left of the list, put away or not.
+pub(super) fn left(list: &Value) -> Vec<&str> {
+    let open = list["left"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let beside = "a place for backups on another disk than the data's: backup.dir";
+    open.map(|name| step(list, name)).chain((list["same_disk"] == true).then_some(beside)).collect()
 }
 
 #[cfg(test)]
@@ -144,5 +156,8 @@ mod tests {
             Some("[ ] the seed's words on paper: tollhouse seed verify (not needed to start)")
         );
         assert!(text.starts_with("[x] a password"));
+        let list = json!({ "left": ["payment", "backup"], "same_disk": false });
+        assert_eq!(left(&list), ["a first payment: tollhouse fetch", "a place for backups: backup.dir"]);
+        assert_eq!(left(&json!({ "left": [], "same_disk": true })).len(), 1);
     }
 }

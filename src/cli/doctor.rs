@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::operator::{Admin, Failure, OperatorArgs, Shown, fail};
 use super::run::in_runtime;
-use super::{copies, logging, next};
+use super::{chain as chain_steps, copies, logging, next};
 use crate::backup;
 use crate::chain;
 use crate::config::{Environment, Flags, Settings, Source};
@@ -121,6 +121,12 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
         (Ok(health), _) => {
             report.running = true;
             told(&health, &mut report);
+            // Who may read its health may read this.
+            if let Ok(admin) = Admin::find(args, env)
+                && let Ok(list) = admin.get("/api/v1/checklist").await
+            {
+                first_steps(&list, &mut report);
+            }
         }
         (Err(failure), _) if failure.code == "locked" => {
             report.running = true;
@@ -180,11 +186,21 @@ fn told(health: &Value, report: &mut Report) {
     for check in list("checks") {
         let severity = word(&check, "status").parse().ok();
         let (name, detail) = (word(&check, "name"), word(&check, "detail"));
-        // On a test network its absence alarms nobody, and is still told.
+        // Neither alarms anybody where coins are worth nothing, and both are still told.
         if name == "backup" && severity == Some(Info) {
-            let text = "The ledger is not backed up: a dead disk takes what buyers have paid for.".to_owned();
-            let fix = "Name a folder on another disk: backup.dir.".to_owned();
-            report.findings.push((Info, "backup_missing".to_owned(), text, fix));
+            let (code, text, fix) = match detail.contains("on the same disk") {
+                true => (
+                    "backup_same_disk",
+                    "The backups lie on the same disk as the data: a dead disk takes both.",
+                    "Name a folder on another disk, or have this one copied to another machine: backup.dir.",
+                ),
+                false => (
+                    "backup_missing",
+                    "The ledger is not backed up: a dead disk takes what buyers have paid for.",
+                    "Name a folder on another disk: backup.dir.",
+                ),
+            };
+            report.findings.push((Info, code.to_owned(), text.to_owned(), fix.to_owned()));
         }
         report.checks.push((name, severity, detail));
     }
@@ -206,6 +222,24 @@ fn told(health: &Value, report: &mut Report) {
             _ => "It may be starting; else see the log and the chain source in the settings.",
         };
         report.findings.push((Critical, code.to_owned(), text, fix.to_owned()));
+    }
+}
+
+/// What is left of the first steps, as far as nothing else told it.
+fn first_steps(list: &Value, report: &mut Report) {
+    let told = |code: &str| report.findings.iter().any(|(_, known, ..)| known == code);
+    let known: &[(&str, &str)] =
+        &[("words", "seed_not_verified"), ("receive", "cannot_receive"), ("backup", "backup_missing")];
+    let mut list = list.clone();
+    if let Some(left) = list["left"].as_array_mut() {
+        left.retain(|step| !known.iter().any(|(name, code)| step == name && told(code)));
+    }
+    // That the copies lie beside the data was told with its check.
+    list["same_disk"] = false.into();
+    for step in chain_steps::left(&list) {
+        let (what, fix) = step.split_once(": ").unwrap_or((step, "see First steps on the page"));
+        let text = format!("Left of the first steps: {what}.");
+        report.findings.push((Info, "first_steps".to_owned(), text, format!("{fix}.")));
     }
 }
 
@@ -398,7 +432,8 @@ fn sum(report: &Report) -> String {
     let things = |count: usize| if count == 1 { "one thing".to_owned() } else { format!("{count} things") };
     match (fix, report.findings.len() - fix) {
         (0, 0) => "Nothing to fix.".to_owned(),
-        (0, known) => format!("Nothing is broken; there is {} to see to when you can.", things(known)),
+        (0, 1) => "Nothing is wrong. One thing is left to do, see above.".to_owned(),
+        (0, known) => format!("Nothing is wrong. {known} things are left to do, see above."),
         (fix, 0) => format!("To fix: {}.", things(fix)),
         (fix, known) => format!("To fix: {}, and {} to see to when you can.", things(fix), things(known)),
     }
@@ -409,12 +444,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_left_to_do_is_told_once_and_breaks_nothing() {
+        let mut report = Report::default();
+        let backup =
+            json!({ "name": "backup", "status": "info", "detail": "a.backup; on the same disk as the data" });
+        let words = json!({ "severity": "info", "code": "seed_not_verified", "text": "t", "fix": "f" });
+        told(&json!({ "checks": [backup], "alarms": [words] }), &mut report);
+        first_steps(&json!({ "left": ["words", "payment"], "same_disk": true }), &mut report);
+        let codes: Vec<&str> = report.findings.iter().map(|(_, code, ..)| code.as_str()).collect();
+        assert_eq!(codes, ["backup_same_disk", "seed_not_verified", "first_steps"]);
+        let told = text(&report);
+        assert!(
+            told.contains("Left of the first steps: a first payment.")
+                && told.contains("fix: tollhouse fetch.")
+        );
+        assert!(told.ends_with("Nothing is wrong. 3 things are left to do, see above."), "{told}");
+    }
+
+    #[test]
     fn the_worst_comes_first_and_decides_the_exit() {
         let mut report = Report::default();
         report.fine("disk", "10 GiB free");
         assert!(text(&report).ends_with("Nothing to fix."));
         report.found("seed", Info, "no_seed", "There is no seed yet.".to_owned(), "Make one.");
-        assert!(text(&report).ends_with("Nothing is broken; there is one thing to see to when you can."));
+        assert!(text(&report).ends_with("Nothing is wrong. One thing is left to do, see above."));
         report.found(
             "chain",
             Critical,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::amounts::sats;
 use super::operator::{OperatorArgs, Shown, ask, table};
 use super::times::moment;
-use super::{doctor, payment};
+use super::{chain, doctor, payment};
 use crate::clock::in_words;
 use crate::config::Environment;
 
@@ -45,7 +45,8 @@ pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
             return Ok(Shown::new(status, text).exiting(1));
         }
         let system = admin.get("/api/v1/system").await?;
-        let text = told(&status, &system);
+        let list = admin.get("/api/v1/checklist").await?;
+        let text = told(&status, &system, &list);
         let exit = u8::from(system["ready"] != true);
         status["system"] = system;
         Ok(Shown::new(status, text).exiting(exit))
@@ -82,7 +83,7 @@ fn since(now: &Value, then: &Value) -> String {
     format!("{} ago", in_words(std::time::Duration::from_secs(rounded)))
 }
 
-fn told(status: &Value, system: &Value) -> String {
+fn told(status: &Value, system: &Value, list: &Value) -> String {
     let (node, revenue, now) = (&status["node"], &status["revenue"], &status["time"]);
     let sells = match system["not_ready"].as_str() {
         None => "it sells".to_owned(),
@@ -176,6 +177,8 @@ fn told(status: &Value, system: &Value) -> String {
             format!("{}: {} {}", word(&alarm["severity"]), word(&alarm["text"]), word(&alarm["fix"])),
         ));
     }
+    let left = chain::left(list).into_iter().enumerate();
+    rows.extend(left.map(|(place, what)| (if place == 0 { "left to do" } else { "" }, what.to_owned())));
     rows.into_iter().map(|(name, text)| format!("{name:<12}{text}")).collect::<Vec<_>>().join("\n")
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Live {
     alarm: Option<String>,
     alarms: Vec<AlarmLine>,
     steps: Vec<StepLine>,
+    /// All that selling needs is done.
+    sells: bool,
     outlook: String,
     receiving: Receiving,
     /// The node runs, so what it has is known.
@@ -143,7 +145,8 @@ impl Live {
             unearned: sats_exact(revenue.unearned.msat()),
             alarm: alarm.filter(|_| !alarms.iter().any(|line| line.class == "critical")),
             alarms,
-            steps: if list.done || list.hidden { Vec::new() } else { StepLine::all(&list) },
+            steps: if list.is_shown() { StepLine::all(&list) } else { Vec::new() },
+            sells: list.done,
             outlook: match node.running {
                 true => outlook::sentence(&op.parts.upkeep.forecast().await?),
                 false => String::new(),
@@ -188,8 +191,8 @@ fn against(now: Msat, earlier: Msat, name: &str) -> String {
 /// What stands; what the open first steps say already is not said twice.
 fn alarms(mut rows: Vec<AlarmRow>, list: &Checklist) -> Vec<AlarmLine> {
     rows.retain(|row| match row.alarm.code.as_str() {
-        "seed_not_verified" => list.done || list.is_done(Step::Words),
-        "backup_missing" => list.done || list.is_done(Step::Backup),
+        "seed_not_verified" => !list.is_shown() || list.is_done(Step::Words),
+        "backup_missing" => !list.is_shown() || list.is_done(Step::Backup),
         _ => true,
     });
     AlarmLine::all(rows)

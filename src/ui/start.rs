@@ -24,6 +24,7 @@ struct Overview {
     shell: Shell,
     steps: Vec<StepLine>,
     done: bool,
+    complete: bool,
     next: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -34,7 +35,16 @@ pub(super) async fn page(desk: Desk) -> Response {
             let steps = StepLine::all(&list);
             let next = steps.iter().find(|step| step.next).map(|step| (step.href, step.verb, step.name));
             let shell = desk.shell(Section::Home).await;
-            html(StatusCode::OK, &Overview { shell, steps, done: list.done, next })
+            html(
+                StatusCode::OK,
+                &Overview {
+                    shell,
+                    steps,
+                    done: list.done,
+                    complete: list.points.iter().all(|point| point.done),
+                    next,
+                },
+            )
         }
         Err(error) => fault(&error),
     }

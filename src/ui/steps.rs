@@ -11,6 +11,8 @@ pub(super) struct StepLine {
     /// Nothing that is sold needs it.
     pub(super) optional: bool,
     pub(super) href: &'static str,
+    /// Where it can be looked at and changed once it is done.
+    pub(super) seen_at: &'static str,
     /// What pressing it does, a verb.
     pub(super) verb: &'static str,
     /// The first that is open.
@@ -20,7 +22,11 @@ pub(super) struct StepLine {
 impl StepLine {
     /// Every step of the list, in its order.
     pub(super) fn all(list: &Checklist) -> Vec<StepLine> {
-        let next = list.points.iter().find(|point| !point.done && point.needed).map(|point| point.step);
+        let mut open = list.points.iter().filter(|point| !point.done);
+        // Once all that is needed is done, what could wait is next.
+        let next = open
+            .find(|point| point.needed || list.done && list.left.contains(&point.step))
+            .map(|point| point.step);
         let line = |point: &crate::web::Point| {
             let (name, why, href, verb) = match point.step {
                 Step::Service if list.example => THE_EXAMPLE,
@@ -31,6 +37,7 @@ impl StepLine {
                 name,
                 why,
                 href,
+                seen_at: seen_at(point.step),
                 verb,
                 done: point.done,
                 optional: !point.needed,
@@ -49,6 +56,18 @@ const THE_EXAMPLE: (&str, &str, &str, &str) = (
     "/start/service",
     "Set its address",
 );
+
+const fn seen_at(step: Step) -> &'static str {
+    match step {
+        Step::Password => "/system/password",
+        Step::Words => "/start/seed",
+        Step::Chain => "/start/chain",
+        Step::Receive => "/lightning",
+        Step::Service => "/services",
+        Step::Payment => "/activity?about=payments",
+        Step::Backup => "/backup",
+    }
+}
 
 fn words(step: Step) -> (&'static str, &'static str, &'static str, &'static str) {
     match step {
@@ -106,8 +125,21 @@ mod tests {
             point(Step::Chain, false, true),
             point(Step::Receive, false, true),
         ];
-        let lines = StepLine::all(&Checklist { points, done: false, hidden: false, example: true });
-        let next: Vec<_> = lines.iter().map(|line| (line.next, line.optional)).collect();
-        assert_eq!(next, [(false, false), (false, true), (true, false), (false, false)]);
+        let list = Checklist {
+            points,
+            done: false,
+            left: vec![Step::Words, Step::Chain, Step::Receive],
+            same_disk: false,
+            hidden: false,
+            example: true,
+        };
+        let next = |list: &Checklist| {
+            let lines = StepLine::all(list);
+            lines.iter().map(|line| (line.next, line.optional)).collect::<Vec<_>>()
+        };
+        assert_eq!(next(&list), [(false, false), (false, true), (true, false), (false, false)]);
+        let mut selling = Checklist { done: true, left: vec![Step::Words], ..list };
+        selling.points.truncate(2);
+        assert_eq!(next(&selling), [(false, false), (true, true)], "what could wait is next then");
     }
 }

@@ -18,11 +18,12 @@ use tracing::Level;
 use super::alarm::AlarmLine;
 use super::figures::{ago, grouped, grouped_in, typeset};
 use super::shell::{Desk, Section, Shell};
+use super::steps::StepLine;
 use super::{entry, fault, html};
 use crate::clock::in_words;
 use crate::store::StoreError;
 use crate::types::{Severity, Timestamp};
-use crate::web::{CheckView, LogLine, LogTail, Operator, SettingLine, SystemView};
+use crate::web::{CheckView, Checklist, LogLine, LogTail, Operator, SettingLine, SystemView};
 
 /// Lines of the log that are shown.
 const SHOWN: usize = 100;
@@ -69,7 +70,9 @@ struct Choice {
 #[template(path = "system/page.html")]
 struct Page {
     shell: Shell,
-    title: &'static str,
+    title: String,
+    /// What is left of the first steps, and where to do it.
+    left: Vec<(&'static str, &'static str)>,
     /// The password was changed a moment ago.
     changed: bool,
     alarms: Vec<AlarmLine>,
@@ -162,15 +165,11 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
     let bad = |check: &&CheckView| !check.alarmed && check.status != "ok" && check.status != "info";
     let open: Vec<&CheckView> = view.checks.iter().filter(bad).collect();
     let library = |library: &crate::web::Library| format!("{} {}", library.name, library.version);
+    let left = left(&desk.op.checklist().await?);
+    let calm = alarms.iter().all(|row| row.alarm.severity == Severity::Info) && open.is_empty();
     Ok(Page {
-        title: match (
-            view.ready,
-            alarms.iter().all(|row| row.alarm.severity == Severity::Info) && open.is_empty(),
-        ) {
-            (true, true) => "All is well",
-            (true, false) => "It is selling, and something needs your attention",
-            (false, _) => "Nothing can be sold now",
-        },
+        title: title(view.ready, calm, left.len()),
+        left,
         changed: asked.said == "password",
         why: why(&view, alarms.is_empty(), open),
         alarms: AlarmLine::all(alarms),
@@ -186,6 +185,24 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         tail: Tail::of(&desk.op.parts.log, least),
         shell: desk.shell(Section::System).await,
     })
+}
+
+/// How it is, in one line.
+fn title(ready: bool, calm: bool, left: usize) -> String {
+    match (ready, calm, left) {
+        (true, true, 0) => "All is well".to_owned(),
+        (true, true, 1) => "Nothing is wrong. One thing is left to do".to_owned(),
+        (true, true, left) => format!("Nothing is wrong. {left} things are left to do"),
+        (true, false, _) => "It is selling, and something needs your attention".to_owned(),
+        (false, ..) => "Nothing can be sold now".to_owned(),
+    }
+}
+
+/// What is left to do, whether Home lists it or it was put away, each with where to do it.
+fn left(list: &Checklist) -> Vec<(&'static str, &'static str)> {
+    let steps = StepLine::all(list).into_iter().filter(|line| list.left.contains(&line.step));
+    let beside = list.same_disk.then_some(("A place for backups on another disk than the data’s", "/backup"));
+    steps.map(|line| (line.name, line.href)).chain(beside).collect()
 }
 
 /// What the title means, where no alarm says it.
@@ -292,12 +309,33 @@ fn check(check: &CheckView) -> CheckLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::{Point, Step};
 
     #[test]
     fn an_unknown_level_is_the_usual_one() {
         let asked = |level: &str| Asked { level: level.to_owned(), said: String::new() }.chosen();
         assert_eq!(asked("warn"), ("warn", Level::WARN));
         assert_eq!(asked("\"><script>"), ("", Level::INFO));
+    }
+
+    #[test]
+    fn what_is_left_to_do_is_told_where_nothing_is_wrong() {
+        let point = |step, done| Point { step, done, needed: false };
+        let points = vec![point(Step::Payment, true), point(Step::Backup, false)];
+        let list = Checklist {
+            points,
+            done: true,
+            left: vec![Step::Backup],
+            same_disk: false,
+            hidden: true,
+            example: false,
+        };
+        assert_eq!(left(&list), [("A place for backups", "/backup")], "put away or not");
+        assert_eq!(title(true, true, 1), "Nothing is wrong. One thing is left to do");
+        assert_eq!(title(true, true, 2), "Nothing is wrong. 2 things are left to do");
+        assert_eq!(title(true, true, 0), "All is well");
+        let beside = Checklist { left: Vec::new(), same_disk: true, ..list };
+        assert_eq!(left(&beside).len(), 1, "a place that dies with the data");
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub struct Checklist {
     pub points: Vec<Point>,
     /// Everything that is needed is done.
     pub done: bool,
+    /// What is open, what can wait too; of a sandbox, where nothing is worth keeping, only what is needed.
+    pub left: Vec<Step>,
+    /// Copies of the ledger go to the disk that the data is on, which takes both when it dies.
+    pub same_disk: bool,
     /// The operator asked for the list to be put away.
     pub hidden: bool,
     /// What is on sale is the example of a new configuration file alone, and nothing answered behind it yet.
@@ -64,6 +68,11 @@ impl Checklist {
     /// Whether `step` is seen to.
     pub fn is_done(&self, step: Step) -> bool {
         self.points.iter().any(|point| point.step == step && point.done)
+    }
+
+    /// Whether the list is worth a place on the first page: until nothing is open, or until it was put away.
+    pub fn is_shown(&self) -> bool {
+        !self.left.is_empty() && !self.hidden
     }
 }
 
@@ -104,14 +113,23 @@ impl Operator {
             point(Step::Service, sold.iter().any(|one| !silent(one)), true),
             point(Step::Payment, !parts.ledger.payments(1, None).await?.is_empty(), true),
         ];
-        let backed_up = parts.backups.standing().await.dir.is_some();
+        let backups = parts.backups.standing().await;
+        let backed_up = backups.dir.is_some();
         // In the sandbox nothing is worth keeping, and nothing says where.
-        if backed_up || self.customer().is_none() {
+        let sandbox = !backed_up && self.customer().is_some();
+        if !sandbox {
             points.push(point(Step::Backup, backed_up, worth));
         }
         let done = points.iter().all(|point| point.done || !point.needed);
-        let example = !sold.is_empty() && sold.iter().all(|one| silent(one));
-        Ok(Checklist { points, done, hidden: parts.ledger.setting(HIDDEN).await?.is_some(), example })
+        let open = points.iter().filter(|point| !point.done && (point.needed || !sandbox));
+        Ok(Checklist {
+            left: open.map(|point| point.step).collect(),
+            points,
+            done,
+            same_disk: backups.apart == Some(false),
+            hidden: parts.ledger.setting(HIDDEN).await?.is_some(),
+            example: !sold.is_empty() && sold.iter().all(|one| silent(one)),
+        })
     }
 
     /// Puts the list away.
@@ -149,8 +167,20 @@ mod tests {
 
     #[test]
     fn a_point_is_told_by_its_step() {
-        let points = vec![Point { step: Step::Words, done: true, needed: false }];
-        let list = Checklist { points, done: true, hidden: false, example: false };
+        let list = list(vec![Step::Backup]);
         assert!(list.is_done(Step::Words) && !list.is_done(Step::Backup));
+    }
+
+    fn list(left: Vec<Step>) -> Checklist {
+        let point = |step| Point { step, done: !left.contains(&step), needed: false };
+        let points = vec![point(Step::Words), point(Step::Backup)];
+        Checklist { points, done: true, left, same_disk: false, hidden: false, example: false }
+    }
+
+    #[test]
+    fn the_list_stays_until_what_can_wait_is_done_too_or_it_was_put_away() {
+        assert!(!list(Vec::new()).is_shown());
+        assert!(list(vec![Step::Backup]).is_shown(), "all that is needed is done, and this is not");
+        assert!(!Checklist { hidden: true, ..list(vec![Step::Backup]) }.is_shown());
     }
 }
