@@ -308,10 +308,7 @@ impl Appliance {
                 return;
             }
             keeper.came_up();
-            if let Err(error) = outbox.reconcile().await {
-                tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
-            }
-            upkeep.run(stop).await;
+            tokio::join!(outbox.look_up(stop.clone()), upkeep.run(stop));
         });
         let (treasury, waiting, stop) = (self.treasury.clone(), node.clone(), self.stop_events.clone());
         self.node_tasks.spawn(async move {

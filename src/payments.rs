@@ -17,7 +17,7 @@ use crate::ports::{NodeEvent, NodeEvents, Outgoing, Payer};
 use crate::pricing::Exchange;
 use crate::store::{Arrival, ChannelEnd, Credit, Ledger, OfferEnd, OutgoingState, StoreError};
 
-pub use outbox::{Outbox, PayAsk, PayError};
+pub use outbox::{Outbox, PayAsk, PayError, Reconciled};
 
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);

@@ -99,7 +99,7 @@ pub use operations::{
 };
 pub use operator::{ApiKeyRow, NewApiKey};
 pub use orders::{OrderRow, OrderState, OrderWay};
-pub use outgoing::{Intended, Intent, OutgoingRow, OutgoingState, PAYMENT};
+pub use outgoing::{CUT_OFF, Intended, Intent, OutgoingRow, OutgoingState, PAYMENT, UNLISTED};
 pub use outstanding::{Alike, Left, Outstanding};
 pub use reach::{Reach, StoredBytes};
 pub use recall::Recall;

@@ -97,7 +97,7 @@ impl Upkeep {
     }
 
     /// Looks up what an earlier run left open, then applies the rules until `stop`. Begin when the node
-    /// runs and the outbox has looked up its own.
+    /// runs, beside the outbox's own looking up.
     pub async fn run(self, stop: CancellationToken) {
         if let Err(error) = self.payouts.resume().await {
             tracing::error!(%error, "payouts of an earlier run could not be looked up; no rule runs");

@@ -16,8 +16,8 @@ use crate::types::Msat;
 const WAIT: Duration = Duration::from_secs(30);
 /// How long its answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the wallet says of a payment that its node never heard of.
-const NEVER_SENT: &str = "never_sent";
+/// What the wallet says of a payment that its node never heard of: it was away, or a stop came before.
+const NEVER_SENT: [&str; 2] = ["never_sent", "cut_off"];
 
 /// Who pays.
 pub struct Wallet {
@@ -119,7 +119,7 @@ impl Wallet {
             ("succeeded", None) => Err(Fault::FalseProof(record.payment_hash)),
             ("failed", _) => {
                 let reason = read.reason.unwrap_or_else(|| "the wallet does not say why".to_owned());
-                Ok(Payment::Failed { never_sent: reason == NEVER_SENT, reason })
+                Ok(Payment::Failed { never_sent: NEVER_SENT.contains(&reason.as_str()), reason })
             }
             // A word that is not known is no end.
             _ => Ok(Payment::Pending),

@@ -26,8 +26,8 @@ use crate::ports::{
     OrderTold,
 };
 use crate::store::{
-    BegunOperation, Ledger, ORDER_KEYS, OperationState, OrderRow, OrderState, OrderWay, OutgoingState,
-    StoreError,
+    BegunOperation, CUT_OFF, Ledger, ORDER_KEYS, OperationState, OrderRow, OrderState, OrderWay,
+    OutgoingState, StoreError, UNLISTED,
 };
 use crate::types::{Msat, PaymentHash};
 
@@ -364,7 +364,7 @@ impl Orders {
                 (OperationState::Failed, json!({ "payment_hash": hash, "reason": reason }), Some(reason))
             }
         };
-        // Of a payment that the node lost, being sent is no news.
+        // Of a payment that the node lost, or does not list, being sent is no news.
         if operation.state != OperationState::Unclear || state.is_final() {
             ledger.note_operation(operation.id, state, facts).await?;
         }
@@ -376,6 +376,10 @@ impl Orders {
     }
 }
 
+            // The provider may have it: who asked for another price would pay for the channel twice.
+            Some(OutgoingState::Failed { reason }) if reason == CUT_OFF => {
+                (OperationState::Unclear, json!({ "payment_hash": hash, "reason": UNLISTED }), None)
+            }
 impl std::fmt::Debug for Orders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Orders").field("lsp", &self.parts.lsp).finish_non_exhaustive()

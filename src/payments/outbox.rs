@@ -2,8 +2,9 @@
 //!
 //! The intent is on disk before the node hears of it, and what became of it is read from the ledger,
 //! never from memory. An intent whose sender died is not sent again by itself: it is asked about at the
-//! node. One that the node never heard of is marked `never_sent`; only a fresh call pays it. Should the
-//! node have taken it all the same, it refuses the same hash a second time, and its proof still arrives.
+//! node. One that the node never heard of is marked `cut_off`; only a fresh call pays it. Should the
+//! node have taken it all the same, it refuses the same hash a second time, and its proof still arrives:
+//! who would pay with another invoice instead takes it as unclear.
 //! One that the node took and forgot is unclear: only the operator, or a late event, can end it.
 
 use std::collections::HashMap;
@@ -16,18 +17,25 @@ use bitcoin::Network;
 use lightning_invoice::Bolt11Invoice;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::moment::Moment;
 use crate::ports::{Outgoing, Payer, SendFault};
 use crate::store::{
-    Intended, Intent, Ledger, OperationRow, OutgoingRow, OutgoingState, OverBudget, PAYMENT, StoreError,
+    CUT_OFF, Intended, Intent, Ledger, OperationRow, OutgoingRow, OutgoingState, OverBudget, PAYMENT,
+    StoreError,
 };
 use crate::types::{AmountOutOfRange, Msat, PaymentHash};
 
-/// What the node never heard of.
+/// Why a payment failed that was not given to the node: it was not there.
 const NEVER_SENT: &str = "never_sent";
+
+/// The first pause before a node that could not be asked is asked again; it doubles up to [`LOOK`].
+const AGAIN: Duration = Duration::from_millis(500);
+/// The longest pause between two questions.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What is to be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,14 +221,38 @@ impl Outbox {
         }
     }
 
-    /// Asks the node about every payment whose end is not known. Call it once the node runs; it sends
-    /// nothing. Gives how many have an end now.
+    /// Asks the node about every payment that an earlier run left without an end, again and again until it could be
+    /// asked about each, or `stop`. It sends nothing. Begin when the node runs.
+    pub async fn look_up(&self, stop: CancellationToken) {
+        let work = async {
+            let mut pause = AGAIN;
+            loop {
+                match self.reconcile().await {
+                    Ok(Reconciled { unasked: 0, .. }) | Err(StoreError::Closed) => return,
+                    Ok(Reconciled { unasked, .. }) => {
+                        tracing::info!(
+                            unasked,
+                            "the node cannot be asked about payments of an earlier run yet"
+                        );
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LOOK);
+            }
+        };
+        let _ = stop.run_until_cancelled(work).await;
+    }
+
+    /// Asks the node once about every payment whose end is not known; it sends nothing.
     ///
     /// # Errors
     /// When the ledger fails.
-    pub async fn reconcile(&self) -> Result<usize, StoreError> {
+    pub async fn reconcile(&self) -> Result<Reconciled, StoreError> {
         let inside = &self.inside;
-        let mut ended = 0;
+        let mut told = Reconciled::default();
         for row in inside.ledger.unresolved_outgoing().await? {
             let turn = inside.turn(row.payment_hash);
             let _mine = turn.lock().await;
@@ -228,11 +260,23 @@ impl Outbox {
             if let Some(row) = inside.ledger.outgoing(row.payment_hash).await?
                 && !row.state.is_final()
             {
-                ended += usize::from(inside.ask_node(&row).await?.is_final());
+                match inside.ask_node(&row).await? {
+                    None => told.unasked += 1,
+                    Some(state) => told.ended += usize::from(state.is_final()),
+                }
             }
         }
-        Ok(ended)
+        Ok(told)
     }
+}
+
+/// What the node said of payments whose end was not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// So many have an end now.
+    pub ended: usize,
+    /// About so many it could not be asked.
+    pub unasked: usize,
 }
 
 impl Inside {
@@ -272,7 +316,9 @@ impl Inside {
         }
         let stands = match self.ledger.outgoing(invoice.payment_hash).await? {
             // It is our turn, so whoever noted it was cut off before it could tell what the node said.
-            Some(row) if row.state == OutgoingState::Intended => Some(self.ask_node(&row).await?),
+            Some(row) if row.state == OutgoingState::Intended => {
+                Some(self.ask_node(&row).await?.unwrap_or(row.state))
+            }
             Some(row) => Some(row.state),
             None => None,
         };
@@ -335,21 +381,19 @@ impl Inside {
         self.ledger.settle_outgoing(hash, state).await
     }
 
-    /// Brings the ledger up to what the node knows; gives where the payment stands.
-    async fn ask_node(&self, row: &OutgoingRow) -> Result<OutgoingState, StoreError> {
+    /// Brings the ledger up to what the node knows; gives where the payment stands, and nothing when the node could
+    /// not be asked: then nothing is written, and whoever comes next asks again.
+    async fn ask_node(&self, row: &OutgoingRow) -> Result<Option<OutgoingState>, StoreError> {
         let known = self.payer.outgoing(row.payment_hash).await;
         if known == Outgoing::Unknown && row.state == OutgoingState::Sent {
             // It took the payment and has forgotten it: only a person can know whether money left.
             tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
             self.ledger.lose_outgoing(row.payment_hash).await?;
-            return Ok(OutgoingState::Sent);
+            return Ok(Some(OutgoingState::Sent));
         }
-        let Some(state) = state_of(known) else {
-            // Nobody knows: nothing is written, and whoever comes next asks again.
-            return Ok(row.state.clone());
-        };
+        let Some(state) = state_of(known) else { return Ok(None) };
         self.ledger.settle_outgoing(row.payment_hash, state.clone()).await?;
-        Ok(state)
+        Ok(Some(state))
     }
 
     fn turn(&self, payment_hash: PaymentHash) -> Arc<tokio::sync::Mutex<()>> {
@@ -381,7 +425,7 @@ struct Invoice {
 fn state_of(known: Outgoing) -> Option<OutgoingState> {
     Some(match known {
         Outgoing::Away => return None,
-        Outgoing::Unknown => OutgoingState::Failed { reason: NEVER_SENT.to_owned() },
+        Outgoing::Unknown => OutgoingState::Failed { reason: CUT_OFF.to_owned() },
         Outgoing::Pending => OutgoingState::Sent,
         Outgoing::Succeeded { preimage, fee } => {
             OutgoingState::Succeeded { preimage, fee: fee.unwrap_or(Msat::ZERO) }

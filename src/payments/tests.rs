@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Outbox, PayAsk, consume};
+use super::{Outbox, PayAsk, Reconciled, consume};
 use crate::clock::{Clock, FixedClock};
 use crate::event::Event;
 use crate::ledger::RecentChallenges;
@@ -203,6 +203,12 @@ impl World {
         let (events, payer, ledger) = (self.node.clone(), self.node.clone(), self.ledger.clone());
         let exchange = Arc::new(Known(Arc::clone(&self.rate)));
         self.tasks.spawn(consume(events, payer, ledger, self.recent.clone(), exchange, self.stop.clone()));
+    }
+
+    /// The node is asked once about all that is open: how many have an end now, and about how many it could not be.
+    async fn looked(&self) -> (usize, usize) {
+        let Reconciled { ended, unasked } = self.outbox.reconcile().await.unwrap();
+        (ended, unasked)
     }
 
     async fn log(&self) -> Vec<Event> {

@@ -11,6 +11,13 @@ use super::{Ledger, OperationRow, OperationState, StoreError, generations, opera
 use crate::event::Event;
 use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
+/// Why a payment failed that a stop cut off, and that the node's list does not have: as good as certainly it was never
+/// sent. The same invoice may be paid again, because a node that began it after all refuses its hash a second time;
+/// who would pay with another invoice instead waits for a person's word.
+pub const CUT_OFF: &str = "cut_off";
+/// The same of an operation that is unclear for it, for a person.
+pub const UNLISTED: &str = "the node's list has no such payment; it may have begun it just before it stopped";
+
 /// What we mean to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -225,14 +232,14 @@ fn remember_on(page: &mut Page<'_>, memory: i64) -> Result<usize, StoreError> {
     };
     for OutgoingRow { payment_hash, .. } in &perhaps {
         settle_on(page, *payment_hash, &OutgoingState::Sent)?;
-        lose_on(page, *payment_hash, CUT_OFF)?;
+        lose_on(page, *payment_hash, REPLACED)?;
     }
     Ok(perhaps.len())
 }
 
 /// Why a payment is lost.
 const FORGOTTEN: &str = "the node does not know a payment that it took";
-const CUT_OFF: &str = "the node's memory was lost before it told whether it took the payment";
+const REPLACED: &str = "the node's memory was lost before it told whether it took the payment";
 
 fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash, why: &str) -> Result<(), StoreError> {
     let Some(row) = find(page.connection, payment_hash)?.filter(|row| row.state == OutgoingState::Sent)
@@ -296,6 +303,8 @@ pub(super) fn settle_on(
         (_, OutgoingState::Succeeded { .. }) => true,
         (OutgoingState::Intended, OutgoingState::Sent) => true,
         (_, OutgoingState::Sent) => false,
+        // Of one that was cut off, the operator may know better.
+        (OutgoingState::Failed { reason }, OutgoingState::Presumed) => reason == CUT_OFF,
         (before, OutgoingState::Failed { .. } | OutgoingState::Presumed) => !before.is_final(),
     };
     if !moves {

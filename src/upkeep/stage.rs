@@ -64,6 +64,8 @@ pub(super) struct FakeNode {
     pub(super) view: Mutex<NodeView>,
     /// What invoices' payments became.
     pub(super) invoices: Mutex<HashMap<PaymentHash, Outgoing>>,
+    /// The invoices that it was asked to pay.
+    pub(super) sends: Mutex<Vec<PaymentHash>>,
     /// What the node was asked to pay to offers.
     pub(super) asked: Mutex<Vec<OfferAsk>>,
     /// What became of them, by their notes.
@@ -114,8 +116,16 @@ impl Payer for FakeNode {
     fn send(&self, bolt11: &str, _: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
         let invoice: lightning_invoice::Bolt11Invoice = bolt11.parse().unwrap();
         let hash = PaymentHash::from_bytes(invoice.payment_hash().to_byte_array());
-        self.invoices.lock().unwrap().insert(hash, Outgoing::Pending);
-        Box::pin(async { Ok(()) })
+        if !self.forgets.load(Ordering::SeqCst) {
+            self.invoices.lock().unwrap().insert(hash, Outgoing::Pending);
+        }
+        self.sends.lock().unwrap().push(hash);
+        Box::pin(async {
+            if self.cut.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
     }
 
     fn outgoing(&self, hash: PaymentHash) -> BoxFuture<'_, Outgoing> {

@@ -34,7 +34,7 @@ impl World {
         self.newest().await
     }
 
-    async fn state(&self, seed: u8) -> OutgoingState {
+    pub(super) async fn state(&self, seed: u8) -> OutgoingState {
         self.ledger.outgoing(hash(seed)).await.unwrap().unwrap().state
     }
 }
@@ -107,7 +107,7 @@ async fn a_payment_of_before_a_recovery_is_never_called_unsent() {
         unclear.iter().all(|row| (row.kind.as_str(), row.state) == ("pay_invoice", OperationState::Unclear))
     );
     // The node knows neither; asked for again, nothing is sent, under whatever key.
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    assert_eq!(world.looked().await, (0, 0));
     for key in ["a", "b"] {
         assert_eq!(world.outbox.pay_under(key, ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
     }
@@ -144,7 +144,7 @@ async fn a_payment_of_before_an_update_is_looked_up_in_the_node() {
         world.outbox.reconcile().await.unwrap();
         let states = [world.state(1).await, world.state(2).await];
         let unknown = match memory {
-            0 => OutgoingState::Failed { reason: "never_sent".to_owned() },
+            0 => OutgoingState::Failed { reason: "cut_off".to_owned() },
             _ => OutgoingState::Sent,
         };
         assert_eq!(states, [OutgoingState::Sent, unknown]);

@@ -95,7 +95,7 @@ async fn a_failed_payment_is_tried_anew_only_when_asked() {
     *world.node.at_send.lock().unwrap() = Some(failed(1));
     let row = world.outbox.pay(ask(1), LONG).await.unwrap();
     assert_eq!(row.state, OutgoingState::Failed { reason: "no route".to_owned() });
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    assert_eq!(world.looked().await, (0, 0));
     assert_eq!(world.node.sends(), 1);
     *world.node.at_send.lock().unwrap() = Some(sent(1));
     assert_eq!(world.outbox.pay(ask(1), LONG).await.unwrap().state, success(1));
@@ -132,9 +132,9 @@ async fn killed_between_intent_and_send_nothing_is_sent_until_asked() {
     let world = World::new();
     world.ledger.intend(intent(1)).await.unwrap();
     let world = world.restart().await;
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 1);
+    assert_eq!(world.looked().await, (1, 0));
     let row = world.ledger.outgoing(hash(1)).await.unwrap().unwrap();
-    assert_eq!(row.state, OutgoingState::Failed { reason: "never_sent".to_owned() });
+    assert_eq!(row.state, OutgoingState::Failed { reason: "cut_off".to_owned() });
     assert_eq!(world.node.sends(), 0);
     // A fresh call pays it, also without the reconciliation before.
     world.consume();
@@ -156,13 +156,13 @@ async fn killed_after_the_send_the_node_is_believed() {
     world.node.knows(1, Outgoing::Pending);
     world.node.knows(2, Outgoing::Succeeded { preimage: preimage(2), fee: Some(msat(3)) });
     world.node.knows(3, Outgoing::Failed);
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 2);
+    assert_eq!(world.looked().await, (2, 0));
     assert_eq!(world.outbox.pay(ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
     assert_eq!(world.outbox.pay(ask(2), LONG).await.unwrap().state, success(2));
     assert_eq!(world.node.sends(), 0, "a pending and an arrived payment are not sent again");
     // What the node took and then denies is for a person to look at, not to pay twice.
     world.node.knows(1, Outgoing::Unknown);
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    assert_eq!(world.looked().await, (0, 0));
     assert_eq!(world.outbox.pay(ask(1), SHORT).await.unwrap().state, OutgoingState::Sent);
     assert_eq!(world.node.sends(), 0);
 }
@@ -205,7 +205,7 @@ async fn a_node_that_is_away_leaves_nothing_pending_for_ever() {
     // Noted before a kill, asked about before the node is up: it stays as it is until the node speaks.
     world.ledger.intend(intent(2)).await.unwrap();
     world.node.knows(2, Outgoing::Away);
-    assert_eq!(world.outbox.reconcile().await.unwrap(), 0);
+    assert_eq!(world.looked().await, (0, 1));
     assert_eq!(world.outbox.pay(ask(2), SHORT).await.unwrap().state, OutgoingState::Intended);
     *world.node.fault.lock().unwrap() = None;
     world.node.knows(2, Outgoing::Unknown);
@@ -215,6 +215,32 @@ async fn a_node_that_is_away_leaves_nothing_pending_for_ever() {
 
 /// LDK sends before its list of payments is written: after a kill between the two it refuses the hash
 /// and yet pays it.
+/// The node is replaced, as by a change of its chain source, in the moment in which an earlier run's payments are
+/// looked up.
+#[tokio::test]
+async fn a_node_that_cannot_be_asked_is_asked_again_until_it_can() {
+    let world = World::new();
+    world.ledger.intend(intent(1)).await.unwrap();
+    world.ledger.intend(intent(2)).await.unwrap();
+    let world = world.restart().await;
+    world.node.knows(1, Outgoing::Away);
+    world.node.knows(2, Outgoing::Failed);
+    let mut news = world.ledger.watch();
+    let looking = world.tasks.spawn({
+        let (outbox, stop) = (Arc::clone(&world.outbox), world.stop.clone());
+        async move { outbox.look_up(stop).await }
+    });
+    // The first of them that can be asked about is told of at once.
+    while !world.state(2).await.is_final() {
+        news.changed().await.unwrap();
+    }
+    assert_eq!(world.state(1).await, OutgoingState::Intended);
+    world.node.knows(1, Outgoing::Succeeded { preimage: preimage(1), fee: None });
+    looking.await.unwrap();
+    assert_eq!(world.state(1).await, OutgoingState::Succeeded { preimage: preimage(1), fee: Msat::ZERO });
+    assert_eq!(world.node.sends(), 0);
+}
+
 #[tokio::test]
 async fn a_send_of_unknown_end_waits_for_its_event() {
     let world = World::new();

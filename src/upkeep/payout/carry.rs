@@ -11,7 +11,9 @@ use super::{PAY_OUT, Payee, PayoutPlan, Payouts};
 use crate::moment::Moment;
 use crate::payments::{PayAsk, PayError};
 use crate::ports::{OfferAsk, OfferPayment, SendFault};
-use crate::store::{OfferEnd, OperationRow, OperationState, OutgoingRow, OutgoingState, StoreError};
+use crate::store::{
+    CUT_OFF, OfferEnd, OperationRow, OperationState, OutgoingRow, OutgoingState, StoreError, UNLISTED,
+};
 use crate::types::{Msat, PaymentHash};
 use crate::upkeep::lnurl::LnurlFault;
 
@@ -173,7 +175,8 @@ impl Payouts {
             if known.state != OperationState::Unclear || state.is_final() {
                 ledger.note_facts(id, known.state, state, outcome).await?;
             }
-            if state.is_final() {
+            // Of one that was cut off, what the node tells later ends the operation, or the operator does.
+            if row.state.is_final() {
                 return Ok(());
             }
         }
@@ -201,9 +204,7 @@ impl Payouts {
         match self.parts.offers.offer_payment(note).await {
             // It may have died between taking the payment and noting it.
             OfferPayment::Unknown => {
-                let reason =
-                    "the node's list has no such payment; it may have begun it just before it stopped";
-                let outcome = json!({ "note": note, "reason": reason });
+                let outcome = json!({ "note": note, "reason": UNLISTED });
                 Ok(self.note(id, OperationState::Unclear, outcome).await?)
             }
             _ => self.await_offer(id, note).await,
@@ -268,6 +269,11 @@ fn standing(row: &OutgoingRow) -> (OperationState, Value) {
             OperationState::Done
         }
         OutgoingState::Presumed => OperationState::Done,
+        // It may have left, and its payee would be paid again with another invoice.
+        OutgoingState::Failed { reason } if reason == CUT_OFF => {
+            outcome["reason"] = json!(UNLISTED);
+            OperationState::Unclear
+        }
         OutgoingState::Failed { reason } => {
             outcome["reason"] = json!(reason);
             OperationState::Failed

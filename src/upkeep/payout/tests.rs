@@ -260,6 +260,51 @@ async fn a_payout_that_the_node_lost_is_unclear_until_the_operator_ends_it() {
     audited(&stage).await;
 }
 
+/// The appliance dies in the moment in which the node takes an invoice of a payee that gives another one each time:
+/// the payment may have left, though the node's list does not have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_of_an_invoice_that_was_cut_off_is_unclear_until_somebody_tells() {
+    for (seed, told) in [(4, None), (5, Some(OperationState::Done)), (6, Some(OperationState::Failed))] {
+        let stage = Stage::new();
+        let to = invoice(seed, sat(2_000), None);
+        let ask = PayoutAsk { to, amount: None, max_fee: Some(sat(5)), why: None };
+        let hash = preimage(seed).payment_hash();
+        stage.node.cut.store(true, Ordering::SeqCst);
+        stage.node.forgets.store(true, Ordering::SeqCst);
+        let id = stage.payouts.pay("rule/pay_out/1/000001", &ask, Duration::ZERO).await.unwrap().id;
+        stage.until(async || (!stage.node.sends.lock().unwrap().is_empty()).then_some(())).await;
+        let stage = stage.die_and_start().await;
+        stage.payouts.resume().await.unwrap();
+        stage.outbox.look_up(stage.stop.clone()).await;
+        let unclear = async || {
+            let row = stage.ledger.operation(id).await.unwrap().unwrap();
+            (row.state == OperationState::Unclear).then_some(row)
+        };
+        let row = stage.until(unclear).await;
+        assert!(drawn(&row) > Msat::ZERO, "it counts until its end is known");
+        // A later start finds it as it is.
+        stage.payouts.resume().await.unwrap();
+        assert_eq!(stage.until(unclear).await, row);
+        match told {
+            // It arrives after all.
+            None => stage.invoice_arrives(seed, sat(1)).await,
+            Some(end) => {
+                stage.ledger.settle_operation(id, OperationState::Unclear, end).await.unwrap();
+            }
+        }
+        let end = stage.ledger.operation(id).await.unwrap().unwrap().state;
+        assert_eq!(end, told.unwrap_or(OperationState::Done));
+        let paid = stage.ledger.outgoing(hash).await.unwrap().unwrap().state;
+        match told {
+            None => assert!(matches!(paid, OutgoingState::Succeeded { .. })),
+            Some(OperationState::Done) => assert_eq!(paid, OutgoingState::Presumed),
+            Some(_) => assert!(matches!(paid, OutgoingState::Failed { .. })),
+        }
+        assert_eq!(*stage.node.sends.lock().unwrap(), [hash], "once");
+        audited(&stage).await;
+    }
+}
+
 /// The disk refuses to note that a payment was sent, and the process goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payout_whose_ledger_failed_on_the_way_is_looked_up_again() {
