@@ -7,7 +7,7 @@ mod orders;
 use std::sync::Arc;
 
 pub use openings::{Openings, OpeningsView};
-pub use orders::{OrderError, Orders, OrdersParts, OrdersView};
+pub use orders::{Agreed, OrderError, Orders, OrdersParts, OrdersView};
 
 /// Who opens channels to us, as far as it is set.
 #[derive(Clone, Debug, Default)]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Accepted, Created, Path};
 use super::{bad_body, ledger_fault};
-use crate::inbound::{OpeningsView, OrderError, Orders, OrdersView};
-use crate::ports::{OrderAsk, OrderLimits, OrderPayment};
+use crate::inbound::{Agreed, OpeningsView, OrderError, Orders, OrdersView};
+use crate::ports::{FeeRate, OrderAsk, OrderLimits, OrderPayment};
 use crate::store::{OrderRow, OrderState, OrderWay};
 use crate::types::Timestamp;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
@@ -98,6 +98,9 @@ pub(super) struct Pay {
     way: Way,
     /// The price that was seen.
     max_total_sat: u64,
+    /// Of the way `onchain`: the highest fee rate that its transaction may pay, in satoshi for 1,000 virtual bytes.
+    /// While the chain asks for more, nothing is paid. Without it, what the chain asks for is paid.
+    max_sat_per_kvb: Option<FeeRate>,
 }
 
 /// How an order is to be paid.
@@ -115,12 +118,13 @@ pub(super) async fn pay(
     Path(order): Path<i64>,
     body: Result<Json<Pay>, JsonRejection>,
 ) -> Result<Accepted<Order>, Problem> {
-    let Json(Pay { way, max_total_sat }) = body.map_err(bad_body)?;
+    let Json(Pay { way, max_total_sat, max_sat_per_kvb }) = body.map_err(bad_body)?;
     let way = match way {
         Way::Lightning => OrderWay::Lightning,
         Way::Onchain => OrderWay::Onchain,
     };
-    let row = desk(&op)?.pay(order, way, max_total_sat).await.map_err(refused)?;
+    let agreed = Agreed { most_sat: max_total_sat, most_rate: max_sat_per_kvb };
+    let row = desk(&op)?.pay(order, way, agreed).await.map_err(refused)?;
     Ok(Accepted(row.into()))
 }
 

@@ -144,29 +144,58 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         let text = format!("The provider does not take {} for this order.", buy.by.word());
         return Err(Failure::refused("way_not_taken", text));
     };
-    let will = consequence(&order, buy.by, total);
+    let open = matches!(order["state"].as_str(), Some("quoted" | "paying"));
+    let plan = match buy.by {
+        By::Onchain if open => transaction(admin, &order, total).await?,
+        _ => None,
+    };
+    let will = consequence(&order, buy.by, total, plan.as_ref());
+    if plan.as_ref().is_some_and(|plan| plan["enough"] == false) && order["state"] == "quoted" {
+        return Err(Failure::refused(
+            "not_enough",
+            format!("{will}\nThere is not enough for it: nothing was paid."),
+        ));
+    }
     if buy.dry_run {
         return Ok(Shown::new(order, will));
     }
+    let mut body = json!({ "way": buy.by.word(), "max_total_sat": total });
     if order["state"] == "quoted" {
         buy.sure.or_ask(&will)?;
+        // Who was told what its transaction pays agreed to no more.
+        if let Some(rate) = plan.as_ref().and_then(|plan| plan["figures"]["fee_rate_sat_per_kvb"].as_u64()) {
+            body["max_sat_per_kvb"] = rate.into();
+        }
     }
-    let body = json!({ "way": buy.by.word(), "max_total_sat": total });
     let order = admin.post(&format!("{path}/pay"), &body).await?;
     let text = format!("{}\nSee `tollhouse inbound orders`.", line(&order));
     Ok(Shown::new(order, text))
 }
 
+/// What a transaction that pays the order would be; nothing for one that was begun, which the wallet may not pay a
+/// second time.
+async fn transaction(admin: &Admin, order: &Value, total: u64) -> Result<Option<Value>, Failure> {
+    let body = json!({ "address": order["onchain"]["to"], "amount_sat": total });
+    match admin.post("/api/v1/onchain/send?dry_run=true", &body).await {
+        Ok(plan) => Ok(Some(plan)),
+        Err(_) if order["state"] != "quoted" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// What will happen to which sats.
-fn consequence(order: &Value, by: By, total: u64) -> String {
+fn consequence(order: &Value, by: By, total: u64, plan: Option<&Value>) -> String {
     let fee = order[by.word()]["fee_sat"].as_u64().unwrap_or(total);
     let from = match by {
         By::Lightning => "out of a channel, and routing costs up to a hundredth more",
         By::Onchain => "from the wallet's coins, and the transaction's fee is added",
     };
+    // Where it goes is said here.
+    let lines = plan.and_then(|plan| plan["lines"].as_array()).into_iter().flatten().skip(1);
+    let costs: String = lines.filter_map(Value::as_str).map(|line| format!("{line}\n")).collect();
     format!(
         "{total} sat go to {}, of which {fee} sat are its fee: {from}.\n\
-         It then opens a channel over which {} sat can be received. A payment cannot be taken back.",
+         {costs}It then opens a channel over which {} sat can be received. A payment cannot be taken back.",
         order["lsp"].as_str().unwrap_or_default(),
         order["receivable_sat"]
     )
@@ -304,7 +333,7 @@ mod tests {
             "onchain": { "total_sat": 1_200, "fee_sat": 1_200 }, "funding": "aa:0",
         });
         assert!(price(&order).contains("by onchain: 1200 sat"), "{}", price(&order));
-        assert!(consequence(&order, By::Onchain, 1_200).contains("1200 sat go to 02ab"));
+        assert!(consequence(&order, By::Onchain, 1_200, None).contains("1200 sat go to 02ab"));
         let text = list(&json!({ "orders": [order] }));
         assert!(text.contains("500000 sat") && text.contains("opened") && text.contains("aa:0"), "{text}");
     }

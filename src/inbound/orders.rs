@@ -22,8 +22,8 @@ use crate::moment::Moment;
 use crate::node::config::Lsp;
 use crate::payments::{Outbox, PayAsk, PayError};
 use crate::ports::{
-    ChannelOrders, CoinSender, CoinsNotSent, NodeFault, NodeWatch, OrderAsk, OrderLimits, OrderPayment,
-    OrderTold,
+    ChannelOrders, CoinSender, CoinsNotSent, FeeRate, NodeFault, NodeWatch, OrderAsk, OrderLimits,
+    OrderPayment, OrderTold,
 };
 use crate::store::{
     BegunOperation, CUT_OFF, Ledger, ORDER_KEYS, OperationState, OrderRow, OrderState, OrderWay,
@@ -146,6 +146,15 @@ impl OrderError {
     }
 }
 
+/// What whoever pays an order agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The most that goes to the provider, satoshi.
+    pub most_sat: u64,
+    /// The highest fee rate of a transaction that pays it; without one, what the chain asks for then.
+    pub most_rate: Option<FeeRate>,
+}
+
 /// Who sells channels, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrdersView {
@@ -237,11 +246,12 @@ impl Orders {
         Ok(paying && self.parts.ledger.operation_of_key(&key(row.id)).await?.is_none())
     }
 
-    /// Pays an order once, however often it is asked, when it costs `most_sat` at most.
+    /// Pays an order once, however often it is asked, when it costs what was agreed to at most.
     ///
     /// # Errors
     /// When it is not paid.
-    pub async fn pay(&self, order: i64, way: OrderWay, most_sat: u64) -> Result<OrderRow, OrderError> {
+    pub async fn pay(&self, order: i64, way: OrderWay, agreed: Agreed) -> Result<OrderRow, OrderError> {
+        let Agreed { most_sat, most_rate } = agreed;
         let row = self.known(order).await?;
         if let Some(chosen) = row.way.filter(|chosen| *chosen != way) {
             return Err(OrderError::OtherWay(chosen));
@@ -273,7 +283,7 @@ impl Orders {
         }
         let paid = match invoice {
             Some(hash) => self.pay_invoice(&row, &payment, hash, total).await,
-            None => self.pay_coins(&row, &payment).await,
+            None => self.pay_coins(&row, &payment, most_rate).await,
         };
         self.news.notify_one();
         match paid {
@@ -286,8 +296,14 @@ impl Orders {
         }
     }
 
-    async fn pay_coins(&self, row: &OrderRow, payment: &OrderPayment) -> Result<(), NotPaid> {
-        let sent = self.parts.coins.send_once(key(row.id), payment.to.clone(), payment.total_sat);
+    async fn pay_coins(
+        &self,
+        row: &OrderRow,
+        payment: &OrderPayment,
+        most_rate: Option<FeeRate>,
+    ) -> Result<(), NotPaid> {
+        let (key, to) = (key(row.id), payment.to.clone());
+        let sent = self.parts.coins.send_once(key, to, payment.total_sat, most_rate);
         sent.await.map_err(|fault| match fault {
             CoinsNotSent::ForGood(why) => NotPaid::ForGood(why),
             CoinsNotSent::Yet(why) => NotPaid::Yet(why),
@@ -360,6 +376,10 @@ impl Orders {
                 (OperationState::Done, json!({ "payment_hash": hash, "fee_msat": fee }), None)
             }
             Some(OutgoingState::Presumed) => (OperationState::Done, json!({ "payment_hash": hash }), None),
+            // The provider may have it: who asked for another price would pay for the channel twice.
+            Some(OutgoingState::Failed { reason }) if reason == CUT_OFF => {
+                (OperationState::Unclear, json!({ "payment_hash": hash, "reason": UNLISTED }), None)
+            }
             Some(OutgoingState::Failed { reason }) => {
                 (OperationState::Failed, json!({ "payment_hash": hash, "reason": reason }), Some(reason))
             }
@@ -376,10 +396,6 @@ impl Orders {
     }
 }
 
-            // The provider may have it: who asked for another price would pay for the channel twice.
-            Some(OutgoingState::Failed { reason }) if reason == CUT_OFF => {
-                (OperationState::Unclear, json!({ "payment_hash": hash, "reason": UNLISTED }), None)
-            }
 impl std::fmt::Debug for Orders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Orders").field("lsp", &self.parts.lsp).finish_non_exhaustive()

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{BoxFuture, InvoiceAsk, MintedInvoice, NodeFault};
+use super::{BoxFuture, FeeRate, InvoiceAsk, MintedInvoice, NodeFault};
 use crate::types::{Msat, PaymentHash, Timestamp};
 
 /// One line of an LSP's list of fees for opening a channel (bLIP-52, `opening_fee_params_menu`).
@@ -217,12 +217,14 @@ pub trait ChannelOrders: Send + Sync {
 
 /// Sends coins of the wallet.
 pub trait CoinSender: Send + Sync {
-    /// Sends `amount_sat` to `address`, as one recorded operation however often it is asked under `key`.
+    /// Sends `amount_sat` to `address`, as one recorded operation however often it is asked under `key`. Where a fee
+    /// rate was agreed to, nothing is sent while the chain asks for more: what comes late may be worth nothing.
     fn send_once(
         &self,
         key: String,
         address: String,
         amount_sat: u64,
+        most: Option<FeeRate>,
     ) -> BoxFuture<'_, Result<(), CoinsNotSent>>;
 }
 

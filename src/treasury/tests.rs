@@ -41,6 +41,8 @@ pub(super) struct MadeUp {
     pub(super) buried: Mutex<Vec<(&'static str, &'static str, u32)>>,
     /// The height, 100 where it is none.
     pub(super) height: Mutex<u32>,
+    /// What a transaction must pay; nobody says so where it is none.
+    pub(super) rate: Mutex<Option<FeeRate>>,
     /// Outputs, and what spends them.
     spent: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -106,7 +108,14 @@ impl Coins for MadeUp {
     }
 
     fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
-        Box::pin(async { Err(NodeFault("the source is away".to_owned())) })
+        let rate = *self.rate.lock().unwrap();
+        let rates = rate.map(|rate| FeeRates {
+            fast_sat_per_kvb: rate,
+            normal_sat_per_kvb: rate,
+            slow_sat_per_kvb: rate,
+            estimated: true,
+        });
+        Box::pin(async move { rates.ok_or_else(|| NodeFault("the source is away".to_owned())) })
     }
 
     fn spender(&self, outpoint: &str, _height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>> {

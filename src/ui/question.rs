@@ -20,7 +20,7 @@ use crate::web::claim;
 use crate::web::password::Denied;
 
 /// The field that carries the fee rate that was shown.
-const AGREED_RATE: &str = "most_sat_per_kvb";
+pub(super) const AGREED_RATE: &str = "most_sat_per_kvb";
 
 /// A question before something is done.
 pub(super) struct Question {
@@ -189,10 +189,14 @@ impl Errand {
             Ok(key) => key,
             Err(response) => return Ok(response),
         };
-        let most = fields.optional(AGREED_RATE).and_then(|rate| FeeRate::of_sat_per_kvb(rate.parse().ok()?));
-        let row = desk.op.carry_out(&key, self.deed, most).await?;
+        let row = desk.op.carry_out(&key, self.deed, agreed_rate(fields)).await?;
         Ok(seen(&row))
     }
+}
+
+/// The fee rate that was shown in the question which `fields` answer.
+pub(super) fn agreed_rate(fields: &Fields) -> Option<FeeRate> {
+    FeeRate::of_sat_per_kvb(fields.optional(AGREED_RATE)?.parse().ok()?)
 }
 
 /// Where one sees what became of an operation.

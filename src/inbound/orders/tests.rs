@@ -8,12 +8,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use super::{Orders, OrdersParts, key};
+use super::{Agreed, Orders, OrdersParts, key};
 use crate::clock::FixedClock;
 use crate::node::config::Lsp;
 use crate::payments::Outbox;
 use crate::ports::{
-    BoxFuture, ChannelOrders, ChannelView, CoinSender, CoinsNotSent, NodeFault, NodeView, NodeWatch,
+    BoxFuture, ChannelOrders, ChannelView, CoinSender, CoinsNotSent, FeeRate, NodeFault, NodeView, NodeWatch,
     OrderAsk, OrderLimits, OrderPaid, OrderPayment, OrderTold, Outgoing, Payer, SendFault,
 };
 use crate::store::{ChannelSeen, ChannelsSeen, Ledger, OperationState, OrderRow, OrderState, OrderWay};
@@ -52,7 +52,13 @@ impl NodeWatch for MadeUp {
 }
 
 impl CoinSender for MadeUp {
-    fn send_once(&self, _: String, _: String, _: u64) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
+    fn send_once(
+        &self,
+        _: String,
+        _: String,
+        _: u64,
+        _: Option<FeeRate>,
+    ) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -113,7 +119,7 @@ impl World {
         let earlier = self.ledger.orders(u32::MAX).await.unwrap().len();
         let quote = OrderTold { order_id: format!("a{earlier}"), ..told(OrderPaid::Expected, None) };
         let id = self.ledger.note_order("03aa".to_owned(), ask, quote).await.unwrap().id;
-        self.orders.pay(id, OrderWay::Onchain, 3_000).await.unwrap();
+        self.orders.pay(id, OrderWay::Onchain, Agreed { most_sat: 3_000, most_rate: None }).await.unwrap();
         id
     }
 

@@ -6,13 +6,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
 use super::inbound::{REFUSED, plain, refused, state};
-use crate::inbound::OrderError;
+use crate::inbound::{Agreed, OrderError};
 use crate::ports::OrderPayment;
 use crate::store::{OrderRow, OrderState, OrderWay, StoreError};
+use crate::treasury::{Deed, FeeChoice};
 use crate::types::Timestamp;
-use crate::ui::figures::{counted, grouped, iso, sats_whole, shortened, utc};
+use crate::ui::figures::{counted, grouped, grouped_in, iso, sats_whole, shortened, typeset, utc};
 use crate::ui::form::Fields;
-use crate::ui::question::{Question, notice};
+use crate::ui::question::{AGREED_RATE, Question, agreed_rate, notice};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
 
@@ -211,7 +212,8 @@ pub(super) async fn pay(desk: Desk, Path(id): Path<String>, fields: Fields) -> R
     if let Err(response) = question.answered(&desk, &fields).await {
         return response;
     }
-    match orders.pay(row.id, way, most_sat).await {
+    let agreed = Agreed { most_sat, most_rate: agreed_rate(&fields) };
+    match orders.pay(row.id, way, agreed).await {
         Ok(row) => Redirect::to(&path(row.id)).into_response(),
         Err(OrderError::Store(error)) => fault(&error),
         Err(refusal) => {
@@ -263,46 +265,75 @@ pub(super) async fn close(desk: Desk, Path(id): Path<String>, fields: Fields) ->
     }
 }
 
-async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPayment) -> Question {
-    let node = desk.op.parts.node.view().await;
-    let (has, costs) = match way {
-        OrderWay::Lightning => {
-            (sats_whole(node.spendable_msat), "Routing costs at most 1 % of it, or 50 sat.")
+/// What paying takes beside the price.
+struct Costs {
+    lines: Vec<String>,
+    /// The fee rate of its transaction.
+    rate: Option<u64>,
+    /// Why it cannot be paid that way now.
+    refusal: Option<String>,
+}
+
+async fn costs(desk: &Desk, way: OrderWay, payment: &OrderPayment) -> Costs {
+    if way == OrderWay::Lightning {
+        let node = desk.op.parts.node.view().await;
+        let has = match node.running {
+            true => format!("{} sat are spendable that way.", sats_whole(node.spendable_msat)),
+            false => "The node does not run, so what is spendable is not known.".to_owned(),
+        };
+        let lines = vec!["Routing costs at most 1 % of it, or 50 sat.".to_owned(), has];
+        return Costs { lines, rate: None, refusal: None };
+    }
+    let (address, amount_sat) = (payment.to.clone(), payment.total_sat);
+    let deed = Deed::Send { address, amount_sat, fee: FeeChoice::default() };
+    match desk.op.preview(&deed).await {
+        Ok(preview) => Costs {
+            // Where it goes is said before.
+            lines: preview.lines.iter().skip(1).map(|line| typeset(&grouped_in(line))).collect(),
+            rate: preview.figures["fee_rate_sat_per_kvb"].as_u64(),
+            refusal: (!preview.enough).then(|| "There is not enough for this; nothing was paid.".to_owned()),
+        },
+        Err(problem) => {
+            let why = problem.detail;
+            let refusal =
+                Some(format!("What its transaction costs cannot be said, so nothing was paid. {why}"));
+            Costs { lines: Vec::new(), rate: None, refusal }
         }
-        OrderWay::Onchain => (grouped(node.onchain_spendable_sat), "The transaction’s fee comes on top."),
-    };
+    }
+}
+
+async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPayment) -> Question {
+    let Costs { lines: costs, rate, refusal } = costs(desk, way, payment).await;
     let total = grouped(payment.total_sat);
+    let mut lines = vec![format!(
+        "{total} sat go to the provider, {}; {} sat of them are its fee.",
+        named(way),
+        grouped(payment.fee_sat)
+    )];
+    lines.extend(costs);
+    lines.push(format!(
+        "It opens a channel over which you can receive {} sat, and keeps it open for {} blocks or more.",
+        grouped(row.ask.receivable_sat),
+        grouped(row.ask.blocks.into())
+    ));
+    let mut fields = vec![
+        ("way".to_owned(), way.word().to_owned()),
+        ("total_sat".to_owned(), payment.total_sat.to_string()),
+    ];
+    fields.extend(rate.map(|rate| (AGREED_RATE.to_owned(), rate.to_string())));
     Question {
         section: Section::Lightning,
         above: (path(row.id), format!("Order {}", row.id)),
         title: format!("Pay {total} sat for a channel?"),
-        lines: vec![
-            format!(
-                "{total} sat go to the provider, {}; {} sat of them are its fee.",
-                named(way),
-                grouped(payment.fee_sat)
-            ),
-            costs.to_owned(),
-            match node.running {
-                true => format!("{has} sat are spendable that way."),
-                false => "The node does not run, so what is spendable is not known.".to_owned(),
-            },
-            format!(
-                "It opens a channel over which you can receive {} sat, and keeps it open for {} blocks or more.",
-                grouped(row.ask.receivable_sat),
-                grouped(row.ask.blocks.into())
-            ),
-        ],
+        lines,
         warning: Some(
             "A payment cannot be taken back. A provider that opens no channel must give it back, but nobody can make \
              it."
                 .to_owned(),
         ),
         action: format!("{}/pay", path(row.id)),
-        fields: [("way", way.word().to_owned()), ("total_sat", payment.total_sat.to_string())]
-            .map(|(name, text)| (name.to_owned(), text))
-            .into(),
-        yes: Some("Pay"),
-        refusal: None,
+        fields,
+        yes: refusal.is_none().then_some("Pay"),
+        refusal,
     }
 }

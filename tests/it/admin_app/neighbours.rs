@@ -9,7 +9,7 @@ use tollhouse::inbound::{Inbound, Openings, Orders, OrdersParts};
 use tollhouse::node::config::{JustInTime, Lsp};
 use tollhouse::payments::Outbox;
 use tollhouse::ports::{
-    BoxFuture, ChannelOrders, CoinSender, CoinsNotSent, ForwardingFees, InvoiceAsk, NodeFault,
+    BoxFuture, ChannelOrders, CoinSender, CoinsNotSent, FeeRate, ForwardingFees, InvoiceAsk, NodeFault,
     OpeningInvoice, OpeningNode, OpeningTerms, OrderAsk, OrderLimits, OrderPaid, OrderPayment, OrderTold,
     PeerView, Peers, UnpaidOpening,
 };
@@ -96,7 +96,7 @@ impl ChannelOrders for MadeUpNode {
         let told = OrderTold {
             order_id: format!("{}\"><img src=x onerror=\"throw 1\">", ask.receivable_sat),
             lightning: Some(payment("<script>throw 1</script>")),
-            onchain: Some(payment("bcrt1qprovider")),
+            onchain: Some(payment("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080")),
             funding: None,
         };
         Box::pin(async { Ok(told) })
@@ -108,11 +108,17 @@ impl ChannelOrders for MadeUpNode {
 }
 
 impl CoinSender for MadeUpNode {
-    fn send_once(&self, key: String, _: String, amount_sat: u64) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
+    fn send_once(
+        &self,
+        key: String,
+        _: String,
+        amount_sat: u64,
+        most: Option<FeeRate>,
+    ) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
         if let Some(why) = self.down.lock().expect("not poisoned").clone() {
             return Box::pin(async { Err(CoinsNotSent::Yet(why)) });
         }
-        self.ordered.lock().expect("not poisoned").push((key, amount_sat));
+        self.ordered.lock().expect("not poisoned").push((key, amount_sat, most));
         Box::pin(async { Ok(()) })
     }
 }

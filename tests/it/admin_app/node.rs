@@ -22,7 +22,7 @@ pub(crate) struct MadeUpNode {
     pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) peers: Mutex<Vec<PeerView>>,
     /// Orders of channels that were paid with coins: by which key, and how much.
-    pub(crate) ordered: Mutex<Vec<(String, u64)>>,
+    pub(crate) ordered: Mutex<Vec<(String, u64, Option<FeeRate>)>>,
     pub(crate) opened: Mutex<Vec<OpenAsk>>,
     pub(crate) closed: Mutex<Vec<(String, CloseHow)>>,
     /// What it waits for, when it is not up.

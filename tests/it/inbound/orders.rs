@@ -190,6 +190,9 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     shop.node("the coins", |node| node["onchain_spendable_sat"].as_u64() > Some(50_000)).await;
     let (_, quoted) = cli(&shop, &["inbound", "quote", "--receivable-sat", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
+    let (done, refused) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain"]);
+    let said = refused["detail"].as_str().expect("a text");
+    assert!(!done && said.contains("The transaction pays"), "{refused}");
     for _ in 0..2 {
         let (done, paying) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain", "--yes"]);
         assert!(done && paying["state"] == "paying", "{paying}");

@@ -1,7 +1,7 @@
 //! The Lightning pages: what there is, a channel's life, and what is asked before anything moves.
 
 use serde_json::json;
-use tollhouse::ports::{ChannelView, ForwardingFees, OrderAsk, PeerView};
+use tollhouse::ports::{ChannelView, FeeRate, ForwardingFees, OrderAsk, PeerView};
 use tollhouse::store::{
     BegunOperation, ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, OperationState, SweepRow,
 };
@@ -350,7 +350,11 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     unharmed(&app, &tab).await;
     tab.click("input[value=onchain] ~ .buttons button").await;
     tab.until(ASKED).await;
-    assert!(tab.text("main").await.contains("3,200 sat go to the provider"));
+    // What its transaction costs is said, and agreed to.
+    let asked = tab.text("main").await;
+    for words in ["3,200 sat go to the provider", "The transaction pays 4 sat/vB: about 836 sat"] {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
     // Refused for now, it can be paid again, the same way.
     *app.node.down.lock().expect("no panic") = Some("the node rests".to_owned());
     yes(&tab).await;
@@ -384,6 +388,6 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     let told = tab.text("main").await;
     assert!(told.contains("Being paid") && !told.contains("Pay from the on-chain wallet"), "{told}");
     let ordered = app.node.ordered.lock().expect("no panic").clone();
-    assert_eq!(ordered, [("inbound-order-2".to_owned(), ORDER_SAT)]);
+    assert_eq!(ordered, [("inbound-order-2".to_owned(), ORDER_SAT, FeeRate::of_sat_per_kvb(4_000))]);
     unharmed(&app, &tab).await;
 }
