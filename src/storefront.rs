@@ -28,7 +28,7 @@ mod rises;
 mod stops;
 
 pub use difference::{Change, Difference, Plan};
-pub use rises::Rise;
+pub use rises::{Repriced, Rise};
 pub use stops::{How, Stop};
 
 /// Gives the variables that specs name.
@@ -284,6 +284,7 @@ impl Storefront {
                 refused_tokens = rise.refused_tokens,
                 refused_requests = rise.refused_requests,
                 balances = rise.balance_tokens,
+                given = rise.given_tokens,
                 "a dearer price: what is left of tokens that were sold for less is refused, or buys less"
             );
         }

@@ -278,28 +278,39 @@ fn grave(plan: &Value) -> Vec<String> {
 fn rise(rise: &Value) -> Vec<String> {
     let number = |key: &str| rise[key].as_u64().unwrap_or_default();
     let service = rise["service"].as_str().unwrap_or_default();
-    let some: Vec<&str> = items(&rise["requests"]).iter().filter_map(Value::as_str).collect();
-    let about = if some.is_empty() { "its requests".to_owned() } else { some.join(", ") };
     let certain = rise["certain"].as_bool().unwrap_or_default();
-    let (cost, refused) = match (certain, some.len()) {
-        (true, 1) => ("costs more", "sold for less, refused there from then on with a new offer"),
-        (true, _) => ("cost more", "sold for less, refused there from then on with a new offer"),
-        (false, _) => {
-            ("may cost more", "refused with a new offer where a request costs more than it was sold for")
-        }
+    let mut lines: Vec<String> = items(&rise["prices"]).iter().map(|one| repriced(service, one)).collect();
+    let refused = if certain {
+        "sold for less, refused there from then on with a new offer"
+    } else {
+        "refused with a new offer where a request costs more than it was sold for"
     };
-    let mut lines = Vec::new();
     let (tokens, left) = (number("refused_tokens"), number("refused_requests"));
     if tokens > 0 {
-        let (tokens, left) = (counted(tokens, "token"), counted(left, "paid request"));
-        lines.push(format!("! {service}: {about} {cost}; {tokens} with {left} left: {refused}"));
+        let (tokens, left) = (counted(tokens, "sold token"), counted(left, "paid request"));
+        lines.push(format!("! {service}: {tokens} with {left} left: {refused}"));
     }
-    let (tokens, left) = (number("balance_tokens"), number("balance_left_msat"));
-    if tokens > 0 {
-        let (balances, left) = (counted(tokens, "balance"), sats(&left.into()));
-        lines.push(format!("! {service}: {about} {cost}; {balances} with {left} left: for fewer requests"));
+    let money = [("balance", "sold balance", ""), ("given", "given token", ", which nobody paid for")];
+    for (key, noun, but) in money {
+        let (tokens, left) = (number(&format!("{key}_tokens")), number(&format!("{key}_left_msat")));
+        if tokens > 0 {
+            let (tokens, left) = (counted(tokens, noun), sats(&left.into()));
+            lines.push(format!("! {service}: {tokens} with {left} left{but}: for fewer requests"));
+        }
     }
     lines
+}
+
+/// What some requests cost, before and after.
+fn repriced(service: &str, one: &Value) -> String {
+    let requests: Vec<&str> = items(&one["requests"]).iter().filter_map(Value::as_str).collect();
+    let price = |key: &str| one[key].as_str().unwrap_or_default();
+    let may = if one["certain"].as_bool().unwrap_or_default() {
+        ""
+    } else {
+        " (perhaps more, by the request or the rate)"
+    };
+    format!("! {service}: {}: {} -> {}{may}", requests.join(", "), price("before"), price("after"))
 }
 
 /// What is served or earns no more.

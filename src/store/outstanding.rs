@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::plan::asked;
 use super::rows::{Stored, column, known_name};
 use super::{Ledger, StoreError};
+use crate::ledger::Budget;
 use crate::types::{Kind, Msat, Name, Timestamp};
 
 /// Tokens, and what is left of them together.
@@ -51,8 +52,10 @@ pub struct Alike {
 pub struct Outstanding {
     /// Of single requests and packs.
     pub requests: Vec<Alike>,
-    /// Of balances, and of tokens that were given: millisatoshi.
-    pub money: Left,
+    /// Of balances that were sold: millisatoshi.
+    pub balances: Left,
+    /// Of tokens that were given away: millisatoshi, of a budget what its period still has.
+    pub given: Left,
 }
 
 impl Ledger {
@@ -86,9 +89,10 @@ fn count(
     // Few of all grants live: the index of those is walked, once for all services and routes.
     let mut query = asked(
         connection,
-        "SELECT service, route, kind, covers_msat, price_msat, sold, quote, left_
+        "SELECT service, route, kind, covers_msat, price_msat, sold, quote, left_, budget, per_ms, period
          FROM grants INDEXED BY grants_live
-         WHERE id > 0 AND over_at IS NULL AND left_ > 0 AND valid_until > ?1 AND kind <> 'pass'",
+         WHERE id > 0 AND over_at IS NULL AND (left_ > 0 OR budget IS NOT NULL) AND valid_until > ?1
+               AND kind <> 'pass'",
     )?;
     let mut rows = query.query(params![Stored(now)])?;
     let (mut found, mut alike) = (BTreeMap::<Name, Outstanding>::new(), HashMap::<Terms, Left>::new());
@@ -97,8 +101,12 @@ fn count(
         let (service, left) = (row.get(0)?, row.get(7)?);
         let Some(name) = names.get(&service) else { continue };
         let Stored(kind): Stored<Kind> = row.get(2)?;
-        if !matches!(kind, Kind::Request | Kind::Pack) {
-            found.entry(name.clone()).or_default().money.add(1, left);
+        if kind.draws_money() {
+            let own = found.entry(name.clone()).or_default();
+            match kind {
+                Kind::Granted => own.given.add(1, given(row, left, now)?),
+                _ => own.balances.add(1, left),
+            }
             continue;
         }
         let (Stored(price), units): (Stored<Msat>, u64) = (row.get(4)?, row.get(5)?);
@@ -118,6 +126,15 @@ fn count(
         found.entry(service.clone()).or_default().requests.push(one);
     }
     Ok(found)
+}
+
+/// What may still be drawn at `now` from a token that was given away, of which `left` is noted.
+fn given(row: &Row<'_>, left: u64, now: Timestamp) -> rusqlite::Result<u64> {
+    let Some(units) = row.get::<_, Option<u64>>(8)? else { return Ok(left) };
+    let Stored(per) = row.get(9)?;
+    // It is filled up when the next request comes.
+    let fresh = Budget::starting(units, per, now);
+    Ok(if fresh.period > row.get::<_, u64>(10)? { units } else { left })
 }
 
 fn name_of(connection: &Connection, id: i64) -> Result<Option<Name>, StoreError> {

@@ -25,14 +25,33 @@ pub struct Rise {
     pub requests: Vec<String>,
     /// They cost more; false where that depends on the request, or on the rate of a currency.
     pub certain: bool,
+    /// Their prices before and after, requests that are priced alike together.
+    pub prices: Vec<Repriced>,
     /// Tokens of single requests and of packs that open them now and are refused there then.
     pub refused_tokens: u64,
     /// Requests that are left of them.
     pub refused_requests: u64,
-    /// Balances, and tokens that were given: they buy fewer requests.
+    /// Balances that were sold: they buy fewer requests.
     pub balance_tokens: u64,
     /// What is left of them, in millisatoshi.
     pub balance_left_msat: u64,
+    /// Tokens that were given away, for which nobody paid: they buy fewer requests.
+    pub given_tokens: u64,
+    /// What is left of them, in millisatoshi; of a budget what its period still has.
+    pub given_left_msat: u64,
+}
+
+/// Requests that are priced alike before a change, and after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Repriced {
+    /// Which, such as `GET /v1/rates`.
+    pub requests: Vec<String>,
+    /// What one costs before it: `2 sat`, `free`, or the rule in words.
+    pub before: String,
+    /// What one costs after it.
+    pub after: String,
+    /// That is more; false where it depends on the request, or on the rate of a currency.
+    pub certain: bool,
 }
 
 /// Requests of a service that cost more, whoever may hold tokens for it.
@@ -41,6 +60,7 @@ pub(super) struct Dearer {
     service: Name,
     requests: Vec<String>,
     certain: bool,
+    prices: Vec<Repriced>,
     /// On which terms they are sold before and after it, one of those that are sold alike.
     steps: Vec<(Matched, Matched)>,
 }
@@ -68,17 +88,20 @@ impl Dearer {
         let services = all.iter().map(|dearer| dearer.service.clone()).collect();
         let mut held = ledger.outstanding(services, now).await?;
         let rise = |dearer: Dearer| {
-            let Outstanding { requests, money } = held.remove(&dearer.service)?;
+            let Outstanding { requests, balances, given } = held.remove(&dearer.service)?;
             let refused = dearer.refused(&requests, market.exchange.as_ref(), now);
-            let Dearer { service, requests, certain, .. } = dearer;
-            (refused.tokens > 0 || money.tokens > 0).then_some(Rise {
+            let Dearer { service, requests, certain, prices, .. } = dearer;
+            (refused.tokens > 0 || balances.tokens > 0 || given.tokens > 0).then_some(Rise {
                 service,
                 requests,
                 certain,
+                prices,
                 refused_tokens: refused.tokens,
                 refused_requests: refused.units,
-                balance_tokens: money.tokens,
-                balance_left_msat: money.units,
+                balance_tokens: balances.tokens,
+                balance_left_msat: balances.units,
+                given_tokens: given.tokens,
+                given_left_msat: given.units,
             })
         };
         Ok(all.into_iter().filter_map(rise).collect())
@@ -157,6 +180,7 @@ fn quote(matched: &Matched, exchange: &dyn Exchange, now: Timestamp) -> Option<R
 fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &RouteTable) -> Option<Dearer> {
     let host = service.host.as_deref().unwrap_or_default();
     let (mut requests, mut certain) = (Vec::new(), true);
+    let mut prices: Vec<Repriced> = Vec::new();
     let mut steps: Vec<(Matched, Matched)> = Vec::new();
     let mut all = true;
     for sample in samples(service).chain(samples(then)) {
@@ -173,6 +197,7 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
             continue;
         };
         certain &= step == Step::Surely;
+        reprice(&mut prices, &sample.requests, (&was.terms.rule, &is.terms.rule), &step);
         let same =
             |(before, after): &(Matched, Matched)| before.terms == was.terms && after.terms == is.terms;
         if !steps.iter().any(same) {
@@ -188,7 +213,26 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
     if all {
         requests.clear();
     }
-    Some(Dearer { service: service.name.clone(), requests, certain, steps })
+    Some(Dearer { service: service.name.clone(), requests, certain, prices, steps })
+}
+
+/// Notes that `requests` are priced by the one rule before and by the other after it.
+fn reprice(prices: &mut Vec<Repriced>, requests: &str, (before, after): (&Rule, &Rule), step: &Step) {
+    let (before, after, certain) = (in_words(before), in_words(after), *step == Step::Surely);
+    let requests = requests.to_owned();
+    match prices.iter_mut().find(|own| own.before == before && own.after == after) {
+        Some(own) if own.requests.contains(&requests) => {}
+        Some(own) => own.requests.push(requests),
+        None => prices.push(Repriced { requests: vec![requests], before, after, certain }),
+    }
+}
+
+/// What a request costs by a rule.
+fn in_words(rule: &Rule) -> String {
+    match rule {
+        Rule::Fixed(amount) => amount.to_string(),
+        rule => rule.describe(),
+    }
 }
 
 /// A step up.
@@ -262,6 +306,26 @@ mod tests {
         assert_eq!(dearer("price = \"5 sat\"", &DAY.replace("2 sat", "7 sat")), told("/v1/day", true));
         assert_eq!(dearer("price = \"5 sat\"", DAY), None);
         assert_eq!(dearer(DAY, "price = \"5 sat\""), told("/v1/day", true), "the route is gone");
+    }
+
+    #[test]
+    fn the_prices_before_and_after_are_told() {
+        let told = |before: &str, after: &str| {
+            let found = Dearer::between(&table(before), &table(after)).pop().expect("it is dearer");
+            let one = |own: &Repriced| format!("{}: {} -> {}", own.requests.join(" "), own.before, own.after);
+            found.prices.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(told("price = \"5 sat\"", "price = \"6 sat\""), ["/v1/*: 5 sat -> 6 sat"]);
+        assert_eq!(told("price = \"free\"", "price = \"6 sat\""), ["/v1/*: free -> 6 sat"]);
+        let both = DAY.replace("2 sat", "7 sat").replace("5 sat", "7 sat");
+        assert_eq!(told(DAY, &both), ["/v1/day: 2 sat -> 7 sat", "/v1/*: 5 sat -> 7 sat"]);
+        assert_eq!(told("price = \"5 sat\"", &both), ["/v1/* /v1/day: 5 sat -> 7 sat"]);
+        let formula = told("price = \"5 sat\"", "price = { formula = \"request.size_bytes + 1\" }");
+        assert_eq!(
+            formula,
+            ["/v1/*: 5 sat -> by a formula in millisatoshi: request.size_bytes + 1"],
+            "as a 402 says it"
+        );
     }
 
     /// Packs of ten that cover so many sat a request, bought on `route`; nine requests are left.

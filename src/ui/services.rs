@@ -28,6 +28,7 @@ use crate::web::Operator;
 
 mod cells;
 mod change;
+mod dearer;
 mod detail;
 mod draft;
 mod edit;

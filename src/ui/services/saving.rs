@@ -5,8 +5,8 @@
 
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::address;
 use super::frame::Frame;
+use super::{address, dearer};
 use crate::catalog::spec::{Spec, SpecFault};
 use crate::store::{GrantFilter, GrantState};
 use crate::storefront::{Change, How, Plan, Refusal, Rise, Run, Stop};
@@ -171,7 +171,7 @@ pub(super) fn asked(
 ) -> Option<Question> {
     let (title, mut lines, warning, yes) = match stops {
         [] if rises.is_empty() => return None,
-        [] => (risen(rises), Vec::new(), None, "Ask more"),
+        [] => (dearer::title(rises), Vec::new(), None, dearer::yes(rises)),
         [stop] => (title(stop), lines(stop), warning(stop), yes(stop)),
         several => {
             let names: Vec<String> = several.iter().map(|stop| format!("“{}”", stop.service)).collect();
@@ -183,7 +183,7 @@ pub(super) fn asked(
             (format!("Stop earning with {}?", names.join(", ")), lines, None, "Save it so")
         }
     };
-    lines.extend(rises.iter().flat_map(dearer));
+    lines.extend(rises.iter().flat_map(dearer::lines));
     Some(Question {
         section: Section::Services,
         above,
@@ -195,56 +195,6 @@ pub(super) fn asked(
         yes: Some(yes),
         refusal: None,
     })
-}
-
-fn risen(rises: &[Rise]) -> String {
-    let names: Vec<&str> = rises.iter().map(|rise| rise.service.as_str()).collect();
-    format!("Ask more of those who have paid for {}?", names.join(", "))
-}
-
-/// What becomes of what customers have bought.
-fn dearer(rise: &Rise) -> Vec<String> {
-    let Rise {
-        service,
-        requests,
-        certain,
-        refused_tokens,
-        refused_requests,
-        balance_tokens,
-        balance_left_msat,
-    } = rise;
-    let (about, cost) = match (requests.as_slice(), certain) {
-        ([], true) => (format!("Every request of {service}"), "costs more"),
-        ([], false) => (format!("Requests of {service}"), "may cost more"),
-        ([one], true) => (one.clone(), "costs more"),
-        (some, true) => (some.join(", "), "cost more"),
-        (some, false) => (some.join(", "), "may cost more"),
-    };
-    let mut lines = vec![format!("{about} {cost} from then on.")];
-    if *refused_tokens > 0 {
-        let (tokens, left) = (counted(*refused_tokens, "token"), counted(*refused_requests, "paid request"));
-        lines.push(if *certain {
-            format!(
-                "{tokens} with {left} left: sold for less, and refused there from then on with an offer at the new \
-                 price, although paid for. Good again when the price is back."
-            )
-        } else {
-            format!(
-                "{tokens} with {left} left: a request that costs more than it was sold for is refused with an offer at \
-                 the new price, although it was paid for."
-            )
-        });
-    }
-    if *balance_tokens > 0 {
-        let (balances, left) = (counted(*balance_tokens, "balance"), sats_exact(*balance_left_msat));
-        lines.push(format!("{balances} with {left} sat left in all: good as before, for fewer requests."));
-    }
-    lines.push(
-        "Passes open what they opened. Tokens that were paid for and never used are not counted here, and are \
-         treated alike."
-            .to_owned(),
-    );
-    lines
 }
 
 fn title(stop: &Stop) -> String {

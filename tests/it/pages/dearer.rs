@@ -47,25 +47,30 @@ async fn a_dearer_price_is_asked_about_when_customers_hold_tokens() {
         let told: Value = ok(app.change("/api/v1/services/apply", &key, body).await).await;
         told["rises"].clone()
     };
-    let touched = |tokens: u64, left: u64| {
-        json!([{ "service": "rates", "requests": [], "certain": true, "refused_tokens": tokens,
-            "refused_requests": left, "balance_tokens": 1, "balance_left_msat": 700_000 }])
+    let touched = |price: &str, tokens: u64, left: u64| {
+        json!([{ "service": "rates", "requests": [], "certain": true,
+            "prices": [{ "requests": ["/v1/*"], "before": "4 sat", "after": price, "certain": true }], "refused_tokens": tokens,
+            "refused_requests": left, "balance_tokens": 0, "balance_left_msat": 0, "given_tokens": 1,
+            "given_left_msat": 700_000 }])
     };
-    assert_eq!(apply("5 sat", true).await, touched(0, 0), "the pack covers it: it was sold at that price");
-    assert_eq!(apply("9 sat", true).await, touched(1, 9));
-    assert_eq!(apply("5 sat", false).await, touched(0, 0));
+    let covered = touched("5 sat", 0, 0);
+    assert_eq!(apply("5 sat", true).await, covered, "the pack covers it: it was sold at that price");
+    assert_eq!(apply("9 sat", true).await, touched("9 sat", 1, 9));
+    assert_eq!(apply("5 sat", false).await, covered);
 
     // Asking is not doing; yes is.
     let asked = edits("9 sat").await;
     for said in [
-        "Ask more of those who have paid for rates?",
-        "Every request of rates costs more from then on.",
-        "1 token with 9 paid requests left: sold for less",
-        "1 balance with 700 sat left in all",
+        "Change the price of “rates”?",
+        "Every request of rates costs 9 sat instead of 5 sat.",
+        "1 sold token with 9 paid requests left: sold for less",
+        "1 given token with 700 sat left in all, which nobody paid for",
+        ">Change the price</button>",
         "Whatever else you changed is saved with it.",
     ] {
         assert!(asked.page.contains(said), "{said}: {}", asked.page);
     }
+    assert!(!asked.page.contains("balance"), "none was sold: {}", asked.page);
     let price = || app.op.parts.storefront.stock()[0].spec.to_json()["price"].clone();
     assert_eq!(price(), "5 sat");
     assert_eq!(person.says_yes("/services/rates/text", &asked).await.to, "/services/rates?said=saved");
