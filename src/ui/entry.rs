@@ -13,13 +13,40 @@ use serde::Deserialize;
 use super::{fault, html};
 use crate::web::claim::{self, ClaimError};
 use crate::web::password::{Denied, Password};
-use crate::web::{Operator, cookie};
+use crate::web::{Landing, Operator, cookie};
 
 /// What a door asks for.
 enum Ask {
-    Login,
+    Login(Back),
     Claim(String),
     Nothing,
+}
+
+/// Where a login leads.
+#[derive(Default, Deserialize)]
+pub(super) struct Back {
+    /// The page that was asked for, as a stranger may have written it.
+    #[serde(default)]
+    to: String,
+    /// A form was sent without a session: nothing was done.
+    #[serde(default)]
+    undone: String,
+}
+
+impl Back {
+    /// The page to land on.
+    fn landing(&self) -> Option<Landing> {
+        Landing::read(&self.to)
+    }
+
+    /// The same, as the form carries it; empty for Home.
+    fn carried(&self) -> String {
+        self.landing().map(|landing| landing.as_str().to_owned()).unwrap_or_default()
+    }
+
+    fn is_undone(&self) -> bool {
+        !self.undone.is_empty()
+    }
 }
 
 /// One door.
@@ -43,36 +70,43 @@ impl Entry {
     }
 }
 
-/// `GET /login`.
-pub(super) async fn login_page(State(op): State<Arc<Operator>>) -> Response {
+/// `GET /login?to&undone`.
+pub(super) async fn login_page(
+    State(op): State<Arc<Operator>>,
+    back: Result<Query<Back>, QueryRejection>,
+) -> Response {
+    let back = back.map(|Query(back)| back).unwrap_or_default();
     match claim::stored_password(&op).await {
-        Ok(Some(_)) => html(StatusCode::OK, &Entry::asking("Log in", Ask::Login, None)),
+        Ok(Some(_)) => html(StatusCode::OK, &Entry::asking("Log in", Ask::Login(back), None)),
         Ok(None) => html(StatusCode::OK, &unclaimed()),
         Err(error) => fault(&error),
     }
 }
 
 /// What the login form sends.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Login {
     password: Password,
+    #[serde(default)]
+    to: String,
 }
 
-/// `POST /login`: a right password opens a session with a new id.
+/// `POST /login`: a right password opens a session with a new id, on the page that was asked for.
 pub(super) async fn login(
     State(op): State<Arc<Operator>>,
     headers: HeaderMap,
     form: Result<Form<Login>, FormRejection>,
 ) -> Response {
-    let Ok(Form(Login { password })) = form else { return incomplete() };
+    let Ok(Form(Login { password, to })) = form else { return incomplete() };
+    let back = Back { to, undone: String::new() };
     let stored = match claim::stored_password(&op).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return html(StatusCode::FORBIDDEN, &unclaimed()),
         Err(error) => return fault(&error),
     };
     match op.passwords.check(password, stored).await {
-        Ok(()) => open_session(&op, &headers, "/"),
-        Err(denied) => refuse_login(denied),
+        Ok(()) => open_session(&op, &headers, back.landing().as_ref().map_or("/", Landing::as_str)),
+        Err(denied) => refuse_login(denied, back),
     }
 }
 
@@ -134,15 +168,15 @@ pub(super) fn failure() -> Response {
     )
 }
 
-fn open_session(op: &Operator, headers: &HeaderMap, to: &'static str) -> Response {
+fn open_session(op: &Operator, headers: &HeaderMap, to: &str) -> Response {
     let old = cookie::presented(&op.parts.config, headers);
     let id = op.sessions.open(op.parts.entropy.as_ref(), old.as_ref());
     ([(header::SET_COOKIE, cookie::set(&op.parts.config, &id))], Redirect::to(to)).into_response()
 }
 
-fn refuse_login(denied: Denied) -> Response {
+fn refuse_login(denied: Denied, back: Back) -> Response {
     let (status, wait) = refusal_status(denied);
-    let mut response = html(status, &Entry::asking("Log in", Ask::Login, Some(denied.to_string())));
+    let mut response = html(status, &Entry::asking("Log in", Ask::Login(back), Some(denied.to_string())));
     if let Some(secs) = wait {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }

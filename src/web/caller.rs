@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::hosts::own_proof;
 use super::keys::{self, Scope};
 use super::session::Visit;
-use super::{Operator, Problem, cookie};
+use super::{Operator, Problem, cookie, landing};
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ may!(
     surely
 );
 
-/// Proof that a person is logged in; who is not is sent to the login page.
+/// Proof that a person is logged in; who is not is sent to the login page, which leads back.
 #[derive(Clone, Debug)]
 pub struct LoggedIn(pub Visit);
 
@@ -143,6 +143,6 @@ impl FromRequestParts<Arc<Operator>> for LoggedIn {
     async fn from_request_parts(parts: &mut Parts, op: &Arc<Operator>) -> Result<LoggedIn, Response> {
         // What a program proves itself with was no reason to believe that one of our pages sent the cookie.
         let visit = if own_proof(&parts.headers) { None } else { session(op, &parts.headers) };
-        visit.map(LoggedIn).ok_or_else(|| Redirect::to("/login").into_response())
+        visit.map(LoggedIn).ok_or_else(|| Redirect::to(&landing::login(parts)).into_response())
     }
 }

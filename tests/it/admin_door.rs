@@ -144,9 +144,99 @@ async fn what_a_program_sends_is_not_judged_by_a_cookie() {
         let answer = asked.send().await.expect("an answer");
         assert_eq!(
             (answer.status(), &answer.headers()[LOCATION]),
-            (StatusCode::SEE_OTHER, &"/login".parse().expect("a value"))
+            (StatusCode::SEE_OTHER, &"/login?to=%2Fintegrations%2Fkeys&undone=yes".parse().expect("a value"))
         );
     }
+}
+
+/// Where an answer leads.
+fn leads(answer: &reqwest::Response) -> &str {
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    answer.headers()[LOCATION].to_str().expect("readable")
+}
+
+#[tokio::test]
+async fn after_the_password_one_is_on_the_page_that_was_asked_for() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let gets = async |path: &str, cookie: &str| {
+        let asked = app.get(path).header("cookie", cookie).header("accept", "text/html");
+        asked.send().await.expect("an answer")
+    };
+    let page = "/tokens?state=live&search=a%20b";
+    let login = "/login?to=%2Ftokens%3Fstate%3Dlive%26search%3Da%2520b";
+    assert_eq!(leads(&gets(page, "").await), login);
+    // A session that was not used for too long is none.
+    app.clock.advance(web::session::IDLE_LIFE + Duration::from_secs(1));
+    assert_eq!(leads(&gets(page, &session).await), login);
+    let asked = gets(login, "").await.text().await.expect("a page");
+    assert!(asked.contains("name=\"to\" value=\"/tokens?state=live&#38;search=a%20b\""), "{asked}");
+    assert!(!asked.contains("nothing was done"), "{asked}");
+
+    // A wrong password keeps where one wants to go.
+    let says = async |password: &str, to: &str| {
+        let form = [("password", password), ("to", to)];
+        app.post("/login").form(&form).send().await.expect("an answer")
+    };
+    let wrong = says("not the password", page).await;
+    assert_eq!(wrong.status(), StatusCode::FORBIDDEN);
+    assert!(wrong.text().await.expect("a page").contains("value=\"/tokens?state=live"));
+    let right = says(PASSWORD, page).await;
+    assert_eq!(leads(&right), page);
+    assert_eq!(gets(page, &cookie(right.headers())).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_login_leads_to_no_strangers_page() {
+    let app = AdminApp::start().await;
+    app.claimed().await;
+    for stranger in [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example/",
+        "%2f%2fevil.example",
+        "/%2fevil.example",
+        "/%5cevil.example",
+        "/\t/evil.example",
+        "/\r\nset-cookie: a=b",
+        "/..//evil.example",
+        "javascript:alert(1)",
+        "/logout",
+        "/api/v1/status",
+    ] {
+        let form = [("password", PASSWORD), ("to", stranger)];
+        let answer = app.post("/login").form(&form).send().await.expect("an answer");
+        assert_eq!(leads(&answer), "/", "{stranger:?}");
+        let query = [("to", stranger)];
+        let page = app.get("/login").query(&query).send().await.expect("an answer");
+        let page = page.text().await.expect("a page");
+        assert!(page.contains("name=\"password\"") && !page.contains("name=\"to\""), "{stranger:?}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_came_without_a_session_did_nothing_and_leads_to_its_page() {
+    let app = AdminApp::start().await;
+    let key = {
+        app.claimed().await;
+        app.key(&[web::keys::Scope::Admin]).await
+    };
+    let form = [("label", "till"), ("read", "on"), ("lasts", "30"), ("key", "one")];
+    let sent = app.post("/integrations/keys").form(&form).send().await.expect("an answer");
+    let login = leads(&sent).to_owned();
+    assert_eq!(login, "/login?to=%2Fintegrations%2Fkeys&undone=yes");
+    let asked = app.get(&login).send().await.expect("an answer").text().await.expect("a page");
+    assert!(asked.contains("nothing was done"), "{asked}");
+    let form = [("password", PASSWORD), ("to", "/integrations/keys")];
+    let answer = app.post("/login").form(&form).send().await.expect("an answer");
+    assert_eq!(leads(&answer), "/integrations/keys");
+    // That address takes a form alone: its page is shown.
+    let landed = app.get("/integrations/keys").header("accept", "text/html");
+    let landed = landed.header("cookie", cookie(answer.headers())).send().await.expect("an answer");
+    assert_eq!(leads(&landed), "/integrations");
+    let keys = app.read("/api/v1/keys", &key).await.text().await.expect("a list");
+    assert!(!keys.contains("till"), "{keys}");
 }
 
 #[tokio::test]
