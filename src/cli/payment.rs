@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::amounts::sats;
 use super::operator::{Admin, Failure, Shown};
 use super::times::moment;
-use super::tokens::{hash_beginning, several, token_text};
+use super::tokens::{hash_beginning, several, state_in_words, token_text};
 
 /// Payments that are looked through for a beginning.
 const LOOKED_THROUGH: u32 = 500;
@@ -65,7 +65,7 @@ fn text(told: &Value) -> String {
         lines.push(format!(
             "for       {}, {}",
             bought(payment),
-            payment["state"].as_str().unwrap_or_default()
+            state_in_words(payment["state"].as_str().unwrap_or_default()).to_lowercase()
         ));
         let rest = [
             ("opening_fee_msat", "kept by a provider for a channel"),
@@ -108,13 +108,13 @@ mod tests {
         let payment = json!({
             "payment_hash": "ab".repeat(32), "amount_msat": 21_500, "opening_fee_msat": 0, "surplus_msat": 500,
             "over_msat": 0, "late": true, "kind": null, "quote": "0.32 USD at 64000",
-            "received_at": 1_760_000_000_000_u64, "service": null, "route": null, "state": "unused",
+            "received_at": 1_760_000_000_000_u64, "service": null, "route": null, "state": "unredeemed",
         });
         let told = json!({ "payment_hash": "ab".repeat(32), "payment": payment, "token": null });
         let text = text(&told);
         for line in [
             "received  21.5 sat at 2025-10-09 08:53:20Z",
-            "for       not yet used, unused",
+            "for       not yet used, not used yet",
             "of it     0.5 sat perhaps paid twice",
             "late      its invoice",
             "quoted    0.32 USD at 64000",

@@ -15,6 +15,7 @@ use super::warn;
 use super::{doubts, epochs};
 use crate::clock::in_words;
 use crate::config::Environment;
+use crate::store::PaymentState;
 
 /// A hash as tables show it.
 const SHORT: usize = 12;
@@ -249,6 +250,18 @@ fn given_text(given: &Value) -> String {
     )
 }
 
+/// How a token stands, in the pages' words.
+fn state(row: &Value) -> String {
+    let code = row["state"].as_str().unwrap_or_default();
+    state_in_words(code).to_lowercase()
+}
+
+/// The words for a state's code; the code itself where this version knows no words for it.
+pub(super) fn state_in_words(code: &str) -> &str {
+    let known = PaymentState::ALL.into_iter().find(|state| state.code() == code);
+    known.map_or(code, |state| state.words())
+}
+
 /// What is left, and whether that was too little for a request that came.
 fn left(token: &Value) -> String {
     let left = amount(token, &token["units"]["left"]);
@@ -263,14 +276,14 @@ fn list_text(listed: &Value) -> String {
             word(&token["kind"]),
             word(&token["service"]),
             word(&token["label"]),
-            word(&token["state"]),
+            state(token),
             left(token),
             amount(token, &units["spent"]),
             token["calls"].to_string(),
             moment(&token["valid_until"]),
         ]
     });
-    let header = ["PAYMENT", "KIND", "SERVICE", "LABEL", "STATE", "LEFT", "SPENT", "CALLS", "GOOD UNTIL"];
+    let header = ["PAYMENT", "KIND", "SERVICE", "LABEL", "STATE", "LEFT", "USED", "CALLS", "VALID UNTIL"];
     let mut text = table(header, rows);
     if !listed["next_before"].is_null() {
         text.push_str("\n… and more: search, or raise --limit");
@@ -283,7 +296,8 @@ pub(super) fn token_text(token: &Value) -> String {
     let count = |name: &str| amount(token, &units[name]);
     let mut lines = vec![
         format!("payment   {}", word(&token["payment_hash"])),
-        format!("kind      {}, {}", word(&token["kind"]), word(&token["state"])),
+        format!("kind      {}", word(&token["kind"])),
+        format!("state     {}", state(token)),
         format!("service   {} / {}", word(&token["service"]), word(&token["route"])),
     ];
     if token["label"].is_string() {
@@ -292,20 +306,19 @@ pub(super) fn token_text(token: &Value) -> String {
     } else {
         lines.push(format!("price     {}", sats(&token["price_msat"])));
     }
-    lines.push(format!(
-        "units     {} left{}, {} held, {} spent, {} expired, {} revoked, of {}",
-        count("left"),
-        if token["too_little"] == true { " (too little for a request that came)" } else { "" },
-        count("held"),
-        count("spent"),
-        count("expired"),
-        count("revoked"),
-        count("sold"),
-    ));
+    let little = if token["too_little"] == true { " (too little for a request that came)" } else { "" };
+    let mut parts = vec![format!("{} left{little}", count("left")), format!("{} used", count("spent"))];
+    for (name, what) in [("held", "on its way"), ("expired", "ran out"), ("revoked", "taken back")] {
+        if units[name].as_u64() != Some(0) {
+            parts.push(format!("{} {what}", count(name)));
+        }
+    }
+    let sold = if token["kind"] == "granted" { "given" } else { "sold" };
+    lines.push(format!("units     {}, of {} {sold}", parts.join(", "), count("sold")));
     if !token["opens_until"].is_null() {
         lines.push(format!("open      until {}", moment(&token["opens_until"])));
     }
-    lines.push(format!("good      {} to {}", moment(&token["since"]), moment(&token["valid_until"])));
+    lines.push(format!("valid     {} to {}", moment(&token["since"]), moment(&token["valid_until"])));
     lines.push(format!(
         "calls     {}, {} bytes; {} given back",
         token["calls"], token["bytes"], token["restored"]
@@ -393,10 +406,11 @@ mod tests {
     fn a_token_reads_as_a_person_would_say_it() {
         let text = token_text(&token());
         for line in [
-            "kind      granted, left",
+            "kind      granted\n",
+            "state     live\n",
             "budget    1000 sat for each 1 day",
-            "units     750.5 sat left, 0 sat held, 249.5 sat spent, 1000 sat expired, 0 sat revoked, of 2000 sat",
-            "good      2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
+            "units     750.5 sat left, 249.5 sat used, 1000 sat ran out, of 2000 sat given",
+            "valid     2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
             "calls     3, 120 bytes; 1 given back",
             "cdcdcdcdcdcd",
             "50 sat",
@@ -408,7 +422,8 @@ mod tests {
         let mut little = token();
         little["too_little"] = true.into();
         assert!(
-            token_text(&little).contains("750.5 sat left (too little for a request that came), 0 sat held")
+            token_text(&little)
+                .contains("750.5 sat left (too little for a request that came), 249.5 sat used,")
         );
         let found = json!({ "tokens": [token(), { "label": null, "payment_hash": "00" }] });
         assert_eq!(labelled(&found, "team blue"), ["ab".repeat(32)]);

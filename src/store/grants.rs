@@ -150,6 +150,20 @@ fn give(page: &mut Page<'_>, new: &NewGrant) -> Result<(), StoreError> {
     Ok(())
 }
 
+impl Ledger {
+    /// When the operator took a token back, used before or not.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn revoked_at(&self, payment_hash: PaymentHash) -> Result<Option<Timestamp>, StoreError> {
+        let read = move |connection: &Connection| {
+            let mut query = asked(connection, "SELECT at FROM revocations WHERE payment_hash = ?1")?;
+            optional(query.query_row([Stored(payment_hash)], |row| column(row, "at")))
+        };
+        self.0.readers.read(read).await
+    }
+}
+
 /// Takes a token back; gives how many units were left.
 pub(super) fn revoke(page: &mut Page<'_>, payment_hash: PaymentHash) -> Result<u64, StoreError> {
     let mut insert = page.connection.prepare_cached(

@@ -56,6 +56,28 @@ impl PaymentState {
         }
     }
 
+    /// Every state.
+    pub const ALL: [PaymentState; 6] = [
+        PaymentState::Unredeemed,
+        PaymentState::Held,
+        PaymentState::Left,
+        PaymentState::Spent,
+        PaymentState::Expired,
+        PaymentState::Revoked,
+    ];
+
+    /// What a person is told, on every page and by every command.
+    pub const fn words(self) -> &'static str {
+        match self {
+            PaymentState::Unredeemed => "Not used yet",
+            PaymentState::Held => "In use now",
+            PaymentState::Left => "Live",
+            PaymentState::Spent => "Used up",
+            PaymentState::Expired => "Ran out",
+            PaymentState::Revoked => "Revoked",
+        }
+    }
+
     /// Stable code.
     pub const fn code(self) -> &'static str {
         match self {

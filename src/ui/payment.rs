@@ -11,9 +11,10 @@ use super::figures::{counted, fiat, grouped, iso, sats_exact, utc};
 use super::payment_line::PaymentLine;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
+use crate::clock::in_words;
 use crate::pricing::Fiat;
 use crate::store::{GrantRow, SpendRow, StoreError};
-use crate::types::{Kind, PaymentHash};
+use crate::types::{Kind, PaymentHash, Timestamp};
 
 /// Requests shown.
 const SHOWN: u32 = 100;
@@ -48,6 +49,8 @@ struct Page {
     kept: Option<String>,
     label: Option<String>,
     facts: Vec<Fact>,
+    /// It was used or given away: the ledger knows what is in it.
+    presented: bool,
     spends: Vec<Spend>,
     more: bool,
     /// Whether it may be revoked: something may still be drawn, or it was not presented yet.
@@ -90,6 +93,7 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
     if payment.is_none() && grant.is_none() {
         return Ok(None);
     }
+    let revoked_at = ledger.revoked_at(hash).await?;
     let mut spends = ledger.spends(hash, SHOWN + 1, None).await?;
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
     let more = spends.len() > shown;
@@ -102,12 +106,13 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
         quote: quote.as_deref().map(quoted),
         kept: (kept > 0).then(|| sats_exact(kept)),
         label: grant.as_ref().and_then(|row| row.label.clone()),
-        facts: grant.as_ref().map(facts).unwrap_or_default(),
+        facts: facts(grant.as_ref(), revoked_at),
+        presented: grant.is_some(),
         spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),
         shell: desk.shell(if payment.is_some() { Section::Revenue } else { Section::Tokens }).await,
         payment: payment.as_ref().map(PaymentLine::of),
         more,
-        revocable: grant.as_ref().is_none_or(|row| row.over_at.is_none() && !row.grant.barred),
+        revocable: revoked_at.is_none() && grant.as_ref().is_none_or(|row| row.over_at.is_none()),
         revoked: false,
     }))
 }
@@ -123,24 +128,49 @@ fn quoted(quote: &str) -> String {
     told().unwrap_or_else(|| quote.to_owned())
 }
 
-fn facts(row: &GrantRow) -> Vec<Fact> {
+/// How the token stands, what became of its units, and its time.
+fn facts(grant: Option<&GrantRow>, revoked_at: Option<Timestamp>) -> Vec<Fact> {
+    let said = |name, value: String| Fact { name, value, iso: None };
+    let moment = |name, at| Fact { name, value: utc(at), iso: Some(iso(at)) };
+    let revoked = revoked_at.map(|at| moment("Revoked", at));
+    let Some(row) = grant else {
+        return revoked.into_iter().flat_map(|when| [said("State", "Revoked".to_owned()), when]).collect();
+    };
+    let mut facts = vec![said("State", row.state().words().to_owned())];
+    facts.extend(revoked);
+    facts.extend(units(row));
+    let since = if row.grant.kind == Kind::Granted { "Valid from" } else { "First used" };
+    facts.push(moment(since, row.redeemed_at));
+    let until = if revoked_at.is_some() { "Was valid until" } else { "Valid until" };
+    facts.push(moment(until, row.grant.valid_until));
+    facts
+}
+
+/// What became of a token's units.
+fn units(row: &GrantRow) -> Vec<Fact> {
     let grant = &row.grant;
+    let budget = grant.budget.map(|budget| Fact {
+        name: "Budget",
+        value: format!("{} in each {}", amount(grant.kind, budget.units), in_words(budget.per)),
+        iso: None,
+    });
+    let sold = match (grant.kind, grant.budget) {
+        (Kind::Granted, Some(_)) => "Given so far",
+        (Kind::Granted, None) => "Given",
+        _ => "Sold",
+    };
     let amounts = [
-        (if grant.kind == Kind::Granted { "Given" } else { "Sold" }, grant.sold),
+        (sold, grant.sold),
         ("Left", grant.left),
         ("On its way", grant.held),
         ("Used", grant.spent),
         ("Ran out", grant.expired),
-        ("Revoked", grant.revoked),
+        ("Taken back", grant.revoked),
     ];
-    let mut facts: Vec<Fact> = amounts
-        .into_iter()
-        .map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None })
-        .collect();
+    let amounts = amounts.map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None });
     let back = grant.restored.saturating_add(grant.crash_restored);
-    facts.push(Fact { name: "Requests given back", value: grouped(back), iso: None });
-    facts.push(Fact { name: "Good until", value: utc(grant.valid_until), iso: Some(iso(grant.valid_until)) });
-    facts
+    let back = Fact { name: "Requests given back", value: grouped(back), iso: None };
+    budget.into_iter().chain(amounts).chain([back]).collect()
 }
 
 /// So many of a kind's units, with their unit.

@@ -14,6 +14,8 @@ pub(super) struct PaymentLine {
     pub(super) what: String,
     pub(super) state: &'static str,
     pub(super) state_class: &'static str,
+    /// The state is of the payment, and not its token's.
+    pub(super) is_odd: bool,
     pub(super) amount: String,
     /// What it was worth in another currency as it came, and at which rate; where one was known.
     pub(super) worth: Option<(String, String)>,
@@ -26,13 +28,10 @@ impl PaymentLine {
             _ if row.surplus > Msat::ZERO => ("Perhaps paid twice", "good"),
             _ if row.over > Msat::ZERO => ("Overpaid", "good"),
             PaymentState::Unredeemed if row.perhaps_delivered => ("Delivered or not is not known", "waits"),
-            PaymentState::Unredeemed => ("Paid", "waits"),
-            PaymentState::Held => ("In use", "waits"),
-            PaymentState::Left => ("Not used up", "waits"),
-            PaymentState::Spent => ("Delivered", "good"),
-            PaymentState::Expired => ("Ran out", "waits"),
-            PaymentState::Revoked => ("Revoked", "waits"),
+            PaymentState::Spent => (PaymentState::Spent.words(), "good"),
+            state => (state.words(), "waits"),
         };
+        let is_odd = row.state.words() != state;
         let hash = row.payment_hash.to_hex();
         PaymentLine {
             hash_short: shortened(&hash),
@@ -45,6 +44,7 @@ impl PaymentLine {
             },
             state,
             state_class,
+            is_odd,
             amount: sats_exact(row.amount.msat()),
             worth: row.rate.and_then(|rate| {
                 let per_btc = fiat(Fiat { amount: rate.per_btc, currency: rate.currency });

@@ -116,17 +116,20 @@ struct Left {
 }
 
 impl Left {
-    fn of(account: &Account) -> Left {
+    fn of(account: &Account) -> Option<Left> {
         let sats = |msat: i64| {
             let sign = if msat < 0 { "−" } else { "" };
             format!("{sign}{}", sats_exact(msat.unsigned_abs()))
         };
         let received = account.received_msat.saturating_add(account.surplus_msat);
-        Left {
+        if received == 0 && account.balance_msat == 0 {
+            return None;
+        }
+        Some(Left {
             received: sats(received),
             went: sats(received.saturating_sub(account.balance_msat)),
             left: sats(account.balance_msat),
-        }
+        })
     }
 }
 
@@ -148,7 +151,8 @@ struct Page {
     shadow: Option<String>,
     unearned: String,
     received: Option<Came>,
-    account: Left,
+    /// What became of all that came; nothing before the first payment.
+    account: Option<Left>,
     chart: Chart,
     lines: Vec<Line>,
     payments: Vec<PaymentLine>,

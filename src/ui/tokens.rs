@@ -76,7 +76,8 @@ struct Page {
     /// Whether something narrows the list.
     narrowed: bool,
     refusal: Option<&'static str>,
-    unearned: String,
+    /// What was paid ahead, if anything was.
+    unearned: Option<String>,
     doubt: bool,
     pages: Pages,
 }
@@ -127,6 +128,7 @@ async fn read(desk: &Desk, asked: &Asked, search: &str) -> Result<Page, StoreErr
         lines.push(line(row, spends.first().map(|spend| spend.at)));
     }
     let now = desk.op.parts.clock.now();
+    let unearned = ledger.revenue(now).await?.unearned.msat();
     Ok(Page {
         search: search.to_owned(),
         state: word.to_owned(),
@@ -137,7 +139,7 @@ async fn read(desk: &Desk, asked: &Asked, search: &str) -> Result<Page, StoreErr
         lines,
         narrowed: !search.is_empty() || !word.is_empty() || service.is_some(),
         refusal: long.then_some("A search has 100 letters at most."),
-        unearned: sats_exact(ledger.revenue(now).await?.unearned.msat()),
+        unearned: (unearned > 0).then(|| sats_exact(unearned)),
         doubt: ledger.generation().await?.doubtful_below_epoch > 0,
         pages,
         service,
@@ -166,12 +168,11 @@ fn link(search: &str, state: &str, service: Option<&Name>, before: Option<i64>) 
 fn line(row: &GrantRow, used: Option<Timestamp>) -> Line {
     let grant = &row.grant;
     let hash = row.payment_hash.to_hex();
-    let (state, class) = match row.state() {
-        PaymentState::Held => ("In use now", "good"),
-        PaymentState::Unredeemed | PaymentState::Left => ("Live", "good"),
-        PaymentState::Spent => ("Used up", ""),
-        PaymentState::Expired => ("Ran out", ""),
-        PaymentState::Revoked => ("Revoked", "bad"),
+    let state = row.state().words();
+    let class = match row.state() {
+        PaymentState::Held | PaymentState::Unredeemed | PaymentState::Left => "good",
+        PaymentState::Spent | PaymentState::Expired => "",
+        PaymentState::Revoked => "bad",
     };
     Line {
         short: shortened(&hash),

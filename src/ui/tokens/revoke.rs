@@ -3,12 +3,31 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::types::PaymentHash;
+use crate::ledger::Grant;
+use crate::types::{PaymentHash, Timestamp};
+use crate::ui::figures::utc;
 use crate::ui::form::Fields;
 use crate::ui::payment::amount;
 use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section};
 use crate::ui::{entry, fault};
+
+/// What its holder loses.
+fn rest(grant: &Grant, now: Timestamp) -> String {
+    let open = grant.opens_until.filter(|until| *until > now);
+    match (grant.left, open, grant.budget) {
+        (0, Some(until), _) => format!("It is open until {}, and closes now.", utc(until)),
+        (0, None, Some(_)) => "Its budget is used up for now, and is not filled up again.".to_owned(),
+        (0, None, None) => "Nothing is left of it.".to_owned(),
+        (left, _, Some(_)) => {
+            format!(
+                "What is left of it now, {}, is gone, and its budget is not filled up again.",
+                amount(grant.kind, left)
+            )
+        }
+        (left, _, None) => format!("What is left of it, {}, is gone.", amount(grant.kind, left)),
+    }
+}
 
 /// `POST /payments/{payment_hash}/revoke`: the token opens nothing any more, used before or not.
 pub(super) async fn revoke(desk: Desk, Path(hash): Path<String>, fields: Fields) -> Response {
@@ -23,15 +42,14 @@ pub(super) async fn revoke(desk: Desk, Path(hash): Path<String>, fields: Fields)
         return entry::unknown("No payment with that hash arrived, and no token was granted under it.");
     }
     let here = format!("/payments/{}", hash.to_hex());
-    let rest = grant
-        .as_ref()
-        .map(|row| format!("What is left of it, {}, is gone.", amount(row.grant.kind, row.grant.left)));
+    let now = desk.op.parts.clock.now();
+    let rest = grant.as_ref().map(|row| rest(&row.grant.seen_at(now), now));
     let paid = match &payment {
         Some(row) => format!(
             "{} sat were paid for it; they stay here. Whoever paid has only your word for anything in return.",
             crate::ui::figures::sats_exact(row.amount.msat())
         ),
-        None => "It was given away: nobody paid for it.".to_owned(),
+        None => "It was given away: nobody paid for it, and nothing is owed for it.".to_owned(),
     };
     let question = Question {
         section: Section::Tokens,

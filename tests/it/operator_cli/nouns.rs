@@ -98,7 +98,7 @@ async fn what_the_pages_show_is_shown_here_too() {
     let held = desk.app.ledger.reserve(sale.clone(), Draw::one(sale.route.clone())).await.expect("held");
     held.end(Ending::Delivered);
     let used = desk.run(&["payments", &hash.to_hex()]).await;
-    assert!(used.out.contains("2 left, 0 held, 1 spent"), "{}{}", used.out, used.err);
+    assert!(used.out.contains("2 left, 1 used, of 3 sold"), "{}{}", used.out, used.err);
     let told = desk.run(&["payments", "abab", "--json"]).await.json();
     assert_eq!(
         (&told["payment"]["amount_msat"], &told["token"]["spends"][0]["number"]),

@@ -93,6 +93,8 @@ async fn a_token_is_given_used_found_taken_back_and_refused() {
     app.clock.advance(std::time::Duration::from_secs(600));
     tab.click("button[formaction$='/revoke'], form[action$='/revoke'] button").await;
     tab.until("document.querySelector('h1')?.textContent === 'Revoke this token?'").await;
+    let asked = tab.text("main").await;
+    assert!(asked.contains("10 sat, is gone") && asked.contains("nothing is owed for it"), "{asked}");
     looked_at(&app.origin, &tab, "token-revoke").await;
     assert_eq!(asks(&app, &given).await, 200, "asking is not doing");
     fill(&tab, "password", PASSWORD).await;
@@ -120,6 +122,55 @@ async fn one_answer_gives_one_token() {
     let tokens: Value = tokens.json().await.expect("JSON");
     assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1));
     assert_eq!(tokens["tokens"][0]["label"], json!("Bo"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_token_owes_nothing_and_its_page_says_when_it_was_revoked() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let upstream = upstream().await;
+    sell(&app, &format!("[[service]]\nname = \"rates\"\npath = \"/v1/rates\"\nupstream = \"{upstream}\"\nprice = \"5 sat\"\n"))
+        .await;
+    let key = app.key(&[Scope::Admin]).await;
+    let page = async |path: &str| {
+        let page = app.get(path).header("cookie", &session).send().await.expect("an answer");
+        page.text().await.expect("a page")
+    };
+    assert!(page("/tokens").await.contains("Nothing is owed to buyers"), "and no sentence about 0 sat");
+    for (per, left) in [
+        (Value::Null, "Nothing is left of it."),
+        (json!("day"), "Its budget is used up for now, and is not filled up again."),
+    ] {
+        let give = json!({ "service": "rates", "budget": "5 sat", "per": per, "label": "Di" });
+        let given: Value = app.change("/api/v1/tokens/grant", &key, give).await.json().await.expect("JSON");
+        let word = |name: &str| given[name].as_str().expect("text").to_owned();
+        let here = format!("/payments/{}", word("payment_hash"));
+        assert_eq!(asks(&app, &word("authorization")).await, 200);
+        app.ledger.barrier().await;
+        let posts = async |fields: &[(String, String)]| {
+            let form = app.post(&format!("{here}/revoke")).header("cookie", &session).form(fields);
+            form.send().await.expect("an answer")
+        };
+        let asked = posts(&[]).await.text().await.expect("a page");
+        assert!(asked.contains(left) && asked.contains("nothing is owed for it"), "{asked}");
+        assert!(!asked.contains("0 sat"), "{asked}");
+        assert_eq!(posts(&super::sell_saved::hidden(&asked)).await.status().as_u16(), 303);
+        let told = page(&here).await;
+        for said in [
+            "<dt>State</dt><dd>Revoked</dd>",
+            "<dt>Revoked</dt><dd><time",
+            "<dt>Valid from</dt><dd><time",
+            "<dt>Was valid until</dt><dd><time",
+        ] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+        assert_eq!(
+            told.contains("<dt>Budget</dt><dd>5 sat in each 1 day</dd>"),
+            per == json!("day"),
+            "{told}"
+        );
+        assert!(!told.contains("Revoke it"), "it was: {told}");
+    }
 }
 
 /// A ledger that was brought back from a copy, and two tokens that came since.
@@ -203,6 +254,7 @@ async fn a_token_with_too_little_left_is_live_in_every_list_and_says_so_until_it
         assert_eq!(listed(&app, &key, &["--state", "live"]).await.matches("Cy").count(), 1);
         let all = listed(&app, &key, &[]).await;
         let line = all.lines().find(|line| line.contains("Cy")).expect("it is listed").to_owned();
+        assert!(line.contains(" live "), "in the page's word: {line}");
         let said =
             [live.contains("sat, too little for a request"), line.contains("sat, too little for a request")];
         let little = token["too_little"].as_bool().expect("it says so");
