@@ -34,6 +34,7 @@ mod draft;
 mod edit;
 mod frame;
 mod offer_rows;
+mod passage;
 mod routes;
 pub(super) mod saving;
 mod terms_draft;

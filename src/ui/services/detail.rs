@@ -6,6 +6,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use http::StatusCode;
 
+use super::passage::Passage;
 use super::saving::{Silent, silent};
 use super::wording::{Sales, price, sold_as};
 use super::{After, Health, Stand, address, found, said};
@@ -47,8 +48,7 @@ struct Page {
     calls: String,
     granted: String,
     shadow: Option<String>,
-    public: String,
-    upstream: String,
+    passage: Passage,
     health: Health,
     prices: Vec<Price>,
 }
@@ -71,7 +71,6 @@ pub(super) async fn page(
     let table = desk.op.parts.storefront.catalog().current();
     let service = table.services().iter().find(|service| service.name == own.name).map(AsRef::as_ref);
     let sums = sales.of(&own.name, None);
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let page = Page {
         said: after.said.as_deref().and_then(said),
         silent: silent(&desk, after.silent.as_deref()),
@@ -91,8 +90,7 @@ pub(super) async fn page(
         calls: grouped(sums.calls),
         granted: grouped(sums.granted_calls),
         shadow: (sums.shadow_calls > 0).then(|| sats_exact(sums.shadow_msat.msat())),
-        public: public(&own, &desk.op.parts.config.gateway),
-        upstream: text(&own.spec.upstream),
+        passage: passage(&own, &desk.op.parts.config.gateway),
         health: Health::of(&desk, &own.name),
         prices: service
             .filter(|_| own.faults.is_empty())
@@ -104,13 +102,12 @@ pub(super) async fn page(
     html(StatusCode::OK, &page)
 }
 
-/// Where customers reach it.
-fn public(own: &Stocked, gateway: &str) -> String {
-    let path = own.spec.path.as_deref().unwrap_or("/");
-    match &own.spec.host {
-        Some(host) => format!("{host}{path}"),
-        None => format!("{gateway}{path}"),
-    }
+/// Where customers reach it, and what its API is asked for it.
+fn passage(own: &Stocked, gateway: &str) -> Passage {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let public = own.spec.host.as_deref().unwrap_or(gateway);
+    let (path, strip) = (text(&own.spec.path), text(&own.spec.strip_prefix));
+    Passage::of(public, &text(&own.spec.upstream), &path, &strip, "/…")
 }
 
 fn prices(service: &Service, own: &Stocked, sales: &Sales) -> Vec<Price> {

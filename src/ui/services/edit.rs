@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::draft::Draft;
 use super::frame::Frame;
+use super::passage::Example;
 use super::saving::{Saving, Unsaved};
 use super::terms_draft::TermsDraft;
 use super::wrongs::Wrongs;
@@ -25,6 +26,7 @@ struct Page<'p> {
     inherits: bool,
     draft: &'p Draft,
     terms: &'p TermsDraft,
+    example: Example,
     wrongs: &'p Wrongs,
 }
 
@@ -107,7 +109,8 @@ async fn unsaved_again(desk: &Desk, frame: Frame, draft: &Draft, unsaved: Unsave
 
 async fn show(desk: &Desk, frame: Frame, draft: &Draft, wrongs: &Wrongs, status: StatusCode) -> Response {
     let shell = desk.shell(Section::Services).await;
-    html(status, &Page { shell, frame, inherits: false, terms: &draft.terms, draft, wrongs })
+    let example = Example::of(draft, frame.is_new, &shell.gateway);
+    html(status, &Page { shell, frame, inherits: false, terms: &draft.terms, example, draft, wrongs })
 }
 
 fn names(draft: &Draft) -> Vec<&str> {

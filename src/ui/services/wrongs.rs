@@ -45,7 +45,7 @@ impl Wrongs {
         ids.any(|id| match group {
             "told" => matches!(id, "title" | "description" | "openapi" | "dialect_l402"),
             "reached" => {
-                matches!(id, "host" | "strip_prefix" | "upstream_host" | "connect" | "header" | "idle")
+                matches!(id, "host" | "upstream_host" | "connect" | "header" | "idle")
                     || place(id).0 == HEADERS
             }
             _ => matches!(id, "restore_on" | "invoice_expiry" | "token_life"),

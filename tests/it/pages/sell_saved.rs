@@ -175,6 +175,28 @@ async fn what_stops_earning_is_asked_about_wherever_it_is_saved() {
     assert_eq!(apply("off").await, json!([{ "service": "rates", "how": "off", "requests": [] }]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_say_what_an_api_is_asked_for() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let new = person.reads("/services/new").await;
+    let asked = format!("<code>{}/weather/today</code>", app.op.parts.config.gateway);
+    for said in [
+        asked.as_str(),
+        "<code>http://127.0.0.1:9000/weather/today</code>",
+        "<code>http://127.0.0.1:9000/today</code>",
+    ] {
+        assert!(new.contains(said), "{said}: {new}");
+    }
+    assert!(person.reads("/start/service").await.contains("It is taken off before your API is asked"));
+    sell(&app, &text("http://127.0.0.1:9000", "price = \"5 sat\"\nstrip_prefix = \"/v1\"")).await;
+    let page = person.reads("/services/rates").await;
+    assert!(page.contains("asked for <code>http://127.0.0.1:9000/…</code>"), "{page}");
+    sell(&app, &text("http://127.0.0.1:9000", "price = \"5 sat\"")).await;
+    let page = person.reads("/services/rates").await;
+    assert!(page.contains("asked for <code>http://127.0.0.1:9000/v1/…</code>"), "{page}");
+}
+
 /// An API that answers, and counts how often it is asked.
 async fn counting() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
