@@ -59,9 +59,9 @@ pub enum VaultFault {
     Gap,
     /// bitcoind cannot be asked for an address: it is read block by block.
     #[error(
-        "say from which block on the chain is to be looked at (birthday): bitcoind is read block by block from there. \
-         `now` if the keys were never used; the height of about when they were made; 0 reads the whole chain, which \
-         takes hours"
+        "bitcoind is read block by block: say from which block on (“From block” on the page, --birthday in a \
+         terminal). That is now, for keys that were never used; else the height of about when they were made; 0 reads \
+         the whole chain, which takes hours"
     )]
     BirthdayNeeded,
     /// The chain does not fit what is known.
@@ -227,6 +227,16 @@ impl Vault {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the chain is read block by block at this moment, so that it must be said from where on.
+    pub fn reads_blocks(&self) -> bool {
+        matches!(self.sources.current(), ChainSource::Bitcoind { .. })
+    }
+
+    /// Whether it may be read so one day: bitcoind is among the sources.
+    pub fn may_read_blocks(&self) -> bool {
+        self.sources.config().sources.iter().any(|source| matches!(source, ChainSource::Bitcoind { .. }))
+    }
+
     /// What would be watched; nothing is.
     ///
     /// # Errors
@@ -236,8 +246,7 @@ impl Vault {
         if !(1..=WIDEST_GAP).contains(&ask.gap) {
             return Err(VaultFault::Gap);
         }
-        let bitcoind = matches!(self.sources.current(), ChainSource::Bitcoind { .. });
-        if bitcoind && ask.birthday.is_none() {
+        if self.reads_blocks() && ask.birthday.is_none() {
             return Err(VaultFault::BirthdayNeeded);
         }
         // Whatever the library would refuse, it refuses here.

@@ -221,9 +221,10 @@ fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
         state,
         warning: None,
         more: vec![opens.to_owned()],
-        way: Some(match fine {
-            true => ("/start/seed", "Check them again, or change the passphrase"),
-            false => ("/start/seed", "Write them down and check them"),
+        way: Some(match (fine, seed.opens_with.passphrase) {
+            (true, true) => ("/start/seed", "Check them again, or change the passphrase"),
+            (true, false) => ("/start/seed", "Check them again"),
+            (false, _) => ("/start/seed", "Write them down and check them"),
         }),
         fetch: None,
     }
@@ -460,6 +461,17 @@ mod tests {
         assert!(headline(&[apart]).ends_with(", if the copies lie on another one"));
         let late = Standing { apart: Some(false), ..standing(Some(made(hour * 3)), None) };
         assert_eq!(headline(&[ledger(&late, NOW)]), "A dead disk would cost you money");
+    }
+
+    #[test]
+    fn a_passphrase_is_changed_only_where_one_is_set() {
+        let way = |passphrase| {
+            let opens_with = crate::secrets::OpensWith { passphrase, key_file: true };
+            let status = SeedStatus { opens_with, shown_at: Some(NOW), verified_at: Some(NOW) };
+            words(&status, NOW).way.map(|way| way.1)
+        };
+        assert_eq!(way(true), Some("Check them again, or change the passphrase"));
+        assert_eq!(way(false), Some("Check them again"));
     }
 
     #[test]

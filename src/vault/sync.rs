@@ -129,7 +129,7 @@ async fn walk(vault: &Look<'_>, bitcoind: &Bitcoind) -> Result<(), SyncFault> {
         (0, Some(birthday)) => birthday.max(1),
         // Addresses that were paid long ago would be handed out again.
         (0, None) => {
-            return Err(SyncFault::Away("bitcoind is asked from a birthday on, and none is set".to_owned()));
+            return Err(SyncFault::Away("bitcoind is read from a block on, and this vault has none: set it once more, with its “From block”".to_owned()));
         }
         (height, _) => height.saturating_add(1),
     };

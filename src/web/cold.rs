@@ -16,7 +16,7 @@ impl Operator {
             None => return Ok(None),
             Some("now") => None,
             Some(text) => Some(text.parse().map_err(|_| {
-                Problem::bad_request("bad_birthday", "A birthday is a block's height, or now.")
+                Problem::bad_request("bad_birthday", "From block is the height of a block, or now.")
             })?),
         };
         if let Some(height) = said {

@@ -13,7 +13,7 @@ use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::question::Question;
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::vault::{USUAL_GAP, VaultAsk, VaultFault, VaultSketch, looks_private};
+use crate::vault::{USUAL_GAP, Vault, VaultAsk, VaultFault, VaultSketch, looks_private};
 use crate::web::{Problem, vault_problem};
 
 const FIELDS: [&str; 4] = ["keys", "form", "gap", "birthday"];
@@ -37,6 +37,39 @@ struct Page {
     forms: [(&'static str, String); 5],
     /// A vault is set already.
     replaces: bool,
+    from_block: FromBlock,
+}
+
+/// Whether it has to be said from which block on the chain is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FromBlock {
+    /// The chain is read block by block now.
+    Needed,
+    /// Another source is in use, which needs none, and stands in for one that does.
+    Advised,
+    /// A server is asked for addresses alone.
+    Unasked,
+}
+
+impl FromBlock {
+    fn of(vault: &Vault) -> FromBlock {
+        match (vault.reads_blocks(), vault.may_read_blocks()) {
+            (true, _) => FromBlock::Needed,
+            (false, true) => FromBlock::Advised,
+            (false, false) => FromBlock::Unasked,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        if self == FromBlock::Needed { "From block (needed)" } else { "From block (advised)" }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            FromBlock::Needed => "Your chain source is bitcoind, which is read block by block.",
+            _ => "One of your chain sources is bitcoind, which is read block by block when it is in use.",
+        }
+    }
 }
 
 /// The forms, with how their addresses begin on this network.
@@ -57,7 +90,13 @@ fn forms(network: &str) -> [(&'static str, String); 5] {
 
 /// `GET /coins/vault/set`: the form, empty.
 pub(in crate::ui) async fn page(desk: Desk) -> Response {
-    shown(&desk, StatusCode::OK, Typed { gap: USUAL_GAP.to_string(), ..Typed::default() }, None).await
+    // Keys that were made for this are new.
+    let birthday = match FromBlock::of(&desk.op.parts.vault) {
+        FromBlock::Needed | FromBlock::Advised => "now".to_owned(),
+        FromBlock::Unasked => String::new(),
+    };
+    let typed = Typed { gap: USUAL_GAP.to_string(), birthday, ..Typed::default() };
+    shown(&desk, StatusCode::OK, typed, None).await
 }
 
 async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<String>) -> Response {
@@ -65,7 +104,8 @@ async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<St
     let above = if replaces { ("/coins/vault", "Vault") } else { ABOVE };
     let shell = desk.shell(Section::Coins).await;
     let forms = forms(&shell.network);
-    html(status, &Page { shell, above, refusal, typed, forms, replaces })
+    let from_block = FromBlock::of(&desk.op.parts.vault);
+    html(status, &Page { shell, above, refusal, typed, forms, replaces, from_block })
 }
 
 /// `POST /coins/vault/set`: asks, then watches these keys.
@@ -78,7 +118,7 @@ pub(in crate::ui) async fn set(desk: Desk, fields: Fields) -> Response {
         Ok(asked) => asked,
         Err(problem) => return again(&desk, &fields, problem).await,
     };
-    if let Err(response) = question(&desk, &fields, &sketch).answered(&desk, &fields).await {
+    if let Err(response) = question(&desk, &fields, &sketch, ask.birthday).answered(&desk, &fields).await {
         return response;
     }
     match desk.op.parts.vault.set(ask).await {
@@ -116,7 +156,7 @@ async fn again(desk: &Desk, fields: &Fields, problem: Problem) -> Response {
     shown(desk, problem.status, typed, Some(problem.detail)).await
 }
 
-fn question(desk: &Desk, fields: &Fields, sketch: &VaultSketch) -> Question {
+fn question(desk: &Desk, fields: &Fields, sketch: &VaultSketch, birthday: Option<u32>) -> Question {
     let mut lines = vec![
         format!("Its first address is {}. Compare it with the first one in your own wallet.", sketch.first_address),
         format!("The form is {}.", form(&sketch.form, &sketch.first_address)),
@@ -124,6 +164,13 @@ fn question(desk: &Desk, fields: &Fields, sketch: &VaultSketch) -> Question {
          Tollhouse cannot."
             .to_owned(),
     ];
+    if let Some(height) = birthday.filter(|height| *height > 0 && desk.op.parts.vault.reads_blocks()) {
+        lines.push(format!(
+            "bitcoind is read from block {} on. What these keys received before it is not seen, and addresses that were \
+             paid before it may be handed out again.",
+            grouped(height.into())
+        ));
+    }
     let old = desk.op.parts.vault.view();
     if let Some(old) = &old {
         lines.push(format!(
