@@ -35,6 +35,9 @@ pub(crate) const LEGIBLE: &str = r"(() => {
     if (!box.width || !it.checkVisibility() || it.closest('.unseen, .skip') || it.closest('svg')) continue;
     if (box.right > innerWidth + 1) wrong.push('sticks out: ' + it.outerHTML.slice(0, 90));
     if (it.matches('button, a.button, input:not([type]), summary') && box.height < 44) wrong.push('small: ' + it.outerHTML.slice(0, 90));
+    const says = '.note, .say, .ways, .lines, .refusal, .alarm, .grave', before = it.previousElementSibling;
+    if (it.parentElement.matches('main, section') && it.matches(says) && before?.matches(says) && box.top - before.getBoundingClientRect().bottom < 8 && box.top >= before.getBoundingClientRect().bottom - 1)
+      wrong.push('touches: ' + it.outerHTML.slice(0, 90));
     const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
     if (!own || it.matches('.unseen, script, style')) continue;
     const style = getComputedStyle(it);

@@ -178,6 +178,12 @@ async fn the_lightning_pages_are_legible() {
         ],
     )
     .await;
+    // Nothing can be received, and something is reserved.
+    for channel in app.node.channels.lock().expect("no panic").iter_mut() {
+        channel.receivable_msat = 0;
+        channel.largest_receivable_msat = 0;
+    }
+    look_at(&app, &session, &[("lightning-full", "/lightning")]).await;
     // While the node is away nothing is made up.
     *app.node.down.lock().expect("no panic") = Some("the chain source does not answer".to_owned());
     look_at(
