@@ -19,6 +19,6 @@ pub use electrum::connect as connect_electrum;
 pub use fee_rates::fee_rates;
 pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
-pub use spender::{MOST_BLOCKS, Spent, inputs, spender, spent, waits};
+pub use spender::{MOST_BLOCKS, Spent, contents, spender, spent, waits};
 pub use time::source_time;
 pub use usage::ScriptServer;

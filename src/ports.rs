@@ -30,7 +30,7 @@ mod pulse;
 pub use chain::{ChainView, ChainWatch, SourceAnswer, SourceView};
 pub use coins::{
     ChainTx, Claim, CloseCause, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, PeerView, Peers,
-    Splice, Sweep, Waits,
+    Splice, Sweep, TxContents, Waits,
 };
 pub use cold_storage::{ColdAddress, ColdStorage, NoColdAddress};
 pub use customer::{Customer, NotPaid};
@@ -320,8 +320,10 @@ pub struct NodeView {
     pub largest_receivable_msat: u64,
     /// On-chain: what can be spent, satoshi.
     pub onchain_spendable_sat: u64,
-    /// On-chain: kept back for closing anchor channels, satoshi.
+    /// On-chain: kept back for closing anchor channels, of the coins that are there, satoshi.
     pub onchain_reserved_sat: u64,
+    /// On-chain: what is to be kept back for them, satoshi: more than that where coins are missing.
+    pub onchain_reserve_wanted_sat: u64,
     /// The channels.
     pub channels: Vec<ChannelView>,
     /// Connected peers.

@@ -86,7 +86,7 @@ pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]
 pub use flaw::Flaw;
-pub use fundings::FundingRow;
+pub use fundings::{FundingRow, PendingFunding};
 pub use generations::{Doubt, Found, Generation, Marks, NewGeneration, RESTORED};
 pub use grants::{GrantRow, NewGrant};
 pub use holds::{Reservation, ReserveError};

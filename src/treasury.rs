@@ -9,13 +9,17 @@
 mod act;
 mod arrived;
 mod chronicle;
+mod confirmed;
 mod deed;
 mod fate;
 mod history;
+mod labels;
 mod mark;
 mod once;
 mod preview;
+mod reserve;
 mod settled;
+mod standing;
 mod travelling;
 mod void;
 
@@ -38,9 +42,12 @@ use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
-pub use history::{WalletHistory, transaction};
+pub use history::WalletHistory;
+pub use labels::{Purpose, WalletTx, transaction};
 use mark::Mark;
-pub use preview::{Preview, RESERVE_SAT};
+pub use preview::Preview;
+pub use reserve::{RESERVE_SAT, of_each_channel, reserve_missing};
+pub use standing::{Held, OpenChannel, PendingSplice, SpliceWay};
 
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{IdempotencyKey, Path};
 use super::operations::{Answer, How, Operation, carry_out};
-use super::{bad_body, bad_query};
-use crate::ports::{ChannelView, ForwardingFees};
+use super::{bad_body, bad_query, ledger_fault};
+use crate::ports::ForwardingFees;
 use crate::store::ChannelRow;
-use crate::treasury::Deed;
+use crate::treasury::{Deed, OpenChannel};
 use crate::types::Msat;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, treasury_problem};
 
@@ -22,7 +22,8 @@ use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem, node_fault, tre
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<Channels>, Problem> {
     let view = op.parts.node.view().await;
     if view.running {
-        return Ok(Json(Channels { channels: view.channels }));
+        let channels = op.parts.treasury.standing(&view.channels).await.map_err(ledger_fault)?;
+        return Ok(Json(Channels { channels }));
     }
     let why = op.node_waits_for().await.map(|why| format!(": {why}")).unwrap_or_default();
     let detail = format!("The channels cannot be told while the Lightning node is not up{why}.");
@@ -32,7 +33,7 @@ pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
 /// The channels that there are.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Channels {
-    channels: Vec<ChannelView>,
+    channels: Vec<OpenChannel>,
 }
 
 /// The channels that there were.
@@ -54,7 +55,7 @@ pub(super) async fn closed(_: MayRead, State(op): State<Arc<Operator>>) -> Resul
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Channel {
     /// As the node has it; `null` once it is closed.
-    open: Option<ChannelView>,
+    open: Option<OpenChannel>,
     /// Its record; `null` before it was seen for the first time.
     record: Option<ChannelRow>,
     /// The moves of coins that asked for it or made it, the newest first.
@@ -74,7 +75,8 @@ pub(super) async fn look(
     })?;
     let rows = treasury.operations_of_channel(&known).await.map_err(treasury_problem)?;
     let operations = rows.into_iter().map(Operation::from).collect();
-    Ok(Json(Channel { open: known.open, record: known.record, operations }))
+    let open = treasury.standing(known.open.as_slice()).await.map_err(ledger_fault)?.into_iter().next();
+    Ok(Json(Channel { open, record: known.record, operations }))
 }
 
 /// What `POST /api/v1/channels` takes.

@@ -40,7 +40,7 @@ pub(super) async fn transactions(
     _: MayRead,
     State(op): State<Arc<Operator>>,
 ) -> Result<Json<WalletHistory>, Problem> {
-    Ok(Json(op.parts.treasury.history().await.map_err(treasury_problem)?))
+    Ok(Json(op.wallet_history().await.map_err(treasury_problem)?))
 }
 
 /// `GET /api/v1/onchain/fees`: what `fast`, `normal` and `slow` mean now.

@@ -127,32 +127,42 @@ async fn in_outspend(url: &str, outpoint: OutPoint) -> Result<Option<(Txid, Opti
     Ok(told.txid.map(|txid| (txid, height)))
 }
 
-/// The outputs that a transaction spends; none where the source does not know it. A bitcoind is asked for what waits
-/// for a block alone.
+/// The outputs that a transaction spends, and what it pays, satoshi; none where the source does not know it. A bitcoind
+/// is asked for what waits for a block alone.
 ///
 /// # Errors
 /// When the source does not answer; the text says why.
-pub async fn inputs(source: &ChainSource, txid: Txid) -> Result<Option<Vec<OutPoint>>, String> {
-    let spent =
-        |transaction: &Transaction| transaction.input.iter().map(|input| input.previous_output).collect();
+pub async fn contents(source: &ChainSource, txid: Txid) -> Result<Option<(Vec<OutPoint>, u64)>, String> {
+    let of = |transaction: &Transaction| {
+        let spent = transaction.input.iter().map(|input| input.previous_output).collect();
+        let paid = transaction.output.iter().map(|output| output.value.to_sat());
+        (spent, paid.fold(0, u64::saturating_add))
+    };
     match source {
         ChainSource::Bitcoind { host, port, auth } => {
             let bitcoind = Bitcoind::new(host, *port, auth, PATIENCE).map_err(|fault| fault.to_string())?;
             let waiting = bitcoind.waiting(txid).await.map_err(|fault| fault.to_string())?;
-            Ok(waiting.as_ref().map(spent))
+            Ok(waiting.as_ref().map(of))
         }
         ChainSource::Esplora { url } => {
             #[derive(Deserialize)]
             struct Told {
                 vin: Vec<Input>,
+                vout: Vec<Output>,
             }
             #[derive(Deserialize)]
             struct Input {
                 txid: Txid,
                 vout: u32,
             }
+            #[derive(Deserialize)]
+            struct Output {
+                value: u64,
+            }
             let told: Told = in_json(url, &format!("tx/{txid}")).await?;
-            Ok(Some(told.vin.into_iter().map(|input| OutPoint::new(input.txid, input.vout)).collect()))
+            let paid = told.vout.iter().map(|output| output.value).fold(0, u64::saturating_add);
+            let spent = told.vin.into_iter().map(|input| OutPoint::new(input.txid, input.vout));
+            Ok(Some((spent.collect(), paid)))
         }
         ChainSource::Electrum { url } => {
             let url = url.clone();
@@ -160,7 +170,7 @@ pub async fn inputs(source: &ChainSource, txid: Txid) -> Result<Option<Vec<OutPo
                 electrum::connect(&url, PATIENCE)?.transaction_get(&txid)
             });
             let told = asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            Ok(Some(spent(&told)))
+            Ok(Some(of(&told)))
         }
     }
 }

@@ -207,51 +207,55 @@ fn number(value: &Value) -> String {
     value.as_u64().map(|number| number.to_string()).unwrap_or_default()
 }
 
-fn state(channel: &Value) -> &'static str {
-    match (&channel["ready"], &channel["usable"]) {
+fn state(channel: &Value) -> String {
+    let state = match (&channel["ready"], &channel["usable"]) {
         (Value::Bool(true), Value::Bool(true)) => "usable",
         (Value::Bool(true), _) => "peer away",
         _ => "opening",
-    }
-}
-
-/// What neither side can use now, satoshi: ours, as far as our reserve is filled, and the other side's.
-fn held_back(channel: &Value) -> (String, String) {
-    let sat = |name: &str| channel[name].as_u64().unwrap_or_default();
-    let used = sat("spendable_msat") / 1_000 + sat("receivable_msat") / 1_000;
-    let rest = if used == 0 { 0 } else { sat("capacity_sat").saturating_sub(used) };
-    let theirs = match sat("receivable_msat") / 1_000 {
-        0 => rest.saturating_sub(sat("reserved_sat")).min(sat("their_reserved_sat")),
-        _ => rest.min(sat("their_reserved_sat")),
     };
-    ((rest - theirs).min(sat("reserved_sat")).to_string(), theirs.to_string())
+    if channel["splice"].is_null() { state.to_owned() } else { format!("{state}, splicing") }
 }
 
 fn list_text(listed: &Value) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
-        let (reserved, theirs) = held_back(channel);
+        let held = &channel["held"];
         [
             word(&channel["channel_id"]).chars().take(16).collect(),
             word(&channel["peer"]).chars().take(16).collect(),
-            state(channel).to_owned(),
+            state(channel),
             number(&channel["capacity_sat"]),
             sat(&channel["spendable_msat"]),
             sat(&channel["receivable_msat"]),
-            reserved,
-            theirs,
+            number(&held["ours_sat"]),
+            number(&held["theirs_sat"]),
+            ["anchors_sat", "splicing_sat", "under_way_sat"]
+                .iter()
+                .filter_map(|part| held[part].as_u64())
+                .sum::<u64>()
+                .to_string(),
         ]
     });
-    // With what is in payments under way, the last four add up to the capacity.
+    // The last five add up to the capacity; `channels show` says what the rest is.
     table(
-        ["CHANNEL", "PEER", "STATE", "CAPACITY", "SPENDABLE", "RECEIVABLE", "RESERVED", "HELD BY PEER"],
+        [
+            "CHANNEL",
+            "PEER",
+            "STATE",
+            "CAPACITY",
+            "SPENDABLE",
+            "RECEIVABLE",
+            "RESERVED",
+            "HELD BY PEER",
+            "REST",
+        ],
         rows,
     )
 }
 
 fn show_text(channel: &Value) -> String {
     let fees = &channel["fees"];
-    let (reserved, theirs) = held_back(channel);
-    [
+    let held = &channel["held"];
+    let mut lines = vec![
         format!("channel     {}", word(&channel["channel_id"])),
         format!("peer        {}", word(&channel["peer"])),
         format!("funding     {}", word(&channel["funding"])),
@@ -263,12 +267,41 @@ fn show_text(channel: &Value) -> String {
         format!("capacity    {} sat", number(&channel["capacity_sat"])),
         format!("spendable   {} sat", sat(&channel["spendable_msat"])),
         format!("receivable  {} sat", sat(&channel["receivable_msat"])),
-        format!("reserved    {reserved} sat, of {} that your side keeps", number(&channel["reserved_sat"])),
-        format!("held back   {theirs} sat by the other side"),
+        format!(
+            "reserved    {} sat, of {} that your side keeps",
+            number(&held["ours_sat"]),
+            number(&channel["reserved_sat"])
+        ),
+        format!("held back   {} sat by the other side", number(&held["theirs_sat"])),
         format!("forwarding  {} msat and {} ppm", number(&fees["base_msat"]), number(&fees["ppm"])),
         format!("a forced close returns the coins after {} blocks", number(&channel["force_close_blocks"])),
-    ]
-    .join("\n")
+    ];
+    let part = |name: &str| held[name].as_u64().filter(|sat| *sat > 0);
+    lines.extend(
+        part("anchors_sat")
+            .map(|sat| format!("anchors     {sat} sat of who opened it, for its closing transaction")),
+    );
+    lines.extend(part("under_way_sat").map(|sat| format!("under way   {sat} sat in payments")));
+    lines.extend(splice_lines(channel));
+    lines.join("\n")
+}
+
+/// What a splice that is under way changes.
+fn splice_lines(channel: &Value) -> Vec<String> {
+    let splice = &channel["splice"];
+    let Some(says) = splice["says"].as_str() else { return Vec::new() };
+    let mut lines = vec![format!("splice      {says}")];
+    let leaves = channel["held"]["splicing_sat"].as_u64().filter(|sat| *sat > 0);
+    lines.extend(leaves.map(|sat| format!("leaves      {sat} sat of the capacity above")));
+    let closes = match (splice["before_sat"].as_u64(), splice["after_sat_about"].as_u64()) {
+        (Some(before), Some(after)) => {
+            Some(format!("about {after} sat once it is confirmed; {before} sat before it"))
+        }
+        (None, Some(after)) => Some(format!("{after} sat with the splice")),
+        _ => None,
+    };
+    lines.extend(closes.map(|closes| format!("if closed   {closes}")));
+    lines
 }
 
 /// That an open channel can never come to be, where that is so.
@@ -298,12 +331,21 @@ fn closed_text(listed: &Value) -> String {
             word(&channel["peer"]).chars().take(16).collect(),
             super::times::moment(&channel["closed_at"]),
             word(&channel["cause"]),
-            owed.map_or("not seen".to_owned(), |sat| sat.to_string()),
+            back(channel),
             coins,
             word(&channel["closing_txid"]),
         ]
     });
-    table(["CHANNEL", "PEER", "CLOSED", "WHY", "OWED SAT", "COINS", "CLOSED BY"], rows)
+    table(["CHANNEL", "PEER", "CLOSED", "WHY", "BACK SAT", "COINS", "CLOSED BY"], rows)
+}
+
+/// What came back or comes, satoshi: what the wallet got, and until that is seen about what was owed.
+fn back(channel: &Value) -> String {
+    match (channel["came_sat"].as_u64(), channel["owed_sat"].as_u64()) {
+        (Some(sat), _) | (None, Some(sat @ 0)) => sat.to_string(),
+        (None, Some(sat)) => format!("about {sat}"),
+        (None, None) => "not seen".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -311,14 +353,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_a_channel_add_up_to_it() {
-        let row = json!({ "capacity_sat": 1_000_000, "spendable_msat": 78_000_500, "receivable_msat": 900_000_000,
-            "reserved_sat": 10_000, "their_reserved_sat": 12_000, "ready": true, "usable": true });
-        assert_eq!(held_back(&row), ("10000".to_owned(), "12000".to_owned()));
+    fn what_came_back_is_what_the_wallet_got() {
+        let of = |came: Option<u64>, owed: Option<u64>| back(&json!({ "came_sat": came, "owed_sat": owed }));
+        let told =
+            [of(Some(238_830), Some(239_056)), of(None, Some(239_056)), of(None, Some(0)), of(None, None)];
+        assert_eq!(told, ["238830", "about 239056", "0", "not seen"]);
+    }
+
+    #[test]
+    fn a_channel_is_told_with_its_parts_and_its_splice() {
+        let held = json!({ "ours_sat": 10_000, "theirs_sat": 12_000, "anchors_sat": 660, "splicing_sat": 0,
+            "under_way_sat": 40 });
+        let row = json!({ "capacity_sat": 1_000_000, "spendable_msat": 78_000_500, "receivable_msat": 899_300_000,
+            "reserved_sat": 10_000, "ready": true, "usable": true, "held": held, "splice": null });
         let listed = list_text(&json!({ "channels": [row] }));
-        assert!(listed.contains("HELD BY PEER") && listed.ends_with("12000"), "{listed}");
-        let fresh = json!({ "capacity_sat": 1_000_000, "spendable_msat": 0, "receivable_msat": 988_000_000,
-            "reserved_sat": 10_000, "their_reserved_sat": 12_000 });
-        assert_eq!(held_back(&fresh), ("0".to_owned(), "12000".to_owned()));
+        assert!(
+            listed.contains("HELD BY PEER") && listed.ends_with("10000     12000         700"),
+            "{listed}"
+        );
+        assert!(!listed.contains("splicing") && show_text(&row).contains("anchors     660 sat"));
+        let mut spliced = row;
+        spliced["splice"] = json!({ "says": "A splice that takes 60000 sat out of the channel waits.",
+            "before_sat": 99_000, "after_sat_about": 37_770 });
+        spliced["held"]["splicing_sat"] = json!(61_230);
+        assert!(list_text(&json!({ "channels": [spliced] })).contains("usable, splicing"));
+        let shown = show_text(&spliced);
+        for said in ["takes 60000 sat out", "leaves      61230 sat", "about 37770 sat once it is confirmed"] {
+            assert!(shown.contains(said), "{said}: {shown}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::times::moment;
 use super::{chain, doctor, payment};
 use crate::clock::in_words;
 use crate::config::Environment;
+use crate::treasury::reserve_missing;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -131,8 +132,10 @@ fn told(status: &Value, system: &Value, list: &Value) -> String {
         (
             "on-chain",
             known(format!(
-                "{} sat spendable, {} sat reserved",
-                node["onchain_spendable_sat"], node["onchain_reserved_sat"]
+                "{} sat spendable, {} sat reserved{}",
+                node["onchain_spendable_sat"],
+                node["onchain_reserved_sat"],
+                missing(node)
             )),
         ),
         (
@@ -180,6 +183,13 @@ fn told(status: &Value, system: &Value, list: &Value) -> String {
     let left = chain::left(list).into_iter().enumerate();
     rows.extend(left.map(|(place, what)| (if place == 0 { "left to do" } else { "" }, what.to_owned())));
     rows.into_iter().map(|(name, text)| format!("{name:<12}{text}")).collect::<Vec<_>>().join("\n")
+}
+
+/// That coins are missing for what is to be kept back, where it is so.
+fn missing(node: &Value) -> String {
+    let sat = |name: &str| node[name].as_u64().unwrap_or_default();
+    let missing = reserve_missing(sat("onchain_reserved_sat"), sat("onchain_reserve_wanted_sat"));
+    missing.map(|missing| format!("; {missing}")).unwrap_or_default()
 }
 
 fn listing(listed: &Value) -> String {

@@ -11,6 +11,7 @@ use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
 use crate::ports::FeeRate;
+use crate::treasury::reserve_missing;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WalletArgs {
@@ -119,6 +120,9 @@ fn balance_text(coins: &Value) -> String {
         format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
         format!("channels   {} sat in contracts, {} sat being swept", sum("claims"), sum("sweeps")),
     ];
+    let reserve = |name: &str| coins[name].as_u64().unwrap_or_default();
+    let missing = reserve_missing(reserve("reserved_sat"), reserve("reserve_wanted_sat"));
+    lines.extend(missing.map(|missing| format!("missing    {missing}")));
     let more = |name: &str| coins[name].as_u64().filter(|sat| *sat > 0);
     lines.extend(more("splicing_sat").map(|sat| {
         format!(
@@ -161,12 +165,13 @@ fn history_text(listed: &Value) -> String {
             height.map_or_else(|| "waiting".to_owned(), |height| height.to_string()),
             moment(&at),
             if tx["outgoing"] == true { "out" } else { "in" }.to_owned(),
+            tx["label"].as_str().unwrap_or_default().to_owned(),
             number(&tx["amount_sat"]),
             number(&tx["fee_sat"]),
             tx["txid"].as_str().unwrap_or_default().to_owned(),
         ]
     });
-    let mut text = table(["BLOCK", "WHEN", "", "SAT", "FEE", "TRANSACTION"], rows);
+    let mut text = table(["BLOCK", "WHEN", "", "WHAT", "SAT", "FEE", "TRANSACTION"], rows);
     if let Some(sat) = listed["unlisted_sat"].as_u64().filter(|sat| *sat > 0) {
         text.push_str(&format!(
             "\n{sat} sat more are on their way in, in no block yet: what brings them is listed from its first block on."
@@ -218,6 +223,11 @@ mod tests {
         let coins = json!({ "spendable_sat": 7, "splicing_sat": 200_000, "unseen_sat": 500 });
         let text = balance_text(&coins);
         assert!(text.contains("splicing   200000 sat") && text.contains("just sent  500 sat"), "{text}");
+        let short = json!({ "spendable_sat": 0, "reserved_sat": 12_000, "reserve_wanted_sat": 25_000 });
+        assert!(balance_text(&short).contains("missing    13000 sat are missing of the 25000 sat"));
+        let opened =
+            json!({ "txid": "f1", "outgoing": true, "amount_sat": 50_000, "label": "Channel opened" });
+        assert!(history_text(&json!({ "transactions": [opened] })).contains("out  Channel opened  50000"));
         let history = history_text(&json!({ "transactions": [], "unlisted_sat": 5_000 }));
         assert!(history.contains("5000 sat more are on their way in"), "{history}");
     }

@@ -10,10 +10,11 @@ use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBa
 
 use super::LightningNode;
 use super::engine::{find_channel, public_key};
-use crate::chain::{Spent, fee_rates, inputs, spender, spent, waits};
+use super::view::reserve_wanted_sat;
+use crate::chain::{Spent, contents, fee_rates, spender, spent, waits};
 use crate::ports::{
     BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
-    PeerView, Peers, SendFault, Splice, Sweep, Waits,
+    PeerView, Peers, SendFault, Splice, Sweep, TxContents, Waits,
 };
 
 impl Coins for LightningNode {
@@ -50,12 +51,15 @@ impl Coins for LightningNode {
         })
     }
 
-    fn inputs(&self, txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+    fn contents(&self, txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         let txid: Result<Txid, _> = txid.parse();
         Box::pin(async move {
             let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
-            let inputs = inputs(self.sources.current(), txid).await.map_err(NodeFault)?;
-            Ok(inputs.map(|inputs| inputs.iter().map(ToString::to_string).collect()))
+            let found = contents(self.sources.current(), txid).await.map_err(NodeFault)?;
+            Ok(found.map(|(inputs, pays_sat)| TxContents {
+                inputs: inputs.iter().map(ToString::to_string).collect(),
+                pays_sat,
+            }))
         })
     }
 
@@ -171,6 +175,7 @@ fn balances(node: &Node) -> CoinsView {
         total_sat: balances.total_onchain_balance_sats,
         spendable_sat: balances.spendable_onchain_balance_sats,
         reserved_sat: balances.total_anchor_channels_reserve_sats,
+        reserve_wanted_sat: reserve_wanted_sat(node),
         lightning_sat: balances.total_lightning_balance_sats,
         splicing_sat: 0,
         unseen_sat: 0,

@@ -64,19 +64,12 @@ impl Pulse for LightningNode {
 fn of(node: &Node, stage: NodeStage) -> NodePulse {
     let status = node.status();
     let balances = node.list_balances();
-    let config = node.config();
-    let reserve_wanted_sat = config.anchor_channels_config.as_ref().map_or(0, |anchors| {
-        let trusted = |peer| anchors.trusted_peers_no_reserve.contains(peer);
-        let count =
-            node.list_channels().iter().filter(|channel| !trusted(&channel.counterparty_node_id)).count();
-        u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(anchors.per_channel_reserve_sats)
-    });
     NodePulse {
         stage,
         fee_rates_at: status.latest_fee_rate_cache_update_timestamp.map(Timestamp::from_secs),
         onchain_synced_at: status.latest_onchain_wallet_sync_timestamp.map(Timestamp::from_secs),
         peers_known: node.list_peers().len(),
-        reserve_wanted_sat,
+        reserve_wanted_sat: super::view::reserve_wanted_sat(node),
         onchain_total_sat: balances.total_onchain_balance_sats,
         coming_home: coming_home(&balances),
     }

@@ -21,10 +21,21 @@ pub(super) fn of(node: &Node, listening: Vec<String>) -> NodeView {
         largest_receivable_msat: usable().map(super::mint::largest).max().unwrap_or(0),
         onchain_spendable_sat: balances.spendable_onchain_balance_sats,
         onchain_reserved_sat: balances.total_anchor_channels_reserve_sats,
+        onchain_reserve_wanted_sat: reserve_wanted_sat(node),
         channels: channels.iter().map(channel).collect(),
         peers_connected: node.list_peers().iter().filter(|peer| peer.is_connected).count(),
         listening,
     }
+}
+
+/// What is to be kept back of the wallet for closing channels, whether there are coins for it or not.
+pub(super) fn reserve_wanted_sat(node: &Node) -> u64 {
+    node.config().anchor_channels_config.as_ref().map_or(0, |anchors| {
+        let trusted = |peer| anchors.trusted_peers_no_reserve.contains(peer);
+        let count =
+            node.list_channels().iter().filter(|channel| !trusted(&channel.counterparty_node_id)).count();
+        u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(anchors.per_channel_reserve_sats)
+    })
 }
 
 fn channel(channel: &ChannelDetails) -> ChannelView {

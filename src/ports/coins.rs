@@ -82,8 +82,10 @@ pub struct CoinsView {
     pub total_sat: u64,
     /// What may be sent, less `unseen_sat`.
     pub spendable_sat: u64,
-    /// Kept back for closing anchor channels.
+    /// Kept back for closing anchor channels, of the coins that are there.
     pub reserved_sat: u64,
+    /// What is to be kept back for them: more than `reserved_sat` where coins are missing.
+    pub reserve_wanted_sat: u64,
     /// What is ours in channels that are open or closing, less the fees of closing.
     pub lightning_sat: u64,
     /// What splices took from the wallet, in no block yet: `total_sat` has it no more, `claims` not yet.
@@ -170,6 +172,15 @@ pub struct ChainTx {
     pub at_secs: u64,
 }
 
+/// What a transaction spends and pays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxContents {
+    /// The outputs that it spends, `txid:vout` each.
+    pub inputs: Vec<String>,
+    /// What its outputs have together, satoshi.
+    pub pays_sat: u64,
+}
+
 /// What is sent from the on-chain wallet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Much {
@@ -217,9 +228,9 @@ pub trait Coins: Send + Sync {
     /// Whether the chain source knows a transaction that is in no block and that the wallet does not list.
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>>;
 
-    /// The outputs that a transaction spends, `txid:vout`; `None` where the chain source does not know it. A
-    /// bitcoind knows what waits for a block.
-    fn inputs(&self, txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>>;
+    /// What a transaction spends and pays; `None` where the chain source does not know it. A bitcoind knows what
+    /// waits for a block.
+    fn contents(&self, txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>>;
 
     /// The transaction in a block that spends an output, `txid:vout`, and its height; looked for from the block at
     /// `height` on, in a bitcoind in some hundred blocks at most. Asks the chain source.

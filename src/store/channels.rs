@@ -110,8 +110,11 @@ pub struct ChannelRow {
     /// `txid:vout` of the funding output of its last splice, from when the splice was agreed.
     #[serde(skip)]
     pub spliced_to: Option<String>,
-    /// What was ours in it when it closed, satoshi; `null` while that is not known.
+    /// What was ours in it when it closed, satoshi, as its contract said: about what comes back, for closing it has
+    /// fees, too. `null` while that is not known.
     pub owed_sat: Option<u64>,
+    /// What the wallet got of it, satoshi, after all fees; `null` while its transactions are not known.
+    pub came_sat: Option<u64>,
     /// What was ours in it when it was last seen open, satoshi.
     pub last_sat: Option<u64>,
     /// When that was.
@@ -129,6 +132,15 @@ pub struct ChannelRow {
     pub fundings: Vec<FundingRow>,
     /// The transactions that brought it there; none after an agreed close, which pays the wallet itself.
     pub sweeps: Vec<SweepRow>,
+}
+
+impl ChannelRow {
+    /// What of a closed channel comes back or came, satoshi, and whether that is known exactly: it is what the wallet
+    /// got, and until that is seen about what was owed.
+    pub fn back_sat(&self) -> Option<(u64, bool)> {
+        let exactly = self.came_sat.or(self.owed_sat.filter(|owed| *owed == 0));
+        exactly.map(|sat| (sat, true)).or(self.owed_sat.map(|sat| (sat, false)))
+    }
 }
 
 impl Ledger {
@@ -292,6 +304,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         Ok::<_, rusqlite::Error>(at.map(|Stored(at)| at))
     };
     let (cause, last_sat): (Option<String>, Option<i64>) = (row.get("cause")?, row.get("last_sat")?);
+    let came_sat: Option<i64> = row.get("came_sat")?;
     let last_sat = last_sat.map(|sat| u64::try_from(sat).unwrap_or(0));
     let owed_sat = closings::owed(sat(row, "owed_sat")?, cause.as_deref(), last_sat);
     Ok(ChannelRow {
@@ -311,6 +324,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         closing_txid: row.get("closing_txid")?,
         spliced_to: row.get("spliced_to")?,
         owed_sat,
+        came_sat: came_sat.map(|sat| u64::try_from(sat).unwrap_or(0)),
         last_sat,
         last_at: at("last_at")?,
         last_height: row.get("last_height")?,

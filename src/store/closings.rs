@@ -123,14 +123,16 @@ impl Ledger {
         self.0.writer.call(work).await
     }
 
-    /// Notes what the transaction that closed a channel brought to the wallet, where nobody saw what was owed.
+    /// Notes what the transactions that closed a channel brought to the wallet, once; where nobody saw what was owed, it
+    /// is that.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn note_came(&self, local_id: &str, amount_sat: u64) -> Result<(), StoreError> {
         let local_id = local_id.to_owned();
         let work = move |page: &mut Page<'_>| {
-            let sql = "UPDATE channels SET owed_sat = ?2 WHERE local_id = ?1 AND closed_at IS NOT NULL AND owed_sat = 0";
+            let sql = "UPDATE channels SET came_sat = ?2, owed_sat = IIF(owed_sat = 0, ?2, owed_sat)
+                       WHERE local_id = ?1 AND closed_at IS NOT NULL AND came_sat IS NULL";
             page.connection.prepare_cached(sql)?.execute(params![local_id, signed(amount_sat)])?;
             Ok(())
         };
@@ -362,7 +364,11 @@ mod tests {
         // The wallet has the transaction.
         ledger.note_came("7", 48_500).await.unwrap();
         ledger.note_came("7", 1).await.unwrap();
-        assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().owed_sat, Some(48_500));
+        let row = ledger.channel_record("7").await.unwrap().unwrap();
+        assert_eq!(
+            (row.owed_sat, row.came_sat, row.back_sat()),
+            (Some(48_500), Some(48_500), Some((48_500, true)))
+        );
 
         // By force, with the contract gone before anybody looked: the sweep tells.
         world.clock.advance(std::time::Duration::from_secs(1));
@@ -377,6 +383,10 @@ mod tests {
         ledger.note_channels(ChannelsSeen::default(), 205).await.unwrap();
         let row = ledger.channel_record("8").await.unwrap().unwrap();
         assert_eq!((row.owed_sat, row.returned_height), (Some(49_000), Some(203)));
+        assert_eq!(row.back_sat(), Some((49_000, false)), "the sweep has a fee");
+        ledger.note_came("8", 48_600).await.unwrap();
+        let row = ledger.channel_record("8").await.unwrap().unwrap();
+        assert_eq!((row.owed_sat, row.back_sat()), (Some(49_000), Some((48_600, true))));
 
         // Nothing was ever in it.
         let empty = ChannelSeen { local_id: "9".to_owned(), ours_sat: Some(0), ..open(true) };

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::StoreError;
 use super::channels::signed;
 use super::rows::Stored;
+use super::{Ledger, StoreError};
 use crate::types::Timestamp;
 
 /// One funding output of a channel.
@@ -22,6 +22,34 @@ pub struct FundingRow {
     pub height: Option<u32>,
     /// The channel's value with it, satoshi, once it was seen.
     pub capacity_sat: Option<u64>,
+}
+
+/// A splice of an open channel that was agreed: it may be confirmed by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingFunding {
+    /// Our own id of the channel.
+    pub local_id: String,
+    /// `txid:vout` of the new funding output.
+    pub spliced_to: String,
+}
+
+impl Ledger {
+    /// The last splice of each open channel that was spliced.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn pending_fundings(&self) -> Result<Vec<PendingFunding>, StoreError> {
+        let sql =
+            "SELECT local_id, spliced_to FROM channels WHERE closed_at IS NULL AND spliced_to IS NOT NULL";
+        let read = move |connection: &Connection| {
+            let mut query = connection.prepare_cached(sql)?;
+            let one = |row: &Row<'_>| {
+                Ok(PendingFunding { local_id: row.get("local_id")?, spliced_to: row.get("spliced_to")? })
+            };
+            Ok(query.query_map([], one)?.collect::<Result<_, _>>()?)
+        };
+        self.0.readers.read(read).await
+    }
 }
 
 /// Notes that a splice to `funding` is agreed.

@@ -95,6 +95,16 @@ impl Treasury {
         Ok(Some(fee.of(&self.0.parts.coins.fee_rates().await?)))
     }
 
+    /// Why the node refused to put coins into a channel, where it is that they are not confirmed.
+    async fn why_unspliced(&self, deed: &Deed) -> Option<String> {
+        let Deed::SpliceIn { amount_sat, .. } = deed else { return None };
+        let coins = self.coins().await.ok()?;
+        match self.check_confirmed(&coins, *amount_sat).await {
+            Err(TreasuryError::Senseless { text, .. }) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Asks the node, once.
     pub(super) async fn act(&self, deed: &Deed, rate: Option<FeeRate>) -> Finding {
         let (control, coins) = (&self.0.parts.control, &self.0.parts.coins);
@@ -136,7 +146,10 @@ impl Treasury {
         };
         match asked {
             Ok(facts) => sent(facts),
-            Err(SendFault::Away(why) | SendFault::Refused(why)) => Finding::failed(plain(&why)),
+            Err(SendFault::Away(why) | SendFault::Refused(why)) => match self.why_unspliced(deed).await {
+                Some(why) => Finding::failed(why),
+                None => Finding::failed(plain(&why)),
+            },
             Err(SendFault::Uncertain(why)) => Finding::new(OperationState::Unclear, json!({ "reason": why })),
         }
     }

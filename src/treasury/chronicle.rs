@@ -1,7 +1,7 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
 use super::{Treasury, TreasuryError};
-use crate::ports::{ChannelView, CoinsView, NodeFault, NodeView, Waits};
+use crate::ports::{ChainTx, ChannelView, CoinsView, NodeFault, NodeView, Waits};
 use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
 
 /// Closed channels whose closing transaction is looked for, the newest.
@@ -72,16 +72,16 @@ impl Treasury {
         self.0.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Which transactions closed the channels that are gone, which the library does not say; and what each brought
-    /// to the wallet, where nobody saw what was owed.
+    /// Which transactions closed the channels that are gone, which the library does not say; and what each channel
+    /// brought to the wallet.
     async fn look_for_closings(&self) -> Result<(), TreasuryError> {
         let parts = &self.0.parts;
         let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
-        for row in rows.into_iter().filter(|row| row.cause.as_deref() != Some("never_opened")) {
+        for row in rows.iter().filter(|row| row.cause.as_deref() != Some("never_opened")) {
             let Some(closed) = row.closed_height else { continue };
             let closing = match row.closing_txid.clone() {
                 Some(txid) => txid,
-                None => match self.closing_since(&row, closed).await {
+                None => match self.closing_since(row, closed).await {
                     Ok(Some(txid)) => {
                         parts.ledger.note_closing(&row.local_id, txid.clone()).await?;
                         txid
@@ -93,21 +93,16 @@ impl Treasury {
                     }
                 },
             };
-            if row.owed_sat.is_none() && row.returned_height.is_some() {
-                self.note_what_came(&row.local_id, &closing).await?;
+            if row.came_sat.is_none() && row.returned_height.is_some() {
+                let transactions = parts.coins.transactions().await?;
+                let others = rows.iter().filter(|other| other.local_id != row.local_id);
+                let others: Vec<&SweepRow> = others.flat_map(|other| &other.sweeps).collect();
+                if let Some(came) = came(row, &closing, &transactions, &others) {
+                    parts.ledger.note_came(&row.local_id, came).await?;
+                }
             }
         }
         Ok(())
-    }
-
-    /// What a closing transaction brought, as the wallet's own history has it.
-    async fn note_what_came(&self, local_id: &str, closing: &str) -> Result<(), TreasuryError> {
-        let parts = &self.0.parts;
-        let transactions = parts.coins.transactions().await?;
-        match transactions.iter().find(|tx| tx.txid == closing && !tx.outgoing) {
-            Some(tx) => Ok(parts.ledger.note_came(local_id, tx.amount_sat).await?),
-            None => Ok(()),
-        }
     }
 
     /// The transaction that closed a channel, which was seen at height `closed`: it was in a block for a while then,
@@ -177,6 +172,26 @@ impl Treasury {
     pub async fn closed_channels(&self, limit: u32) -> Result<Vec<ChannelRow>, TreasuryError> {
         Ok(self.0.parts.ledger.closed_channels(limit).await?)
     }
+}
+
+/// What a closed channel brought, as the wallet's own history has it: its closing transaction, where that paid the
+/// wallet itself, or its sweeps. What swept `others`, too, cannot be told apart.
+pub(super) fn came(
+    row: &ChannelRow,
+    closing: &str,
+    transactions: &[ChainTx],
+    others: &[&SweepRow],
+) -> Option<u64> {
+    let came = |txid: &str| {
+        let known = transactions.iter().find(|tx| tx.txid == txid && !tx.outgoing);
+        known.map(|tx| tx.amount_sat)
+    };
+    if row.sweeps.is_empty() {
+        return came(closing);
+    }
+    let alone = |sweep: &SweepRow| others.iter().all(|other| other.txid != sweep.txid);
+    let each = row.sweeps.iter().map(|sweep| came(&sweep.txid).filter(|_| alone(sweep)));
+    each.sum()
 }
 
 /// The same without what payments change.

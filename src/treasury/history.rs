@@ -3,9 +3,13 @@
 //! The library tells of a transaction from its first block on; with some chain sources of deposits and of our own
 //! sends alike. The sends are told from what was asked for, and what waits to come in from the wallet's sums.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::confirmed::waiting;
+use super::labels::{WalletTx, transaction};
 use super::mark::Mark;
 use super::{Treasury, TreasuryError, settled};
 use crate::ports::{ChainTx, CoinsView};
@@ -15,18 +19,19 @@ use crate::store::{OperationRow, OperationState};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WalletHistory {
     /// Unconfirmed ones first, then the newest.
-    pub transactions: Vec<ChainTx>,
+    pub transactions: Vec<WalletTx>,
     /// Coins on their way in, in no block yet, whose transactions are not among these: with a bitcoind they are
     /// listed from their first block on. Satoshi.
     pub unlisted_sat: u64,
 }
 
 impl Treasury {
-    /// The wallet's transactions, and what is on its way in without being among them.
+    /// The wallet's transactions with what each was for, and what is on its way in without being among them.
+    /// `from_vault` are the transactions by which the vault paid.
     ///
     /// # Errors
     /// When the node or the ledger fails.
-    pub async fn history(&self) -> Result<WalletHistory, TreasuryError> {
+    pub async fn history(&self, from_vault: BTreeSet<String>) -> Result<WalletHistory, TreasuryError> {
         let mut transactions = self.0.parts.coins.transactions().await?;
         let coins = self.coins().await?;
         let open = self.0.parts.ledger.open_operations().await?;
@@ -40,6 +45,8 @@ impl Treasury {
         transactions.extend(pending);
         transactions
             .sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
+        let labels = self.labels(from_vault).await?;
+        let transactions = transactions.into_iter().map(|tx| labels.of(tx)).collect();
         Ok(WalletHistory { transactions, unlisted_sat })
     }
 }
@@ -61,15 +68,9 @@ fn pending(row: &OperationRow) -> Option<ChainTx> {
     })
 }
 
-/// The transaction that an operation made, as far as the node said it: a channel's is in its funding output.
-pub fn transaction(row: &OperationRow) -> Option<&str> {
-    let funding = || row.outcome["funding"].as_str()?.split(':').next();
-    row.outcome["txid"].as_str().or_else(|| funding().filter(|_| row.kind == "open_channel"))
-}
-
 /// What the wallet counts and cannot spend yet, beyond what is listed as waiting. Its own change can be spent.
 fn unlisted(coins: &CoinsView, listed: &[ChainTx]) -> u64 {
-    let waiting = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
+    let waiting = waiting(coins);
     let incoming = listed.iter().filter(|tx| !tx.outgoing && tx.confirmed_height.is_none());
     waiting.saturating_sub(incoming.map(|tx| tx.amount_sat).fold(0, u64::saturating_add))
 }
@@ -90,11 +91,15 @@ mod tests {
             announce: false,
         };
         let opened = world.treasury.run("open", open).await.unwrap();
-        assert!(world.treasury.history().await.unwrap().transactions.is_empty(), "the peer was asked");
+        assert!(
+            world.treasury.history(BTreeSet::new()).await.unwrap().transactions.is_empty(),
+            "the peer was asked"
+        );
         world.node.channels.lock().unwrap().push(super::super::tests::channel("7", "f1"));
         world.look(opened.id).await;
-        let told = world.treasury.history().await.unwrap().transactions;
-        assert_eq!((told[0].txid.as_str(), told[0].amount_sat, told.len()), ("f1", 50_000, 1));
+        let told = world.treasury.history(BTreeSet::new()).await.unwrap().transactions;
+        assert_eq!((told[0].tx.txid.as_str(), told[0].tx.amount_sat, told.len()), ("f1", 50_000, 1));
+        assert_eq!((told[0].label, told[0].operation), ("Channel opened", Some(opened.id)));
     }
 
     #[test]

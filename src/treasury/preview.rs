@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Deed, FeeChoice, Treasury, TreasuryError};
+use super::confirmed::waiting;
+use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
 use crate::store::{OperationRow, OperationState, StoreError};
 use crate::types::counted;
@@ -26,8 +27,6 @@ const FORCE_VBYTES: u64 = 600;
 const AGREED_MORE_SAT: u64 = 1_000;
 /// Each side's reserve is a hundredth of the channel.
 const RESERVED_PART: u64 = 100;
-/// What the node keeps back for closing one channel by force, satoshi.
-pub const RESERVE_SAT: u64 = 25_000;
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -47,6 +46,8 @@ pub struct Preview {
 struct Sight {
     coins: CoinsView,
     rates: Option<FeeRates>,
+    /// Of the channel that it is about.
+    splice: Option<PendingSplice>,
 }
 
 impl Treasury {
@@ -64,13 +65,19 @@ impl Treasury {
         if parts.ledger.generation().await?.payouts_parked {
             return Err(StoreError::Parked.into());
         }
-        let sight = Sight { coins: self.coins().await?, rates: parts.coins.fee_rates().await.ok() };
+        let (coins, rates) = (self.coins().await?, parts.coins.fee_rates().await.ok());
         let channel = match deed.channel() {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
             None => None,
         };
+        let standing = self.standing(channel.as_slice()).await?.into_iter().next();
+        let sight = Sight { coins, rates, splice: standing.and_then(|standing| standing.splice) };
         if let (Deed::SpliceIn { .. } | Deed::SpliceOut { .. }, Some(channel)) = (deed, &channel) {
             self.check_unspliced(channel).await?;
+        }
+        if let Deed::SpliceIn { amount_sat, .. } = deed {
+            let needed = amount_sat.saturating_add(sight.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES));
+            self.check_confirmed(&sight.coins, needed).await?;
         }
         Ok(match (deed, channel) {
             (Deed::Send { address, amount_sat, fee }, _) => sight.send(deed, address, *amount_sat, *fee),
@@ -163,7 +170,17 @@ impl Sight {
     }
 
     fn kept_back(&self) -> String {
-        format!("{} sat stay back for closing channels by force.", self.coins.reserved_sat)
+        let missing = reserve_missing(self.coins.reserved_sat, self.coins.reserve_wanted_sat);
+        let missing = missing.map(|missing| format!(" {missing}.")).unwrap_or_default();
+        format!("{} sat stay back for closing channels by force.{missing}", self.coins.reserved_sat)
+    }
+
+    /// That there would be enough later, where there is not now.
+    fn later(&self, needed: u64) -> Option<String> {
+        let waits = waiting(&self.coins);
+        (needed > self.coins.spendable_sat && waits > 0).then(|| {
+            format!("{waits} sat more are in the wallet and not confirmed yet: they can be used once they are in a block.")
+        })
     }
 
     fn send(&self, deed: &Deed, address: &str, amount_sat: u64, choice: FeeChoice) -> Preview {
@@ -177,6 +194,7 @@ impl Sight {
             format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
             self.kept_back(),
         ];
+        lines.extend(self.later(needed));
         lines.extend(dear(fee, amount_sat));
         Preview {
             kind: deed.kind(),
@@ -233,16 +251,14 @@ impl Sight {
         let own = amount_sat.saturating_sub(push_sat);
         let mut lines = vec![
             format!("{amount_sat} sat of the on-chain wallet go into a channel with {peer}."),
-            format!(
-                "About {fee} sat pay for its transaction, and {RESERVE_SAT} sat more stay back in the wallet \
-                 for closing it by force."
-            ),
+            format!("About {fee} sat pay for its transaction. {}", super::of_each_channel()),
             format!(
                 "Of {} sat that may be sent on-chain, about {} sat are left.",
                 self.coins.spendable_sat,
                 self.coins.spendable_sat.saturating_sub(needed)
             ),
         ];
+        lines.extend(self.later(needed));
         if push_sat > 0 {
             lines.push(format!("{push_sat} sat of it are given to the other side: a gift."));
         }
@@ -274,6 +290,9 @@ impl Sight {
 
     /// What is ours in a channel, as the chain would give it out; `None` where the node does not say.
     fn ours(&self, channel: &ChannelView) -> Option<u64> {
+        if let Some(after) = self.splice.as_ref().and_then(|splice| splice.after_sat_about) {
+            return Some(after);
+        }
         let claims = self.coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
         claims.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
     }
@@ -289,6 +308,17 @@ impl Sight {
 
     fn lost(&self, channel: &ChannelView) -> String {
         format!("You can receive {} sat less.", channel.receivable_msat / 1_000)
+    }
+
+    /// That a splice of the channel is under way, and what would come back without it.
+    fn spliced(&self) -> Option<String> {
+        let PendingSplice { says, before_sat, after_sat_about, .. } = self.splice.as_ref()?;
+        Some(match (before_sat, after_sat_about) {
+            (Some(before), Some(_)) => {
+                format!("{says} This counts it as done; without it, about {before} sat were yours.")
+            }
+            _ => says.clone(),
+        })
     }
 
     fn close(&self, deed: &Deed, channel: &ChannelView) -> Preview {
@@ -308,7 +338,7 @@ impl Sight {
             kind: deed.kind(),
             enough: true,
             undoable: false,
-            lines: vec![
+            lines: [
                 match ours {
                     Some(ours) => {
                         format!(
@@ -321,7 +351,10 @@ impl Sight {
                 self.lost(channel),
                 "The other side must be connected and agree; payments under way end first.".to_owned(),
                 "A closed channel cannot be opened again: a new one costs another transaction.".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.spliced())
+            .collect(),
             figures: json!({
                 "returned_sat_about": ours, "fee_sat_about": fee,
                 "receivable_lost_msat": channel.receivable_msat, "usable": channel.usable,
@@ -341,7 +374,7 @@ impl Sight {
             kind: deed.kind(),
             enough: self.coins.total_sat > 0,
             undoable: false,
-            lines: vec![
+            lines: [
                 match ours {
                     Some(ours) => format!(
                         "About {ours} sat come back, {after}; a sweep then brings them to the wallet."
@@ -357,7 +390,10 @@ impl Sight {
                 self.lost(channel),
                 "Payments under way are settled on the chain, which may take longer.".to_owned(),
                 "It needs nobody's consent. Try an agreed close first: it is cheaper and quicker.".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.spliced())
+            .collect(),
             figures: json!({
                 "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
                 "receivable_lost_msat": channel.receivable_msat,
@@ -374,7 +410,10 @@ impl Sight {
         let filled = if sendable == 0 { 0 } else { sendable.saturating_add(channel.reserved_sat) };
         let ours = self.ours(channel).unwrap_or(filled);
         let lacking = reserve.saturating_sub(ours).min(amount_sat);
-        let stays = format!("What you can receive stays about {} sat.", channel.receivable_msat / 1_000);
+        let stays = format!(
+            "What you can receive over this channel stays about {} sat.",
+            channel.receivable_msat / 1_000
+        );
         Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
@@ -420,8 +459,8 @@ impl Sight {
                 ),
                 format!("Its transaction costs about {fee} sat, paid from your side of the channel."),
                 format!(
-                    "You can send that much less. What you can receive stays {} sat: only paying over Lightning \
-                     frees that.",
+                    "You can send that much less. What you can receive over this channel stays {} sat: only paying over \
+                     Lightning frees that.",
                     channel.receivable_msat / 1_000
                 ),
                 ]

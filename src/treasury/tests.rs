@@ -1,5 +1,7 @@
 //! The treasury against a node that is made up: what is asked once, and what a crash hides.
 
+mod came;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::{Deed, FeeChoice, Treasury, TreasuryError, TreasuryParts, Verdict};
 use crate::clock::FixedClock;
 use crate::ports::{
     BoxFuture, ChainTx, ChannelView, Claim, CloseHow, Coins, CoinsView, FeeRate, FeeRates, Much, NodeControl,
-    NodeFault, NodeView, NodeWatch, OpenAsk, SendFault, Splice, Waits,
+    NodeFault, NodeView, NodeWatch, OpenAsk, SendFault, Splice, TxContents, Waits,
 };
 use crate::store::{ChannelEnd, Ledger, OperationState};
 use crate::types::{Msat, Timestamp};
@@ -31,6 +33,12 @@ pub(super) struct MadeUp {
     pub(super) chain: Mutex<Option<Vec<ChainTx>>>,
     /// All coins of the wallet, satoshi.
     pub(super) total: Mutex<u64>,
+    /// What the library's sum of the claims is, where it is not their sum.
+    pub(super) lightning: Mutex<Option<u64>>,
+    /// What of them waits for a block.
+    pub(super) waiting: Mutex<u64>,
+    /// What the chain source says that a transaction pays.
+    pub(super) pays: Mutex<u64>,
     /// The transaction of the next send, where it is not `tx1`.
     pub(super) sends: Mutex<&'static str>,
     /// What the chain source knows and the wallet does not list.
@@ -98,8 +106,11 @@ impl Coins for MadeUp {
     fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>> {
         let claims = self.claims.lock().unwrap().clone();
         let total_sat = *self.total.lock().unwrap();
-        let spendable_sat = total_sat;
-        Box::pin(async move { Ok(CoinsView { claims, total_sat, spendable_sat, ..CoinsView::default() }) })
+        let spendable_sat = total_sat.saturating_sub(*self.waiting.lock().unwrap());
+        let parts = claims.iter().map(|claim| claim.amount_sat).sum();
+        let lightning_sat = self.lightning.lock().unwrap().unwrap_or(parts);
+        let coins = CoinsView { claims, total_sat, spendable_sat, lightning_sat, ..CoinsView::default() };
+        Box::pin(async move { Ok(coins) })
     }
 
     fn transactions(&self) -> BoxFuture<'_, Result<Vec<ChainTx>, NodeFault>> {
@@ -129,9 +140,11 @@ impl Coins for MadeUp {
         Box::pin(async move { Ok(waits) })
     }
 
-    fn inputs(&self, _txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+    fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         let inputs: Vec<String> = self.funded_by.lock().unwrap().iter().map(ToString::to_string).collect();
-        Box::pin(async move { Ok(Some(inputs).filter(|inputs| !inputs.is_empty())) })
+        let pays_sat = *self.pays.lock().unwrap();
+        let known = pays_sat > 0 || !inputs.is_empty();
+        Box::pin(async move { Ok(known.then_some(TxContents { inputs, pays_sat })) })
     }
 
     fn spent_in_block(
@@ -575,7 +588,8 @@ async fn coins_that_came_home_unseen_are_found_in_the_wallet() {
     world.node.transactions.lock().unwrap().push(came(true));
     assert_eq!(look().await.owed_sat, None, "what left the wallet did not come home");
     world.node.transactions.lock().unwrap().push(came(false));
-    assert_eq!(look().await.owed_sat, Some(39_700));
+    let row = look().await;
+    assert_eq!((row.owed_sat, row.came_sat), (Some(39_700), Some(39_700)));
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ impl Treasury {
             coins.spendable_sat = coins.spendable_sat.saturating_sub(taken);
             coins.unseen_sat = coins.unseen_sat.saturating_add(taken);
         }
+        // Of coins that are gone, nothing is kept back.
+        coins.reserved_sat = coins.reserved_sat.min(coins.total_sat);
         Ok(())
     }
 }
@@ -102,8 +104,8 @@ mod tests {
         assert_eq!(sums(&world.treasury).await, (0, 400_000, 0), "it waits, and the wallet was not told");
         world.node.mempool.lock().unwrap().clear();
         assert_eq!(sums(&world.treasury).await, (400_000, 0, 0), "the chain never took it");
-        let listed = world.treasury.history().await.unwrap().transactions;
-        let mut listed: Vec<_> = listed.iter().map(|tx| (tx.txid.as_str(), tx.amount_sat)).collect();
+        let listed = world.treasury.history(BTreeSet::new()).await.unwrap().transactions;
+        let mut listed: Vec<_> = listed.iter().map(|one| (one.tx.txid.as_str(), one.tx.amount_sat)).collect();
         listed.sort_unstable();
         assert_eq!(listed, [("tx1", 5_000), ("tx2", 400_000)], "what sends all is listed, too");
     }

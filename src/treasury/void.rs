@@ -31,8 +31,8 @@ impl Treasury {
     /// not to be known now.
     pub(super) async fn funded_by(&self, mark: &Mark, channel: &ChannelView) -> Option<Mark> {
         let txid = funding_of(channel).filter(|_| mark.inputs.is_empty() && is_unconfirmed(channel))?;
-        match self.0.parts.coins.inputs(txid).await {
-            Ok(inputs) => Some(Mark { inputs: inputs?, ..mark.clone() }),
+        match self.0.parts.coins.contents(txid).await {
+            Ok(contents) => Some(Mark { inputs: contents?.inputs, ..mark.clone() }),
             Err(fault) => {
                 tracing::debug!(%fault, txid, "what a channel is funded by is not known yet");
                 None

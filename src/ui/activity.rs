@@ -105,7 +105,7 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
             }
             Event::ChannelClosed { local_id, .. } => {
                 let record = ledger.channel_record(local_id).await?;
-                Told::of(&row.event).returning(record.and_then(|record| record.owed_sat).unwrap_or(0))
+                Told::of(&row.event).returning(record.and_then(|record| record.back_sat()))
             }
             event => Told::of(event),
         };

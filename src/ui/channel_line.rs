@@ -1,7 +1,7 @@
 //! A channel as one line of a list: who, how it stands, what is on which side.
 
-use super::figures::{counted, grouped, permille, sats_whole, shortened};
-use crate::ports::ChannelView;
+use super::figures::{counted, grouped, grouped_in, permille, sats_whole, shortened};
+use crate::treasury::{Held, OpenChannel};
 
 /// One channel.
 pub(super) struct ChannelLine {
@@ -19,64 +19,42 @@ pub(super) struct ChannelLine {
     pub(super) theirs_x: u64,
     pub(super) usable: bool,
     pub(super) spoken: String,
-    /// What neither side can use now: ours, and the other side's. With both sides it is the channel's size.
-    pub(super) held: Held,
+    /// What neither side can use now. With both sides it is the channel's size.
+    pub(super) held: Option<String>,
+    /// That a splice of it is under way.
+    pub(super) splice: Option<String>,
 }
 
-/// What neither side of a channel can use now, satoshi.
-pub(super) struct Held {
-    /// Of ours: our reserve, as far as it is filled.
-    pub(super) ours: u64,
-    /// Our whole reserve.
-    wanted: u64,
-    /// Of the other side's.
-    pub(super) theirs: u64,
-    /// In payments that are under way.
-    pub(super) under_way: u64,
+/// Our part of what is held back, and of how much where it is not filled yet.
+pub(super) fn ours_text(channel: &OpenChannel) -> (String, String) {
+    let (ours, wanted) = (channel.held.ours_sat, channel.view.reserved_sat);
+    let of = match ours < wanted {
+        true => format!("of the {} that you reserve", grouped(wanted)),
+        false => "of yours".to_owned(),
+    };
+    (grouped(ours), of)
 }
 
-impl Held {
-    fn of(view: &ChannelView) -> Held {
-        let used = (view.spendable_msat / 1_000).saturating_add(view.receivable_msat / 1_000);
-        // Of a channel that is not negotiated yet nothing is known.
-        let rest = if used == 0 { 0 } else { view.capacity_sat.saturating_sub(used) };
-        // Who can still send has filled their reserve.
-        let theirs = match view.receivable_msat / 1_000 {
-            0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
-            _ => rest.min(view.their_reserved_sat),
-        };
-        let ours = (rest - theirs).min(view.reserved_sat);
-        Held { ours, wanted: view.reserved_sat, theirs, under_way: rest - theirs - ours }
-    }
-
-    /// Our part, and of how much where it is not filled yet.
-    pub(super) fn ours_text(&self) -> (String, String) {
-        let of = match self.ours < self.wanted {
-            true => format!("of the {} that you reserve", grouped(self.wanted)),
-            false => "of yours".to_owned(),
-        };
-        (grouped(self.ours), of)
-    }
-
-    /// Both parts in a sentence; `None` where there is nothing of the kind.
-    pub(super) fn sentence(&self) -> Option<String> {
-        (self.ours + self.theirs + self.under_way > 0).then(|| {
-            let (ours, of) = self.ours_text();
-            let under_way = match self.under_way {
-                0 => String::new(),
-                sat => format!("; {} sat in payments under way", grouped(sat)),
-            };
-            format!(
-                "Held back: {ours} sat {of}, and {} sat by the other side{under_way}",
-                grouped(self.theirs)
-            )
-        })
-    }
+/// What is held back in a sentence; `None` where there is nothing of the kind.
+fn held(channel: &OpenChannel) -> Option<String> {
+    let Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat } = channel.held;
+    (ours_sat + theirs_sat + anchors_sat + splicing_sat + under_way_sat > 0).then(|| {
+        let (ours, of) = ours_text(channel);
+        let more = [
+            (anchors_sat, "for the anchors of its closing transaction"),
+            (splicing_sat, "that leave with the splice"),
+            (under_way_sat, "in payments under way"),
+        ];
+        let more = more.iter().filter(|(sat, _)| *sat > 0);
+        let more: String = more.map(|(sat, what)| format!("; {} sat {what}", grouped(*sat))).collect();
+        format!("Held back: {ours} sat {of}, and {} sat by the other side{more}", grouped(theirs_sat))
+    })
 }
 
 impl ChannelLine {
-    /// The line of `view`.
-    pub(super) fn of(view: &ChannelView) -> ChannelLine {
+    /// The line of `channel`.
+    pub(super) fn of(channel: &OpenChannel) -> ChannelLine {
+        let view = &channel.view;
         let capacity_msat = view.capacity_sat.saturating_mul(1_000);
         let spendable_permille = permille(view.spendable_msat, capacity_msat);
         let receivable_permille =
@@ -90,6 +68,7 @@ impl ChannelLine {
             }
             (false, false, None) => ("Opening".to_owned(), "waits"),
         };
+        let state = if channel.splice.is_some() { format!("{state}; a splice is under way") } else { state };
         let (spendable, receivable) = (sats_whole(view.spendable_msat), sats_whole(view.receivable_msat));
         ChannelLine {
             id: if view.ready { view.channel_id.clone() } else { view.local_id.clone() },
@@ -105,7 +84,8 @@ impl ChannelLine {
             receivable_permille,
             theirs_x: 1_000 - receivable_permille,
             usable: view.usable,
-            held: Held::of(view),
+            held: held(channel),
+            splice: channel.splice.as_ref().map(|splice| grouped_in(&splice.says)),
         }
     }
 }
@@ -113,37 +93,46 @@ impl ChannelLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::ChannelView;
+    use crate::treasury::{PendingSplice, SpliceWay};
 
-    fn told(view: ChannelView) -> (u64, u64, Option<String>) {
-        let held = Held::of(&view);
-        (held.ours, held.theirs, held.sentence())
+    fn channel(held: Held, splice: Option<PendingSplice>) -> OpenChannel {
+        let view = ChannelView {
+            capacity_sat: 1_000_000,
+            spendable_msat: 70_000_000,
+            reserved_sat: 10_000,
+            ready: true,
+            usable: true,
+            ..ChannelView::default()
+        };
+        OpenChannel { view, held, splice }
     }
 
     #[test]
-    fn both_sides_and_what_is_held_back_are_the_channels_size() {
-        let view = |spendable_msat, receivable_msat| ChannelView {
-            capacity_sat: 1_000_000,
-            spendable_msat,
-            receivable_msat,
-            reserved_sat: 10_000,
-            their_reserved_sat: 12_000,
-            ..ChannelView::default()
+    fn what_is_held_back_is_told_part_by_part() {
+        let full = Held { ours_sat: 10_000, theirs_sat: 12_000, ..Held::default() };
+        let said = "Held back: 10,000 sat of yours, and 12,000 sat by the other side";
+        assert_eq!(ChannelLine::of(&channel(full, None)).held.as_deref(), Some(said));
+        let begun = Held { ours_sat: 21, anchors_sat: 660, ..full };
+        let said = "Held back: 21 sat of the 10,000 that you reserve, and 12,000 sat by the other side; 660 sat for \
+                    the anchors of its closing transaction";
+        assert_eq!(ChannelLine::of(&channel(begun, None)).held.as_deref(), Some(said));
+        let busy = Held { under_way_sat: 8_000, ..full };
+        let line = ChannelLine::of(&channel(busy, None));
+        assert!(line.held.is_some_and(|said| said.ends_with("; 8,000 sat in payments under way")));
+        assert_eq!(ChannelLine::of(&channel(Held::default(), None)).held, None);
+        let splice = PendingSplice {
+            way: SpliceWay::Out,
+            amount_sat: Some(60_000),
+            fee_sat: None,
+            txid: Some("f2".to_owned()),
+            before_sat: None,
+            after_sat_about: None,
+            says: "A splice that takes 60000 sat out of the channel waits for its confirmations.".to_owned(),
         };
-        let said = "Held back: 10,000 sat of yours, and 12,000 sat by the other side".to_owned();
-        assert_eq!(told(view(78_000_000, 900_000_000)), (10_000, 12_000, Some(said)));
-        // Just opened by the other side, and paid over once.
-        assert_eq!(told(view(0, 988_000_000)).0, 0);
-        let said =
-            "Held back: 21 sat of the 10,000 that you reserve, and 12,000 sat by the other side".to_owned();
-        assert_eq!(told(view(0, 987_979_500)), (21, 12_000, Some(said)));
-        // Just opened by us: the other side has nothing to hold back.
-        assert_eq!(told(view(990_000_000, 0)), (10_000, 0, told(view(990_000_000, 0)).2));
-        let unknown = ChannelView { capacity_sat: 1_000_000, reserved_sat: 10_000, ..ChannelView::default() };
-        assert_eq!(told(unknown), (0, 0, None));
-        let busy = told(view(70_000_000, 900_000_000));
-        assert!(
-            (busy.0, busy.1) == (10_000, 12_000)
-                && busy.2.is_some_and(|said| said.ends_with("; 8,000 sat in payments under way"))
-        );
+        let spliced = ChannelLine::of(&channel(Held { splicing_sat: 61_230, ..full }, Some(splice)));
+        assert_eq!(spliced.state, "Ready; a splice is under way");
+        assert!(spliced.splice.is_some_and(|said| said.contains("takes 60,000 sat out")));
+        assert!(spliced.held.is_some_and(|said| said.ends_with("; 61,230 sat that leave with the splice")));
     }
 }

@@ -13,11 +13,12 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::figures::{grouped, shortened};
+use super::figures::{grouped, grouped_in, shortened};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::ports::{Claim, CoinsView, NodeView, Sweep, Waits};
 use crate::store::StoreError;
+use crate::treasury::reserve_missing;
 use cold::Cold;
 use history::{History, Moved};
 use receive::Deposit;
@@ -46,6 +47,8 @@ struct Homecoming {
 struct Wallet {
     spendable: String,
     reserved: String,
+    /// That coins are missing for it.
+    missing: Option<String>,
     pending: Option<String>,
     splicing: Option<String>,
     coming: Option<String>,
@@ -90,11 +93,11 @@ fn said(word: &str) -> Option<&'static str> {
 /// `None` while the node cannot be asked; the page says so.
 async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, StoreError> {
     let parts = &desk.op.parts;
-    let (Ok(coins), Ok(all)) = (parts.treasury.coins().await, parts.treasury.history().await) else {
+    let (Ok(coins), Ok(all)) = (parts.treasury.coins().await, desk.op.wallet_history().await) else {
         return Ok(None);
     };
     let unlisted = Some(all.unlisted_sat).filter(|sat| *sat > 0 && after.is_none());
-    let history = History::read(desk, all.transactions, after).await?;
+    let history = History::of(all.transactions, after);
     let view = parts.node.view().await;
     let homecomings = homecomings(&coins, &view);
     let coming: u64 = coming_sat(&coins, &view);
@@ -107,6 +110,8 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
     Ok(Some(Wallet {
         spendable: grouped(coins.spendable_sat),
         reserved: grouped(coins.reserved_sat),
+        missing: reserve_missing(coins.reserved_sat, coins.reserve_wanted_sat)
+            .map(|missing| grouped_in(&missing)),
         pending: (pending > 0).then(|| grouped(pending)),
         splicing: Some(coins.splicing_sat).filter(|sat| *sat > 0).map(grouped),
         coming: (coming > 0).then(|| grouped(coming)),

@@ -21,6 +21,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// What of a closed channel came back, satoshi: exactly, or about.
+pub(super) fn back((sat, exactly): (u64, bool)) -> String {
+    if exactly { format!("{} sat", grouped(sat)) } else { format!("about {} sat", grouped(sat)) }
+}
+
 /// A sentence with its amounts in groups: every number that `sat` follows.
 pub(super) fn grouped_in(sentence: &str) -> String {
     let words: Vec<&str> = sentence.split(' ').collect();

@@ -24,7 +24,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::channel_line::ChannelLine;
-use super::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
+use super::figures::{grouped, grouped_in, iso, sats_exact, sats_whole, shortened, utc};
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html, live, outlook};
 use crate::ports::NodeView;
@@ -121,6 +121,8 @@ struct Page {
     largest: String,
     spendable: String,
     reserved: String,
+    /// What each channel takes of the wallet.
+    keeps: String,
     forecast: String,
     unsold: Vec<Unsold>,
     ways: Option<Ways>,
@@ -141,6 +143,7 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
     let parts = &desk.op.parts;
     parts.ledger.barrier().await;
     let node = parts.node.view().await;
+    let standing = parts.treasury.standing(&node.channels).await?;
     let forecast = parts.upkeep.forecast().await?;
     let rules = parts.upkeep.keeper().view().await?;
     let closed = parts.ledger.closed_channels(CLOSED_SHOWN).await?;
@@ -153,11 +156,12 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         nothing,
         largest: sats_whole(node.largest_receivable_msat),
         spendable: sats_whole(node.spendable_msat),
-        reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
+        reserved: grouped(standing.iter().map(|channel| channel.held.ours_sat).sum()),
+        keeps: grouped_in(&crate::treasury::of_each_channel()),
         unsold: if node.running { unsold(&forecast) } else { Vec::new() },
         forecast: outlook::sentence(&forecast),
         ways: if nothing && node.running { Some(Ways::of(desk, &node).await) } else { None },
-        channels: node.channels.iter().map(ChannelLine::of).collect(),
+        channels: standing.iter().map(ChannelLine::of).collect(),
         rules: rules.iter().filter_map(|view| rule(view, &node)).collect(),
         closed: closed.iter().map(closed_line).collect(),
         shell: desk.shell(Section::Lightning).await,
@@ -187,17 +191,17 @@ fn closed_line(row: &ChannelRow) -> ClosedLine {
     let at = row.closed_at.unwrap_or(row.seen_at);
     let (coins, home) = match (row.returned_height, row.owed_sat) {
         (_, Some(0)) => ("nothing was yours".to_owned(), true),
-        (Some(_), Some(owed)) => (format!("{} sat are back", grouped(owed)), true),
+        (Some(_), Some(_)) => (format!("{} are back", words::back(row)), true),
         (Some(_), None) if row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed")) => {
             ("back; amount not seen".to_owned(), true)
         }
         (Some(_), None) => ("not seen whether any came back".to_owned(), true),
-        (None, Some(owed)) => match row.claim_height {
+        (None, Some(_)) => match row.claim_height {
             Some(height) => {
-                let (owed, height) = (grouped(owed), grouped(height.into()));
-                (format!("{owed} sat on their way, the last from block {height}"), false)
+                let (back, height) = (words::back(row), grouped(height.into()));
+                (format!("{back} on their way, the last from block {height}"), false)
             }
-            None => (format!("{} sat are on their way", grouped(owed)), false),
+            None => (format!("{} are on their way", words::back(row)), false),
         },
         (None, None) => ("looked for on the chain".to_owned(), false),
     };

@@ -4,12 +4,13 @@ use askama::Template;
 
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
-use super::figures::{ago, change, conversion, counted, grouped, sats_exact, sats_whole};
+use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole};
 use super::payment_line::PaymentLine;
 use super::steps::StepLine;
 use super::{operation, outlook};
 use crate::ports::NodeView;
 use crate::store::{AlarmRow, StoreError};
+use crate::treasury::{of_each_channel, reserve_missing};
 use crate::types::{Msat, Timestamp};
 use crate::web::{Checklist, Operator, Step};
 
@@ -77,6 +78,10 @@ pub(super) struct Live {
     known: bool,
     lightning: Balances,
     onchain: Balances,
+    /// That coins are missing for what is to be kept back on-chain.
+    missing: Option<String>,
+    /// What each channel takes of the wallet.
+    keeps: String,
     channels_title: String,
     channels: Vec<ChannelLine>,
     node_address: String,
@@ -100,6 +105,7 @@ impl Live {
         let revenue = ledger.revenue(now).await?;
         let payments = ledger.payments(SHOWN, None).await?;
         let node = op.parts.node.view().await;
+        let standing = op.parts.treasury.standing(&node.channels).await?;
         let list = op.checklist().await?;
         let alarms = alarms(ledger.alarms().await?, &list);
         let alarm = match node.running {
@@ -156,15 +162,18 @@ impl Live {
             lightning: Balances {
                 receivable: sats_whole(node.receivable_msat),
                 spendable: sats_whole(node.spendable_msat),
-                reserved: grouped(node.channels.iter().map(|channel| channel.reserved_sat).sum()),
+                reserved: grouped(standing.iter().map(|channel| channel.held.ours_sat).sum()),
             },
             onchain: Balances {
                 receivable: String::new(),
                 spendable: grouped(node.onchain_spendable_sat),
                 reserved: grouped(node.onchain_reserved_sat),
             },
+            missing: reserve_missing(node.onchain_reserved_sat, node.onchain_reserve_wanted_sat)
+                .map(|missing| grouped_in(&missing)),
+            keeps: grouped_in(&of_each_channel()),
             channels_title: counted(u64::try_from(node.channels.len()).unwrap_or(u64::MAX), "channel"),
-            channels: node.channels.iter().map(ChannelLine::of).collect(),
+            channels: standing.iter().map(ChannelLine::of).collect(),
             node_address: match node.listening.first() {
                 Some(address) => format!("{}@{address}", node.node_id),
                 None => node.node_id.clone(),

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Operator, Problem};
 use crate::ports::{FeeRate, NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
-use crate::treasury::{Deed, Preview, TreasuryError};
+use crate::treasury::{Deed, Preview, TreasuryError, WalletHistory};
 
 /// Keys of answers that are remembered.
 const MOST_ANSWERED: usize = 256;
@@ -22,6 +22,17 @@ impl Operator {
             return Err(no_cold_address(&NoColdAddress::NotSet));
         }
         self.parts.treasury.preview(deed).await.map_err(treasury_problem)
+    }
+
+    /// What came to the on-chain wallet and what left it, each with what it was for.
+    ///
+    /// # Errors
+    /// When the node or the ledger fails.
+    pub async fn wallet_history(&self) -> Result<WalletHistory, TreasuryError> {
+        // Without a vault, none of it came from there.
+        let moves = self.parts.vault.history().unwrap_or_default();
+        let paid = moves.into_iter().filter(|one| one.sent_sat > 0).map(|one| one.txid);
+        self.parts.treasury.history(paid.collect()).await
     }
 
     /// A key for one move: asked again under it, the move is done once.

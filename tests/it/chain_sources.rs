@@ -5,7 +5,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, OutPoint, Txid};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tollhouse::chain::{Spent, inputs, spent};
+use tollhouse::chain::{Spent, contents, spent};
 use tollhouse::sandbox::buyer::Wanted;
 
 use crate::appliance::{Appliance, TURN, asked_for, bitcoind_section, until};
@@ -138,7 +138,9 @@ async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
         let coin: Txid = first["tx"][0].as_str().expect("an id").parse().expect("an id");
         let waiting = bitcoind.expect("getrawmempool", json!([])).await;
         let waiting = waiting[0].as_str().expect("it waits").parse().expect("an id");
-        assert_eq!(inputs(&source, waiting).await, Ok(Some(vec![OutPoint::new(coin, 0)])));
+        let (inputs, paid) = contents(&source, waiting).await.expect("an answer").expect("it waits");
+        assert_eq!(inputs, [OutPoint::new(coin, 0)]);
+        assert!((4_999_900_000..5_000_000_000).contains(&paid), "the coin less a fee: {paid}");
         let Ok(Spent::By(spend)) = spent(&source, OutPoint::new(coin, 0), 100).await else {
             panic!("it is seen before its block")
         };

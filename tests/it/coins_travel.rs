@@ -78,7 +78,7 @@ async fn record(bitcoind: &Bitcoind, node: &Appliance, id: &str, wanted: impl Fn
 }
 
 fn returned(row: &Value) -> bool {
-    row["returned_height"].is_u64() && row["closing_txid"].is_string()
+    row["returned_height"].is_u64() && row["closing_txid"].is_string() && row["came_sat"].is_u64()
 }
 
 async fn spendable(node: &Appliance) -> u64 {
@@ -228,8 +228,15 @@ async fn coins_travel_and_come_back() {
     assert_eq!(sizes.collect::<Vec<_>>(), [json!(300_000), json!(400_000), json!(capacity)], "{row}");
     let theirs = record(&bitcoind, &peer, &id, returned).await;
     assert_eq!((&theirs["cause"], &theirs["closing_txid"]), (&json!("agreed_by_peer"), &row["closing_txid"]));
-    let owed = row["owed_sat"].as_u64().expect("a sum");
-    until("the coins", async || (spendable(&shop).await >= before + owed).then_some(())).await;
+    let came = row["came_sat"].as_u64().expect("a sum");
+    until("the coins", async || (spendable(&shop).await >= before + came).then_some(())).await;
+    let listed = shop.get("/api/v1/onchain/transactions").await;
+    let mut listed = listed["transactions"].as_array().into_iter().flatten();
+    let closing = listed.find(|tx| tx["txid"] == row["closing_txid"]).expect("the wallet has it");
+    assert_eq!(
+        (&closing["amount_sat"], &closing["label"]),
+        (&json!(came), &json!("Back from a closed channel"))
+    );
 
     // By our force: the coins wait for the delay, and a sweep brings them.
     let id = open(&bitcoind, &shop, &peer).await;

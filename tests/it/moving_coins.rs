@@ -43,6 +43,8 @@ async fn coins_are_sent_once_for_a_key_and_said_first() {
     let pending = &history["transactions"][0];
     assert_eq!((&pending["txid"], &pending["amount_sat"]), (&json!(format!("{:064x}", 1)), &json!(50_000)));
     assert_eq!((&pending["confirmed_height"], &pending["outgoing"]), (&Value::Null, &json!(true)));
+    assert_eq!((&pending["purpose"], &pending["label"]), (&json!("sent"), &json!("Sent")));
+    assert_eq!(pending["operation"], 1);
     let named = ok(app.read("/api/v1/operations?key=rent", &key).await).await;
     assert_eq!(named["operations"][0]["operation"], 1);
     assert_eq!(ok(app.read("/api/v1/operations?key=other", &key).await).await["operations"], json!([]));

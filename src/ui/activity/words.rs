@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::event::Event;
 use crate::store::{OperationRow, OperationState};
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
-use crate::ui::figures::{counted, grouped, sats_exact, shortened};
+use crate::ui::figures::{back, counted, grouped, sats_exact, shortened};
 use crate::ui::operation_line::OperationLine;
 
 /// An event in words.
@@ -71,13 +71,12 @@ impl Told {
         }
     }
 
-    /// Of a channel that closed, when so much of it is ours.
-    pub(super) fn returning(self, owed_sat: u64) -> Told {
-        if owed_sat == 0 {
-            return self;
-        }
+    /// Of a channel that closed, when so much of it came back or comes: exactly, or about.
+    pub(super) fn returning(self, back_sat: Option<(u64, bool)>) -> Told {
+        let Some((sat, exactly)) = back_sat.filter(|(sat, _)| *sat > 0) else { return self };
         let more = self.more.clone().unwrap_or_default();
-        self.more(format!("{more}; {} sat of it are yours", grouped(owed_sat)))
+        let what = if exactly { "of it came back" } else { "of it are yours, before the fees of closing" };
+        self.more(format!("{more}; {} {what}", back((sat, exactly))))
     }
 
     /// Of `event`.
@@ -370,6 +369,15 @@ mod tests {
             (Some("+50,000"), Some("−60,000"))
         );
         assert_eq!(Told::of(&Event::Stopped).what, "Tollhouse stopped");
+        let returning = |back| Told::new("Channel closed").more("you asked").returning(back).more;
+        assert_eq!(
+            returning(Some((238_830, true))).as_deref(),
+            Some("you asked; 238,830 sat of it came back")
+        );
+        assert!(
+            returning(Some((239_056, false))).is_some_and(|more| more.contains("about 239,056 sat of it"))
+        );
+        assert_eq!(returning(Some((0, true))).as_deref(), Some("you asked"));
         let told = |what: &str, state: &str, outcome| {
             let (what, state) = (what.to_owned(), state.to_owned());
             let event = Event::OperationChanged { operation: 7, what, state, outcome };

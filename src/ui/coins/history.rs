@@ -1,18 +1,11 @@
 //! What came to the on-chain wallet and what left it.
 
-use std::collections::BTreeMap;
-
-use crate::ports::ChainTx;
-use crate::store::StoreError;
-use crate::treasury::transaction;
+use crate::treasury::WalletTx;
 use crate::types::Timestamp;
 use crate::ui::figures::{grouped, iso, shortened, utc};
-use crate::ui::shell::Desk;
 
 /// Transactions on one page.
 const SHOWN: usize = 25;
-/// So many of the newest operations are looked through for the one that sent a transaction.
-const RECENT: u32 = 500;
 
 /// One transaction of the wallet.
 pub(super) struct Moved {
@@ -25,8 +18,10 @@ pub(super) struct Moved {
     pub(super) waits: bool,
     pub(super) txid: String,
     pub(super) txid_short: String,
-    /// The operation that sent it.
-    pub(super) operation: Option<i64>,
+    /// What it was for.
+    pub(super) label: &'static str,
+    /// Where more about it is: the operation that made it, or the channel.
+    pub(super) href: Option<String>,
 }
 
 /// One page of them.
@@ -38,21 +33,22 @@ pub(super) struct History {
 
 impl History {
     /// Those of `all`, in their order, after the transaction `after`.
-    pub(super) async fn read(
-        desk: &Desk,
-        all: Vec<ChainTx>,
-        after: Option<&str>,
-    ) -> Result<History, StoreError> {
-        let from =
-            after.and_then(|txid| all.iter().position(|tx| tx.txid == txid)).map_or(0, |place| place + 1);
+    pub(super) fn of(all: Vec<WalletTx>, after: Option<&str>) -> History {
+        let from = after
+            .and_then(|txid| all.iter().position(|one| one.tx.txid == txid))
+            .map_or(0, |place| place + 1);
         let mut page = all.into_iter().skip(from);
-        let shown: Vec<ChainTx> = page.by_ref().take(SHOWN).collect();
+        let shown: Vec<WalletTx> = page.by_ref().take(SHOWN).collect();
         let more = page.next().is_some();
-        let older = shown.last().filter(|_| more).map(|tx| format!("/coins?after={}#history", tx.txid));
-        let operations = desk.op.parts.ledger.operations(i64::MAX, RECENT).await?;
-        let sent_by: BTreeMap<&str, i64> =
-            operations.iter().filter_map(|row| Some((transaction(row)?, row.id))).collect();
-        let lines = shown.iter().map(|tx| Moved {
+        let older = shown.last().filter(|_| more).map(|one| format!("/coins?after={}#history", one.tx.txid));
+        History { lines: shown.iter().map(Moved::of).collect(), older }
+    }
+}
+
+impl Moved {
+    fn of(WalletTx { tx, label, operation, channel_id, .. }: &WalletTx) -> Moved {
+        let channel = || channel_id.as_ref().map(|id| format!("/lightning/channels/{id}"));
+        Moved {
             at: utc(Timestamp::from_secs(tx.at_secs)),
             at_iso: iso(Timestamp::from_secs(tx.at_secs)),
             outgoing: tx.outgoing,
@@ -64,9 +60,9 @@ impl History {
             ),
             waits: tx.confirmed_height.is_none(),
             txid_short: shortened(&tx.txid),
-            operation: sent_by.get(tx.txid.as_str()).copied(),
+            label,
+            href: operation.map(|id| format!("/operations/{id}")).or_else(channel),
             txid: tx.txid.clone(),
-        });
-        Ok(History { lines: lines.collect(), older })
+        }
     }
 }

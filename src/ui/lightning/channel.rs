@@ -9,8 +9,8 @@ use super::story::{Step, steps};
 use super::{Said, words};
 use crate::ports::ChannelView;
 use crate::store::ChannelRow;
-use crate::treasury::{KnownChannel, Treasury, TreasuryError};
-use crate::ui::channel_line::ChannelLine;
+use crate::treasury::{KnownChannel, OpenChannel, PendingSplice, SpliceWay, Treasury, TreasuryError};
+use crate::ui::channel_line::{ChannelLine, ours_text};
 use crate::ui::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
@@ -57,10 +57,13 @@ struct Open {
     theirs: String,
     /// In payments, where there are some.
     under_way: Option<String>,
-    /// `None` while the node cannot be asked.
-    returns: Option<String>,
-    /// A new size waits for its confirmations.
-    splicing: bool,
+    anchors: Option<String>,
+    /// What leaves with a splice.
+    leaving: Option<String>,
+    /// What would be ours if it were closed, and of when that is. `None` while the node cannot be asked.
+    returns: Option<(String, String)>,
+    /// A new size waits for its confirmations: what it will be, where that is known.
+    splicing: Option<String>,
     base: String,
     ppm: String,
     amount_in: String,
@@ -75,8 +78,10 @@ struct Closed {
     why: &'static str,
     /// Where what was ours in it is.
     coins: String,
-    /// `None` when nobody saw it.
-    owed: Option<String>,
+    /// What came back or comes, and whether that is what the wallet got. `None` when nobody saw it.
+    back: Option<(String, bool)>,
+    /// What closing it took of what was ours.
+    fees: Option<String>,
     /// What was ours when it was last seen open, and when that was.
     last: Option<(String, String, String)>,
 }
@@ -164,7 +169,13 @@ async fn read(
     let (outbound, announced) =
         (both(|view| view.outbound, |row| row.outbound), both(|view| view.announced, |row| row.announced));
     let open = match &view {
-        Some(view) => Some(open(desk, view, row.as_ref(), fields).await),
+        Some(view) => {
+            let standing = desk.op.parts.treasury.standing(std::slice::from_ref(view)).await?;
+            match standing.into_iter().next() {
+                Some(standing) => Some(open(desk, &standing, fields).await),
+                None => None,
+            }
+        }
         None => None,
     };
     Ok(Page {
@@ -191,23 +202,26 @@ async fn read(
     })
 }
 
-async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields: &Fields) -> Open {
-    let parts = &desk.op.parts;
+async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
+    let (parts, view) = (&desk.op.parts, &channel.view);
     let claims = parts.treasury.coins().await.ok().map(|coins| coins.claims);
     let ours = claims.and_then(|claims| {
         let own = claims.iter().filter(|claim| claim.channel_id == view.channel_id);
         own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
     });
     let typed = |name: &str, now: String| fields.optional(name).map_or(now, str::to_owned);
-    let line = ChannelLine::of(view);
+    let some = |sat: u64| (sat > 0).then(|| grouped(sat));
+    let agreed = channel.splice.as_ref().filter(|splice| splice.txid.is_some());
     Open {
-        reserved: line.held.ours_text(),
+        reserved: ours_text(channel),
         largest: sats_whole(view.largest_receivable_msat),
-        theirs: grouped(line.held.theirs),
-        under_way: (line.held.under_way > 0).then(|| grouped(line.held.under_way)),
-        line,
-        returns: ours.map(grouped),
-        splicing: row.is_some_and(|row| row.spliced_to.is_some() && row.spliced_to != view.funding),
+        theirs: grouped(channel.held.theirs_sat),
+        under_way: some(channel.held.under_way_sat),
+        anchors: some(channel.held.anchors_sat),
+        leaving: some(channel.held.splicing_sat),
+        returns: returns(channel, ours),
+        splicing: agreed.map(|splice| after(splice, view.capacity_sat)),
+        line: ChannelLine::of(channel),
         base: typed("base_sat", sats_exact(view.fees.base_msat.into()).replace(',', "")),
         ppm: typed("ppm", view.fees.ppm.to_string()),
         amount_in: fields.text("in_sat").to_owned(),
@@ -215,6 +229,42 @@ async fn open(desk: &Desk, view: &ChannelView, row: Option<&ChannelRow>, fields:
         address: fields.text("address").to_owned(),
         vault: parts.vault.view().is_some(),
         to_vault: fields.ticked("to_vault"),
+    }
+}
+
+/// What would be ours if the channel were closed, and of when that is: with a splice under way two sums, for either may
+/// come true.
+fn returns(channel: &OpenChannel, ours: Option<u64>) -> Option<(String, String)> {
+    let splice = channel.splice.as_ref().filter(|splice| splice.txid.is_some());
+    match splice.map(|splice| (splice.before_sat, splice.after_sat_about)) {
+        Some((Some(before), Some(after))) => {
+            let sums =
+                format!("about {} sat once the splice is confirmed; {} sat", grouped(after), grouped(before));
+            Some((sums, "before it".to_owned()))
+        }
+        Some((None, Some(after))) => Some((format!("{} sat", grouped(after)), "with the splice".to_owned())),
+        _ => ours.map(|ours| {
+            let fee = closing_fee(channel, ours);
+            let less = fee.map(|fee| format!("after {} sat for its closing transaction", grouped(fee)));
+            (format!("{} sat", grouped(ours)), less.unwrap_or_default())
+        }),
+    }
+}
+
+/// What of our side the closing transaction would take now, where we pay it and nothing else moves.
+fn closing_fee(channel: &OpenChannel, ours: u64) -> Option<u64> {
+    let still = channel.view.outbound && channel.held.under_way_sat == 0 && channel.splice.is_none();
+    let side = (channel.view.spendable_msat / 1_000).saturating_add(channel.held.ours_sat);
+    // A part of a satoshi is no fee.
+    side.checked_sub(ours).filter(|fee| still && *fee > 1)
+}
+
+/// How the channel's size goes on, behind what it is.
+fn after(splice: &PendingSplice, capacity_sat: u64) -> String {
+    match splice.capacity_after_about(capacity_sat) {
+        Some(after) if splice.way == SpliceWay::In => format!("; then {} sat", grouped(after)),
+        Some(after) => format!("; then about {} sat", grouped(after)),
+        None => String::new(),
     }
 }
 
@@ -230,7 +280,13 @@ fn closed(row: &ChannelRow) -> Closed {
     Closed {
         why: words::cause(row.cause.as_deref()),
         coins: words::coins_of(row),
-        owed: row.owed_sat.map(grouped),
+        back: row.back_sat().map(|(_, exactly)| (words::back(row), exactly)),
+        fees: row
+            .owed_sat
+            .zip(row.came_sat)
+            .and_then(|(owed, came)| owed.checked_sub(came))
+            .filter(|fee| *fee > 0)
+            .map(grouped),
         last: row.last_sat.zip(row.last_at).map(|(sat, at)| (grouped(sat), iso(at), utc(at))),
     }
 }

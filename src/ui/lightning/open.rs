@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::place::Place;
-use crate::treasury::{Deed, RESERVE_SAT};
+use crate::treasury::{Deed, RESERVE_SAT, of_each_channel};
 use crate::types::Msat;
-use crate::ui::figures::grouped;
+use crate::ui::figures::{grouped, grouped_in};
 use crate::ui::form::Fields;
 use crate::ui::question::Errand;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -27,10 +27,10 @@ struct Page {
     away: Option<String>,
     /// The most that can go into a channel, before the transaction's fee.
     most: String,
-    /// What may be spent, what is kept back for the channels that there are, and for this one.
+    /// What may be spent, what is kept back for the channels that there are, and what each one takes.
     spendable: String,
     reserved: String,
-    kept: String,
+    keeps: String,
     nothing: bool,
     node: String,
     /// The sandbox's payer, which takes channels.
@@ -104,7 +104,7 @@ async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Page {
         most: grouped(spendable.saturating_sub(RESERVE_SAT)),
         spendable: grouped(spendable),
         reserved: grouped(reserved),
-        kept: grouped(RESERVE_SAT),
+        keeps: grouped_in(&of_each_channel()),
         nothing: spendable == 0,
         node: fields.text("node").to_owned(),
         payer: place_of_payer(desk),

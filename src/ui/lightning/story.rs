@@ -158,9 +158,10 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
     for sweep in &row.sweeps {
         let amount = grouped(sweep.amount_sat);
         let step = match sweep.confirmed_height {
-            Some(height) => {
-                Step::new(format!("{amount} sat swept to the wallet at height {}", grouped(height.into())))
-            }
+            Some(height) => Step::new(format!(
+                "{amount} sat swept to the wallet at height {}, less the transaction’s fee",
+                grouped(height.into())
+            )),
             None => Step::new(format!("A transaction that sweeps {amount} sat waits for a block")).awaited(),
         };
         steps.push(step.by(Some(&sweep.txid)));
@@ -169,8 +170,9 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         (_, Some(0)) => steps.push(Step::new("Nothing of it was yours")),
         (Some(height), Some(_)) => {
             steps.push(Step::new(format!(
-                "Everything is in the wallet, at height {}",
-                grouped(height.into())
+                "Everything is in the wallet, at height {}: {}",
+                grouped(height.into()),
+                words::back(row)
             )));
         }
         (Some(height), None) => steps.push(Step::new(format!(
@@ -213,6 +215,7 @@ mod tests {
             closing_txid: None,
             spliced_to: spliced_to.map(str::to_owned),
             owed_sat: None,
+            came_sat: None,
             last_sat: None,
             last_at: None,
             last_height: None,

@@ -31,6 +31,11 @@ pub(super) fn cause(word: Option<&str>) -> &'static str {
     }
 }
 
+/// What of a closed channel came back or comes: exactly, once the wallet has it.
+pub(super) fn back(row: &ChannelRow) -> String {
+    crate::ui::figures::back(row.back_sat().unwrap_or_default())
+}
+
 /// Where what was ours in a closed channel is, as far as anybody saw.
 pub(super) fn coins_of(row: &ChannelRow) -> String {
     let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));

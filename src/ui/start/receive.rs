@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Onward;
-use crate::ui::figures::{grouped, sats_exact};
+use crate::ui::figures::{grouped, grouped_in, sats_exact};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html, live};
 use crate::web::Step;
@@ -26,6 +26,8 @@ struct Page {
     just_in_time: Option<JustInTime>,
     sells: bool,
     onchain: String,
+    /// What each channel takes of the wallet.
+    keeps: String,
     node_address: String,
 }
 
@@ -67,6 +69,7 @@ pub(in crate::ui) async fn page(desk: Desk) -> Response {
         opening: node.channels.iter().any(|channel| !channel.ready),
         just_in_time,
         sells: parts.inbound.orders.is_some(),
+        keeps: grouped_in(&crate::treasury::of_each_channel()),
         onchain: grouped(node.onchain_spendable_sat),
         node_address: match node.listening.first() {
             Some(address) => format!("{}@{address}", node.node_id),

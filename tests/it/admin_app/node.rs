@@ -70,6 +70,7 @@ impl NodeWatch for MadeUpNode {
                 .unwrap_or(0),
             onchain_spendable_sat: 98_214,
             onchain_reserved_sat: 25_000,
+            onchain_reserve_wanted_sat: 25_000,
             peers_connected: channels.len(),
             listening: vec!["127.0.0.1:9735".to_owned()],
             channels,

@@ -1,7 +1,7 @@
 //! The on-chain wallet of the node that is made up.
 
 use tollhouse::ports::{
-    BoxFuture, ChainTx, Coins, CoinsView, FeeRate, FeeRates, Much, NodeFault, SendFault, Splice,
+    BoxFuture, ChainTx, Coins, CoinsView, FeeRate, FeeRates, Much, NodeFault, SendFault, Splice, TxContents,
 };
 
 use super::MadeUpNode;
@@ -20,6 +20,7 @@ impl Default for MadeUpWallet {
             total_sat: 123_214,
             spendable_sat: 98_214,
             reserved_sat: 25_000,
+            reserve_wanted_sat: 25_000,
             ..CoinsView::default()
         };
         MadeUpWallet { coins, transactions: Vec::new() }
@@ -52,7 +53,7 @@ impl Coins for MadeUpNode {
         Box::pin(async { Ok(false) })
     }
 
-    fn inputs(&self, _txid: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, NodeFault>> {
+    fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         Box::pin(async { Ok(None) })
     }
 

@@ -35,6 +35,7 @@ fn travelled(app: &AdminApp) {
         total_sat: 1_734_500,
         spendable_sat: 1_504_500,
         reserved_sat: 25_000,
+        reserve_wanted_sat: 50_000,
         claims: vec![Claim {
             channel_id: "1b".repeat(32),
             peer: "02".repeat(33),
@@ -91,7 +92,16 @@ async fn coins_are_legible() {
     assert_eq!(noted.expect("noted").state, OperationState::Sent);
     let page = app.get("/coins").header("cookie", &session).send().await.expect("an answer");
     let page = page.text().await.expect("text");
-    for said in ["On its way into a channel", ">200,000<", "205,000 sat are on their way in", "4f4f4f"] {
+    let missing = "25,000 sat are missing of the 50,000 sat that are to be kept back";
+    for said in [
+        missing,
+        "On its way into a channel",
+        ">200,000<",
+        "205,000 sat are on their way in",
+        "4f4f4f",
+        "Put into a channel",
+        "/operations/1\">Sent<",
+    ] {
         assert!(page.contains(said), "{said}: {page}");
     }
     let pages = [

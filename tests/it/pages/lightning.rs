@@ -1,7 +1,7 @@
 //! The Lightning pages: what there is, a channel's life, and what is asked before anything moves.
 
 use serde_json::json;
-use tollhouse::ports::{ChannelView, FeeRate, ForwardingFees, OrderAsk, PeerView};
+use tollhouse::ports::{ChannelView, Claim, FeeRate, ForwardingFees, OrderAsk, PeerView, Waits};
 use tollhouse::store::{
     BegunOperation, ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, OperationState, SweepRow,
 };
@@ -40,7 +40,12 @@ async fn channels(app: &AdminApp) {
         peer: seen(n, ready).peer,
         funding: seen(n, ready).funding,
         capacity_sat: 500_000,
-        spendable_msat: if ready { 40_000_000 } else { 0 },
+        // Of the third one, a splice takes 30,000 sat out, at a fee of 310 sat.
+        spendable_msat: match (n, ready) {
+            (3, true) => 9_030_000,
+            (_, true) => 40_000_000,
+            _ => 0,
+        },
         receivable_msat: if ready { 450_000_000 } else { 0 },
         reserved_sat: 5_000,
         their_reserved_sat: 5_000,
@@ -91,6 +96,23 @@ async fn channels(app: &AdminApp) {
     let now = ChannelsSeen { open: still, claims: vec![claim(6, 1_000)], sweeps: vec![sweep] };
     app.ledger.note_channels(now, 372).await.expect("noted");
     app.ledger.note_closing("5", "7c".repeat(32)).await.expect("noted");
+    let (third, out) = (seen(3, true).channel_id, "2e".repeat(32));
+    let ask = json!({ "channel_id": third, "address": "bcrt1qaway", "amount_sat": 30_000 });
+    let before = json!({ "before": { "height": 372, "local_id": "3" } });
+    let begun = app.ledger.begin_marked_operation("smaller", "splice_out", ask, before, None).await;
+    assert!(matches!(begun, Ok(BegunOperation::New(_))), "it is new");
+    app.ledger.splice_agreed(third.clone(), format!("{out}:0")).await.expect("noted");
+    let claim = |channel_id: String, amount_sat| Claim {
+        channel_id,
+        peer: seen(3, true).peer,
+        amount_sat,
+        waits: Waits::Closing,
+        until_height: None,
+        in_wallet: false,
+    };
+    let mut wallet = app.node.wallet.lock().expect("no panic");
+    wallet.coins.claims = vec![claim(third, 44_340)];
+    wallet.coins.lightning_sat = 44_340 - 30_310;
 }
 
 /// Payouts, a rule, an order, peers: each with what an outsider may have written.
@@ -167,6 +189,7 @@ async fn the_lightning_pages_are_legible() {
             ("lightning", "/lightning"),
             ("lightning-open", "/lightning/open"),
             ("lightning-channel", &open),
+            ("lightning-channel-splicing", &recorded),
             ("lightning-closed", &closed),
             ("lightning-unseen", &unseen),
             ("lightning-force", &force),
@@ -210,9 +233,26 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     assert!(tab.text(".figure").await.starts_with("1,301,000"));
     let closed = tab.text(".cards").await;
     let words =
-        ["120,000 sat are back", "88,000 sat on their way, the last from block 370", "amount not seen"];
+        ["about 120,000 sat are back", "88,000 sat on their way, the last from block 370", "amount not seen"];
     for words in words.into_iter().chain(["the other side asked", "yours"]) {
         assert!(closed.contains(words), "{words}: {closed}");
+    }
+    let open = tab.text(".channels").await;
+    for words in [
+        "Ready, but the other node is away; a splice is under way",
+        "A splice that takes 30,000 sat out of the channel waits for its confirmations.",
+        "Held back: 5,000 sat of yours, and 5,000 sat by the other side; 660 sat for the anchors of its closing \
+         transaction; 30,310 sat that leave with the splice",
+    ] {
+        assert!(open.contains(words), "{words}: {open}");
+    }
+    tab.open(&format!("{}{}", app.origin, page(3))).await;
+    let splicing = tab.text("main").await;
+    for words in [
+        "500,000 sat until the splice is confirmed; then about 469,690 sat",
+        "about 14,030 sat once the splice is confirmed; 44,340 sat before it",
+    ] {
+        assert!(splicing.contains(words), "{words}: {splicing}");
     }
     tab.open(&format!("{}{}", app.origin, page(7))).await;
     let unseen = tab.text("main").await;

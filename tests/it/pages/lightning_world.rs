@@ -133,7 +133,13 @@ impl World<'_> {
         let operation = self.url(&format!("/operations/{splicing}"));
         says(tab, &operation, "its new size waits for confirmations").await;
         let waits = says(tab, channel, "A new size waits for confirmations").await;
-        assert!(waits.contains("300,000 sat until the splice is confirmed"), "{waits}");
+        for words in [
+            "300,000 sat until the splice is confirmed; then 350,000 sat",
+            "Ready; a splice is under way",
+            "A splice that puts 50,000 sat into the channel waits for its confirmations.",
+        ] {
+            assert!(waits.contains(words), "{words}: {waits}");
+        }
         // A second one is not begun.
         fill(tab, "#in_sat", "1 000").await;
         tab.click("form[action$='/splice-in'] button").await;
@@ -216,7 +222,7 @@ impl World<'_> {
         let asked = tab.text("main").await;
         assert!(asked.contains("40,000 sat of the channel go to") && asked.contains("stays open"), "{asked}");
         let splicing = yes(tab).await;
-        says(tab, channel, "A new size waits for confirmations").await;
+        self.taken_out_and_waiting(channel).await;
         self.confirm().await;
         self.done(&splicing).await;
         says(tab, &self.url(&format!("/operations/{splicing}")), "It is done.").await;
@@ -225,6 +231,42 @@ impl World<'_> {
         assert!((330_000..340_000).contains(&size) && done.contains(&grouped(size)), "{size}: {done}");
         let got = self.bitcoind.expect("getreceivedbyaddress", json!([to, 1])).await;
         assert_eq!(got.as_number().map(ToString::to_string), Some("0.0004".to_owned()));
+    }
+
+    /// One truth on every page while 40,000 sat wait to leave: that they do, and that the other side does not hold them.
+    async fn taken_out_and_waiting(&self, channel: &str) {
+        let tab = &self.tab;
+        let text = says(tab, channel, "A new size waits for confirmations").await;
+        let says_so = "A splice that takes 40,000 sat out of the channel waits for its confirmations.";
+        assert!(text.contains("Ready; a splice is under way") && text.contains(says_so), "{text}");
+        let listed = self.shop.get("/api/v1/channels").await["channels"][0].clone();
+        let part =
+            |of: &str, name: &str| listed[of][name].as_u64().unwrap_or_else(|| panic!("{name}: {listed}"));
+        let (before, after) = (part("splice", "before_sat"), part("splice", "after_sat_about"));
+        let fee = part("splice", "fee_sat");
+        assert_eq!((before - after, part("held", "splicing_sat")), (40_000 + fee, 40_000 + fee), "{listed}");
+        // The other side's own reserve is a hundredth, and nobody's payment is under way.
+        assert!(part("held", "theirs_sat") < 5_000 && part("held", "under_way_sat") == 0, "{listed}");
+        let sums = format!(
+            "about {} sat once the splice is confirmed; {} sat before it",
+            grouped(after),
+            grouped(before)
+        );
+        assert!(text.contains(&sums), "{sums}: {text}");
+        tab.picture("lightning-channel-splicing").await;
+        for path in ["/lightning", "/"] {
+            let text = says(tab, &self.url(path), "Ready; a splice is under way").await;
+            let leaves = format!("{} sat that leave with the splice", grouped(40_000 + fee));
+            assert!(text.contains(says_so) && text.contains(&leaves), "{path}: {text}");
+        }
+        let mut shown = self.shop.tool("channels", &["show", &part_of(&listed)]);
+        let shown =
+            tokio::task::spawn_blocking(move || shown.output()).await.expect("no panic").expect("it runs");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(
+            shown.contains("usable, splicing") && shown.contains(&format!("about {after} sat")),
+            "{shown}"
+        );
     }
 
     /// A copy of the ledger takes its place; meanwhile the node is away, and the pages make up no figures.
@@ -299,6 +341,11 @@ impl World<'_> {
         let tab = &self.tab;
         tab.open(channel).await;
         let life = tab.text(".timeline").await;
+        let text = tab.text("main").await;
+        assert!(
+            text.contains("sat for its closing transaction"),
+            "what the close would cost is named: {text}"
+        );
         assert!(life.contains("Opening asked for by you") && life.contains("Ready at height"), "{life}");
         assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
         tab.click("form[action$='/close'] button").await;
@@ -310,10 +357,10 @@ impl World<'_> {
         // The node may look at what is owed before these blocks come, or only after: the record has it either way.
         self.confirm().await;
         self.done(&closing).await;
-        let owed = until("the coins to be home, and how much", async || {
+        let came = until("the coins to be home, and how much", async || {
             let closed = self.shop.get("/api/v1/channels/closed").await["channels"][0].clone();
-            if let (Some(_), Some(owed)) = (closed["returned_height"].as_u64(), closed["owed_sat"].as_u64()) {
-                return Some(owed);
+            if let (Some(_), Some(came)) = (closed["returned_height"].as_u64(), closed["came_sat"].as_u64()) {
+                return Some(came);
             }
             // The record may want one more block than those that bury the closing transaction.
             self.bitcoind.mine(1).await;
@@ -322,14 +369,32 @@ impl World<'_> {
         })
         .await;
         let text = says(tab, channel, "Everything is in the wallet").await;
-        assert!(text.contains("Closed by agreement; you asked") && text.contains(&grouped(owed)), "{text}");
-        assert!((225_000..240_000).contains(&owed), "{owed}");
+        assert!(
+            text.contains("Closed by agreement; you asked")
+                && text.contains(&format!("Came back\n{} sat", grouped(came))),
+            "{text}"
+        );
+        assert!((225_000..240_000).contains(&came), "{came}");
+        // The same number wherever it is told: it is what the wallet got.
+        let listed = self.shop.get("/api/v1/onchain/transactions").await;
+        let mut listed = listed["transactions"].as_array().into_iter().flatten();
+        let closing = listed.find(|tx| tx["purpose"] == "channel_closed").expect("the closing transaction");
+        assert_eq!(
+            (&closing["amount_sat"], &closing["outgoing"]),
+            (&json!(came), &json!(false)),
+            "{closing}"
+        );
+        says(tab, &self.url("/lightning"), &format!("{} sat are back", grouped(came))).await;
+        says(tab, &self.url("/activity"), &format!("{} sat of it came back", grouped(came))).await;
         let has = until("the coins", async || {
             let has = self.on_chain().await;
-            (has >= had + owed).then_some(has)
+            (has >= had + came).then_some(has)
         })
         .await;
-        says(tab, &self.url("/coins"), &grouped(has)).await;
+        let text = says(tab, &self.url("/coins"), &grouped(has)).await;
+        for label in ["Channel opened", "Put into a channel", "Back from a closed channel", "Received"] {
+            assert!(text.contains(label), "{label}: {text}");
+        }
     }
 }
 
@@ -368,6 +433,11 @@ async fn a_channel_is_opened_paid_over_spliced_and_closed_on_the_page() {
     assert_eq!(world.tab.complaints(), Vec::<String>::new());
     world.peer.stop().await;
     world.shop.stop().await;
+}
+
+/// What a channel is called by on the command line.
+fn part_of(channel: &Value) -> String {
+    channel["channel_id"].as_str().expect("an id").chars().take(12).collect()
 }
 
 fn grouped(number: u64) -> String {

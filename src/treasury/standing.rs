@@ -1,0 +1,342 @@
+//! Open channels as they stand: what each part of one is, and whether a splice of it is under way.
+//!
+//! The library goes on telling a channel's old size until a splice is confirmed, while what can be sent is less from
+//! when it is agreed: what leaves is told apart here, once for pages, API and command line.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Treasury;
+use crate::ports::{ChannelView, CoinsView, Waits};
+use crate::store::{OperationRow, OperationState, PendingFunding, StoreError};
+
+/// Two outputs of a commitment, through which either side can pay more for it (BOLT 3). Who opened the channel pays
+/// for both, satoshi.
+const ANCHORS_SAT: u64 = 660;
+/// The most that a splice is thought to pay as its fee, satoshi.
+const DEAREST_FEE_SAT: u64 = 100_000;
+
+/// An open channel as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OpenChannel {
+    /// As the node has it.
+    #[serde(flatten)]
+    pub view: ChannelView,
+    /// What neither side can use now.
+    pub held: Held,
+    /// A splice of it that is under way.
+    pub splice: Option<PendingSplice>,
+}
+
+impl OpenChannel {
+    fn of(view: &ChannelView, splice: Option<PendingSplice>) -> OpenChannel {
+        let leaves = splice.as_ref().map_or(0, PendingSplice::leaves);
+        OpenChannel { held: Held::of(view, leaves), view: view.clone(), splice }
+    }
+}
+
+/// What neither side of a channel can use now, satoshi. With what both can use it is the channel's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Held {
+    /// Of ours: our reserve, as far as it is filled.
+    pub ours_sat: u64,
+    /// Of the other side's: its reserve, as far as it is filled.
+    pub theirs_sat: u64,
+    /// Of who opened the channel: the anchors of its closing transaction.
+    pub anchors_sat: u64,
+    /// Leaves the channel with a splice that is agreed, its fee with it as far as that is known.
+    pub splicing_sat: u64,
+    /// In payments under way.
+    pub under_way_sat: u64,
+}
+
+impl Held {
+    /// Of `view`, out of which a splice takes so much.
+    fn of(view: &ChannelView, leaves_sat: u64) -> Held {
+        let (spendable, receivable) = (view.spendable_msat / 1_000, view.receivable_msat / 1_000);
+        let used = spendable.saturating_add(receivable);
+        // Of a channel that is not negotiated yet nothing is known.
+        let rest = if used == 0 { 0 } else { view.capacity_sat.saturating_sub(used) };
+        let splicing_sat = rest.min(leaves_sat);
+        let rest = rest - splicing_sat;
+        // Who can still send has filled their reserve, and so has who opened the channel.
+        let mine = if view.outbound || spendable > 0 { view.reserved_sat } else { 0 };
+        let its = if !view.outbound || receivable > 0 { view.their_reserved_sat } else { 0 };
+        let anchors_sat = rest.saturating_sub(mine).saturating_sub(its).min(ANCHORS_SAT);
+        let rest = rest - anchors_sat;
+        let theirs_sat = match receivable {
+            0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
+            _ => rest.min(view.their_reserved_sat),
+        };
+        let ours_sat = (rest - theirs_sat).min(view.reserved_sat);
+        Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat: rest - theirs_sat - ours_sat }
+    }
+}
+
+/// Which way coins go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SpliceWay {
+    /// From our wallet into the channel.
+    In,
+    /// From our side of the channel to an address.
+    Out,
+    /// The other side's splice, or one of which nothing more is known.
+    Other,
+}
+
+/// A splice that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PendingSplice {
+    /// Which way.
+    pub way: SpliceWay,
+    /// How much, satoshi, where it is ours.
+    pub amount_sat: Option<u64>,
+    /// Its fee, satoshi, where the channel pays it and it is known.
+    pub fee_sat: Option<u64>,
+    /// Its transaction, from when both nodes agreed.
+    pub txid: Option<String>,
+    /// What would come back if the channel were closed without it, satoshi; `null` where the node does not say, or
+    /// where the splice is in a block.
+    pub before_sat: Option<u64>,
+    /// About what would come back once it is confirmed, satoshi.
+    pub after_sat_about: Option<u64>,
+    /// In plain words.
+    pub says: String,
+}
+
+impl PendingSplice {
+    /// What leaves the channel with it, from when it is agreed.
+    fn leaves(&self) -> u64 {
+        match (self.way, &self.txid, self.amount_sat) {
+            (SpliceWay::Out, Some(_), Some(amount)) => amount.saturating_add(self.fee_sat.unwrap_or(0)),
+            _ => 0,
+        }
+    }
+
+    /// What the channel's size will be about, when it is `capacity_sat` now.
+    pub fn capacity_after_about(&self, capacity_sat: u64) -> Option<u64> {
+        match (self.way, self.amount_sat) {
+            (SpliceWay::In, Some(amount)) => capacity_sat.checked_add(amount),
+            (SpliceWay::Out, Some(amount)) => {
+                capacity_sat.checked_sub(amount)?.checked_sub(self.fee_sat.unwrap_or(0))
+            }
+            _ => None,
+        }
+    }
+
+    fn new(way: SpliceWay, amount_sat: Option<u64>, txid: Option<String>) -> PendingSplice {
+        let says = says(way, amount_sat, txid.is_some());
+        PendingSplice { way, amount_sat, fee_sat: None, txid, before_sat: None, after_sat_about: None, says }
+    }
+
+    /// Adds what the channel's contract says of it.
+    fn weighed(mut self, channel: &ChannelView, coins: &CoinsView, alone: bool) -> PendingSplice {
+        let claims = coins.claims.iter();
+        let own = claims.filter(|claim| claim.channel_id == channel.channel_id);
+        let Some(claimed) = own.map(|claim| claim.amount_sat).reduce(u64::saturating_add) else {
+            return self;
+        };
+        if self.txid.is_none() {
+            self.before_sat = Some(claimed);
+            return self;
+        }
+        // What can be sent is told as it will be after the splice.
+        let (sendable, amount) = (channel.spendable_msat / 1_000, self.amount_sat.unwrap_or(0));
+        let ours = if sendable == 0 { 0 } else { sendable.saturating_add(channel.reserved_sat) };
+        match self.way {
+            SpliceWay::Other => self.after_sat_about = Some(claimed),
+            SpliceWay::In if claimed >= ours.saturating_add(amount / 2) => {
+                self.after_sat_about = Some(claimed)
+            }
+            SpliceWay::Out if claimed < ours.saturating_add(amount / 2) => {
+                self.after_sat_about = Some(claimed);
+            }
+            SpliceWay::In => {
+                (self.before_sat, self.after_sat_about) = (Some(claimed), claimed.checked_add(amount));
+            }
+            SpliceWay::Out => {
+                self.fee_sat = if alone { leaving(coins).and_then(|all| fee(all, amount)) } else { None };
+                self.before_sat = Some(claimed);
+                self.after_sat_about = Some(claimed.saturating_sub(self.leaves()));
+            }
+        }
+        self
+    }
+}
+
+fn fee(leaving: u64, amount: u64) -> Option<u64> {
+    leaving.checked_sub(amount).filter(|fee| (1..=DEAREST_FEE_SAT).contains(fee))
+}
+
+/// What the library's sum has less than its parts: it counts a splice as done, while they are as before it. `None`
+/// where payments under way make them differ, too.
+fn leaving(coins: &CoinsView) -> Option<u64> {
+    let plain = coins.claims.iter().all(|claim| !matches!(claim.waits, Waits::Timeout | Waits::OthersProof));
+    let parts = coins.claims.iter().map(|claim| claim.amount_sat).fold(0, u64::saturating_add);
+    plain.then(|| parts.checked_sub(coins.lightning_sat)).flatten()
+}
+
+fn says(way: SpliceWay, amount_sat: Option<u64>, agreed: bool) -> String {
+    let what = match (way, amount_sat) {
+        (SpliceWay::In, Some(sat)) => format!("A splice that puts {sat} sat into the channel"),
+        (SpliceWay::Out, Some(sat)) => format!("A splice that takes {sat} sat out of the channel"),
+        _ => "A splice of the channel".to_owned(),
+    };
+    match agreed {
+        true => format!("{what} waits for its confirmations."),
+        false => format!("{what} is asked for; the other node has not agreed yet, and nothing has moved."),
+    }
+}
+
+impl Treasury {
+    /// These channels as they stand, in their order.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn standing(&self, channels: &[ChannelView]) -> Result<Vec<OpenChannel>, StoreError> {
+        let mut splices = self.splices(channels).await?;
+        let agreed = |splice: &Option<PendingSplice>| splice.as_ref().is_some_and(|one| one.txid.is_some());
+        let alone = splices.iter().filter(|splice| agreed(splice)).count() == 1;
+        if splices.iter().any(Option::is_some)
+            && let Ok(coins) = self.coins().await
+        {
+            for (channel, splice) in channels.iter().zip(&mut splices) {
+                *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));
+            }
+        }
+        Ok(channels.iter().zip(splices).map(|(view, splice)| OpenChannel::of(view, splice)).collect())
+    }
+
+    async fn splices(&self, channels: &[ChannelView]) -> Result<Vec<Option<PendingSplice>>, StoreError> {
+        let ledger = &self.0.parts.ledger;
+        let mut asked = ledger.open_operations().await?;
+        asked.retain(|row| matches!(row.kind.as_str(), "splice_in" | "splice_out"));
+        let fundings = ledger.pending_fundings().await?;
+        Ok(channels.iter().map(|channel| pending(channel, &asked, &fundings)).collect())
+    }
+}
+
+fn pending(
+    channel: &ChannelView,
+    asked: &[OperationRow],
+    fundings: &[PendingFunding],
+) -> Option<PendingSplice> {
+    let own = || asked.iter().filter(|row| row.ask["channel_id"] == channel.channel_id.as_str());
+    let of = |row: &OperationRow, txid| {
+        let way = if row.kind == "splice_in" { SpliceWay::In } else { SpliceWay::Out };
+        PendingSplice::new(way, row.ask["amount_sat"].as_u64(), txid)
+    };
+    let agreed = fundings.iter().find(|one| one.local_id == channel.local_id);
+    if let Some(to) = agreed.map(|one| &one.spliced_to).filter(|to| channel.funding.as_ref() != Some(to)) {
+        let txid = to.split(':').next().map(str::to_owned);
+        let mine = own().find(|row| row.outcome["spliced_to"] == to.as_str());
+        return Some(match mine {
+            Some(row) => of(row, txid),
+            None => PendingSplice::new(SpliceWay::Other, None, txid),
+        });
+    }
+    // Its transaction may be the channel's funding already, and the operation not followed up to there.
+    let negotiated = |row: &&OperationRow| {
+        let open = matches!(row.state, OperationState::Intended | OperationState::Sent);
+        open && row.outcome["txid"].is_null()
+    };
+    own().find(negotiated).map(|row| of(row, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Deed;
+    use super::super::tests::{channel, claim, world};
+    use super::*;
+
+    fn view(outbound: bool, spendable_msat: u64, receivable_msat: u64) -> ChannelView {
+        ChannelView {
+            capacity_sat: 1_000_000,
+            spendable_msat,
+            receivable_msat,
+            reserved_sat: 10_000,
+            their_reserved_sat: 12_000,
+            outbound,
+            ..ChannelView::default()
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_channel_add_up_to_it_and_anchors_are_nobodys_reserve() {
+        let parts = |view: &ChannelView| {
+            let held = Held::of(view, 0);
+            let used = (view.spendable_msat + view.receivable_msat) / 1_000;
+            let sum = held.ours_sat + held.theirs_sat + held.anchors_sat + held.under_way_sat;
+            assert!(used == 0 || used + sum == view.capacity_sat, "{view:?} {held:?}");
+            (held.ours_sat, held.theirs_sat, held.anchors_sat, held.under_way_sat)
+        };
+        // Just opened by the other side, which pays for the anchors; and paid over once.
+        assert_eq!(parts(&view(false, 0, 987_340_000)), (0, 12_000, 660, 0));
+        assert_eq!(parts(&view(false, 0, 987_319_000)), (21, 12_000, 660, 0));
+        // Just opened by us: the other side has nothing to hold back; then it has a little.
+        assert_eq!(parts(&view(true, 989_340_000, 0)), (10_000, 0, 660, 0));
+        assert_eq!(parts(&view(true, 989_240_000, 0)), (10_000, 100, 660, 0));
+        for outbound in [false, true] {
+            assert_eq!(parts(&view(outbound, 78_000_000, 899_340_000)), (10_000, 12_000, 660, 0));
+            assert_eq!(parts(&view(outbound, 70_000_000, 899_340_000)), (10_000, 12_000, 660, 8_000));
+            // Of an old kind, without anchors.
+            assert_eq!(parts(&view(outbound, 78_000_000, 900_000_000)), (10_000, 12_000, 0, 0));
+        }
+        assert_eq!(parts(&view(false, 0, 0)), (0, 0, 0, 0));
+    }
+
+    /// An opened channel of 1,000,000 sat, from which 60,000 sat go to an address at a fee of 1,230 sat.
+    #[tokio::test]
+    async fn a_splice_that_waits_is_told_apart_from_what_the_other_side_holds() {
+        let world = world();
+        let before = ChannelView { funding: Some("f1:0".to_owned()), ..view(true, 989_340_000, 0) };
+        let before = ChannelView { channel_id: "c6".to_owned(), local_id: "6".to_owned(), ..before };
+        world.node.channels.lock().unwrap().push(before.clone());
+        world.node.claims.lock().unwrap().extend([claim("c6", 998_396), claim("c8", 40_000)]);
+        world.treasury.note_channels().await.unwrap();
+        let told = async |view: &ChannelView| {
+            let channels = world.treasury.standing(std::slice::from_ref(view)).await.unwrap();
+            channels.into_iter().next().unwrap()
+        };
+        assert_eq!(told(&before).await.splice, None);
+        let deed =
+            Deed::SpliceOut { channel_id: "c6".to_owned(), address: "bcrt1q".to_owned(), amount_sat: 60_000 };
+        world.treasury.run("out", deed).await.unwrap();
+        let asked = told(&before).await;
+        let splice = asked.splice.unwrap();
+        assert_eq!((splice.way, splice.txid, asked.held.splicing_sat), (SpliceWay::Out, None, 0));
+        assert!(splice.says.ends_with("the other node has not agreed yet, and nothing has moved."));
+
+        // Agreed: what can be sent is less, and the size is the old one. The reserve is a hundredth.
+        world.ledger.splice_agreed("c6".to_owned(), "f2:0".to_owned()).await.unwrap();
+        let waits = ChannelView { spendable_msat: 928_722_000, ..before.clone() };
+        let about = told(&waits).await;
+        assert_eq!((about.held.splicing_sat, about.held.theirs_sat), (60_000, 618), "its fee is not known");
+        *world.node.lightning.lock().unwrap() = Some(998_396 + 40_000 - 61_230);
+        let exact = told(&waits).await;
+        assert_eq!(
+            (exact.held.splicing_sat, exact.held.theirs_sat, exact.held.under_way_sat),
+            (61_230, 0, 0)
+        );
+        let splice = exact.splice.unwrap();
+        assert_eq!((splice.fee_sat, splice.txid.as_deref()), (Some(1_230), Some("f2")));
+        assert_eq!((splice.before_sat, splice.after_sat_about), (Some(998_396), Some(937_166)));
+        assert_eq!(splice.capacity_after_about(1_000_000), Some(938_770));
+        let says = "A splice that takes 60000 sat out of the channel waits for its confirmations.";
+        assert_eq!(splice.says, says);
+        // In its first block, which the contract knows at once.
+        world.node.claims.lock().unwrap()[0].amount_sat = 937_166;
+        let splice = told(&waits).await.splice.unwrap();
+        assert_eq!((splice.before_sat, splice.after_sat_about), (None, Some(937_166)));
+        let after = ChannelView { funding: Some("f2:0".to_owned()), capacity_sat: 938_770, ..waits };
+        assert_eq!(told(&after).await.splice, None);
+        // One of the other side changes nothing of ours.
+        world.node.channels.lock().unwrap().push(channel("7", "g1"));
+        world.treasury.note_channels().await.unwrap();
+        world.ledger.splice_agreed("c7".to_owned(), "g2:0".to_owned()).await.unwrap();
+        let other = told(&channel("7", "g1")).await;
+        assert_eq!(other.splice.unwrap().says, "A splice of the channel waits for its confirmations.");
+        assert_eq!(other.held.splicing_sat, 0);
+    }
+}
