@@ -114,7 +114,7 @@ mod tests {
         let text = text(&told);
         for line in [
             "received  21.5 sat at 2025-10-09 08:53:20Z",
-            "for       not yet used, not used yet",
+            "for       not yet used, paid",
             "of it     0.5 sat perhaps paid twice",
             "late      its invoice",
             "quoted    0.32 USD at 64000",

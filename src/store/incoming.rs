@@ -69,7 +69,7 @@ impl PaymentState {
     /// What a person is told, on every page and by every command.
     pub const fn words(self) -> &'static str {
         match self {
-            PaymentState::Unredeemed => "Not used yet",
+            PaymentState::Unredeemed => "Paid",
             PaymentState::Held => "In use now",
             PaymentState::Left => "Live",
             PaymentState::Spent => "Used up",

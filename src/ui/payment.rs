@@ -141,7 +141,7 @@ fn facts(grant: Option<&GrantRow>, revoked_at: Option<Timestamp>) -> Vec<Fact> {
     facts.extend(units(row));
     let since = if row.grant.kind == Kind::Granted { "Valid from" } else { "First used" };
     facts.push(moment(since, row.redeemed_at));
-    let until = if revoked_at.is_some() { "Was valid until" } else { "Valid until" };
+    let until = if revoked_at.is_some() { "Was to be valid until" } else { "Valid until" };
     facts.push(moment(until, row.grant.valid_until));
     facts
 }

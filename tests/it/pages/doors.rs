@@ -54,6 +54,8 @@ async fn doors_questions_secrets_and_refusals_are_legible() {
     tab.open(&format!("{origin}/claim?token={}", app.claim_token().await)).await;
     looked_at(origin, &tab, "claim").await;
     let session = app.claimed().await;
+    tab.open(&format!("{origin}/login?to=%2Ftokens&undone=yes")).await;
+    looked_at(origin, &tab, "login-undone").await;
     tab.open(&format!("{origin}/login")).await;
     looked_at(origin, &tab, "login").await;
     tab.types("wrong horse battery").await;

@@ -191,10 +191,10 @@ async fn the_pages_say_what_an_api_is_asked_for() {
     assert!(person.reads("/start/service").await.contains("It is taken off before your API is asked"));
     sell(&app, &text("http://127.0.0.1:9000", "price = \"5 sat\"\nstrip_prefix = \"/v1\"")).await;
     let page = person.reads("/services/rates").await;
-    assert!(page.contains("asked for <code>http://127.0.0.1:9000/…</code>"), "{page}");
+    assert!(page.contains("goes to <code>http://127.0.0.1:9000/…</code>"), "{page}");
     sell(&app, &text("http://127.0.0.1:9000", "price = \"5 sat\"")).await;
     let page = person.reads("/services/rates").await;
-    assert!(page.contains("asked for <code>http://127.0.0.1:9000/v1/…</code>"), "{page}");
+    assert!(page.contains("goes to <code>http://127.0.0.1:9000/v1/…</code>"), "{page}");
 }
 
 /// An API that answers, and counts how often it is asked.

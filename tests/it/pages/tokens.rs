@@ -160,7 +160,7 @@ async fn a_given_token_owes_nothing_and_its_page_says_when_it_was_revoked() {
             "<dt>State</dt><dd>Revoked</dd>",
             "<dt>Revoked</dt><dd><time",
             "<dt>Valid from</dt><dd><time",
-            "<dt>Was valid until</dt><dd><time",
+            "<dt>Was to be valid until</dt><dd><time",
         ] {
             assert!(told.contains(said), "{said}: {told}");
         }
