@@ -62,7 +62,9 @@ impl Held {
         // Who can still send has filled their reserve, and so has who opened the channel.
         let mine = if view.outbound || spendable > 0 { view.reserved_sat } else { 0 };
         let its = if !view.outbound || receivable > 0 { view.their_reserved_sat } else { 0 };
-        let anchors_sat = rest.saturating_sub(mine).saturating_sub(its).min(ANCHORS_SAT);
+        // What can be sent is told with the reserve that a smaller channel will have.
+        let filled = if splicing_sat > 0 { 0 } else { mine.saturating_add(its) };
+        let anchors_sat = rest.saturating_sub(filled).min(ANCHORS_SAT);
         let rest = rest - anchors_sat;
         let theirs_sat = match receivable {
             0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
@@ -319,6 +321,7 @@ mod tests {
             (exact.held.splicing_sat, exact.held.theirs_sat, exact.held.under_way_sat),
             (61_230, 0, 0)
         );
+        assert_eq!((exact.held.anchors_sat, exact.held.ours_sat), (660, 9_388));
         let splice = exact.splice.unwrap();
         assert_eq!((splice.fee_sat, splice.txid.as_deref()), (Some(1_230), Some("f2")));
         assert_eq!((splice.before_sat, splice.after_sat_about), (Some(998_396), Some(937_166)));

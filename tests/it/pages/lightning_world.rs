@@ -245,6 +245,7 @@ impl World<'_> {
         let (before, after) = (part("splice", "before_sat"), part("splice", "after_sat_about"));
         let fee = part("splice", "fee_sat");
         assert_eq!((before - after, part("held", "splicing_sat")), (40_000 + fee, 40_000 + fee), "{listed}");
+        assert_eq!(part("held", "anchors_sat"), 660, "{listed}");
         // The other side's own reserve is a hundredth, and nobody's payment is under way.
         assert!(part("held", "theirs_sat") < 5_000 && part("held", "under_way_sat") == 0, "{listed}");
         let sums = format!(
