@@ -35,7 +35,7 @@ use desk::Desk;
 use purse::Purse;
 use record::{Proof, Record, State};
 use redeem::{Redeemed, Shop};
-use wallet::Payment;
+use wallet::{Payment, Sent};
 
 /// How long a payment on its way is waited for.
 const PAYMENT_PATIENCE: Duration = Duration::from_secs(120);
@@ -230,14 +230,22 @@ impl Agent {
     /// the wallet pays a hash once.
     async fn settle_left(&self, record: &Record, limits: &Limits) -> Result<Left, Fault> {
         let wallet = self.wallet.as_ref().ok_or(Fault::NoWallet)?;
+        let mut perhaps = false;
         match wallet.look(record).await? {
             Payment::Succeeded(proof) => return Ok(Left::Paid(proof)),
-            Payment::Failed { never_sent: false, .. } => return Ok(Left::Unpaid),
+            Payment::Failed { sent: Sent::Returned, .. } => return Ok(Left::Unpaid),
             Payment::Pending => {}
+            Payment::Failed { sent: Sent::Perhaps, .. } => {
+                perhaps = !limits.pay_again;
+                affordable(record.price()?, limits)?;
+            }
             Payment::Unknown | Payment::Failed { .. } => affordable(record.price()?, limits)?,
         }
         match self.pay(wallet, record, limits).await {
             Ok(proof) => Ok(Left::Paid(proof)),
+            Err(Fault::PaymentRefused { code, .. }) if code == "invoice_expired" && perhaps => {
+                Err(Fault::CutOff(record.payment_hash))
+            }
             // The wallet's word, by its own clock, before it noted anything: nothing was paid.
             Err(Fault::PaymentRefused { code, .. }) if code == "invoice_expired" => Ok(Left::Unpaid),
             Err(fault) => Err(fault),

@@ -133,4 +133,4 @@ async fn record(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

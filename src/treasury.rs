@@ -116,6 +116,14 @@ pub enum TreasuryError {
          not seen yet, so this could spend the same ones; try again in a minute", .0.id, .0.kind
     )]
     CoinsBusy(Box<OperationRow>),
+    /// The chain asks for more than what was agreed to, and what comes late is worth nothing.
+    #[error("a transaction must pay {now} now, and {agreed} was agreed to; nothing was sent")]
+    Dearer {
+        /// The chain's.
+        now: FeeRate,
+        /// Whoever asked agreed to it.
+        agreed: FeeRate,
+    },
     /// There is no such operation.
     #[error("there is no operation {0}")]
     Unknown(i64),
@@ -163,6 +171,8 @@ impl Finding {
 struct Terms {
     /// The fee rate that was agreed to.
     most: Option<FeeRate>,
+    /// Nothing is done while the chain asks for more.
+    in_time: bool,
     /// The rule that ran.
     rule: Option<RuleRun>,
 }
@@ -201,7 +211,7 @@ impl Treasury {
         deed: Deed,
         most: Option<FeeRate>,
     ) -> Result<OperationRow, TreasuryError> {
-        self.carried(key, deed, Terms { most, rule: None }).await
+        self.carried(key, deed, Terms { most, ..Terms::default() }).await
     }
 
     /// The same for a rule; that it ran, and why, is told with the operation.
@@ -209,7 +219,7 @@ impl Treasury {
     /// # Errors
     /// As of [`Treasury::run`].
     pub async fn run_for(&self, key: &str, deed: Deed, rule: RuleRun) -> Result<OperationRow, TreasuryError> {
-        self.carried(key, deed, Terms { most: None, rule: Some(rule) }).await
+        self.carried(key, deed, Terms { rule: Some(rule), ..Terms::default() }).await
     }
 
     async fn carried(&self, key: &str, deed: Deed, terms: Terms) -> Result<OperationRow, TreasuryError> {
@@ -226,7 +236,7 @@ impl Treasury {
         &self,
         key: &str,
         deed: &Deed,
-        Terms { most, rule }: Terms,
+        Terms { most, in_time, rule }: Terms,
     ) -> Result<OperationRow, TreasuryError> {
         let ledger = &self.0.parts.ledger;
         if let Some(known) = ledger.operation_of_key(key).await? {
@@ -238,8 +248,13 @@ impl Treasury {
         if let Some(known) = ledger.operation_of_key(key).await? {
             return same(known, deed);
         }
-        let rate =
-            self.rate(deed).await?.map(|rate| most.map_or(rate, |most| rate.min(most).max(FeeRate::FLOOR)));
+        let market = self.rate(deed).await?;
+        if let (true, Some(now), Some(agreed)) = (in_time, market, most)
+            && now > agreed
+        {
+            return Err(TreasuryError::Dearer { now, agreed });
+        }
+        let rate = market.map(|rate| most.map_or(rate, |most| rate.min(most).max(FeeRate::FLOOR)));
         let mark = self.mark(deed).await?;
         let begun = ledger.begin_marked_operation(key, deed.kind(), deed.ask(), mark.value(), rule).await?;
         let id = match begun {

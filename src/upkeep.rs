@@ -16,6 +16,7 @@ mod rulebook;
 mod stage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,11 @@ pub struct UpkeepParts {
     /// The rules that files set.
     pub rules: FileRules,
 }
+
+/// The first pause before payouts are looked up again whose ledger failed; it doubles up to [`LOOK`].
+const AGAIN: Duration = Duration::from_millis(500);
+/// The longest such pause.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// All of it together. Clones share everything.
 #[derive(Clone)]
@@ -99,9 +105,13 @@ impl Upkeep {
     /// Looks up what an earlier run left open, then applies the rules until `stop`. Begin when the node
     /// runs, beside the outbox's own looking up.
     pub async fn run(self, stop: CancellationToken) {
-        if let Err(error) = self.payouts.resume().await {
-            tracing::error!(%error, "payouts of an earlier run could not be looked up; no rule runs");
-            return;
+        let mut pause = AGAIN;
+        while let Err(error) = self.payouts.resume().await {
+            tracing::error!(%error, "payouts of an earlier run could not be looked up; no rule runs meanwhile");
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+            pause = pause.saturating_mul(2).min(LOOK);
         }
         self.keeper.run(stop).await;
     }

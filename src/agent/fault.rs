@@ -55,6 +55,12 @@ pub enum Fault {
     /// On its way for longer than we wait.
     #[error("the payment is still on its way: run the same command again, it is not paid twice")]
     PaymentPending,
+    /// A stop of the wallet cut it off, and its invoice has expired.
+    #[error(
+        "payment {0} was cut off by a stop of the wallet: as good as certainly it was never sent, but nobody knows, and \
+         its invoice has expired. Nothing was paid again; run with --pay-again to buy anew"
+    )]
+    CutOff(PaymentHash),
     /// The wallet says that it paid, and cannot show it.
     #[error("the wallet gives a preimage that does not open the payment hash {0}")]
     FalseProof(PaymentHash),
@@ -147,6 +153,7 @@ impl Fault {
             Fault::PaymentFailed { .. } => "payment_failed",
             Fault::PaymentRefused { .. } => "payment_refused",
             Fault::PaymentPending => "payment_pending",
+            Fault::CutOff(_) => "payment_cut_off",
             Fault::FalseProof(_) => "false_proof",
             Fault::WalletUnreachable(_) | Fault::WalletAbsent(_) => "wallet_unreachable",
             Fault::Network(_) => "network",
@@ -167,6 +174,7 @@ impl Fault {
             Fault::PaymentFailed { .. }
             | Fault::PaymentRefused { .. }
             | Fault::PaymentPending
+            | Fault::CutOff(_)
             | Fault::FalseProof(_) => 3,
             Fault::WalletUnreachable(_)
             | Fault::WalletAbsent(_)

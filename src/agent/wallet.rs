@@ -16,8 +16,10 @@ use crate::types::Msat;
 const WAIT: Duration = Duration::from_secs(30);
 /// How long its answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the wallet says of a payment that its node never heard of: it was away, or a stop came before.
-const NEVER_SENT: [&str; 2] = ["never_sent", "cut_off"];
+/// What the wallet says of a payment that its node never heard of.
+const NEVER_SENT: &str = "never_sent";
+/// What it says of one that a stop cut off: as good as certainly it was never sent.
+const CUT_OFF: &str = "cut_off";
 
 /// Who pays.
 pub struct Wallet {
@@ -39,10 +41,20 @@ pub(super) enum Payment {
     Pending,
     Failed {
         reason: String,
-        /// It did not reach the node: the same invoice may be sent once more, another must not.
-        never_sent: bool,
+        sent: Sent,
     },
     Succeeded(Proof),
+}
+
+/// Whether a payment that failed reached the node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It did, and came back: another invoice may be paid.
+    Returned,
+    /// It did not: the same invoice may be sent once more, another must not.
+    Never,
+    /// Perhaps: the same, and when that invoice has expired only a person may say that another is paid.
+    Perhaps,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +131,12 @@ impl Wallet {
             ("succeeded", None) => Err(Fault::FalseProof(record.payment_hash)),
             ("failed", _) => {
                 let reason = read.reason.unwrap_or_else(|| "the wallet does not say why".to_owned());
-                Ok(Payment::Failed { never_sent: NEVER_SENT.contains(&reason.as_str()), reason })
+                let sent = match reason.as_str() {
+                    NEVER_SENT => Sent::Never,
+                    CUT_OFF => Sent::Perhaps,
+                    _ => Sent::Returned,
+                };
+                Ok(Payment::Failed { sent, reason })
             }
             // A word that is not known is no end.
             _ => Ok(Payment::Pending),

@@ -13,7 +13,7 @@ use super::answer::{Accepted, Created, Path};
 use super::{bad_body, ledger_fault};
 use crate::inbound::{Agreed, OpeningsView, OrderError, Orders, OrdersView};
 use crate::ports::{FeeRate, OrderAsk, OrderLimits, OrderPayment};
-use crate::store::{OrderRow, OrderState, OrderWay};
+use crate::store::{OperationRow, OrderRow, OrderState, OrderWay};
 use crate::types::Timestamp;
 use crate::web::{MayAdmin, MayRead, MaySpend, Operator, Problem};
 
@@ -57,7 +57,11 @@ pub(super) async fn limits(
 /// `GET /api/v1/inbound/orders`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<OrderList>, Problem> {
     let rows = op.parts.ledger.orders(SHOWN).await.map_err(ledger_fault)?;
-    Ok(Json(OrderList { orders: rows.into_iter().map(Order::from).collect() }))
+    let mut orders = Vec::new();
+    for row in rows {
+        orders.push(shown(&op, row).await?);
+    }
+    Ok(Json(OrderList { orders }))
 }
 
 /// `GET /api/v1/inbound/orders/{id}`: asks the provider when it is not over.
@@ -66,7 +70,8 @@ pub(super) async fn look(
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
 ) -> Result<Json<Order>, Problem> {
-    Ok(Json(desk(&op)?.look(order).await.map_err(refused)?.into()))
+    let row = desk(&op)?.look(order).await.map_err(refused)?;
+    Ok(Json(shown(&op, row).await?))
 }
 
 /// What `POST /api/v1/inbound/orders` takes.
@@ -88,7 +93,7 @@ pub(super) async fn quote(
     let Json(Quote { receivable_sat, blocks, announce }) = body.map_err(bad_body)?;
     let ask = OrderAsk { receivable_sat, blocks: blocks.unwrap_or(USUAL_BLOCKS), announce };
     let row = desk(&op)?.quote(ask).await.map_err(refused)?;
-    Ok(Created(row.into()))
+    Ok(Created(shown(&op, row).await?))
 }
 
 /// What `POST /api/v1/inbound/orders/{id}/pay` takes.
@@ -125,7 +130,7 @@ pub(super) async fn pay(
     };
     let agreed = Agreed { most_sat: max_total_sat, most_rate: max_sat_per_kvb };
     let row = desk(&op)?.pay(order, way, agreed).await.map_err(refused)?;
-    Ok(Accepted(row.into()))
+    Ok(Accepted(shown(&op, row).await?))
 }
 
 /// Ends an order whose money came back, as its provider says: the operator saw it come.
@@ -134,7 +139,14 @@ pub(super) async fn close(
     State(op): State<Arc<Operator>>,
     Path(order): Path<i64>,
 ) -> Result<Json<Order>, Problem> {
-    Ok(Json(desk(&op)?.close(order).await.map_err(refused)?.into()))
+    let row = desk(&op)?.close(order).await.map_err(refused)?;
+    Ok(Json(shown(&op, row).await?))
+}
+
+/// An order, with the operation that pays it.
+async fn shown(op: &Operator, row: OrderRow) -> Result<Order, Problem> {
+    let operation = Orders::operation(&op.parts.ledger, &row).await.map_err(ledger_fault)?;
+    Ok(Order::new(row, operation.as_ref()))
 }
 
 fn desk(op: &Operator) -> Result<&Orders, Problem> {
@@ -166,15 +178,22 @@ pub(super) struct Order {
     onchain: Option<OrderPayment>,
     /// How it was paid.
     way: Option<OrderWay>,
+    /// The recorded operation that pays it. An order that is `paying` and has none was refused for now: nothing was
+    /// sent, and asked again it is tried again.
+    operation: Option<i64>,
+    /// How that operation stands.
+    operation_state: Option<&'static str>,
     /// The channel's transaction output.
     funding: Option<String>,
     placed_at: Timestamp,
     changed_at: Timestamp,
 }
 
-impl From<OrderRow> for Order {
-    fn from(row: OrderRow) -> Order {
+impl Order {
+    fn new(row: OrderRow, operation: Option<&OperationRow>) -> Order {
         Order {
+            operation: operation.map(|operation| operation.id),
+            operation_state: operation.map(|operation| operation.state.word()),
             id: row.id,
             refund_said: row.refund_is_said(),
             order_id: row.told.order_id,

@@ -82,7 +82,8 @@ pub(super) struct Sent {
     amount_msat: Msat,
     /// What routing cost, once it is known.
     fee_msat: Option<Msat>,
-    /// `pending`, `succeeded` or `failed`.
+    /// `pending`, `succeeded` or `failed`. One that failed as `cut_off` may yet succeed: a stop came before the node
+    /// told whether it took it. The same invoice may be paid again, and is paid once; another must not be.
     status: &'static str,
     /// The proof of the payment.
     #[serde(skip_serializing_if = "Option::is_none")]

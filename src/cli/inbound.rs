@@ -144,13 +144,17 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         let text = format!("The provider does not take {} for this order.", buy.by.word());
         return Err(Failure::refused("way_not_taken", text));
     };
-    let open = matches!(order["state"].as_str(), Some("quoted" | "paying"));
+    // One that was refused for now is as one that was not asked for.
+    let new = order["state"] == "quoted" || order["state"] == "paying" && order["operation"].is_null();
     let plan = match buy.by {
-        By::Onchain if open => transaction(admin, &order, total).await?,
+        By::Onchain if new => {
+            let body = json!({ "address": order["onchain"]["to"], "amount_sat": total });
+            Some(admin.post("/api/v1/onchain/send?dry_run=true", &body).await?)
+        }
         _ => None,
     };
     let will = consequence(&order, buy.by, total, plan.as_ref());
-    if plan.as_ref().is_some_and(|plan| plan["enough"] == false) && order["state"] == "quoted" {
+    if plan.as_ref().is_some_and(|plan| plan["enough"] == false) {
         return Err(Failure::refused(
             "not_enough",
             format!("{will}\nThere is not enough for it: nothing was paid."),
@@ -160,7 +164,7 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         return Ok(Shown::new(order, will));
     }
     let mut body = json!({ "way": buy.by.word(), "max_total_sat": total });
-    if order["state"] == "quoted" {
+    if new {
         buy.sure.or_ask(&will)?;
         // Who was told what its transaction pays agreed to no more.
         if let Some(rate) = plan.as_ref().and_then(|plan| plan["figures"]["fee_rate_sat_per_kvb"].as_u64()) {
@@ -170,17 +174,6 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
     let order = admin.post(&format!("{path}/pay"), &body).await?;
     let text = format!("{}\nSee `tollhouse inbound orders`.", line(&order));
     Ok(Shown::new(order, text))
-}
-
-/// What a transaction that pays the order would be; nothing for one that was begun, which the wallet may not pay a
-/// second time.
-async fn transaction(admin: &Admin, order: &Value, total: u64) -> Result<Option<Value>, Failure> {
-    let body = json!({ "address": order["onchain"]["to"], "amount_sat": total });
-    match admin.post("/api/v1/onchain/send?dry_run=true", &body).await {
-        Ok(plan) => Ok(Some(plan)),
-        Err(_) if order["state"] != "quoted" => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
 
 /// What will happen to which sats.
@@ -273,6 +266,16 @@ fn line(order: &Value) -> String {
             "is refunded, says its provider: see that it came"
         }
         "refunded" => "is over: its money is back",
+        "paying" if order["operation"].is_null() => {
+            "was refused for now, and nothing was sent: asked again it is paid"
+        }
+        "paying" if order["operation_state"] == "unclear" => {
+            let operation = &order["operation"];
+            return format!(
+                "Order {} was perhaps paid: see `tollhouse operations show {operation}`, and settle it.",
+                order["id"]
+            );
+        }
         "paying" => "is being paid",
         "paid" => "is paid: the provider is to open the channel",
         "opened" => "is done: the channel is open",

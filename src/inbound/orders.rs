@@ -26,8 +26,8 @@ use crate::ports::{
     OrderPayment, OrderTold,
 };
 use crate::store::{
-    BegunOperation, CUT_OFF, Ledger, ORDER_KEYS, OperationState, OrderRow, OrderState, OrderWay,
-    OutgoingState, StoreError, UNLISTED,
+    BegunOperation, CUT_OFF, Ledger, ORDER_KEYS, OperationRow, OperationState, OrderRow, OrderState,
+    OrderWay, OutgoingState, StoreError, UNLISTED,
 };
 use crate::types::{Msat, PaymentHash};
 
@@ -236,14 +236,13 @@ impl Orders {
         if row.state == OrderState::Refunded { Ok(row) } else { Err(OrderError::Over(row.state)) }
     }
 
-    /// Whether an order that is to be paid has no payment yet: it was refused for now, nothing moved, and asked
-    /// again it is tried again.
+    /// The recorded operation that pays an order. One that is to be paid and has none was refused for now: nothing
+    /// moved, and asked again it is tried again.
     ///
     /// # Errors
     /// When the ledger fails.
-    pub async fn is_refused(&self, row: &OrderRow) -> Result<bool, StoreError> {
-        let paying = row.state == OrderState::Paying;
-        Ok(paying && self.parts.ledger.operation_of_key(&key(row.id)).await?.is_none())
+    pub async fn operation(ledger: &Ledger, row: &OrderRow) -> Result<Option<OperationRow>, StoreError> {
+        ledger.operation_of_key(&key(row.id)).await
     }
 
     /// Pays an order once, however often it is asked, when it costs what was agreed to at most.
@@ -330,6 +329,8 @@ impl Orders {
                 let why = known.outcome["reason"].as_str().unwrap_or("the payment failed");
                 return Err(NotPaid::ForGood(why.to_owned()));
             }
+            // The node tells what became of it, or the operator does: a word that is not theirs would end it.
+            BegunOperation::Known(known) if known.state == OperationState::Unclear => return Ok(()),
             BegunOperation::Known(known) => known.id,
             BegunOperation::Another(_) => {
                 return Err(NotPaid::Yet(
@@ -354,6 +355,12 @@ impl Orders {
             }),
             // A crash may hide what became of it: what the ledger cannot say is asked again.
             Err(PayError::Store(error)) => Err(NotPaid::Yet(error.to_string())),
+            // It was begun before: the refusal says nothing of that.
+            Err(_)
+                if ledger.outgoing(hash).await.map_err(yet)?.is_some_and(|row| perhaps_sent(&row.state)) =>
+            {
+                self.settle_payment(row.id, hash).await.map_err(yet).map(drop)
+            }
             Err(refused) => {
                 let facts = json!({ "reason": refused.to_string() });
                 ledger.note_operation(operation, OperationState::Failed, facts).await.map_err(yet)?;
@@ -377,7 +384,7 @@ impl Orders {
             }
             Some(OutgoingState::Presumed) => (OperationState::Done, json!({ "payment_hash": hash }), None),
             // The provider may have it: who asked for another price would pay for the channel twice.
-            Some(OutgoingState::Failed { reason }) if reason == CUT_OFF => {
+            Some(state) if perhaps_sent(&state) => {
                 (OperationState::Unclear, json!({ "payment_hash": hash, "reason": UNLISTED }), None)
             }
             Some(OutgoingState::Failed { reason }) => {
@@ -408,6 +415,11 @@ enum NotPaid {
     ForGood(String),
     /// It may be tried again: where the ledger failed, nobody knows yet whether it was paid.
     Yet(String),
+}
+
+/// Whether a stop cut the payment off: the provider may have it.
+fn perhaps_sent(state: &OutgoingState) -> bool {
+    matches!(state, OutgoingState::Failed { reason } if reason == CUT_OFF)
 }
 
 /// The key of the operation that pays an order: one for each.

@@ -36,6 +36,8 @@ const NEVER_SENT: &str = "never_sent";
 const AGAIN: Duration = Duration::from_millis(500);
 /// The longest pause between two questions.
 const LOOK: Duration = Duration::from_secs(60);
+/// Once all that an earlier run left was asked about, only payments that nothing was told of for so long are.
+const QUIET: Duration = Duration::from_secs(10 * 60);
 
 /// What is to be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,28 +224,26 @@ impl Outbox {
     }
 
     /// Asks the node about every payment that an earlier run left without an end, again and again until it could be
-    /// asked about each, or `stop`. It sends nothing. Begin when the node runs.
+    /// asked about each; then about those that nothing was told of for long, until `stop`: what the ledger or the node
+    /// failed to note in its moment is found too. It sends nothing. Begin when the node runs.
     pub async fn look_up(&self, stop: CancellationToken) {
-        let work = async {
-            let mut pause = AGAIN;
-            loop {
-                match self.reconcile().await {
-                    Ok(Reconciled { unasked: 0, .. }) | Err(StoreError::Closed) => return,
-                    Ok(Reconciled { unasked, .. }) => {
-                        tracing::info!(
-                            unasked,
-                            "the node cannot be asked about payments of an earlier run yet"
-                        );
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "payments of an earlier run could not be looked up yet");
-                    }
+        let _ = stop.run_until_cancelled(self.look_up_all()).await;
+    }
+
+    async fn look_up_all(&self) {
+        let (mut pause, mut quiet) = (AGAIN, Duration::ZERO);
+        loop {
+            match self.reconcile_quiet(quiet).await {
+                Ok(Reconciled { unasked: 0, .. }) => (pause, quiet) = (LOOK, QUIET),
+                Ok(Reconciled { unasked, .. }) => {
+                    tracing::debug!(unasked, "the node cannot be asked about open payments yet");
                 }
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2).min(LOOK);
+                Err(StoreError::Closed) => return,
+                Err(error) => tracing::warn!(%error, "open payments could not be looked up yet"),
             }
-        };
-        let _ = stop.run_until_cancelled(work).await;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LOOK);
+        }
     }
 
     /// Asks the node once about every payment whose end is not known; it sends nothing.
@@ -251,9 +251,15 @@ impl Outbox {
     /// # Errors
     /// When the ledger fails.
     pub async fn reconcile(&self) -> Result<Reconciled, StoreError> {
+        self.reconcile_quiet(Duration::ZERO).await
+    }
+
+    async fn reconcile_quiet(&self, quiet: Duration) -> Result<Reconciled, StoreError> {
         let inside = &self.inside;
         let mut told = Reconciled::default();
-        for row in inside.ledger.unresolved_outgoing().await? {
+        let before = inside.clock.now().minus(quiet);
+        let open = inside.ledger.unresolved_outgoing().await?;
+        for row in open.into_iter().filter(|row| row.updated_at <= before) {
             let turn = inside.turn(row.payment_hash);
             let _mine = turn.lock().await;
             // It may have moved on while others had their turn.
@@ -314,7 +320,8 @@ impl Inside {
             }
             return Ok(());
         }
-        let stands = match self.ledger.outgoing(invoice.payment_hash).await? {
+        let known = self.ledger.outgoing(invoice.payment_hash).await?;
+        let stands = match known {
             // It is our turn, so whoever noted it was cut off before it could tell what the node said.
             Some(row) if row.state == OutgoingState::Intended => {
                 Some(self.ask_node(&row).await?.unwrap_or(row.state))
@@ -322,9 +329,10 @@ impl Inside {
             Some(row) => Some(row.state),
             None => None,
         };
-        if stands.is_some_and(|state| !matches!(state, OutgoingState::Failed { .. })) {
+        if stands.as_ref().is_some_and(|state| !matches!(state, OutgoingState::Failed { .. })) {
             return self.may_join(ask, invoice).await;
         }
+        let cut_off = matches!(&stands, Some(OutgoingState::Failed { reason }) if reason.as_str() == CUT_OFF);
         if invoice.expired {
             return Err(PayError::Expired);
         }
@@ -346,7 +354,7 @@ impl Inside {
             Intended::Named(named) => named_for(&named, invoice),
             Intended::New { max_fee } => {
                 Moment::Intended.reached();
-                Ok(self.send(&Intent { max_fee, ..intent }).await?)
+                Ok(self.send(&Intent { max_fee, ..intent }, cut_off).await?)
             }
             Intended::OverBudget(over) => Err(over.into()),
             Intended::Existing(_) => self.may_join(ask, invoice).await,
@@ -360,7 +368,9 @@ impl Inside {
         own.map(drop).ok_or(PayError::AnothersPayment)
     }
 
-    async fn send(&self, intent: &Intent) -> Result<(), StoreError> {
+    /// Sends. Where an earlier try was cut off, that this one is refused says nothing of that one: it may hold the
+    /// coins that this one lacks.
+    async fn send(&self, intent: &Intent, cut_off: bool) -> Result<(), StoreError> {
         let hash = intent.payment_hash;
         let sent = self.payer.send(&intent.bolt11, intent.max_fee).await;
         Moment::Asked.reached();
@@ -378,6 +388,10 @@ impl Inside {
             (SendFault::Uncertain(_), Outgoing::Unknown | Outgoing::Away) => OutgoingState::Sent,
             (_, known) => state_of(known).unwrap_or(OutgoingState::Sent),
         };
+        let state = match state {
+            OutgoingState::Failed { .. } if cut_off => OutgoingState::Failed { reason: CUT_OFF.to_owned() },
+            state => state,
+        };
         self.ledger.settle_outgoing(hash, state).await
     }
 
@@ -387,11 +401,18 @@ impl Inside {
         let known = self.payer.outgoing(row.payment_hash).await;
         if known == Outgoing::Unknown && row.state == OutgoingState::Sent {
             // It took the payment and has forgotten it: only a person can know whether money left.
-            tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
-            self.ledger.lose_outgoing(row.payment_hash).await?;
+            if self.ledger.lose_outgoing(row.payment_hash).await? {
+                tracing::error!(hash = %row.payment_hash, "the node does not know a payment that it took");
+            }
             return Ok(Some(OutgoingState::Sent));
         }
         let Some(state) = state_of(known) else { return Ok(None) };
+        // Of one that was tried before, the list may tell the end of that try.
+        let again = row.state == OutgoingState::Intended && row.created_at < row.updated_at;
+        let state = match state {
+            OutgoingState::Failed { .. } if again => OutgoingState::Failed { reason: CUT_OFF.to_owned() },
+            state => state,
+        };
         self.ledger.settle_outgoing(row.payment_hash, state.clone()).await?;
         Ok(Some(state))
     }

@@ -28,11 +28,11 @@ use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 
 const NOW: u64 = 1_800_000_000;
 
-fn preimage(seed: u8) -> Preimage {
+pub(crate) fn preimage(seed: u8) -> Preimage {
     Preimage::from_bytes([seed; 32])
 }
 
-fn hash(seed: u8) -> PaymentHash {
+pub(crate) fn hash(seed: u8) -> PaymentHash {
     preimage(seed).payment_hash()
 }
 
@@ -41,7 +41,7 @@ fn msat(amount: u64) -> Msat {
 }
 
 /// A signed invoice over 5,000 msat, an hour to pay.
-fn invoice(seed: u8, currency: Currency, amount: Option<u64>) -> String {
+pub(crate) fn invoice(seed: u8, currency: Currency, amount: Option<u64>) -> String {
     let key = SecretKey::from_slice(&[42; 32]).unwrap();
     let mut builder = InvoiceBuilder::new(currency)
         .description("test".to_owned())

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::page::Page;
 use super::plan::asked;
 use super::rows::{Stored, column};
-use super::{StoreError, optional};
+use super::{CUT_OFF, Intent, StoreError, optional};
 use crate::types::{Msat, PaymentHash, Timestamp};
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
@@ -65,9 +65,9 @@ pub enum OverBudget {
 pub(super) fn allowed_fee(
     page: &Page<'_>,
     key: i64,
-    amount: Msat,
-    max_fee: Msat,
+    intent: &Intent,
 ) -> Result<Result<Msat, OverBudget>, StoreError> {
+    let Intent { payment_hash, amount, max_fee, .. } = *intent;
     let mut query = page.connection.prepare_cached(
         "SELECT w.* FROM wallets w JOIN api_keys k ON k.id = w.key_id
          WHERE w.key_id = ?1 AND k.revoked_at IS NULL",
@@ -75,7 +75,7 @@ pub(super) fn allowed_fee(
     let Some((key, limits)) = optional(query.query_row([key], read_limits))? else {
         return Ok(Err(OverBudget::Closed));
     };
-    let left = today(page.connection, key, limits, page.now)?.left();
+    let left = drawn(page.connection, key, limits, (page.now, Some(payment_hash)))?.left();
     Ok(match (limits.per_payment.checked_sub(amount), left.checked_sub(amount)) {
         (Err(_), _) => Err(OverBudget::Payment { limit: limits.per_payment }),
         (_, Err(_)) => Err(OverBudget::Day { left }),
@@ -114,15 +114,27 @@ pub(super) fn today(
     limits: WalletLimits,
     now: Timestamp,
 ) -> Result<WalletRow, StoreError> {
+    drawn(connection, key, limits, (now, None))
+}
+
+/// The same, without one payment. One that was cut off may have left, and stays reserved.
+fn drawn(
+    connection: &Connection,
+    key: i64,
+    limits: WalletLimits,
+    (now, without): (Timestamp, Option<PaymentHash>),
+) -> Result<WalletRow, StoreError> {
     let mut query = asked(
         connection,
         "SELECT COALESCE(SUM(iif(o.state = 'succeeded', o.amount_msat + COALESCE(o.fee_msat, 0), 0)), 0),
-                COALESCE(SUM(iif(o.state IN ('intended', 'sent'), o.amount_msat + o.max_fee_msat, 0)), 0)
+                COALESCE(SUM(iif(o.state IN ('intended', 'sent') OR (o.state = 'failed' AND o.reason = ?4),
+                                 o.amount_msat + o.max_fee_msat, 0)), 0)
          FROM wallet_payments w JOIN outgoing o ON o.payment_hash = w.payment_hash
-         WHERE w.key_id = ?1 AND w.day = ?2",
+         WHERE w.key_id = ?1 AND w.day = ?2 AND (?3 IS NULL OR w.payment_hash <> ?3)",
     )?;
+    let without = without.map(Stored);
     let (Stored(spent), Stored(reserved)) =
-        query.query_row(params![key, day_of(now)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        query.query_row(params![key, day_of(now), without, CUT_OFF], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(WalletRow { key, limits, spent, reserved })
 }
 

@@ -1,5 +1,7 @@
 //! Payments of ours: the intent is on disk before anything is sent (MONEY rule 14).
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
@@ -145,11 +147,11 @@ impl Ledger {
 
     /// Notes that the node does not know a payment that it took: only a person, or what the node tells later,
     /// can say what became of it. The operation that pays it is unclear from now on; one that no operation
-    /// pays gets one, so that somebody is told and can end it.
+    /// pays gets one, so that somebody is told and can end it. Gives whether it is news.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn lose_outgoing(&self, payment_hash: PaymentHash) -> Result<(), StoreError> {
+    pub async fn lose_outgoing(&self, payment_hash: PaymentHash) -> Result<bool, StoreError> {
         self.0.writer.call(move |page| lose_on(page, payment_hash, FORGOTTEN)).await
     }
 
@@ -192,7 +194,7 @@ fn intend_on(page: &mut Page<'_>, intent: &Intent, key: Option<&str>) -> Result<
     }
     generations::may_send(page)?;
     let max_fee = match intent.wallet {
-        Some(key) => match budgets::allowed_fee(page, key, intent.amount, intent.max_fee)? {
+        Some(key) => match budgets::allowed_fee(page, key, intent)? {
             Ok(fee) => fee,
             Err(over) => return Ok(Intended::OverBudget(over)),
         },
@@ -225,6 +227,12 @@ fn remember_on(page: &mut Page<'_>, memory: i64) -> Result<usize, StoreError> {
     if schema::note_node_memory(page.connection, memory)? {
         return Ok(0);
     }
+    // One that was cut off may still be paid again under the same invoice: the old node would have refused its hash.
+    let mut again = page.connection.prepare_cached(
+        "UPDATE outgoing SET state = 'intended', reason = NULL
+         WHERE state = 'failed' AND reason = ?1 AND updated_at > ?2",
+    )?;
+    again.execute(params![CUT_OFF, Stored(page.now.minus(PAYABLE))])?;
     let perhaps: Vec<OutgoingRow> = {
         let mut query = page.connection.prepare_cached("SELECT * FROM outgoing WHERE state = 'intended'")?;
         let rows = query.query_map([], read)?;
@@ -237,14 +245,17 @@ fn remember_on(page: &mut Page<'_>, memory: i64) -> Result<usize, StoreError> {
     Ok(perhaps.len())
 }
 
+/// Hardly an invoice can be paid for longer than this.
+const PAYABLE: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// Why a payment is lost.
 const FORGOTTEN: &str = "the node does not know a payment that it took";
 const REPLACED: &str = "the node's memory was lost before it told whether it took the payment";
 
-fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash, why: &str) -> Result<(), StoreError> {
+fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash, why: &str) -> Result<bool, StoreError> {
     let Some(row) = find(page.connection, payment_hash)?.filter(|row| row.state == OutgoingState::Sent)
     else {
-        return Ok(());
+        return Ok(false);
     };
     let facts = json!({ "payment_hash": payment_hash, "reason": why });
     let paying = operations::paying(page.connection, payment_hash)?;
@@ -253,13 +264,14 @@ fn lose_on(page: &mut Page<'_>, payment_hash: PaymentHash, why: &str) -> Result<
     if paying.is_empty() && operations::by_key(page.connection, &key)?.is_none() {
         let ask = json!({ "payment_hash": payment_hash, "amount_msat": row.amount });
         operations::begin_on(page, &key, PAYMENT, OperationState::Unclear, (ask, facts))?;
-        return Ok(());
+        return Ok(true);
     }
+    let news = paying.iter().any(|operation| operation.state != OperationState::Unclear);
     for operation in paying {
         let outcome = operations::with(&operation.outcome, &facts);
         operations::note_on(page, operation.id, OperationState::Unclear, outcome)?;
     }
-    Ok(())
+    Ok(news)
 }
 
 /// The kind of an operation that is one payment and nothing else: one that was asked for under a key, or one
@@ -278,11 +290,13 @@ fn follow(page: &mut Page<'_>, payment_hash: PaymentHash, state: &OutgoingState)
         OutgoingState::Presumed => (OperationState::Done, json!({ "reason": null })),
         OutgoingState::Failed { reason } => (OperationState::Failed, json!({ "reason": reason })),
     };
+    // That the node's list still does not have it says nothing new of what is unclear.
+    let cut_off = matches!(state, OutgoingState::Failed { reason } if reason == CUT_OFF);
     let paying = operations::paying(page.connection, payment_hash)?;
     for operation in paying {
         let unclear = operation.state == OperationState::Unclear;
         // Of one that was lost, being sent is no news.
-        let moves = if unclear { end.is_final() } else { operation.kind == PAYMENT };
+        let moves = if unclear { end.is_final() && !cut_off } else { operation.kind == PAYMENT };
         if moves {
             operations::note_on(page, operation.id, end, operations::with(&operation.outcome, &facts))?;
         }
@@ -305,6 +319,10 @@ pub(super) fn settle_on(
         (_, OutgoingState::Sent) => false,
         // Of one that was cut off, the operator may know better.
         (OutgoingState::Failed { reason }, OutgoingState::Presumed) => reason == CUT_OFF,
+        // The node had it after all, and tells its end.
+        (OutgoingState::Failed { reason: old }, OutgoingState::Failed { reason }) => {
+            old == CUT_OFF && reason != CUT_OFF
+        }
         (before, OutgoingState::Failed { .. } | OutgoingState::Presumed) => !before.is_final(),
     };
     if !moves {

@@ -1,6 +1,6 @@
 //! Coins for whoever pays one thing once, such as an order of a channel.
 
-use super::{Deed, FeeChoice, Treasury, TreasuryError};
+use super::{Deed, FeeChoice, Terms, Treasury, TreasuryError};
 use crate::ports::{BoxFuture, CoinSender, CoinsNotSent, FeeRate};
 use crate::store::OperationState;
 
@@ -14,10 +14,7 @@ impl CoinSender for Treasury {
     ) -> BoxFuture<'_, Result<(), CoinsNotSent>> {
         Box::pin(async move {
             let deed = Deed::Send { address, amount_sat, fee: FeeChoice::default() };
-            if let Some(most) = most {
-                self.still_costs(&key, &deed, most).await?;
-            }
-            match self.run_at_most(&key, deed, most).await {
+            match self.carried(&key, deed, Terms { most, in_time: true, rule: None }).await {
                 Ok(operation) if operation.state == OperationState::Failed => {
                     let why = operation.outcome["reason"].as_str().unwrap_or("the node refused");
                     Err(CoinsNotSent::ForGood(why.to_owned()))
@@ -32,22 +29,6 @@ impl CoinSender for Treasury {
                 Err(error) => Err(CoinsNotSent::Yet(error.to_string())),
             }
         })
-    }
-}
-
-impl Treasury {
-    /// Refuses a deed that was not begun, and whose transaction must pay more than what was agreed to.
-    async fn still_costs(&self, key: &str, deed: &Deed, most: FeeRate) -> Result<(), CoinsNotSent> {
-        let yet = |error: TreasuryError| CoinsNotSent::Yet(error.to_string());
-        if self.operation_of_key(key).await.map_err(yet)?.is_some() {
-            return Ok(());
-        }
-        match self.rate(deed).await.map_err(yet)? {
-            Some(rate) if rate > most => Err(CoinsNotSent::Yet(format!(
-                "a transaction must pay {rate} now, and {most} was agreed to; nothing was sent"
-            ))),
-            _ => Ok(()),
-        }
     }
 }
 

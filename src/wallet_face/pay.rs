@@ -23,7 +23,7 @@ use super::ask::{self, Wanted};
 use super::refusal::{Code, Refusal};
 use super::{Wallet, shown};
 use crate::payments::{PayAsk, PayError};
-use crate::store::{OutgoingState, WalletPayment, WalletRow};
+use crate::store::{CUT_OFF, OutgoingState, WalletPayment, WalletRow};
 use crate::types::Msat;
 use crate::web::Operator;
 
@@ -94,13 +94,13 @@ pub(super) async fn wait_for_end(
             "proof_lost",
             "The payment arrived, and its proof is lost. It is not paid again.",
         )),
-        OutgoingState::Failed { reason } => Ok(Json(json!({
+        OutgoingState::Failed { reason } if reason != CUT_OFF => Ok(Json(json!({
             "payment_error": reason,
             "payment_preimage": "",
             "payment_hash": hash,
             "payment_route": Value::Null,
         }))),
-        OutgoingState::Intended | OutgoingState::Sent => Err(Refusal::new(
+        OutgoingState::Intended | OutgoingState::Sent | OutgoingState::Failed { .. } => Err(Refusal::new(
             Code::DeadlineExceeded,
             "still_pending",
             "The payment is still on its way. Ask again with the same invoice: it is not paid twice.",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::{OutgoingState, WalletPayment};
+use crate::store::{CUT_OFF, OutgoingState, WalletPayment};
 use crate::types::Msat;
 
 /// Whole satoshi as a text, rounded down as LND does.
@@ -20,10 +20,16 @@ pub(super) fn msat(amount: Msat) -> String {
 pub(super) fn payment(payment: &WalletPayment) -> Value {
     let row = &payment.row;
     let (status, preimage, fee, reason) = match &row.state {
-        OutgoingState::Intended | OutgoingState::Sent => ("IN_FLIGHT", String::new(), Msat::ZERO, "NONE"),
         OutgoingState::Succeeded { preimage, fee } => ("SUCCEEDED", preimage.to_hex(), *fee, "NONE"),
         OutgoingState::Presumed => ("SUCCEEDED", String::new(), Msat::ZERO, "NONE"),
-        OutgoingState::Failed { reason } => ("FAILED", String::new(), Msat::ZERO, failure(reason)),
+        OutgoingState::Failed { reason } if reason != CUT_OFF => {
+            ("FAILED", String::new(), Msat::ZERO, failure(reason))
+        }
+        // One that a stop cut off may have left: a client that took it as failed would pay another invoice for the
+        // same thing. The same one it may ask for again.
+        OutgoingState::Intended | OutgoingState::Sent | OutgoingState::Failed { .. } => {
+            ("IN_FLIGHT", String::new(), Msat::ZERO, "NONE")
+        }
     };
     json!({
         "payment_hash": row.payment_hash,

@@ -102,6 +102,7 @@ pub fn treasury_problem(error: TreasuryError) -> Problem {
         TreasuryError::CoinsBusy(_) => {
             Problem::new(StatusCode::CONFLICT, "coins_busy", sentence).retry_after(30)
         }
+        TreasuryError::Dearer { .. } => Problem::new(StatusCode::CONFLICT, "fee_rate_risen", sentence),
         TreasuryError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_operation", sentence),
         TreasuryError::NotUnclear(_) => Problem::new(StatusCode::CONFLICT, "not_unclear", sentence),
         TreasuryError::OutOfStep(_) => {

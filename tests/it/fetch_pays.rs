@@ -177,6 +177,27 @@ async fn an_invoice_that_ended_unpaid_gives_way_to_a_fresh_one() {
     assert_eq!((world.paid(), world.served()), (1, 1));
 }
 
+/// A stop of the wallet came before it knew whether its node took the payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_cut_off_gives_way_to_another_only_when_a_person_says_so() {
+    let world = World::start().await;
+    *locked(&world.inside.wallet_says) = Some("cut_off");
+    assert_eq!(world.run("/paid", &[]).await.exit, Some(3));
+    // Its invoice is sent again as long as it can be paid; then nobody knows.
+    *locked(&world.inside.wallet_says) = Some("invoice_expired");
+    for _ in 0..2 {
+        let unsure = world.run("/paid", &["--json"]).await;
+        assert_eq!((unsure.exit, &unsure.json()["code"]), (Some(3), &json!("payment_cut_off")));
+        assert!(unsure.json()["error"].as_str().is_some_and(|text| text.contains("--pay-again")));
+    }
+    assert_eq!(world.inside.challenges.load(Ordering::SeqCst), 1, "no other one was asked for");
+    assert_eq!(world.run("/paid", &["--pay-again"]).await.exit, Some(3));
+    assert_eq!(world.inside.challenges.load(Ordering::SeqCst), 2);
+    *locked(&world.inside.wallet_says) = None;
+    assert_eq!(world.run("/paid", &["--pay-again"]).await.stdout, world.body());
+    assert_eq!((world.paid(), world.served()), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_outlives_a_server_that_fails() {
     let world = World::start().await;

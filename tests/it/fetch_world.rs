@@ -412,7 +412,7 @@ async fn send(State(world): State<Arc<Inside>>, headers: http::HeaderMap, body: 
     if matches!(before, None | Some(Payment::Failed(_))) {
         let says = *locked(&world.wallet_says);
         match says {
-            Some(reason @ ("no_route" | "never_sent")) => {
+            Some(reason @ ("no_route" | "never_sent" | "cut_off")) => {
                 locked(&world.payments).insert(hash, Payment::Failed(reason));
                 return shown(&world, hash);
             }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::Network;
+use lightning_invoice::Currency;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -12,11 +13,14 @@ use super::{Agreed, Orders, OrdersParts, key};
 use crate::clock::FixedClock;
 use crate::node::config::Lsp;
 use crate::payments::Outbox;
+use crate::payments::tests::{hash, invoice, preimage};
 use crate::ports::{
     BoxFuture, ChannelOrders, ChannelView, CoinSender, CoinsNotSent, FeeRate, NodeFault, NodeView, NodeWatch,
     OrderAsk, OrderLimits, OrderPaid, OrderPayment, OrderTold, Outgoing, Payer, SendFault,
 };
-use crate::store::{ChannelSeen, ChannelsSeen, Ledger, OperationState, OrderRow, OrderState, OrderWay};
+use crate::store::{
+    ChannelSeen, ChannelsSeen, Intent, Ledger, OperationState, OrderRow, OrderState, OrderWay, OutgoingState,
+};
 use crate::types::{Msat, PaymentHash, Timestamp};
 
 const NOW: u64 = 1_800_000_000;
@@ -27,6 +31,7 @@ const FUNDING: &str = "000000000000000000000000000000000000000000000000000000000
 struct MadeUp {
     told: Mutex<Option<OrderTold>>,
     channels: Mutex<Vec<ChannelView>>,
+    sends: Mutex<u32>,
 }
 
 impl ChannelOrders for MadeUp {
@@ -65,6 +70,7 @@ impl CoinSender for MadeUp {
 
 impl Payer for MadeUp {
     fn send(&self, _: &str, _: Msat) -> BoxFuture<'_, Result<(), SendFault>> {
+        *self.sends.lock().unwrap() += 1;
         Box::pin(async { Ok(()) })
     }
 
@@ -230,6 +236,49 @@ async fn an_order_that_our_operation_paid_never_runs_out_unpaid() {
     assert_eq!(world.state(away, None).await, OrderState::Paid);
     world.operation(failed, OperationState::Failed).await;
     assert_eq!(world.state(failed, None).await, OrderState::Failed);
+}
+
+/// Killed in the moment in which the node took the invoice, which its list does not have.
+#[tokio::test]
+async fn an_order_whose_payment_was_cut_off_is_not_over_before_somebody_tells() {
+    let sat = |sat| Msat::from_sat(sat).unwrap();
+    for (seed, arrives) in [(1, true), (2, false)] {
+        let world = World::new();
+        let to = invoice(seed, Currency::Regtest, Some(3_000_000));
+        let way = OrderPayment { to: to.clone(), ..told(OrderPaid::Expected, None).onchain.unwrap() };
+        let quote = OrderTold { lightning: Some(way), onchain: None, ..told(OrderPaid::Expected, None) };
+        let ask = OrderAsk { receivable_sat: 500_000, blocks: 4_320, announce: false };
+        let id = world.ledger.note_order("03aa".to_owned(), ask, quote.clone()).await.unwrap().id;
+        world.ledger.choose_order_way(id, OrderWay::Lightning).await.unwrap();
+        let noted = json!({ "order": id, "payment_hash": hash(seed), "amount_sat": 3_000 });
+        world.ledger.begin_operation(&key(id), "buy_inbound", noted).await.unwrap();
+        let (payment_hash, amount, max_fee) = (hash(seed), sat(3_000), sat(50));
+        let intent = Intent { payment_hash, bolt11: to, amount, max_fee, wallet: None };
+        world.ledger.intend(intent).await.unwrap();
+        world.orders.parts.outbox.reconcile().await.unwrap();
+
+        let operation = async || world.ledger.operation_of_key(&key(id)).await.unwrap().unwrap();
+        assert_eq!(world.state(id, Some(quote.clone())).await, OrderState::Paying);
+        assert_eq!(operation().await.state, OperationState::Unclear);
+        // Asked for again, also when its invoice has lapsed, nothing is paid and nothing ended.
+        for _ in 0..2 {
+            let agreed = Agreed { most_sat: 3_000, most_rate: None };
+            let row = world.orders.pay(id, OrderWay::Lightning, agreed).await.unwrap();
+            assert_eq!((row.state, operation().await.state), (OrderState::Paying, OperationState::Unclear));
+            world.clock.advance(Duration::from_secs(2 * 3_600));
+        }
+        assert_eq!(*world.made_up.sends.lock().unwrap(), 0);
+        let (end, stands) = match arrives {
+            true => {
+                let preimage = preimage(seed);
+                (OutgoingState::Succeeded { preimage, fee: sat(1) }, OrderState::Paid)
+            }
+            false => (OutgoingState::Failed { reason: "no route".to_owned() }, OrderState::Failed),
+        };
+        world.ledger.settle_outgoing(hash(seed), end).await.unwrap();
+        assert_eq!(world.state(id, Some(quote)).await, stands);
+        assert!(world.ledger.audit().await.unwrap().ok);
+    }
 }
 
 #[tokio::test]

@@ -213,8 +213,31 @@ async fn a_node_that_is_away_leaves_nothing_pending_for_ever() {
     assert_eq!(world.node.sends(), 2, "the first was refused, the second is under way");
 }
 
-/// LDK sends before its list of payments is written: after a kill between the two it refuses the hash
-/// and yet pays it.
+/// A second try of an invoice that a stop cut off is refused, as for want of the coins that the first one holds.
+#[tokio::test]
+async fn a_refused_second_try_says_nothing_of_one_that_was_cut_off() {
+    let world = World::new();
+    world.ledger.intend(intent(1)).await.unwrap();
+    let world = world.restart().await;
+    assert_eq!(world.looked().await, (1, 0));
+    let cut_off = || OutgoingState::Failed { reason: "cut_off".to_owned() };
+    *world.node.fault.lock().unwrap() = Some(SendFault::Refused("RouteNotFound".to_owned()));
+    assert_eq!(world.outbox.pay(ask(1), LONG).await.unwrap().state, cut_off());
+    world.node.knows(1, Outgoing::Failed);
+    assert_eq!(world.outbox.pay(ask(1), LONG).await.unwrap().state, cut_off());
+    // A stop of the second try: the list tells the end of another one.
+    world.clock.advance(Duration::from_secs(1));
+    world.ledger.intend(intent(1)).await.unwrap();
+    let world = world.restart().await;
+    assert_eq!(world.looked().await, (1, 0));
+    assert_eq!(world.state(1).await, cut_off());
+    // The node's late word counts.
+    world.consume();
+    world.node.tell(failed(1));
+    world.node.acknowledged.notified().await;
+    assert_eq!(world.state(1).await, OutgoingState::Failed { reason: "no route".to_owned() });
+}
+
 /// The node is replaced, as by a change of its chain source, in the moment in which an earlier run's payments are
 /// looked up.
 #[tokio::test]
@@ -236,11 +259,17 @@ async fn a_node_that_cannot_be_asked_is_asked_again_until_it_can() {
     }
     assert_eq!(world.state(1).await, OutgoingState::Intended);
     world.node.knows(1, Outgoing::Succeeded { preimage: preimage(1), fee: None });
+    while !world.state(1).await.is_final() {
+        news.changed().await.unwrap();
+    }
+    world.stop.cancel();
     looking.await.unwrap();
     assert_eq!(world.state(1).await, OutgoingState::Succeeded { preimage: preimage(1), fee: Msat::ZERO });
     assert_eq!(world.node.sends(), 0);
 }
 
+/// LDK sends before its list of payments is written: after a kill between the two it refuses the hash
+/// and yet pays it.
 #[tokio::test]
 async fn a_send_of_unknown_end_waits_for_its_event() {
     let world = World::new();

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{World, hash};
 use crate::store::{
-    Intended, Intent, Ledger, NewApiKey, OutgoingState, OverBudget, WalletLimits, WalletPages, WalletRow,
+    CUT_OFF, Intended, Intent, Ledger, NewApiKey, OutgoingState, OverBudget, WalletLimits, WalletPages,
+    WalletRow,
 };
 use crate::types::{Msat, Preimage};
 
@@ -75,6 +76,17 @@ async fn a_payment_draws_the_most_it_may_cost_until_its_end_is_known() {
     ledger.settle_outgoing(hash(2), arrived(2, 0)).await.unwrap();
     assert_eq!(today(&ledger, &world).await, (9_010, 0, 990));
 
+    // One that a stop cut off may have left: it stays drawn, but for its own second try.
+    assert_eq!(ledger.intend(intent(4, 900, 0, key)).await.unwrap(), new(0));
+    let cut_off = OutgoingState::Failed { reason: CUT_OFF.to_owned() };
+    ledger.settle_outgoing(hash(4), cut_off.clone()).await.unwrap();
+    assert_eq!(today(&ledger, &world).await, (9_010, 900, 90));
+    assert_eq!(ledger.intend(intent(5, 91, 0, key)).await.unwrap(), over(90));
+    assert_eq!(ledger.intend(intent(4, 900, 50, key)).await.unwrap(), new(50));
+    ledger.settle_outgoing(hash(4), cut_off).await.unwrap();
+    ledger.settle_outgoing(hash(4), failed()).await.unwrap();
+    assert_eq!(today(&ledger, &world).await, (9_010, 0, 990));
+
     // A new day is a new budget; what was begun before counts for the day it began on.
     world.clock.advance(Duration::from_secs(24 * 3_600));
     assert_eq!(today(&ledger, &world).await, (0, 0, 10_000));
@@ -82,7 +94,7 @@ async fn a_payment_draws_the_most_it_may_cost_until_its_end_is_known() {
         payments.into_iter().map(|payment| payment.bolt11).collect()
     };
     let page = async |pages, incomplete, limit| ledger.wallet_payments(key, pages, incomplete, limit).await;
-    assert_eq!(ids(page(WalletPages::After(0), true, 9).await.unwrap()), ["lnbcrt1", "lnbcrt2"]);
+    assert_eq!(ids(page(WalletPages::After(0), true, 9).await.unwrap()), ["lnbcrt1", "lnbcrt2", "lnbcrt4"]);
     assert_eq!(ids(page(WalletPages::Before(i64::MAX), false, 1).await.unwrap()), ["lnbcrt2"]);
     assert_eq!(ids(page(WalletPages::After(0), false, 1).await.unwrap()), ["lnbcrt1"]);
 }

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
 use super::{Tab, ways};
-use crate::inbound::{OpeningsView, OrderError};
+use crate::inbound::{OpeningsView, OrderError, Orders};
 use crate::ports::{OrderAsk, OrderLimits};
-use crate::store::{OrderRow, OrderState, StoreError};
+use crate::store::{OperationState, OrderRow, OrderState, StoreError};
 use crate::ui::figures::{grouped, iso, sats_exact, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -133,9 +133,8 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
     };
     let mut orders = Vec::new();
     for row in &rows {
-        match refused(desk, row).await {
-            Ok(true) => orders.push(line(row, REFUSED)),
-            Ok(false) => orders.push(line(row, state(row))),
+        match Standing::of(desk, row).await {
+            Ok(standing) => orders.push(line(row, standing.words(row))),
             Err(error) => return fault(&error),
         }
     }
@@ -192,19 +191,41 @@ fn just_in_time(view: &OpeningsView) -> JustInTime {
     }
 }
 
-/// Whether the payment of an order was refused for now.
-pub(super) async fn refused(desk: &Desk, row: &OrderRow) -> Result<bool, StoreError> {
-    match &desk.op.parts.inbound.orders {
-        Some(orders) if !row.refund_is_said() => orders.is_refused(row).await,
-        _ => Ok(false),
+/// What is known of an order's payment beside the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It was refused for now.
+    Refused,
+    /// The operation with this number pays it, and whether it did is not known.
+    Unclear(i64),
+    /// What the order says.
+    Told,
+}
+
+impl Standing {
+    pub(super) async fn of(desk: &Desk, row: &OrderRow) -> Result<Standing, StoreError> {
+        if row.state != OrderState::Paying || row.refund_is_said() {
+            return Ok(Standing::Told);
+        }
+        let operation = Orders::operation(&desk.op.parts.ledger, row).await?;
+        Ok(match operation {
+            None => Standing::Refused,
+            Some(operation) if operation.state == OperationState::Unclear => Standing::Unclear(operation.id),
+            Some(_) => Standing::Told,
+        })
+    }
+
+    /// In words, and its dot.
+    pub(super) fn words(self, row: &OrderRow) -> (&'static str, &'static str) {
+        match self {
+            Standing::Refused => ("Not paid yet", "bad"),
+            Standing::Unclear(_) => ("Perhaps paid", "bad"),
+            Standing::Told => state(row),
+        }
     }
 }
 
-/// How an order stands whose payment was refused for now.
-pub(super) const REFUSED: (&str, &str) = ("Not paid yet", "bad");
-
-/// How another order stands, in words, and its dot.
-pub(super) fn state(row: &OrderRow) -> (&'static str, &'static str) {
+fn state(row: &OrderRow) -> (&'static str, &'static str) {
     match row.state {
         _ if row.refund_is_said() => ("Refunded, says the provider", "bad"),
         OrderState::Quoted => ("Waits for payment", ""),

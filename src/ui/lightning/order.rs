@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::inbound::{REFUSED, plain, refused, state};
+use super::inbound::{Standing, plain};
 use crate::inbound::{Agreed, OrderError};
 use crate::ports::OrderPayment;
 use crate::store::{OrderRow, OrderState, OrderWay, StoreError};
@@ -35,6 +35,8 @@ struct Page {
     shell: Shell,
     id: i64,
     refusal: Option<String>,
+    /// The operation that pays it, when whether it did is not known.
+    unclear: Option<i64>,
     state: &'static str,
     dot: &'static str,
     meaning: String,
@@ -81,11 +83,12 @@ async fn find(desk: &Desk, id: &str) -> Result<OrderRow, Response> {
 }
 
 async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<String>) -> Response {
-    let refused = match refused(desk, row).await {
-        Ok(refused) => refused,
+    let standing = match Standing::of(desk, row).await {
+        Ok(standing) => standing,
         Err(error) => return fault(&error),
     };
-    let (name, dot) = if refused { REFUSED } else { state(row) };
+    let refused = standing == Standing::Refused;
+    let (name, dot) = standing.words(row);
     let mut ways = match row.state {
         OrderState::Quoted => ways(row, desk.op.parts.clock.now()),
         OrderState::Paying if refused => ways(row, desk.op.parts.clock.now()),
@@ -93,9 +96,10 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
     };
     // What was chosen is chosen.
     ways.retain(|way| row.way.is_none_or(|chosen| chosen.word() == way.word));
-    let meaning = match refused {
-        true => unpaid(desk).await,
-        false => Ok(meaning(row).to_owned()),
+    let meaning = match standing {
+        Standing::Refused => unpaid(desk).await,
+        Standing::Unclear(_) => Ok(UNCLEAR.to_owned()),
+        Standing::Told => Ok(meaning(row).to_owned()),
     };
     let meaning = match meaning {
         Ok(meaning) => meaning,
@@ -105,6 +109,10 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         shell: desk.shell(Section::Lightning).await,
         id: row.id,
         refusal,
+        unclear: match standing {
+            Standing::Unclear(operation) => Some(operation),
+            _ => None,
+        },
         state: name,
         dot,
         meaning,
@@ -177,6 +185,10 @@ fn meaning(row: &OrderRow) -> &'static str {
         OrderState::Failed => "The payment did not come about. Ask for another price.",
     }
 }
+
+const UNCLEAR: &str = "A stop came while it was being paid, and the node’s list has no such payment: perhaps the provider has \
+                       the money. It is not paid again by itself, and no other order should take its place before that is \
+                       known. The provider knows it, by the order’s name.";
 
 /// That a payment was refused for now, and why it would be again, as far as one can see.
 async fn unpaid(desk: &Desk) -> Result<String, StoreError> {
