@@ -43,6 +43,7 @@ mod run;
 mod seed;
 mod services;
 mod settings;
+mod sources;
 mod status;
 mod terminal;
 mod times;

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use super::{say, warn};
+use super::{say, sources, warn};
 use crate::catalog::{PathPattern, Service};
 use crate::config::{Environment, Flags, Problem, Settings, Source};
 
@@ -21,7 +21,11 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs, env: &Environment) -> ExitCode {
-    let loaded = Settings::load(&args.flags, env);
+    let mut loaded = Settings::load(&args.flags, env);
+    if let Ok(settings) = &mut loaded {
+        let doubts = sources::doubts(settings);
+        settings.warnings.extend(doubts);
+    }
     let told = match (&loaded, args.json) {
         (Ok(settings), true) => say(as_json(settings)),
         (Ok(settings), false) => {

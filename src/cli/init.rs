@@ -72,7 +72,12 @@ fn written(args: &InitArgs, env: &Environment) -> Result<Shown, Failure> {
         _ => Failure::refused("file", format!("{file} cannot be written: {error}")),
     })?;
     let check = next::command("check", &flags);
-    Ok(Shown::new(json!({ "file": file }), format!("Wrote {file}.\nSay there what you sell, then: {check}")))
+    Ok(Shown::new(
+        json!({ "file": file }),
+        format!(
+            "Wrote {file}.\nSay there where blocks come from and what you sell (or sell it later, on the page), then: {check}"
+        ),
+    ))
 }
 
 /// Writes the whole file or none of it, for its owner alone: it may come to hold keys.

@@ -1,4 +1,5 @@
-//! The commented file that `tollhouse init` writes. It passes `tollhouse check` as it stands.
+//! The commented file that `tollhouse init` writes. It passes `tollhouse check` as it stands, and sells nothing: what
+//! nobody wrote must not count as something to sell. Its example is the lines that begin with `#` and no space.
 
 use bitcoin::Network;
 
@@ -171,15 +172,16 @@ source = "p2p"
 # pay_out = { to = "me@example.com", below_sat = 200000, until_sat = 1000000, per_day_sat = 2000000, max_fee_ppm = 10000 }
 # splice_out = { to = "vault", above_sat = 5000000, keep_sat = 1000000, per_day_sat = 10000000 }
 
-# One API behind the gate. Repeat the block for each.
-[[service]]
-name = "example"
+# One API behind the gate. Repeat the block for each; or put it on sale on the page, under First steps.
+# What follows is an example, and sells nothing: remove the # at the beginning of a line to use it.
+#[[service]]
+#name = "example"
 # The requests that it answers to: a host (default: any) and a path with all below it.
 # host = "api.example.com"
-path = "/v1"
+#path = "/v1"
 # Where paid requests go; a path here is put before the request's own. h2c:// is HTTP/2
 # without TLS, for gRPC.
-upstream = "http://127.0.0.1:9000"
+#upstream = "http://127.0.0.1:9000"
 # Taken off the front of the request's path first.
 # strip_prefix = "/v1"
 # The Host header that the upstream gets. Default: the upstream's own.
@@ -187,7 +189,7 @@ upstream = "http://127.0.0.1:9000"
 # Headers that the upstream gets, such as its own API key.
 # upstream_headers = { Authorization = { env = "UPSTREAM_KEY", prefix = "Bearer " }, X-Plan = "gold" }
 # "50 sat", "250 msat", "0.002 USD" or "free".
-price = "50 sat"
+#price = "50 sat"
 # What to sell at when there is no exchange rate; without it nothing is sold meanwhile.
 # fallback = "60 sat"
 # What a buyer may choose; the first is the default.
@@ -203,9 +205,9 @@ price = "50 sat"
 
 # Exceptions. What a route leaves out it has from its service. The path is as the client sends it:
 # /v1/files/* is all below /v1/files, and in /v1/users/{id} the braces are any one segment.
-[[service.route]]
-path = "/v1/health"
-price = "free"
+#[[service.route]]
+#path = "/v1/health"
+#price = "free"
 
 # [[service.route]]
 # name = "upload"

@@ -13,7 +13,7 @@ const IN_STEP_SECS: u64 = 600;
 /// The setting that says that nobody wants to see the list any more.
 const HIDDEN: &str = "admin.first_steps_hidden";
 
-/// The service that `tollhouse init` writes for an example: its name, and its upstream.
+/// The service that `tollhouse init` writes for an example, in comments: its name, and its upstream.
 pub const EXAMPLE: (&str, &str) = ("example", "http://127.0.0.1:9000");
 
 /// One point of the list.
@@ -92,7 +92,7 @@ impl Operator {
             let own = own.and_then(|own| own.spec.upstream.as_deref());
             (service.name.as_str(), own) == (EXAMPLE.0, Some(EXAMPLE.1))
         };
-        // What a configuration file begins with is an API of the operator's once something answers there.
+        // The example of a configuration file, taken as it is, is an API of the operator's once something answers there.
         let silent = |service: &Service| {
             let last = parts.checkout.upstreams().last(&service.name);
             untouched(service) && !last.is_some_and(|look| look.well())

@@ -32,6 +32,23 @@ fn init_writes_a_file_that_check_accepts() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     let shown = text(&done.stdout);
     assert!(shown.lines().any(|l| l.split_whitespace().eq(["network", "regtest", "line", "8"])), "{shown}");
+    assert!(!shown.contains("SERVICE"), "nobody said yet what to sell: {shown}");
+    // No bitcoind ran here yet.
+    let warned = text(&done.stderr);
+    assert!(warned.starts_with("Warning: ") && warned.contains("chain.cookie_file: the cookie "), "{warned}");
+    assert!(warned.contains("bitcoind writes it when it starts"), "{warned}");
+    // The example is used by removing the # before its lines.
+    let written = std::fs::read_to_string(&file).expect("written");
+    let used = written.lines().map(|line| match line.strip_prefix('#') {
+        Some(example) if !example.is_empty() && !example.starts_with(' ') => example,
+        _ => line,
+    });
+    let used = used.collect::<Vec<&str>>().join("\n");
+    let own = home.path().join("used.toml");
+    std::fs::write(&own, used).expect("written");
+    let done = tollhouse(home.path(), &["check", "--config", own.to_str().expect("UTF-8")]);
+    let shown = text(&done.stdout);
+    assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(shown.lines().any(|l| l.contains("example") && l.contains("50 sat")), "{shown}");
 
     let done = tollhouse(home.path(), &["check", "--json", "--network", "signet"]);
@@ -68,6 +85,34 @@ fn check_warns_of_a_browser_that_is_let_in_by_a_payment() {
     let said = text(&done.stderr);
     assert!(done.status.success(), "{said}");
     assert!(said.contains("t.toml:9: service.a.browser_unlock:") && said.contains("tricked into"), "{said}");
+}
+
+#[test]
+fn check_warns_of_a_bitcoind_that_does_not_answer() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (file, cookie) = (home.path().join("t.toml"), home.path().join("cookie"));
+    std::fs::write(&cookie, "__cookie__:secret").expect("written");
+    // Nobody listens where somebody did a moment ago.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let node = format!(
+        "network = \"regtest\"\n[chain]\nsource = \"bitcoind\"\nport = {port}\ncookie_file = \"{}\"\n",
+        cookie.display()
+    );
+    std::fs::write(&file, node).expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let done = tollhouse(home.path(), &["check", "--config", path]);
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "it warns, and fails nothing: {said}");
+    assert!(
+        said.contains("t.toml:4: chain.port: bitcoind 127.0.0.1:") && said.contains("does not answer"),
+        "{said}"
+    );
+    assert!(said.contains("correct chain.host and chain.port") && !said.contains("secret"), "{said}");
+    let done = tollhouse(home.path(), &["check", "--config", path, "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    let mut warned = object["warnings"].as_array().expect("a list").iter().map(|one| &one["setting"]);
+    assert!(object["ok"] == true && warned.any(|setting| setting == "chain.port"), "{object}");
 }
 
 #[test]

@@ -420,6 +420,15 @@ fn the_node_is_told_what_the_file_says() {
     assert_eq!(settings.data_dir, Path::new("/etc/data"), "a path in the file starts at the file");
 }
 
+/// The template with the # removed before the lines of its example: those where no space follows it.
+fn example_used(text: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(example) if !example.is_empty() && !example.starts_with(' ') => example.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
 #[test]
 fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
     for network in [
@@ -434,7 +443,13 @@ fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
         assert!(text.contains(&example.0) && text.contains(&example.1), "the checklist knows the example");
         let settings = read(&text).expect("the template passes");
         assert_eq!(settings.node.network, network);
-        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+        assert!(settings.services.is_empty(), "nothing is sold that nobody wrote");
+        let warned: Vec<&str> = settings.warnings.iter().map(|warning| warning.what.as_str()).collect();
+        assert!(matches!(&warned[..], [none] if none.starts_with("no file names a service")), "{warned:?}");
+        let text = example_used(&text);
+        let used = read(&text).expect("the example passes");
+        assert!(used.warnings.is_empty(), "{:?}", used.warnings);
+        assert_eq!(used.services.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), [name]);
         // A commented setting is one that could be switched on: its key must be known.
         for (number, line) in text.lines().enumerate() {
             let Some(setting) = line.strip_prefix("# ") else { continue };
