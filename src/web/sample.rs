@@ -28,6 +28,19 @@ impl Sample {
             None => format!("curl -i '{}'", self.url),
         }
     }
+
+    /// The lines that buy it, on the machine of another Tollhouse that pays: the first makes the key that lets the
+    /// second pay, each as it stands.
+    pub fn bought(&self) -> [String; 2] {
+        let host = self.host.as_ref().map(|host| format!(" -H 'Host: {host}'")).unwrap_or_default();
+        [
+            "(umask 077; tollhouse keys add --label fetch --scope pay > pay.key)".to_owned(),
+            format!(
+                "tollhouse fetch '{}'{host} --wallet http://127.0.0.1:8403 --wallet-key-file pay.key",
+                self.url
+            ),
+        ]
+    }
 }
 
 impl Operator {
@@ -58,4 +71,26 @@ fn path(service: &Service) -> Option<String> {
     let route = service.routes.iter().filter(gets).find(|route| !route.terms.rule.is_free());
     let route = route.map(|route| filled(route.path.front()));
     route.or_else(|| (!service.terms.rule.is_free()).then(|| service.path.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_buy_it_name_who_pays_and_its_key() {
+        let sample = Sample {
+            service: "a".to_owned(),
+            path: "/v1".to_owned(),
+            host: Some("api.example.com".to_owned()),
+            url: "http://127.0.0.1:8402/v1".to_owned(),
+        };
+        let [key, fetch] = sample.bought();
+        assert!(key.contains("keys add --label fetch --scope pay > pay.key"), "{key}");
+        assert_eq!(
+            fetch,
+            "tollhouse fetch 'http://127.0.0.1:8402/v1' -H 'Host: api.example.com' --wallet http://127.0.0.1:8403 \
+             --wallet-key-file pay.key"
+        );
+    }
 }
