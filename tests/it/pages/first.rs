@@ -133,3 +133,31 @@ async fn home_says_what_is_the_matter_and_where_to_mend_it() {
     assert_eq!(wide, json!(false), "the script makes times local");
     clean(&app, &tab);
 }
+
+/// What can wait stays on Home once all that is needed is done, and System says that it is left.
+#[tokio::test]
+async fn the_list_stays_while_a_step_that_can_wait_is_open() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    *app.node.channels.lock().expect("no panic") = vec![usable_channel(1_000_000, 0)];
+    super::sell::sell(&app, include_str!("../../../templates/sample_service.toml")).await;
+    super::sell(&app, 1, "history", tollhouse::types::Kind::Request, 1, 40, 1).await;
+    let key = app.key(&[tollhouse::web::keys::Scope::Read]).await;
+    let list = ok(app.read("/api/v1/checklist", &key).await).await;
+    let left: Vec<_> =
+        list["left"].as_array().expect("a list").iter().filter_map(|one| one.as_str()).collect();
+    assert_eq!((&list["done"], left), (&json!(true), vec!["words"]), "{list}");
+    let page = async |path: &str| {
+        let answer = app.get(path).header("cookie", &session).send().await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    let home = page("/").await;
+    assert!(home.contains("id=\"steps\"") && home.contains("href=\"/start/seed\""), "{home}");
+    assert!(home.contains("<a href=\"/services\">Something to sell</a>"), "a ticked step leads on: {home}");
+    let system = page("/system").await;
+    assert!(system.contains("Left to do: <a href=\"/start/seed\">the seed’s words on paper</a>"), "{system}");
+    let hide = app.post("/start/hide").header("cookie", &session).form(&[("", ""); 0]).send().await;
+    assert!(hide.expect("an answer").status().is_redirection());
+    assert!(!page("/").await.contains("id=\"steps\""), "it was put away");
+    assert!(page("/system").await.contains("Left to do:"), "and is left to do all the same");
+}
