@@ -335,6 +335,24 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         local_id: String,
     },
+    /// What was ours in a closed channel is in the on-chain wallet.
+    ChannelCoinsHome {
+        /// Which.
+        channel_id: String,
+        /// With whom.
+        peer: String,
+        /// What was ours, satoshi, before the fee of the transaction that brought it.
+        amount_sat: u64,
+    },
+    /// Somebody sent coins to the on-chain wallet, and they are in a block.
+    CoinsArrived {
+        /// The transaction.
+        txid: String,
+        /// How much, satoshi.
+        amount_sat: u64,
+        /// Its block.
+        height: u32,
+    },
     /// A channel's new size waits for confirmations.
     SplicePending {
         /// Which.
@@ -409,8 +427,46 @@ pub enum Event {
     SeedVerified,
     /// Another passphrase opens the seed.
     PassphraseChanged,
+    /// The operator's first password was set, with the one-time link.
+    PasswordSet,
     /// Another password opens the operator's pages.
     PasswordChanged,
+    /// A key for a program was made.
+    KeyMade {
+        /// Its number.
+        key: i64,
+        /// What the operator calls it.
+        label: String,
+        /// What it may do, with spaces between.
+        scopes: String,
+        /// When it ends by itself, if it does.
+        expires_at: Option<Timestamp>,
+    },
+    /// A key opens nothing any more.
+    KeyRevoked {
+        /// Its number.
+        key: i64,
+        /// What the operator calls it.
+        label: String,
+    },
+    /// An endpoint gets what happens from now on.
+    WebhookAdded {
+        /// Its number.
+        webhook: i64,
+        /// What the operator calls it.
+        label: String,
+        /// Its host; the rest of its address may be a key.
+        host: String,
+    },
+    /// An endpoint gets nothing any more.
+    WebhookRemoved {
+        /// Its number.
+        webhook: i64,
+        /// What the operator called it.
+        label: String,
+        /// Its host.
+        host: String,
+    },
     /// The appliance came up.
     Started {
         /// Its version.

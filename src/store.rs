@@ -15,6 +15,7 @@ mod closings;
 mod copying;
 mod counters;
 mod deliveries;
+mod deposits;
 mod epochs;
 mod error;
 mod flaw;
@@ -82,6 +83,7 @@ pub use closings::{ChannelEnd, RecoveredChannel};
 pub use copying::Extent;
 pub use counters::CounterRow;
 pub use deliveries::{DeliveryFilter, DeliveryRow, DeliveryState, TestSent, Tried, WaitingDelivery};
+pub use deposits::Deposit;
 pub use epochs::{EpochSums, Epochs};
 pub use error::StoreError;
 #[doc(hidden)]

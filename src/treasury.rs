@@ -11,6 +11,7 @@ mod arrived;
 mod chronicle;
 mod confirmed;
 mod deed;
+mod deposits;
 mod fate;
 mod history;
 mod labels;
@@ -307,6 +308,8 @@ impl Treasury {
                 }
                 if let Err(error) = self.note_channels().await {
                     tracing::debug!(%error, "the channels could not be noted yet");
+                } else if let Err(error) = self.note_deposits().await {
+                    tracing::debug!(%error, "deposits could not be noted yet");
                 }
                 tokio::time::sleep(LOOK).await;
             }

@@ -156,7 +156,7 @@ impl Ledger {
             for sweep in &seen.sweeps {
                 note_sweep(page.connection, sweep)?;
             }
-            closings::follow(page.connection, &seen, height)
+            closings::follow(page, &seen, height)
         };
         self.0.writer.call(work).await
     }

@@ -4,13 +4,13 @@
 //! seen, in the channel's contract, in a sweep or in the wallet, and is `None` otherwise; once everything is in the
 //! wallet the record changes only to say what nobody had seen before.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use super::channels::{ChannelsSeen, many, signed};
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError};
+use super::{Ledger, StoreError, optional};
 use crate::event::Event;
 
 /// Less than this is no output of a transaction: of a channel with less in it, nothing comes.
@@ -131,13 +131,28 @@ impl Ledger {
     pub async fn note_came(&self, local_id: &str, amount_sat: u64) -> Result<(), StoreError> {
         let local_id = local_id.to_owned();
         let work = move |page: &mut Page<'_>| {
+            // What was owed and seen was told when it was home.
+            let sql = "SELECT channel_id, peer FROM channels
+                       WHERE local_id = ?1 AND closed_at IS NOT NULL AND came_sat IS NULL AND owed_sat = 0";
+            let mut unseen = page.connection.prepare_cached(sql)?;
+            let unseen = unseen
+                .query_row(params![local_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
             let sql = "UPDATE channels SET came_sat = ?2, owed_sat = IIF(owed_sat = 0, ?2, owed_sat)
                        WHERE local_id = ?1 AND closed_at IS NOT NULL AND came_sat IS NULL";
             page.connection.prepare_cached(sql)?.execute(params![local_id, signed(amount_sat)])?;
-            Ok(())
+            match optional(unseen)? {
+                Some((channel_id, peer)) if amount_sat > 0 => home(page, channel_id, peer, amount_sat),
+                _ => Ok(()),
+            }
         };
         self.0.writer.call(work).await
     }
+}
+
+/// Says that what was ours in a closed channel is in the wallet.
+fn home(page: &Page<'_>, channel_id: String, peer: String, amount_sat: u64) -> Result<(), StoreError> {
+    page.log(&Event::ChannelCoinsHome { channel_id, peer, amount_sat })?;
+    Ok(())
 }
 
 /// What was owed, as far as it is known: a sum that was seen, or nothing where nothing can have been.
@@ -150,7 +165,8 @@ pub(super) fn owed(seen_sat: u64, cause: Option<&str>, last_sat: Option<u64>) ->
 const NEVER_OPENED: &str = "never_opened";
 
 /// Follows what closed channels owe until it is in the wallet.
-pub(super) fn follow(connection: &Connection, seen: &ChannelsSeen, height: u32) -> Result<(), StoreError> {
+pub(super) fn follow(page: &Page<'_>, seen: &ChannelsSeen, height: u32) -> Result<(), StoreError> {
+    let connection = page.connection;
     let sql = "SELECT * FROM channels WHERE closed_at IS NOT NULL AND returned_height IS NULL";
     for row in many(connection, sql, params![])? {
         // Looked at before it closed: `seen` does not tell what its contract owes.
@@ -193,6 +209,9 @@ pub(super) fn follow(connection: &Connection, seen: &ChannelsSeen, height: u32) 
             claim_height,
             returned
         ])?;
+        if returned.is_some() && owed > 0 {
+            home(page, row.channel_id, row.peer, owed)?;
+        }
     }
     Ok(())
 }
@@ -303,6 +322,12 @@ mod tests {
         let rows = ledger.closed_channels(10).await.unwrap();
         assert_eq!((rows.len(), rows[0].returned_height), (1, Some(254)));
         assert_eq!(rows[0].closing_txid.as_deref(), Some("closing"));
+        let home = |event: &Event| matches!(event, Event::ChannelCoinsHome { amount_sat: 49_000, .. });
+        assert_eq!(
+            events(&ledger).await.iter().filter(|event| home(event)).count(),
+            1,
+            "told once, when it was in"
+        );
         let txids: Vec<&str> = rows[0].sweeps.iter().map(|sweep| sweep.txid.as_str()).collect();
         assert_eq!(txids, ["dearer"]);
         let told = events(&ledger).await;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::page::Page;
 use super::rows::{Stored, column, column_or_none};
 use super::{Ledger, StoreError, optional};
+use crate::event::Event;
 use crate::types::Timestamp;
 
 /// One API key; the key itself is nowhere.
@@ -120,10 +121,15 @@ impl Ledger {
     /// When the disk fails.
     pub async fn revoke_api_key(&self, id: i64) -> Result<bool, StoreError> {
         let work = move |page: &mut Page<'_>| {
-            let mut update = page
-                .connection
-                .prepare_cached("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?;
-            Ok(update.execute(params![id, Stored(page.now)])? == 1)
+            let sql =
+                "UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL RETURNING label";
+            let mut update = page.connection.prepare_cached(sql)?;
+            let Some(label) = optional(update.query_row(params![id, Stored(page.now)], |row| row.get(0)))?
+            else {
+                return Ok(false);
+            };
+            page.log(&Event::KeyRevoked { key: id, label })?;
+            Ok(true)
         };
         self.0.writer.call(work).await
     }
@@ -135,7 +141,10 @@ pub(super) fn add_key(page: &Page<'_>, key: &NewApiKey) -> Result<i64, StoreErro
     )?;
     let ends = key.expires_at.map(Stored);
     insert.execute(params![key.label, key.hash.as_slice(), key.scopes, Stored(page.now), ends])?;
-    Ok(page.connection.last_insert_rowid())
+    let id = page.connection.last_insert_rowid();
+    let (label, scopes) = (key.label.clone(), key.scopes.clone());
+    page.log(&Event::KeyMade { key: id, label, scopes, expires_at: key.expires_at })?;
+    Ok(id)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {

@@ -6,10 +6,12 @@
 use std::fmt;
 
 use rusqlite::{Connection, Row, params};
+use url::Url;
 
 use super::page::Page;
 use super::rows::{Stored, column, column_or_none};
 use super::{Ledger, StoreError, optional};
+use crate::event::Event;
 use crate::types::Timestamp;
 
 /// A cursor is moved without a delivery only when it lags so far behind: reading again is cheaper than
@@ -86,7 +88,13 @@ impl Ledger {
                 new.allow_private,
                 Stored(page.now)
             ])?;
-            Ok(Some(page.connection.last_insert_rowid()))
+            let id = page.connection.last_insert_rowid();
+            // Its own beginning is told to the others.
+            let told =
+                page.log(&Event::WebhookAdded { webhook: id, label: new.label, host: host(&new.url) })?;
+            let sql = "UPDATE webhooks SET cursor = ?2 WHERE id = ?1";
+            page.connection.prepare_cached(sql)?.execute([id, told])?;
+            Ok(Some(id))
         };
         self.0.writer.call(work).await
     }
@@ -163,8 +171,12 @@ impl Ledger {
     pub async fn remove_webhook(&self, id: i64) -> Result<bool, StoreError> {
         let work = move |page: &mut Page<'_>| {
             page.connection.prepare_cached("DELETE FROM deliveries WHERE webhook = ?1")?.execute([id])?;
-            let mut delete = page.connection.prepare_cached("DELETE FROM webhooks WHERE id = ?1")?;
-            Ok(delete.execute([id])? == 1)
+            let sql = "DELETE FROM webhooks WHERE id = ?1 RETURNING label, url";
+            let mut delete = page.connection.prepare_cached(sql)?;
+            let gone = delete.query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+            let Some((label, url)) = optional(gone)? else { return Ok(false) };
+            page.log(&Event::WebhookRemoved { webhook: id, label, host: host(&url) })?;
+            Ok(true)
         };
         self.0.writer.call(work).await
     }
@@ -177,6 +189,11 @@ impl Ledger {
     pub async fn queue_deliveries(&self, choose: Choose, limit: u32) -> Result<bool, StoreError> {
         self.0.writer.call(move |page| queue(page, choose, limit)).await
     }
+}
+
+/// The host of an endpoint: what follows it in its address may be a key.
+fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
 pub(super) fn disable(page: &Page<'_>, id: i64, why: &str) -> Result<bool, StoreError> {

@@ -1,5 +1,7 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
+use std::collections::BTreeSet;
+
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, ChannelView, CoinsView, NodeFault, NodeView, Waits};
 use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
@@ -36,6 +38,8 @@ pub(super) struct Noted {
     seen: Option<ChannelsSeen>,
     height: u32,
     events: i64,
+    /// Transactions whose coins were told, or were no deposit; the empty one once the ledger was asked at all.
+    pub(super) deposits: BTreeSet<String>,
 }
 
 impl Treasury {
@@ -64,7 +68,8 @@ impl Treasury {
         if moved {
             self.look_for_closings().await?;
         }
-        *self.noted() = Noted { seen: Some(seen), height, events };
+        let mut noted = self.noted();
+        (noted.seen, noted.height, noted.events) = (Some(seen), height, events);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Activity: what happened, in one list.
 
+mod codes;
+mod prices;
 mod words;
 
 use std::collections::BTreeSet;

@@ -12,7 +12,7 @@ mod place;
 mod rules;
 mod story;
 mod ways;
-mod words;
+pub(in crate::ui) mod words;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::password::{Denied, Password, Unfit};
 use super::{Operator, keys, private_file};
 use crate::clock::Entropy;
+use crate::event::Event;
 use crate::store::StoreError;
 
 /// The setting that holds the hash of the claim's token while nobody has claimed.
@@ -179,6 +180,7 @@ pub async fn take(
         tracing::warn!(%error, path = %path.display(), "the used claim file could not be removed");
     }
     tracing::info!("the admin page was claimed and its password set");
+    op.noted(Event::PasswordSet).await;
     Ok(())
 }
 

@@ -290,4 +290,20 @@ async fn coins_travel_and_come_back() {
     for node in [&shop, &peer] {
         assert_eq!(node.get("/api/v1/audit").await["ok"], true);
     }
+
+    // The log tells the one deposit, and each channel's coins when they were home; no close or splice as a deposit.
+    let told = async |about: &str, kind: &str| {
+        let all = shop.get(&format!("/api/v1/activity?limit=200&about={about}")).await;
+        let rows = all["activity"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().filter(|row| row["kind"] == kind).collect::<Vec<Value>>()
+    };
+    let deposits = told("coins", "coins_arrived").await;
+    assert_eq!(deposits.len(), 1, "{deposits:?}");
+    assert_eq!(deposits[0]["amount_sat"], 1_000_000);
+    let closed = shop.get("/api/v1/channels/closed").await;
+    let home = until("all coins told as home", async || {
+        let home = told("channels", "channel_coins_home").await;
+        (home.len() >= 3).then_some(home)
+    });
+    assert_eq!((home.await.len(), closed["channels"].as_array().map(Vec::len)), (3, Some(3)));
 }

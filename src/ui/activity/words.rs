@@ -4,10 +4,12 @@
 
 use serde_json::Value;
 
+use super::codes::{self, plain};
+use super::prices;
 use crate::event::Event;
 use crate::store::{OperationRow, OperationState};
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
-use crate::ui::figures::{back, counted, grouped, sats_exact, shortened};
+use crate::ui::figures::{back, counted, grouped, sats_exact, shortened, utc};
 use crate::ui::operation_line::OperationLine;
 
 /// An event in words.
@@ -140,7 +142,7 @@ fn sold(event: &Event) -> Option<Told> {
             .more(format!("“{label}” for {service}, {} sat", sats_exact(budget_msat.msat())))
             .of_payment(payment_hash),
         Event::UnitRestored { payment_hash, service, reason } => Told::new("Request given back")
-            .more(format!("{service}, {}", plain(reason)))
+            .more(format!("{service}: {}", codes::given_back(reason)))
             .of_payment(payment_hash),
         Event::CrashRestored { payment_hash, restored: true } => {
             Told::new("Request given back after a crash").of_payment(payment_hash)
@@ -184,11 +186,11 @@ fn moved(event: &Event) -> Option<Told> {
         Event::PaymentFailed { reason, .. } => {
             Told::new("A payment of yours failed; nothing was moved").more(plain(reason)).bad()
         }
-        Event::RuleRan { rule, operation, why } => Told::new(format!("Rule “{}” acted", plain(rule)))
-            .more(why.clone())
+        Event::RuleRan { rule, operation, why } => Told::new(format!("Rule “{}” acted", codes::rule(rule)))
+            .more(plain(why))
             .at(format!("/operations/{operation}")),
         Event::RuleRested { rule, why, .. } => {
-            Told::new(format!("Rule “{}” waits", plain(rule))).more(why.clone())
+            Told::new(format!("Rule “{}” waits", codes::rule(rule))).more(plain(why)).at("/lightning/rules")
         }
         Event::PayoutsReleased => Told::new("Payouts released after a restore"),
         Event::OperationBegun { operation, what, ask } => {
@@ -221,7 +223,7 @@ fn moved(event: &Event) -> Option<Told> {
             Told { amount: Some(format!("{sign}{}", grouped(sat))), ..told }
         }
         Event::ChannelOrderChanged { state, receivable_sat, .. } => Told::new("Ordered channel")
-            .more(format!("{} sat to receive, {state}", grouped(*receivable_sat)))
+            .more(format!("{} sat to receive, {}", grouped(*receivable_sat), codes::order(state)))
             .at("/lightning/inbound"),
         Event::ChannelPending { channel_id, peer } => {
             Told::new("Channel waits for confirmations").more(with(peer)).of_channel(channel_id)
@@ -230,8 +232,21 @@ fn moved(event: &Event) -> Option<Told> {
             Told::new("Channel ready").more(with(peer)).of_channel(channel_id).good()
         }
         Event::ChannelClosed { channel_id, peer, cause, reason, .. } => {
-            let why = if cause.is_empty() { reason.clone() } else { plain(cause) };
+            let why = if cause.is_empty() { plain(reason) } else { codes::closed(cause) };
             Told::new("Channel closed").more(format!("{}, {why}", with(peer))).of_channel(channel_id)
+        }
+        Event::ChannelCoinsHome { channel_id, peer, amount_sat } => {
+            Told::new("Coins of a closed channel came home")
+                .more(format!("about {} sat, {}", grouped(*amount_sat), with(peer)))
+                .of_channel(channel_id)
+                .good()
+        }
+        Event::CoinsArrived { txid, amount_sat, height } => {
+            let told = Told::new("Coins arrived on-chain")
+                .more(format!("{}, block {}", shortened(txid), grouped((*height).into())))
+                .at("/coins")
+                .good();
+            Told { amount: Some(format!("+{}", grouped(*amount_sat))), ..told }
         }
         Event::SplicePending { channel_id, .. } => {
             Told::new("A channel’s new size waits for confirmations").of_channel(channel_id)
@@ -252,7 +267,19 @@ fn kept(event: &Event) -> Told {
                 (_, None) => "Service removed",
                 _ => "Service changed",
             };
-            Told::new(what).more(service.to_string()).at("/services")
+            let more = match (before, after) {
+                (Some(before), Some(after)) => format!("{service}: {}", prices::changed(before, after)),
+                (None, Some(after)) => match prices::at_first(after) {
+                    Some(price) => format!("{service}: {price}"),
+                    None => service.to_string(),
+                },
+                (_, None) => service.to_string(),
+            };
+            let href = match after {
+                Some(_) => format!("/services/{service}"),
+                None => "/services".to_owned(),
+            };
+            Told::new(what).more(more).at(href)
         }
         Event::EpochBegun { epoch } => Told::new("New token key").more(format!("number {epoch}")),
         Event::EpochRetired { epoch, tokens, unearned_msat } => {
@@ -263,27 +290,47 @@ fn kept(event: &Event) -> Told {
             ))
         }
         Event::GenerationBegun { why, .. } => {
-            Told::new("The ledger was brought back from a copy").more(plain(why)).at("/backup").bad()
+            let told =
+                Told::new("Another life of the ledger began").more(codes::another_life(why)).at("/backup");
+            if why == "first" { told } else { told.bad() }
         }
         Event::BackupMade { file, .. } => Told::new("Backup made").more(file.clone()).at("/backup").good(),
         Event::BackupFailed { reason } => {
-            Told::new("No backup could be made").more(reason.clone()).at("/backup").bad()
+            Told::new("No backup could be made").more(plain(reason)).at("/backup").bad()
         }
         Event::ChainSourceChanged { source, position } => Told::new("Chain source changed")
             .more(if *position == 0 { format!("{source}, the preferred one") } else { source.clone() })
             .at("/system"),
         Event::AlarmRaised { text, severity, .. } => {
-            let told = Told::new("Alarm").more(text.clone()).at("/system");
+            let told = Told::new("Alarm").more(plain(text)).at("/system");
             if *severity == Severity::Info { told } else { told.bad() }
         }
-        Event::AlarmChanged { text, .. } => Told::new("Alarm changed").more(text.clone()).at("/system"),
-        Event::AlarmCleared { code, .. } => Told::new("Alarm over").more(plain(code)).at("/system").good(),
+        Event::AlarmChanged { text, .. } => Told::new("Alarm changed").more(plain(text)).at("/system"),
+        Event::AlarmCleared { code, .. } => {
+            Told::new("Alarm over").more(codes::alarm(code)).at("/system").good()
+        }
         Event::BooksAudited { ok: true, .. } => Told::new("Books audited").more("they are right").good(),
         Event::BooksAudited { ok: false, mismatches } => {
-            Told::new("Books audited").more(mismatches.join("; ")).bad()
+            Told::new("Books audited").more(plain(&mismatches.join("; "))).bad()
         }
         Event::SeedWordsShown => Told::new("The seed’s words were shown").at("/backup"),
         Event::SeedVerified => Told::new("The seed’s words were checked").at("/backup").good(),
+        Event::PasswordSet => Told::new("The operator’s password was set").at("/system/password"),
+        Event::KeyMade { label, scopes, expires_at, .. } => {
+            let ends = expires_at.map(|at| format!(", until {}", utc(at))).unwrap_or_default();
+            Told::new("Key made")
+                .more(format!("“{label}”, for {}{ends}", codes::scopes(scopes)))
+                .at("/integrations")
+        }
+        Event::KeyRevoked { label, .. } => {
+            Told::new("Key revoked").more(format!("“{label}”")).at("/integrations")
+        }
+        Event::WebhookAdded { webhook, label, host } => Told::new("Webhook added")
+            .more(named(label, host))
+            .at(format!("/integrations/webhooks/{webhook}")),
+        Event::WebhookRemoved { label, host, .. } => {
+            Told::new("Webhook removed").more(named(label, host)).at("/integrations")
+        }
         Event::PasswordChanged => Told::new("The operator’s password was changed").at("/system"),
         Event::PassphraseChanged => Told::new("The seed’s passphrase was changed").at("/backup"),
         Event::Started { version, clean } => {
@@ -306,7 +353,7 @@ fn changed((operation, what): (i64, &str), state: &str, ask: &Value, outcome: &V
     let state = states.into_iter().find(|known| known.word() == state).unwrap_or(OperationState::Intended);
     let line = operation_line(operation, what, ask, outcome, state);
     let more = match outcome["reason"].as_str() {
-        Some(reason) => format!("{}: {reason}", line.state.to_lowercase()),
+        Some(reason) => format!("{}: {}", line.state.to_lowercase(), plain(reason)),
         None => line.state.to_lowercase(),
     };
     let left = left(what, state, ask, outcome).map(|sat| format!("−{}", grouped(sat)));
@@ -345,48 +392,10 @@ fn with(peer: &str) -> String {
     format!("with {}", shortened(peer))
 }
 
-/// A stable word as words.
-fn plain(code: &str) -> String {
-    code.replace('_', " ")
+/// An endpoint by its label, where it has one, and its host.
+fn named(label: &str, host: &str) -> String {
+    if label.is_empty() { host.to_owned() } else { format!("“{label}”, {host}") }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_came_and_went_has_its_sign() {
-        let sat = |sat| Msat::from_sat(sat).unwrap();
-        let payment_hash = PaymentHash::from_bytes([7; 32]);
-        let sent = Told::of(&Event::PaymentSent { payment_hash, amount_msat: sat(10), fee_msat: sat(2) });
-        assert_eq!(sent.amount.as_deref(), Some("−12"));
-        let moved = |received_sat, sent_sat| {
-            Told::of(&Event::VaultMoved { txid: "ab".repeat(32), received_sat, sent_sat, height: Some(7) })
-                .amount
-        };
-        assert_eq!(
-            (moved(50_000, 0).as_deref(), moved(10, 60_010).as_deref()),
-            (Some("+50,000"), Some("−60,000"))
-        );
-        assert_eq!(Told::of(&Event::Stopped).what, "Tollhouse stopped");
-        let returning = |back| Told::new("Channel closed").more("you asked").returning(back).more;
-        assert_eq!(
-            returning(Some((238_830, true))).as_deref(),
-            Some("you asked; 238,830 sat of it came back")
-        );
-        assert!(
-            returning(Some((239_056, false))).is_some_and(|more| more.contains("about 239,056 sat of it"))
-        );
-        assert_eq!(returning(Some((0, true))).as_deref(), Some("you asked"));
-        let told = |what: &str, state: &str, outcome| {
-            let (what, state) = (what.to_owned(), state.to_owned());
-            let event = Event::OperationChanged { operation: 7, what, state, outcome };
-            Told::of_move(&event, &serde_json::json!({ "amount_sat": 50_000 }))
-        };
-        let sent = told("send", "sent", serde_json::json!({ "txid": "ab", "fee_sat": 209 }));
-        assert_eq!((sent.what.as_str(), sent.amount.as_deref()), ("Send 50,000 sat", Some("−50,209")));
-        for (what, state) in [("send", "failed"), ("send", "sent"), ("splice_in", "done")] {
-            assert_eq!(told(what, state, serde_json::json!({})).amount, None, "{what} {state}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ pub(super) fn sentence(text: &str) -> String {
 }
 
 /// Why a channel is gone, by the record's stable word.
-pub(super) fn cause(word: Option<&str>) -> &'static str {
+pub(in crate::ui) fn cause(word: Option<&str>) -> &'static str {
     match word.unwrap_or_default() {
         "agreed_by_us" => "Closed by agreement; you asked",
         "agreed_by_peer" => "Closed by agreement; the other side asked",
