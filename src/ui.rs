@@ -38,6 +38,7 @@ mod password;
 mod payment;
 mod payment_line;
 mod question;
+mod reasons;
 mod revenue;
 mod services;
 mod shell;

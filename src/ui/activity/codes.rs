@@ -1,6 +1,7 @@
 //! Stable codes of events as words of a person: no code with an underscore in it reaches the page.
 
 use crate::ui::lightning::words::cause;
+pub(super) use crate::ui::reasons::plain;
 
 /// Why a request was given back.
 pub(super) fn given_back(code: &str) -> String {
@@ -107,19 +108,6 @@ pub(super) fn scopes(words: &str) -> String {
     words.split(' ').map(plain).collect::<Vec<_>>().join(", ")
 }
 
-/// A text in which each code, lower-case words joined by underscores, is told with spaces. Names of files and
-/// settings, which have a dot or a slash beside them, stay.
-pub(super) fn plain(text: &str) -> String {
-    text.split_inclusive(' ').map(word).collect()
-}
-
-fn word(word: &str) -> String {
-    let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let lower = core.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let parts = core.split('_').all(|part| !part.is_empty());
-    if lower && parts && core.contains('_') { word.replace('_', " ") } else { word.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,11 +138,5 @@ mod tests {
             assert_ne!(given_back(reason.code()), plain(reason.code()), "{reason:?}");
         }
         assert_ne!(given_back("too_dear"), "too dear");
-    }
-
-    #[test]
-    fn what_nobody_gave_words_loses_its_underscores_and_names_keep_theirs() {
-        assert_eq!(plain("it was too_new (never_seen)"), "it was too new (never seen)");
-        assert_eq!(plain("see alarms.disk_free and /a_b/c_d.txt"), "see alarms.disk_free and /a_b/c_d.txt");
     }
 }

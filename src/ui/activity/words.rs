@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::codes::{self, plain};
 use super::prices;
 use crate::event::Event;
-use crate::store::{OperationRow, OperationState};
+use crate::store::{CUT_OFF, OperationRow, OperationState};
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
 use crate::ui::figures::{back, counted, grouped, sats_exact, shortened, utc};
 use crate::ui::operation_line::OperationLine;
+use crate::ui::reasons::unpaid;
 
 /// An event in words.
 pub(super) struct Told {
@@ -184,7 +185,11 @@ fn moved(event: &Event) -> Option<Told> {
             ))
             .bad(),
         Event::PaymentFailed { reason, .. } => {
-            Told::new("A payment of yours failed; nothing was moved").more(plain(reason)).bad()
+            let what = match reason.as_str() {
+                CUT_OFF => "A payment of yours was cut off; it may have left",
+                _ => "A payment of yours failed; nothing was moved",
+            };
+            Told::new(what).more(unpaid(reason)).bad()
         }
         Event::RuleRan { rule, operation, why } => Told::new(format!("Rule “{}” acted", codes::rule(rule)))
             .more(plain(why))
