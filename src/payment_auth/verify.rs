@@ -47,7 +47,7 @@ pub fn verify(
 ) -> Result<Paid, Refusal> {
     let bound = presented.bound();
     let made = keys.into_iter().find(|(_, key)| key.made(presented.id(), &bound));
-    let (epoch, _) = made.ok_or(Refusal::UnknownChallenge)?;
+    let (epoch, key) = made.ok_or(Refusal::UnknownChallenge)?;
     if (bound.method, bound.intent) != (METHOD, INTENT) {
         return Err(Refusal::UnknownChallenge);
     }
@@ -68,7 +68,8 @@ pub fn verify(
     if now > valid_until {
         return Err(Refusal::Expired);
     }
-    let (challenge_id, quote) = (presented.id().to_owned(), request.external_id);
+    // As we spelled it: a client may have changed the alphabet of its base64.
+    let (challenge_id, quote) = (key.id(&bound), request.external_id);
     Ok(Paid { epoch, challenge_id, payment_hash, preimage, amount, quote, valid_until })
 }
 
