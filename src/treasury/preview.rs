@@ -307,7 +307,10 @@ impl Sight {
     }
 
     fn lost(&self, channel: &ChannelView) -> String {
-        format!("You can receive {} sat less.", channel.receivable_msat / 1_000)
+        match channel.receivable_msat / 1_000 {
+            0 => "Nothing can be received over it now, so no room to receive is lost.".to_owned(),
+            sat => format!("You can receive {sat} sat less."),
+        }
     }
 
     /// That a splice of the channel is under way, and what would come back without it.

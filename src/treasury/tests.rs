@@ -622,3 +622,20 @@ async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
         world.treasury.preview(&to("bcrt1q", 50_000, FeeChoice::SatPerKvb(rate(1_000)))).await.unwrap();
     assert!(!fair.lines.iter().any(|line| line.contains("Careful")), "{:?}", fair.lines);
 }
+
+#[tokio::test]
+async fn a_close_says_what_can_be_received_without_the_channel() {
+    let world = world();
+    let said = async |receivable_msat| {
+        *world.node.channels.lock().unwrap() = vec![ChannelView { receivable_msat, ..channel("7", "f1") }];
+        let close = Deed::CloseChannel { channel_id: "c7".to_owned() };
+        let force = Deed::ForceCloseChannel { channel_id: "c7".to_owned() };
+        let [close, force] =
+            [world.treasury.preview(&close).await.unwrap(), world.treasury.preview(&force).await.unwrap()];
+        let line = close.lines.into_iter().find(|line| line.contains("receive")).unwrap();
+        assert!(force.lines.contains(&line), "{line}: {:?}", force.lines);
+        line
+    };
+    assert_eq!(said(9_000_000).await, "You can receive 9000 sat less.");
+    assert_eq!(said(999).await, "Nothing can be received over it now, so no room to receive is lost.");
+}
