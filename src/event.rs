@@ -344,13 +344,15 @@ pub enum Event {
         /// What was ours, satoshi, before the fee of the transaction that brought it.
         amount_sat: u64,
     },
-    /// Somebody sent coins to the on-chain wallet, and they are in a block.
+    /// Somebody sent coins to the on-chain wallet, and they are in a block. It is told with the first one, at one
+    /// confirmation: a reorganisation of the chain may undo it, and that is not told. Wait for more confirmations
+    /// before you count on them.
     CoinsArrived {
         /// The transaction.
         txid: String,
         /// How much, satoshi.
         amount_sat: u64,
-        /// Its block.
+        /// The height of the block that it was in then.
         height: u32,
     },
     /// A channel's new size waits for confirmations.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::page::Page;
 use super::rows::{Stored, column, column_or_none, name_id};
-use super::{Ledger, StoreError, pool, schema};
+use super::{Ledger, StoreError, deposits, pool, schema};
 use crate::event::Event;
 use crate::ledger::Sale;
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
@@ -241,6 +241,7 @@ pub(super) fn begin(page: &Page<'_>, new: &NewGeneration) -> Result<(), StoreErr
     let NewGeneration { number, doubtful_below, why, copy_made_at } = *new;
     let first = schema::newest_event(page.connection)?.saturating_add(1);
     page.connection.execute("DELETE FROM doubts", [])?;
+    deposits::tell_anew(page.connection)?;
     page.connection.execute(
         "INSERT INTO generations VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
         params![number, first, Stored(page.now), why, doubtful_below, copy_made_at.map(Stored)],

@@ -40,6 +40,8 @@ pub(super) struct Noted {
     events: i64,
     /// Transactions whose coins were told, or were no deposit; the empty one once the ledger was asked at all.
     pub(super) deposits: BTreeSet<String>,
+    /// Transactions that the ledger was asked of and that wait for a closing transaction.
+    pub(super) waiting: BTreeSet<String>,
 }
 
 impl Treasury {

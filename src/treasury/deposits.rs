@@ -18,17 +18,22 @@ impl Treasury {
         let came = transactions.into_iter().filter(|tx| !tx.outgoing).filter_map(|tx| {
             Some(Deposit { amount_sat: tx.amount_sat, height: tx.confirmed_height?, txid: tx.txid })
         });
-        let known = self.noted().deposits.clone();
+        let (known, waiting) = {
+            let noted = self.noted();
+            (noted.deposits.clone(), noted.waiting.clone())
+        };
         let fresh: Vec<Deposit> = came.filter(|deposit| !known.contains(&deposit.txid)).collect();
-        // Without any the ledger still learns from which height on they are told.
-        if fresh.is_empty() && known.contains("") {
+        // Without any the ledger still learns from which height on they are told. The writer is not asked again for
+        // those that wait.
+        let asked = known.contains("") && fresh.iter().all(|deposit| waiting.contains(&deposit.txid));
+        if asked && (fresh.is_empty() || parts.ledger.deposits_wait(view.block_height).await?) {
             return Ok(());
         }
-        if parts.ledger.note_deposits(fresh.clone(), view.block_height).await? {
-            let mut noted = self.noted();
-            noted.deposits.extend(fresh.into_iter().map(|deposit| deposit.txid));
-            noted.deposits.insert(String::new());
-        }
+        let settled = parts.ledger.note_deposits(fresh.clone(), view.block_height).await?;
+        let mut noted = self.noted();
+        noted.deposits.extend(settled.into_iter().chain([String::new()]));
+        let waiting = fresh.into_iter().map(|deposit| deposit.txid);
+        noted.waiting = waiting.filter(|txid| !noted.deposits.contains(txid)).collect();
         Ok(())
     }
 }
@@ -38,6 +43,7 @@ mod tests {
     use super::super::tests::{tx, world};
     use crate::event::Event;
     use crate::ports::ChainTx;
+    use crate::store::ChannelEnd;
 
     #[tokio::test]
     async fn what_comes_to_the_wallet_is_told_with_its_block() {
@@ -54,5 +60,31 @@ mod tests {
         let told: Vec<&Event> = rows.iter().map(|row| &row.event).collect();
         let expected = Event::CoinsArrived { txid: "in".to_owned(), amount_sat: 40_000, height: 101 };
         assert_eq!(told, [&expected]);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_closing_transaction_is_told_once_that_is_known() {
+        let world = world();
+        world.treasury.note_deposits().await.unwrap();
+        let came = |txid: &str| ChainTx { outgoing: false, ..tx(txid, 40_000, Some(101)) };
+        *world.node.transactions.lock().unwrap() = vec![came("closing"), came("in")];
+        let end = ChannelEnd {
+            local_id: "7".to_owned(),
+            channel_id: "c7".to_owned(),
+            peer: "02aa".to_owned(),
+            reason: "because".to_owned(),
+            cause: "agreed_by_us".to_owned(),
+        };
+        world.ledger.end_channel(end).await.unwrap();
+        let told = async || {
+            world.treasury.note_deposits().await.unwrap();
+            let rows = world.ledger.activity(None, None, 9).await.unwrap();
+            rows.iter().filter(|row| matches!(row.event, Event::CoinsArrived { .. })).count()
+        };
+        assert_eq!([told().await, told().await], [0, 0]);
+        assert_eq!(world.treasury.noted().waiting.len(), 2);
+        world.ledger.note_closing("7", "closing".to_owned()).await.unwrap();
+        assert_eq!([told().await, told().await], [1, 1]);
+        assert!(world.treasury.noted().waiting.is_empty());
     }
 }
