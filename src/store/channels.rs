@@ -2,6 +2,7 @@
 //!
 //! Invariants: a record is never removed; one of a channel that is closed is changed by `closings` alone.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
@@ -74,6 +75,8 @@ pub struct ChannelsSeen {
     pub claims: Vec<ClaimSeen>,
     /// Sweeps on their way.
     pub sweeps: Vec<SweepRow>,
+    /// The ids of channels with an output that is to be swept and has no transaction yet.
+    pub unsent: BTreeSet<String>,
 }
 
 /// A channel's record.

@@ -4,8 +4,11 @@
 //! seen, in the channel's contract, in a sweep or in the wallet, and is `None` otherwise; once everything is in the
 //! wallet the record changes only to say what nobody had seen before.
 
-use rusqlite::params;
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::channels::{ChannelsSeen, many, signed};
 use super::page::Page;
@@ -167,6 +170,7 @@ const NEVER_OPENED: &str = "never_opened";
 /// Follows what closed channels owe until it is in the wallet.
 pub(super) fn follow(page: &Page<'_>, seen: &ChannelsSeen, height: u32) -> Result<(), StoreError> {
     let connection = page.connection;
+    forget_replaced(connection, seen)?;
     let sql = "SELECT * FROM channels WHERE closed_at IS NOT NULL AND returned_height IS NULL";
     for row in many(connection, sql, params![])? {
         // Looked at before it closed: `seen` does not tell what its contract owes.
@@ -184,7 +188,10 @@ pub(super) fn follow(page: &Page<'_>, seen: &ChannelsSeen, height: u32) -> Resul
             claim_height = claim_height.max(claim.until_height);
         }
         let swept_sat = row.sweeps.iter().fold(0_u64, |sum, sweep| sum.saturating_add(sweep.amount_sat));
+        // The sweeps do not tell all of it while an output waits for one.
+        let unsent = seen.unsent.contains(&row.channel_id);
         let owed = match row.owed_sat.unwrap_or(0).max(all_sat) {
+            0 if unsent => 0,
             0 => swept_sat,
             seen => seen,
         };
@@ -193,7 +200,7 @@ pub(super) fn follow(page: &Page<'_>, seen: &ChannelsSeen, height: u32) -> Resul
         let swept = !row.sweeps.is_empty() && row.sweeps.iter().all(|sweep| sweep.confirmed_height.is_some());
         let little = row.last_sat.is_some_and(|sat| sat < DUST_SAT) || row.owed_sat == Some(0);
         let buried = height >= row.closed_height.unwrap_or(height).saturating_add(BURIED);
-        let returned = claim_sat == 0 && (agreed || swept || (owed == 0 && (little || buried)));
+        let returned = claim_sat == 0 && !unsent && (agreed || swept || (owed == 0 && (little || buried)));
         let mut update = connection.prepare_cached(
             "UPDATE channels SET closed_height = COALESCE(closed_height, ?2), owed_sat = ?3, claim_sat = ?4,
                                  claim_height = ?5, returned_height = ?6
@@ -212,6 +219,21 @@ pub(super) fn follow(page: &Page<'_>, seen: &ChannelsSeen, height: u32) -> Resul
         if returned.is_some() && owed > 0 {
             home(page, row.channel_id, row.peer, owed)?;
         }
+    }
+    Ok(())
+}
+
+/// Forgets sweeps in no block that the node names no more: an output that came later is swept in one transaction with
+/// the outputs of such a sweep.
+fn forget_replaced(connection: &Connection, seen: &ChannelsSeen) -> Result<(), StoreError> {
+    let of: BTreeSet<&str> = seen.sweeps.iter().map(|sweep| sweep.channel_id.as_str()).collect();
+    for channel_id in of {
+        let named = seen.sweeps.iter().filter(|sweep| sweep.channel_id == channel_id);
+        let named: Vec<&str> = named.map(|sweep| sweep.txid.as_str()).collect();
+        let sql = "DELETE FROM sweeps WHERE confirmed_height IS NULL
+            AND local_id IN (SELECT local_id FROM channels WHERE channel_id = ?1 AND returned_height IS NULL)
+            AND txid NOT IN (SELECT value FROM json_each(?2))";
+        connection.prepare_cached(sql)?.execute(params![channel_id, json!(named).to_string()])?;
     }
     Ok(())
 }
@@ -335,6 +357,42 @@ mod tests {
             told.iter()
                 .any(|event| matches!(event, Event::ChannelClosed { cause, .. } if cause == "forced_by_us"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_channel_is_not_back_while_an_output_of_it_waits_for_its_sweep() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let swept = |sweeps: &[(&str, u64, Option<u32>)], unsent: bool| {
+            let sweep = |&(txid, amount_sat, confirmed_height): &(&str, u64, Option<u32>)| SweepRow {
+                amount_sat,
+                ..sweep(txid, confirmed_height).sweeps.remove(0)
+            };
+            let unsent = unsent.then(|| "c7".to_owned()).into_iter().collect();
+            ChannelsSeen { sweeps: sweeps.iter().map(sweep).collect(), unsent, ..ChannelsSeen::default() }
+        };
+        let home = async || {
+            let told = events(&ledger).await.into_iter().filter_map(|event| match event {
+                Event::ChannelCoinsHome { amount_sat, .. } => Some(amount_sat),
+                _ => None,
+            });
+            told.collect::<Vec<u64>>()
+        };
+        ledger.end_channel(end("forced_by_us")).await.unwrap();
+        let first = ("first", 20_000, Some(253));
+        ledger.note_channels(swept(&[first], true), 253).await.unwrap();
+        let row = ledger.channel_record("7").await.unwrap().unwrap();
+        assert_eq!((row.owed_sat, row.returned_height), (None, None));
+        assert_eq!(home().await, Vec::<u64>::new());
+        ledger.note_channels(swept(&[first, ("second", 29_000, None)], false), 254).await.unwrap();
+        // One more output goes with the second in one transaction, which takes the place of its own.
+        ledger.note_channels(swept(&[first, ("both", 30_000, None)], false), 255).await.unwrap();
+        ledger.note_channels(swept(&[first, ("both", 30_000, Some(256))], false), 256).await.unwrap();
+        let row = ledger.channel_record("7").await.unwrap().unwrap();
+        assert_eq!(row.returned_height, Some(256));
+        let txids: Vec<&str> = row.sweeps.iter().map(|sweep| sweep.txid.as_str()).collect();
+        assert_eq!(txids, ["first", "both"]);
+        assert_eq!(home().await.len(), 1);
     }
 
     #[tokio::test]

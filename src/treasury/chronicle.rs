@@ -233,6 +233,9 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
             until_height: claim.until_height,
             came: claim.in_wallet && claim.waits != Waits::Closing,
         });
+    // With the sweeper, which makes its transaction in a moment.
+    let unsent = coins.sweeps.iter().filter(|sweep| sweep.txid.is_none());
+    let unsent = unsent.filter_map(|sweep| sweep.channel_id.clone()).collect();
     let sweeps = coins.sweeps.into_iter().filter_map(|sweep| {
         Some(SweepRow {
             channel_id: sweep.channel_id?,
@@ -251,5 +254,26 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
             None => together.push(sweep),
         }
     }
-    ChannelsSeen { open, claims: claims.collect(), sweeps: together }
+    ChannelsSeen { open, claims: claims.collect(), sweeps: together, unsent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Sweep;
+
+    #[test]
+    fn an_output_without_its_sweep_is_seen() {
+        let sweep = |channel_id: &str, txid: Option<&str>| Sweep {
+            channel_id: Some(channel_id.to_owned()),
+            amount_sat: 20_000,
+            txid: txid.map(str::to_owned),
+            sent_height: None,
+            confirmed_height: None,
+            in_wallet: false,
+        };
+        let sweeps = vec![sweep("c7", Some("s")), sweep("c7", None), sweep("c8", Some("s"))];
+        let seen = seen(&NodeView::default(), CoinsView { sweeps, ..CoinsView::default() });
+        assert_eq!((seen.sweeps.len(), seen.unsent), (2, BTreeSet::from(["c7".to_owned()])));
+    }
 }

@@ -84,7 +84,7 @@ async fn channels(app: &AdminApp) {
     };
     let claims = vec![claim(5, 120_000), claim(6, 88_000)];
     let still = vec![seen(3, true), seen(4, false)];
-    let now = ChannelsSeen { open: still.clone(), claims, sweeps: Vec::new() };
+    let now = ChannelsSeen { open: still.clone(), claims, ..ChannelsSeen::default() };
     app.ledger.note_channels(now, 226).await.expect("noted");
     let sweep = SweepRow {
         channel_id: seen(6, true).channel_id,
@@ -93,7 +93,12 @@ async fn channels(app: &AdminApp) {
         sent_height: Some(371),
         confirmed_height: None,
     };
-    let now = ChannelsSeen { open: still, claims: vec![claim(6, 1_000)], sweeps: vec![sweep] };
+    let now = ChannelsSeen {
+        open: still,
+        claims: vec![claim(6, 1_000)],
+        sweeps: vec![sweep],
+        ..ChannelsSeen::default()
+    };
     app.ledger.note_channels(now, 372).await.expect("noted");
     app.ledger.note_closing("5", "7c".repeat(32)).await.expect("noted");
     let (third, out) = (seen(3, true).channel_id, "2e".repeat(32));
