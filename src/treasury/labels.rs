@@ -78,10 +78,10 @@ pub fn transaction(row: &OperationRow) -> Option<&str> {
 
 /// What is known of transactions, by their ids.
 pub(super) struct Labels {
-    operations: Vec<OperationRow>,
+    /// The newest operation that made a transaction: its number, and what it was for.
+    operations: BTreeMap<String, (i64, Purpose)>,
     /// Which channel a transaction opened, changed or closed.
     channels: BTreeMap<String, (Purpose, String)>,
-    vault: BTreeSet<String>,
     from_vault: BTreeSet<String>,
 }
 
@@ -89,7 +89,7 @@ impl Treasury {
     /// Reads what is known. `from_vault` are transactions by which the vault paid.
     pub(super) async fn labels(&self, from_vault: BTreeSet<String>) -> Result<Labels, TreasuryError> {
         let parts = &self.0.parts;
-        let operations = parts.ledger.operations(i64::MAX, RECENT).await?;
+        let recent = parts.ledger.operations(i64::MAX, RECENT).await?;
         let mut records = parts.ledger.closed_channels(RECENT).await?;
         for channel in parts.node.view().await.channels {
             records.extend(parts.ledger.channel_record(&channel.local_id).await?);
@@ -97,7 +97,27 @@ impl Treasury {
         let addresses = parts.ledger.all_vault_addresses().await?;
         let vault = addresses.into_iter().map(|(_, address)| address).collect();
         let channels = records.iter().flat_map(of_channel).collect();
-        Ok(Labels { operations, channels, vault, from_vault })
+        Ok(Labels { operations: by_transaction(&recent, &vault), channels, from_vault })
+    }
+}
+
+/// What was done by each transaction, once for all of them: a long history is labelled in one pass. `rows` are the
+/// newest first; `vault` are the vault's addresses.
+fn by_transaction(rows: &[OperationRow], vault: &BTreeSet<String>) -> BTreeMap<String, (i64, Purpose)> {
+    let oldest_first = rows.iter().rev();
+    let known =
+        oldest_first.filter_map(|row| Some((transaction(row)?.to_owned(), (row.id, done_by(row, vault)))));
+    known.collect()
+}
+
+fn done_by(row: &OperationRow, vault: &BTreeSet<String>) -> Purpose {
+    match row.kind.as_str() {
+        "open_channel" => Purpose::ChannelOpened,
+        "splice_in" => Purpose::SpliceIn,
+        "splice_out" => Purpose::SpliceOut,
+        _ if row.key.starts_with(ORDER_KEYS) => Purpose::OrderPaid,
+        _ if row.ask["address"].as_str().is_some_and(|to| vault.contains(to)) => Purpose::ToVault,
+        _ => Purpose::Sent,
     }
 }
 
@@ -120,9 +140,9 @@ fn of_channel(row: &ChannelRow) -> Vec<(String, (Purpose, String))> {
 impl Labels {
     /// What `tx` was for.
     pub(super) fn of(&self, tx: ChainTx) -> WalletTx {
-        let operation = self.operations.iter().find(|row| transaction(row) == Some(tx.txid.as_str()));
+        let operation = self.operations.get(&tx.txid);
         let channel = self.channels.get(&tx.txid);
-        let purpose = match (operation.map(|row| self.purpose(row)), channel) {
+        let purpose = match (operation.map(|(_, purpose)| *purpose), channel) {
             (Some(Purpose::Sent) | None, Some((purpose, _))) => *purpose,
             (Some(purpose), _) => purpose,
             (None, None) if !tx.outgoing && self.from_vault.contains(&tx.txid) => Purpose::FromVault,
@@ -137,20 +157,9 @@ impl Labels {
         WalletTx {
             purpose,
             label: purpose.label(),
-            operation: operation.map(|row| row.id),
+            operation: operation.map(|(id, _)| *id),
             channel_id: channel.map(|(_, id)| id.clone()),
             tx,
-        }
-    }
-
-    fn purpose(&self, row: &OperationRow) -> Purpose {
-        match row.kind.as_str() {
-            "open_channel" => Purpose::ChannelOpened,
-            "splice_in" => Purpose::SpliceIn,
-            "splice_out" => Purpose::SpliceOut,
-            _ if row.key.starts_with(ORDER_KEYS) => Purpose::OrderPaid,
-            _ if row.ask["address"].as_str().is_some_and(|to| self.vault.contains(to)) => Purpose::ToVault,
-            _ => Purpose::Sent,
         }
     }
 }
@@ -219,7 +228,7 @@ mod tests {
         let out = world.interrupted("out", &out).await;
         world.ledger.note_operation(out, OperationState::Sent, json!({ "txid": "own" })).await.unwrap();
 
-        let mut labels = world.treasury.labels(BTreeSet::from(["cold".to_owned()])).await.unwrap();
+        let labels = world.treasury.labels(BTreeSet::from(["cold".to_owned()])).await.unwrap();
         let told = |labels: &Labels, tx: ChainTx| {
             let told = labels.of(tx);
             (told.purpose, told.channel_id)
@@ -237,7 +246,11 @@ mod tests {
         assert_eq!(told(&labels, came("deposit")), (Purpose::Received, None));
         let rent = labels.of(sent("to-vault"));
         assert_eq!((rent.purpose, rent.label, rent.operation), (Purpose::Sent, "Sent", Some(1)));
-        labels.vault.insert("bcrt1q".to_owned());
-        assert_eq!(labels.of(sent("to-vault")).label, "Sent to the vault");
+        // The newest operation counts where two say the same transaction.
+        let mut rows = world.ledger.operations(i64::MAX, RECENT).await.unwrap();
+        let first = rows.iter().find(|row| row.id == 1).unwrap().clone();
+        rows.insert(0, OperationRow { id: 9, ..first });
+        let vault = BTreeSet::from(["bcrt1q".to_owned()]);
+        assert_eq!(by_transaction(&rows, &vault)["to-vault"], (9, Purpose::ToVault));
     }
 }
