@@ -230,25 +230,32 @@ impl Agent {
     /// the wallet pays a hash once.
     async fn settle_left(&self, record: &Record, limits: &Limits) -> Result<Left, Fault> {
         let wallet = self.wallet.as_ref().ok_or(Fault::NoWallet)?;
-        let mut perhaps = false;
         match wallet.look(record).await? {
             Payment::Succeeded(proof) => return Ok(Left::Paid(proof)),
             Payment::Failed { sent: Sent::Returned, .. } => return Ok(Left::Unpaid),
             Payment::Pending => {}
-            Payment::Failed { sent: Sent::Perhaps, .. } => {
-                perhaps = !limits.pay_again;
-                affordable(record.price()?, limits)?;
-            }
             Payment::Unknown | Payment::Failed { .. } => affordable(record.price()?, limits)?,
         }
         match self.pay(wallet, record, limits).await {
             Ok(proof) => Ok(Left::Paid(proof)),
-            Err(Fault::PaymentRefused { code, .. }) if code == "invoice_expired" && perhaps => {
+            // The wallet's word, by its own clock: nothing is paid by this call.
+            Err(Fault::PaymentRefused { code, .. }) if code == "invoice_expired" => {
+                self.lapsed(wallet, record, limits).await
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What became of a payment whose invoice can be paid no more: the wallet may have found out while it was asked
+    /// to pay.
+    async fn lapsed(&self, wallet: &Wallet, record: &Record, limits: &Limits) -> Result<Left, Fault> {
+        match wallet.look(record).await? {
+            Payment::Succeeded(proof) => Ok(Left::Paid(proof)),
+            Payment::Pending => Err(Fault::PaymentPending),
+            Payment::Failed { sent: Sent::Perhaps, .. } if !limits.pay_again => {
                 Err(Fault::CutOff(record.payment_hash))
             }
-            // The wallet's word, by its own clock, before it noted anything: nothing was paid.
-            Err(Fault::PaymentRefused { code, .. }) if code == "invoice_expired" => Ok(Left::Unpaid),
-            Err(fault) => Err(fault),
+            Payment::Unknown | Payment::Failed { .. } => Ok(Left::Unpaid),
         }
     }
 

@@ -288,15 +288,16 @@ fn follow(page: &mut Page<'_>, payment_hash: PaymentHash, state: &OutgoingState)
             (OperationState::Done, json!({ "fee_msat": fee, "reason": null }))
         }
         OutgoingState::Presumed => (OperationState::Done, json!({ "reason": null })),
+        OutgoingState::Failed { reason } if reason == CUT_OFF => {
+            (OperationState::Unclear, json!({ "reason": UNLISTED }))
+        }
         OutgoingState::Failed { reason } => (OperationState::Failed, json!({ "reason": reason })),
     };
-    // That the node's list still does not have it says nothing new of what is unclear.
-    let cut_off = matches!(state, OutgoingState::Failed { reason } if reason == CUT_OFF);
     let paying = operations::paying(page.connection, payment_hash)?;
     for operation in paying {
         let unclear = operation.state == OperationState::Unclear;
-        // Of one that was lost, being sent is no news.
-        let moves = if unclear { end.is_final() && !cut_off } else { operation.kind == PAYMENT };
+        // Of one that is lost or cut off, being sent is no news, nor that it is cut off again.
+        let moves = if unclear { end.is_final() } else { operation.kind == PAYMENT };
         if moves {
             operations::note_on(page, operation.id, end, operations::with(&operation.outcome, &facts))?;
         }

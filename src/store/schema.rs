@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0010_fundings.sql"),
     include_str!("schema/0011_covers.sql"),
     include_str!("schema/0012_copies.sql"),
+    include_str!("schema/0013_came.sql"),
 ];
 
 /// Opens the file for writing, made with mode 0600 when it is not there.

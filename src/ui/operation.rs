@@ -14,7 +14,7 @@ use super::question::{Question, notice};
 use super::reasons::unpaid;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::store::{CUT_OFF, OperationRow, OperationState};
+use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Treasury, TreasuryError, Verdict};
 use crate::types::Timestamp;
 use crate::web::treasury_problem;
@@ -139,10 +139,6 @@ fn meaning(row: &OperationRow) -> String {
             "The channel is closed. On-chain & vault shows when the coins are back."
         }
         (OperationState::Done, _) => "It is done.",
-        (OperationState::Failed, _) if row.outcome["reason"] == CUT_OFF => {
-            "As good as certainly it was not done. The same invoice may be paid again, and is paid once; another one for \
-             the same thing must not be."
-        }
         (OperationState::Failed, _) => "It was not done, and nothing was moved.",
         (OperationState::Unclear, _) => {
             "Whether it was done is not known, so it is not tried again by itself."

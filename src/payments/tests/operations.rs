@@ -156,7 +156,7 @@ async fn a_payment_of_before_an_update_is_looked_up_in_the_node() {
 
 /// Cut off between the intent and the send, and the engine is away when the payments are looked up.
 #[tokio::test]
-async fn a_payment_that_was_never_sent_fails_when_it_is_asked_for_again() {
+async fn a_payment_that_was_cut_off_is_not_sent_again_under_its_key() {
     let world = World::new();
     let (bolt11, amount) = (ask(1).bolt11, msat(5_000));
     let intent = Intent { payment_hash: hash(1), bolt11, amount, max_fee: Msat::ZERO, wallet: None };
@@ -168,7 +168,13 @@ async fn a_payment_that_was_never_sent_fails_when_it_is_asked_for_again() {
     assert_eq!(paid().await, OutgoingState::Intended, "nobody knows");
     world.node.known.lock().unwrap().clear();
     assert!(matches!(paid().await, OutgoingState::Failed { .. }));
-    assert_eq!((world.newest().await.state, world.node.sends()), (OperationState::Failed, 0));
+    assert_eq!((world.newest().await.state, world.node.sends()), (OperationState::Unclear, 0));
+    // Paid under another key, it is done under both.
+    world.consume();
+    *world.node.at_send.lock().unwrap() = Some(sent(1));
+    world.outbox.pay_under("b", ask(1), LONG).await.unwrap();
+    let all = world.ledger.operations(i64::MAX, 9).await.unwrap();
+    assert!(all.len() == 2 && all.iter().all(|row| row.state == OperationState::Done), "{all:?}");
 }
 
 /// A recovery from a snapshot brings the channels' coins home, and no list of payments.

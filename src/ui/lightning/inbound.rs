@@ -192,12 +192,12 @@ fn just_in_time(view: &OpeningsView) -> JustInTime {
 }
 
 /// What is known of an order's payment beside the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It was refused for now.
     Refused,
-    /// The operation with this number pays it, and whether it did is not known.
-    Unclear(i64),
+    /// The operation with this number pays it, and whether it did is not known, for this reason.
+    Unclear(i64, String),
     /// What the order says.
     Told,
 }
@@ -210,16 +210,19 @@ impl Standing {
         let operation = Orders::operation(&desk.op.parts.ledger, row).await?;
         Ok(match operation {
             None => Standing::Refused,
-            Some(operation) if operation.state == OperationState::Unclear => Standing::Unclear(operation.id),
+            Some(operation) if operation.state == OperationState::Unclear => {
+                let why = operation.outcome["reason"].as_str().unwrap_or("a stop hid what became of it");
+                Standing::Unclear(operation.id, super::words::sentence(why))
+            }
             Some(_) => Standing::Told,
         })
     }
 
     /// In words, and its dot.
-    pub(super) fn words(self, row: &OrderRow) -> (&'static str, &'static str) {
+    pub(super) fn words(&self, row: &OrderRow) -> (&'static str, &'static str) {
         match self {
             Standing::Refused => ("Not paid yet", "bad"),
-            Standing::Unclear(_) => ("Perhaps paid", "bad"),
+            Standing::Unclear(..) => ("Perhaps paid", "bad"),
             Standing::Told => state(row),
         }
     }

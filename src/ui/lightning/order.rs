@@ -98,7 +98,7 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
     ways.retain(|way| row.way.is_none_or(|chosen| chosen.word() == way.word));
     let meaning = match standing {
         Standing::Refused => unpaid(desk).await,
-        Standing::Unclear(_) => Ok(UNCLEAR.to_owned()),
+        Standing::Unclear(_, ref why) => Ok(format!("{UNCLEAR} {why}")),
         Standing::Told => Ok(meaning(row).to_owned()),
     };
     let meaning = match meaning {
@@ -110,7 +110,7 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         id: row.id,
         refusal,
         unclear: match standing {
-            Standing::Unclear(operation) => Some(operation),
+            Standing::Unclear(operation, _) => Some(operation),
             _ => None,
         },
         state: name,
@@ -186,9 +186,9 @@ fn meaning(row: &OrderRow) -> &'static str {
     }
 }
 
-const UNCLEAR: &str = "A stop came while it was being paid, and the node’s list has no such payment: perhaps the provider has \
-                       the money. It is not paid again by itself, and no other order should take its place before that is \
-                       known. The provider knows it, by the order’s name.";
+const UNCLEAR: &str = "Perhaps the provider has the money: what became of the payment is not known. It is not paid again \
+                       by itself, and no other order should take its place before that is known. The provider knows it, \
+                       by the order’s name.";
 
 /// That a payment was refused for now, and why it would be again, as far as one can see.
 async fn unpaid(desk: &Desk) -> Result<String, StoreError> {

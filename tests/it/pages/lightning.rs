@@ -438,6 +438,22 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     open("/lightning/inbound/orders/2").await;
     let told = tab.text("main").await;
     assert!(told.contains("Being paid") && !told.contains("Pay from the on-chain wallet"), "{told}");
+    // What became of its payment is hidden: one is led to where it is settled.
+    let paying = app.ledger.operation_of_key("inbound-order-2").await.expect("reads").expect("noted");
+    let why = json!({ "reason": "the node does not know it" });
+    app.ledger.note_operation(paying.id, OperationState::Unclear, why).await.expect("noted");
+    open("/lightning/inbound/orders/2").await;
+    let told = tab.text("main").await;
+    for words in ["Perhaps paid", "no other order should take its place", "The node does not know it."] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    tab.picture("lightning-order-unclear-1440-light").await;
+    tab.click("a[href^='/operations/']").await;
+    tab.until(&format!(
+        "location.pathname === '/operations/{}' && document.readyState === 'complete'",
+        paying.id
+    ))
+    .await;
     let ordered = app.node.ordered.lock().expect("no panic").clone();
     assert_eq!(ordered, [("inbound-order-2".to_owned(), ORDER_SAT, FeeRate::of_sat_per_kvb(4_000))]);
     unharmed(&app, &tab).await;
