@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 
 /// The chain sources in the operator's order, and how patient to be with them.
@@ -126,6 +127,17 @@ impl RpcAuth {
     }
 }
 
+impl ChainSource {
+    /// Tells one login to a bitcoind from another, without holding it. `None` of a source that has none, or whose
+    /// cookie is not there.
+    pub fn login_mark(&self) -> Option<[u8; 32]> {
+        let ChainSource::Bitcoind { auth, .. } = self else { return None };
+        let (user, password) = auth.credentials().ok()?;
+        let mark = digest(&SHA256, format!("{user}:{password}").as_bytes());
+        mark.as_ref().try_into().ok()
+    }
+}
+
 impl fmt::Debug for RpcAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -171,5 +183,25 @@ impl Sources {
     /// Tells of changes.
     pub fn watch(&self) -> watch::Receiver<usize> {
         self.current.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_that_is_written_anew_is_another_login() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join(".cookie");
+        let auth = RpcAuth::CookieFile(path.clone());
+        let source = ChainSource::Bitcoind { host: "127.0.0.1".to_owned(), port: 8332, auth };
+        assert_eq!(source.login_mark(), None, "bitcoind is down");
+        std::fs::write(&path, "__cookie__:one").unwrap();
+        let one = source.login_mark();
+        assert!(one.is_some() && one == source.login_mark());
+        std::fs::write(&path, "__cookie__:two").unwrap();
+        assert!(source.login_mark().is_some() && source.login_mark() != one);
+        assert_eq!(ChainSource::Esplora { url: "http://x".to_owned() }.login_mark(), None);
     }
 }

@@ -57,9 +57,15 @@ pub(super) struct Engine {
     handle: tokio::runtime::Handle,
     beginnings: Mutex<Beginnings>,
     fence: Fence,
+    login: Option<[u8; 32]>,
 }
 
 impl Engine {
+    /// What the library logs in to its bitcoind with ([`ChainSource::login_mark`]): it keeps that for its life.
+    pub(super) const fn login(&self) -> Option<[u8; 32]> {
+        self.login
+    }
+
     /// Builds and starts a node. Blocks; call it outside any runtime's workers.
     pub(super) fn start(
         config: &NodeConfig,
@@ -75,6 +81,8 @@ impl Engine {
             .map_err(|error| EngineFault::Passing(format!("the node's runtime did not start: {error}")))?;
         let handle = runtime.handle().clone();
         let (storage, fence) = LdkStorage::fenced(Arc::clone(&store));
+        // Before the library reads it: one that changes in between is seen as changed.
+        let login = source.login_mark();
         let built = (|| {
             let mut builder = builder_for(config, source, seed)?;
             builder.set_runtime(handle.clone());
@@ -94,6 +102,7 @@ impl Engine {
                 handle,
                 beginnings: Mutex::new(beginnings),
                 fence,
+                login,
             }),
             Err(fault) => {
                 fence.shut();

@@ -23,6 +23,9 @@ pub(super) struct Seen {
     pub(super) answers: Vec<Option<bool>>,
     /// When the node synced last, as it says.
     pub(super) synced_at: Option<u64>,
+    /// The source in use has another login than the one that the node has: a bitcoind writes its cookie anew at
+    /// each of its starts.
+    pub(super) login_changed: bool,
 }
 
 /// Why the node moves.
@@ -32,6 +35,8 @@ pub(super) enum Why {
     Silent,
     /// It answers, but the node does not hear of the chain.
     Stuck,
+    /// It answers, but not to the node, whose login is old.
+    Login,
     /// A preferred one is back.
     Back,
 }
@@ -134,6 +139,9 @@ impl Fallback {
         if self.silent_for >= self.give_up_after {
             return other.map(|to| Move { to, why: Why::Silent });
         }
+        if seen.login_changed && answers(self.current) == Some(true) {
+            return Some(Move { to: self.current, why: Why::Login });
+        }
         if self.silent_for == Duration::ZERO && self.unheard_for >= self.stuck_after {
             self.stuck_after *= 2;
             return Some(Move { to: other.unwrap_or(self.current), why: Why::Stuck });
@@ -161,7 +169,7 @@ mod tests {
             let asked = |(position, answer): (usize, &bool)| fallback.asks(position).then_some(*answer);
             let answers = answers.iter().enumerate().map(asked).collect();
             let synced_at = Some(fallback.synced_at.unwrap_or(0) + 1);
-            fallback.turned(TURN, &Seen { answers, synced_at }).map(|found| (turn, found))
+            fallback.turned(TURN, &Seen { answers, synced_at, ..Seen::default() }).map(|found| (turn, found))
         })
     }
 
@@ -201,9 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bitcoind_with_a_new_cookie_has_the_node_built_anew_once_it_answers() {
+        let mut one = fallback(1);
+        let seen =
+            |answer, login_changed| Seen { answers: vec![Some(answer)], synced_at: Some(7), login_changed };
+        assert_eq!(one.turned(TURN, &seen(false, true)), None, "it is not up yet");
+        assert_eq!(one.turned(TURN, &seen(true, true)), Some(Move { to: 0, why: Why::Login }));
+        one.is_on(0);
+        assert_eq!(one.turned(TURN, &seen(true, false)), None);
+    }
+
+    #[test]
     fn a_node_that_hears_nothing_from_a_source_that_answers_is_built_anew() {
         let mut one = fallback(1);
-        let seen = Seen { answers: vec![Some(true)], synced_at: Some(7) };
+        let seen = Seen { answers: vec![Some(true)], synced_at: Some(7), ..Seen::default() };
         let mut moves = Vec::new();
         for turn in 0..200 {
             if let Some(found) = one.turned(TURN, &seen) {

@@ -70,6 +70,7 @@ impl LightningNode {
         let what = match why {
             Why::Silent => format!("the chain source {from} does not answer"),
             Why::Stuck => format!("nothing was heard of the chain from {from}"),
+            Why::Login => format!("{from} was started anew, and has another cookie"),
             Why::Back => format!("{} answers again", self.sources.config().sources[to]),
         };
         self.sources.choose(to);
@@ -221,6 +222,7 @@ impl LightningNode {
     /// Asks the sources turn by turn, until the node shall move.
     async fn watch_chain(&self, fallback: &mut Fallback) -> Move {
         let stale_after = self.sources.config().stale_after;
+        let login = self.engine.borrow().as_ref().and_then(|engine| engine.login());
         loop {
             let turn = fallback.turn();
             let asked = (0..self.sources.config().sources.len()).map(|position| {
@@ -235,7 +237,9 @@ impl LightningNode {
             });
             let (answers, ()) = tokio::join!(join_all(asked), tokio::time::sleep(turn));
             let synced_at = self.call(|node| node.status().latest_lightning_wallet_sync_timestamp).await;
-            let seen = Seen { answers, synced_at: synced_at.ok().flatten() };
+            let login_now = self.sources.current().login_mark();
+            let login_changed = login.is_some() && login_now.is_some() && login_now != login;
+            let seen = Seen { answers, synced_at: synced_at.ok().flatten(), login_changed };
             let moved = fallback.turned(turn, &seen);
             let unheard_for = fallback.unheard_for();
             // What is locked in on a chain that we do not see could be taken back in time.

@@ -150,7 +150,8 @@ async fn a_payment_of_before_an_update_is_looked_up_in_the_node() {
         assert_eq!(states, [OutgoingState::Sent, unknown]);
         let known = world.ledger.operations(i64::MAX, 9).await.unwrap();
         let unclear = known.iter().filter(|row| row.state == OperationState::Unclear).count();
-        assert_eq!(unclear, lost);
+        // Of the one that the same node does not list, nobody knows.
+        assert_eq!(unclear, lost.max(1));
     }
 }
 

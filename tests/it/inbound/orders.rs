@@ -191,8 +191,7 @@ async fn a_channel_is_bought_and_followed_to_its_end_across_restarts() {
     let (_, quoted) = cli(&shop, &["inbound", "quote", "--receivable-sat", "200000"]);
     let name = quoted["order_id"].as_str().expect("a name").to_owned();
     let (done, refused) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain"]);
-    let asks = refused["code"] == "not_confirmed" && refused.to_string().contains("The transaction pays");
-    assert!(!done && asks, "{refused}");
+    assert!(!done && refused["code"] == "not_confirmed", "{refused}");
     for _ in 0..2 {
         let (done, paying) = cli(&shop, &["inbound", "buy", "3", "--by", "onchain", "--yes"]);
         assert!(done && paying["state"] == "paying", "{paying}");
