@@ -58,8 +58,9 @@ fn wrong(told: &Value) -> &'static str {
     match told["sources"].as_array().map(Vec::as_slice) {
         None | Some([]) => "No source is known: see chain.source in the settings, and tollhouse doctor.",
         Some(_) => {
-            "No source answers: the node cannot run, and nothing is sold. Start what does not answer, or correct \
-             chain.source (or chain.sources) in the settings and start Tollhouse again."
+            "No source answers: a node cannot start, and one that runs stops selling when it has heard nothing for \
+             chain.stale_after. Start what does not answer, or correct chain.source (or chain.sources) in the settings \
+             and start Tollhouse again."
         }
     }
 }

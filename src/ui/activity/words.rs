@@ -78,7 +78,11 @@ impl Told {
     pub(super) fn returning(self, back_sat: Option<(u64, bool)>) -> Told {
         let Some((sat, exactly)) = back_sat.filter(|(sat, _)| *sat > 0) else { return self };
         let more = self.more.clone().unwrap_or_default();
-        let what = if exactly { "of it came back" } else { "of it are yours, before the fees of closing" };
+        let what = if exactly {
+            "of it came back"
+        } else {
+            "of it are yours by its contract; closing it may cost more"
+        };
         self.more(format!("{more}; {} {what}", back((sat, exactly))))
     }
 

@@ -40,7 +40,9 @@ pub(super) fn back(row: &ChannelRow) -> String {
 pub(super) fn coins_of(row: &ChannelRow) -> String {
     let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));
     let text = match (row.returned_height, row.owed_sat) {
-        (_, Some(0)) => "Nothing in it was yours.",
+        (_, Some(0)) => {
+            "Nothing in it was yours, or too little for an output of its own: that went for the fees."
+        }
         (Some(_), Some(_)) => "What was yours in it is in the on-chain wallet.",
         (None, Some(_)) => "What was yours in it is on its way to the on-chain wallet.",
         (None, None) => "What was yours in it is looked for on the chain.",
