@@ -38,7 +38,9 @@ pub(super) struct Noted {
     seen: Option<ChannelsSeen>,
     height: u32,
     events: i64,
-    /// Transactions whose coins were told, or were no deposit; the empty one once the ledger was asked at all.
+    /// The ledger knows from which height on deposits are told.
+    pub(super) deposits_began: bool,
+    /// Transactions whose coins were told, or were no deposit.
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
     pub(super) waiting: BTreeSet<String>,

@@ -18,20 +18,21 @@ impl Treasury {
         let came = transactions.into_iter().filter(|tx| !tx.outgoing).filter_map(|tx| {
             Some(Deposit { amount_sat: tx.amount_sat, height: tx.confirmed_height?, txid: tx.txid })
         });
-        let (known, waiting) = {
+        let (began, known, waiting) = {
             let noted = self.noted();
-            (noted.deposits.clone(), noted.waiting.clone())
+            (noted.deposits_began, noted.deposits.clone(), noted.waiting.clone())
         };
         let fresh: Vec<Deposit> = came.filter(|deposit| !known.contains(&deposit.txid)).collect();
         // Without any the ledger still learns from which height on they are told. The writer is not asked again for
         // those that wait.
-        let asked = known.contains("") && fresh.iter().all(|deposit| waiting.contains(&deposit.txid));
+        let asked = began && fresh.iter().all(|deposit| waiting.contains(&deposit.txid));
         if asked && (fresh.is_empty() || parts.ledger.deposits_wait(view.block_height).await?) {
             return Ok(());
         }
         let settled = parts.ledger.note_deposits(fresh.clone(), view.block_height).await?;
         let mut noted = self.noted();
-        noted.deposits.extend(settled.into_iter().chain([String::new()]));
+        noted.deposits_began = true;
+        noted.deposits.extend(settled);
         let waiting = fresh.into_iter().map(|deposit| deposit.txid);
         noted.waiting = waiting.filter(|txid| !noted.deposits.contains(txid)).collect();
         Ok(())
@@ -43,7 +44,6 @@ mod tests {
     use super::super::tests::{tx, world};
     use crate::event::Event;
     use crate::ports::ChainTx;
-    use crate::store::ChannelEnd;
 
     #[tokio::test]
     async fn what_comes_to_the_wallet_is_told_with_its_block() {
@@ -68,14 +68,7 @@ mod tests {
         world.treasury.note_deposits().await.unwrap();
         let came = |txid: &str| ChainTx { outgoing: false, ..tx(txid, 40_000, Some(101)) };
         *world.node.transactions.lock().unwrap() = vec![came("closing"), came("in")];
-        let end = ChannelEnd {
-            local_id: "7".to_owned(),
-            channel_id: "c7".to_owned(),
-            peer: "02aa".to_owned(),
-            reason: "because".to_owned(),
-            cause: "agreed_by_us".to_owned(),
-        };
-        world.ledger.end_channel(end).await.unwrap();
+        world.closed("7", "agreed_by_us").await;
         let told = async || {
             world.treasury.note_deposits().await.unwrap();
             let rows = world.ledger.activity(None, None, 9).await.unwrap();

@@ -171,7 +171,7 @@ mod tests {
     use super::super::Deed;
     use super::super::tests::{channel, send, tx, world};
     use super::*;
-    use crate::store::{ChannelEnd, ChannelSeen, ChannelsSeen, OperationState, SweepRow};
+    use crate::store::{ChannelSeen, ChannelsSeen, OperationState, SweepRow};
 
     #[tokio::test]
     async fn what_tollhouse_did_or_saw_is_told_by_its_purpose() {
@@ -194,14 +194,7 @@ mod tests {
         world.ledger.note_channels(open(vec![seen("7", "f1"), seen("8", "g1")]), 100).await.unwrap();
         world.ledger.splice_agreed("c7".to_owned(), "f2:1".to_owned()).await.unwrap();
         for (local_id, cause) in [("7", "forced_by_us"), ("8", "agreed_by_us")] {
-            let end = ChannelEnd {
-                local_id: local_id.to_owned(),
-                channel_id: format!("c{local_id}"),
-                peer: "02aa".to_owned(),
-                reason: "because".to_owned(),
-                cause: cause.to_owned(),
-            };
-            world.ledger.end_channel(end).await.unwrap();
+            world.closed(local_id, cause).await;
         }
         world.ledger.note_closing("8", "g9".to_owned()).await.unwrap();
         let sweep = SweepRow {

@@ -216,6 +216,18 @@ impl World {
         self.treasury.operations(i64::MAX, 1).await.unwrap()[0].id
     }
 
+    /// The ledger is told that the channel of [`channel`] closed.
+    pub(super) async fn closed(&self, local_id: &str, cause: &str) {
+        let end = ChannelEnd {
+            local_id: local_id.to_owned(),
+            channel_id: format!("c{local_id}"),
+            peer: "02aa".to_owned(),
+            reason: "because".to_owned(),
+            cause: cause.to_owned(),
+        };
+        self.ledger.end_channel(end).await.unwrap();
+    }
+
     pub(super) async fn look(&self, id: i64) -> (OperationState, serde_json::Value) {
         self.treasury.reconcile().await.unwrap();
         let row = self.treasury.operation(id).await.unwrap();
@@ -357,14 +369,7 @@ async fn what_opened_or_changed_a_channel_is_no_send() {
         world.ledger.splice_agreed(channel.to_owned(), splice.to_owned()).await.unwrap();
     }
     *world.node.channels.lock().unwrap() = vec![channel("8", "g2")];
-    let end = ChannelEnd {
-        local_id: "7".to_owned(),
-        channel_id: "c7".to_owned(),
-        peer: "02aa".to_owned(),
-        reason: "because".to_owned(),
-        cause: "agreed".to_owned(),
-    };
-    world.ledger.end_channel(end).await.unwrap();
+    world.closed("7", "agreed").await;
     for txid in ["f1", "f2", "g1", "g2"] {
         *world.node.transactions.lock().unwrap() = vec![tx(txid, 5_000, Some(101))];
         assert_eq!(world.look(id).await.0, OperationState::Unclear, "{txid}");
@@ -524,14 +529,7 @@ async fn a_splice_is_not_taken_for_the_close_of_its_channel() {
     world.ledger.splice_agreed("c7".to_owned(), "f2:1".to_owned()).await.unwrap();
     *world.node.spent.lock().unwrap() = vec![("f1:0", "f2")];
     world.node.channels.lock().unwrap().clear();
-    let end = ChannelEnd {
-        local_id: "7".to_owned(),
-        channel_id: "c7".to_owned(),
-        peer: "02aa".to_owned(),
-        reason: "because".to_owned(),
-        cause: "agreed".to_owned(),
-    };
-    world.ledger.end_channel(end).await.unwrap();
+    world.closed("7", "agreed").await;
     let closing = async || {
         *world.treasury.noted() = Noted::default();
         world.treasury.note_channels().await.unwrap();
@@ -559,14 +557,7 @@ async fn coins_that_came_home_unseen_are_found_in_the_wallet() {
     // Closed, buried and paid out between two looks.
     world.node.channels.lock().unwrap().clear();
     world.node.claims.lock().unwrap().clear();
-    let end = ChannelEnd {
-        local_id: "7".to_owned(),
-        channel_id: "c7".to_owned(),
-        peer: "02aa".to_owned(),
-        reason: "because".to_owned(),
-        cause: "agreed_by_us".to_owned(),
-    };
-    world.ledger.end_channel(end).await.unwrap();
+    world.closed("7", "agreed_by_us").await;
     let look = async || {
         *world.treasury.noted() = Noted::default();
         world.treasury.note_channels().await.unwrap();

@@ -3,21 +3,14 @@
 use super::super::chronicle::came;
 use super::{channel, tx, world};
 use crate::ports::ChainTx;
-use crate::store::{ChannelEnd, ChannelRow, SweepRow};
+use crate::store::{ChannelRow, SweepRow};
 
 #[tokio::test]
 async fn what_came_back_is_what_the_wallet_got_after_all_fees() {
     let world = world();
     world.node.channels.lock().unwrap().push(channel("7", "f1"));
     world.treasury.note_channels().await.unwrap();
-    let end = ChannelEnd {
-        local_id: "7".to_owned(),
-        channel_id: "c7".to_owned(),
-        peer: "02aa".to_owned(),
-        reason: "because".to_owned(),
-        cause: "forced_by_us".to_owned(),
-    };
-    world.ledger.end_channel(end).await.unwrap();
+    world.closed("7", "forced_by_us").await;
     let row = world.ledger.channel_record("7").await.unwrap().unwrap();
     let sweep = |txid: &str| SweepRow {
         channel_id: "c7".to_owned(),
