@@ -153,13 +153,13 @@ async fn pay(admin: &Admin, buy: &Buy) -> Result<Shown, Failure> {
         }
         _ => None,
     };
-    let will = consequence(&order, buy.by, total, plan.as_ref());
-    if plan.as_ref().is_some_and(|plan| plan["enough"] == false) {
-        return Err(Failure::refused(
-            "not_enough",
-            format!("{will}\nThere is not enough for it: nothing was paid."),
-        ));
+    if let Some(plan) = plan.as_ref().filter(|plan| plan["enough"] == false) {
+        let lines = plan["lines"].as_array().into_iter().flatten();
+        let why: Vec<&str> = lines.filter_map(Value::as_str).collect();
+        let text = format!("There is not enough for it: nothing was paid.\n{}", why.join("\n"));
+        return Err(Failure::refused("not_enough", text));
     }
+    let will = consequence(&order, buy.by, total, plan.as_ref());
     if buy.dry_run {
         return Ok(Shown::new(order, will));
     }

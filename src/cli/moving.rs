@@ -115,11 +115,11 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
 fn plan_text(plan: &Value) -> String {
     let mut lines: Vec<&str> =
         plan["lines"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if plan["undoable"] == false {
-        lines.push("This cannot be undone.");
-    }
-    if plan["enough"] == false {
-        lines.push("There is not enough for it: nothing was done.");
+    match (&plan["enough"], &plan["undoable"]) {
+        // Its lines say how much there is.
+        (Value::Bool(false), _) => lines.insert(0, "There is not enough for it: nothing was done."),
+        (_, Value::Bool(false)) => lines.push("This cannot be undone."),
+        _ => {}
     }
     lines.join("\n")
 }
@@ -166,5 +166,9 @@ mod tests {
         assert_eq!(sums(&plan), "20000 sat go to bcrt1q. Of 98000 sat, about 77000 sat are left.");
         let asked = plan_text(&plan);
         assert!(asked.contains("end first.") && asked.ends_with("This cannot be undone."), "{asked}");
+        let most =
+            "At most about 70 sat can be sent now: of the 90 sat that may be sent about 20 sat are needed.";
+        let short = json!({ "enough": false, "undoable": false, "lines": [most] });
+        assert_eq!(plan_text(&short), format!("There is not enough for it: nothing was done.\n{most}"));
     }
 }

@@ -8,9 +8,9 @@ use crate::store::OperationState;
 use crate::types::Msat;
 
 /// Less is not relayed: the library's own limit.
-const DUST_SAT: u64 = 546;
+pub(super) const DUST_SAT: u64 = 546;
 /// A smaller channel cannot pay for its own closing, and other nodes refuse it.
-const SMALLEST_CHANNEL_SAT: u64 = 20_000;
+pub(super) const SMALLEST_CHANNEL_SAT: u64 = 20_000;
 
 impl Treasury {
     /// Refuses what makes no sense, before anything is recorded.
@@ -95,12 +95,11 @@ impl Treasury {
         Ok(Some(fee.of(&self.0.parts.coins.fee_rates().await?)))
     }
 
-    /// Why the node refused to put coins into a channel, where it is that they are not confirmed.
-    async fn why_unspliced(&self, deed: &Deed) -> Option<String> {
-        let Deed::SpliceIn { amount_sat, .. } = deed else { return None };
-        let coins = self.coins().await.ok()?;
-        match self.check_confirmed(&coins, *amount_sat).await {
-            Err(TreasuryError::Senseless { text, .. }) => Some(text),
+    /// Why the node refused, where it is that there is not enough: it does not say how much would be.
+    async fn why_refused(&self, deed: &Deed) -> Option<String> {
+        match self.weigh(deed).await {
+            Ok(plan) if !plan.enough => Some(clause(&plan.lines.join(" "))),
+            Err(TreasuryError::Senseless { code: "coins_unconfirmed", text }) => Some(text),
             _ => None,
         }
     }
@@ -146,11 +145,20 @@ impl Treasury {
         };
         match asked {
             Ok(facts) => sent(facts),
-            Err(SendFault::Away(why) | SendFault::Refused(why)) => match self.why_unspliced(deed).await {
+            Err(SendFault::Away(why)) => Finding::failed(plain(&why)),
+            Err(SendFault::Refused(why)) => match self.why_refused(deed).await {
                 Some(why) => Finding::failed(why),
                 None => Finding::failed(plain(&why)),
             },
             Err(SendFault::Uncertain(why)) => Finding::new(OperationState::Unclear, json!({ "reason": why })),
         }
     }
+}
+
+/// A sentence within another one.
+fn clause(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|letter| letter.to_lowercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
 }

@@ -4,32 +4,35 @@
 //! what the transactions of our own operations pay out beside what was asked for.
 
 use super::mark::Mark;
+use super::most::Most;
 use super::{Treasury, TreasuryError, settled};
 use crate::ports::CoinsView;
 use crate::store::{OperationRow, OperationState};
 
 impl Treasury {
-    /// Refuses to put coins into a channel that are there and not confirmed. `needed_sat` is with the fee.
-    pub(super) async fn check_confirmed(
-        &self,
+    /// Refuses to put coins into a channel that are there and not confirmed. `needed_sat` is with the fee; `change_sat`
+    /// is what [`Treasury::change`] gave.
+    pub(super) fn check_confirmed(
         coins: &CoinsView,
+        change_sat: u64,
         needed_sat: u64,
+        most: &Most,
     ) -> Result<(), TreasuryError> {
         let waiting = waiting(coins);
         let unconfirmed = if needed_sat > coins.spendable_sat {
             // More than there is, is told as that.
             Some(waiting).filter(|waiting| needed_sat <= coins.spendable_sat.saturating_add(*waiting))
         } else {
-            let change = self.change().await?;
             let there = coins.spendable_sat.saturating_add(coins.reserved_sat);
-            Some(change).filter(|change| needed_sat > there.saturating_sub(*change))
+            Some(change_sat).filter(|change| needed_sat > there.saturating_sub(*change))
         };
         match unconfirmed.filter(|sat| *sat > 0) {
             Some(sat) => Err(TreasuryError::Senseless {
                 code: "coins_unconfirmed",
                 text: format!(
                     "{sat} sat of the on-chain wallet are not confirmed yet, and a channel takes only confirmed coins: \
-                     they can be used once they are in a block; nothing was done"
+                     they can be used once they are in a block; nothing was done, and {}",
+                    most.why
                 ),
             }),
             None => Ok(()),
@@ -37,7 +40,7 @@ impl Treasury {
     }
 
     /// What transactions of ours that are in no block pay back to the wallet, as far as the chain source tells.
-    async fn change(&self) -> Result<u64, TreasuryError> {
+    pub(super) async fn change(&self) -> Result<u64, TreasuryError> {
         let parts = &self.0.parts;
         let mut open = parts.ledger.open_operations().await?;
         open.retain(|row| row.state == OperationState::Sent && settled::chooses_coins(&row.kind));

@@ -8,17 +8,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::confirmed::waiting;
+use super::most::{self, FUNDING_VBYTES, Most, SEND_VBYTES, SPLICE_VBYTES};
 use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
 use crate::store::{OperationRow, OperationState, StoreError};
 use crate::types::counted;
 
-/// A transaction of two coins to an address, with change.
-const SEND_VBYTES: u64 = 209;
-/// The same to a channel's funding output.
-const FUNDING_VBYTES: u64 = 221;
-/// A splice, with the old funding output as an input.
-const SPLICE_VBYTES: u64 = 300;
 /// A closing transaction with two outputs.
 const CLOSE_VBYTES: u64 = 170;
 /// A closing transaction by force, with what bumps its fee, and the sweep after it.
@@ -37,7 +32,7 @@ pub struct Preview {
     pub enough: bool,
     /// It can be taken back, or undone at the cost of another transaction.
     pub undoable: bool,
-    /// In plain words.
+    /// In plain words: what would happen; where there is not enough, only the most that there is, and why.
     pub lines: Vec<String>,
     /// The same in numbers.
     pub figures: Value,
@@ -45,6 +40,8 @@ pub struct Preview {
 
 struct Sight {
     coins: CoinsView,
+    /// What of them is spendable and not confirmed, where that matters.
+    change_sat: u64,
     rates: Option<FeeRates>,
     /// Of the channel that it is about.
     splice: Option<PendingSplice>,
@@ -61,42 +58,48 @@ impl Treasury {
             Some(Deed::VAULT) => Treasury::check_rest(deed)?,
             _ => self.check(deed)?,
         }
-        let parts = &self.0.parts;
-        if parts.ledger.generation().await?.payouts_parked {
+        if self.0.parts.ledger.generation().await?.payouts_parked {
             return Err(StoreError::Parked.into());
         }
+        if let (Deed::SpliceIn { .. } | Deed::SpliceOut { .. }, Some(channel_id)) = (deed, deed.channel()) {
+            let channels = self.0.parts.node.view().await.channels;
+            self.check_unspliced(&super::mark::find(channels, channel_id)?).await?;
+        }
+        self.weigh(deed).await
+    }
+
+    /// What `deed` would do, and whether there is enough for it.
+    pub(super) async fn weigh(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
+        let parts = &self.0.parts;
         let (coins, rates) = (self.coins().await?, parts.coins.fee_rates().await.ok());
         let channel = match deed.channel() {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
             None => None,
         };
         let standing = self.standing(channel.as_slice()).await?.into_iter().next();
-        let sight = Sight { coins, rates, splice: standing.and_then(|standing| standing.splice) };
-        if let (Deed::SpliceIn { .. } | Deed::SpliceOut { .. }, Some(channel)) = (deed, &channel) {
-            self.check_unspliced(channel).await?;
-        }
+        let splice = standing.and_then(|standing| standing.splice);
+        let mut sight = Sight { coins, change_sat: 0, rates, splice };
         if let Deed::SpliceIn { amount_sat, .. } = deed {
             let needed = amount_sat.saturating_add(sight.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES));
-            self.check_confirmed(&sight.coins, needed).await?;
+            sight.change_sat = self.change().await?;
+            let most = most::spliced_in(&sight.coins, sight.rates.as_ref(), sight.change_sat);
+            Treasury::check_confirmed(&sight.coins, sight.change_sat, needed, &most)?;
         }
-        Ok(match (deed, channel) {
-            (Deed::Send { address, amount_sat, fee }, _) => sight.send(deed, address, *amount_sat, *fee),
-            (Deed::SendAll { address, fee, reserve_too }, _) => {
-                sight.send_all(deed, address, *fee, *reserve_too)
-            }
-            (Deed::OpenChannel { amount_sat, push_msat, announce, peer, .. }, _) => {
-                sight.open(deed, (peer, *amount_sat), push_msat.msat(), *announce)
-            }
-            (Deed::CloseChannel { .. }, Some(channel)) => sight.close(deed, &channel),
-            (Deed::ForceCloseChannel { .. }, Some(channel)) => sight.force(deed, &channel),
-            (Deed::SpliceIn { amount_sat, .. }, Some(channel)) => {
-                sight.splice_in(deed, &channel, *amount_sat)
-            }
-            (Deed::SpliceOut { amount_sat, address, .. }, Some(channel)) => {
-                sight.splice_out(deed, &channel, address, *amount_sat)
-            }
-            (_, None) => return Err(super::mark::unknown("")),
-        })
+        Ok(sight.told(deed, channel.as_ref())?.or_why_not(sight.most(deed, channel.as_ref())))
+    }
+}
+
+impl Preview {
+    /// Where there is not enough, what would happen is not told, for it will not.
+    fn or_why_not(mut self, most: Option<Most>) -> Preview {
+        if let (Some(most), Some(figures)) = (&most, self.figures.as_object_mut()) {
+            figures.insert("most_sat_about".to_owned(), most.sat.into());
+        }
+        if let (false, Some(most)) = (self.enough, most) {
+            let later = self.lines.into_iter().filter(|line| line.ends_with(Sight::LATER));
+            self.lines = std::iter::once(most.sentence()).chain(later).collect();
+        }
+        self
     }
 }
 
@@ -178,9 +181,43 @@ impl Sight {
     /// That there would be enough later, where there is not now.
     fn later(&self, needed: u64) -> Option<String> {
         let waits = waiting(&self.coins);
-        (needed > self.coins.spendable_sat && waits > 0).then(|| {
-            format!("{waits} sat more are in the wallet and not confirmed yet: they can be used once they are in a block.")
+        (needed > self.coins.spendable_sat && waits > 0)
+            .then(|| format!("{waits} sat more are in the wallet and not confirmed yet{}", Sight::LATER))
+    }
+
+    /// How what will be enough later ends.
+    const LATER: &str = ": they can be used once they are in a block.";
+
+    /// What `deed` would do, told as if there were enough for it.
+    fn told(&self, deed: &Deed, channel: Option<&ChannelView>) -> Result<Preview, TreasuryError> {
+        Ok(match (deed, channel) {
+            (Deed::Send { address, amount_sat, fee }, _) => self.send(deed, address, *amount_sat, *fee),
+            (Deed::SendAll { address, fee, reserve_too }, _) => {
+                self.send_all(deed, address, *fee, *reserve_too)
+            }
+            (Deed::OpenChannel { amount_sat, push_msat, announce, peer, .. }, _) => {
+                self.open(deed, (peer, *amount_sat), push_msat.msat(), *announce)
+            }
+            (Deed::CloseChannel { .. }, Some(channel)) => self.close(deed, channel),
+            (Deed::ForceCloseChannel { .. }, Some(channel)) => self.force(deed, channel),
+            (Deed::SpliceIn { amount_sat, .. }, Some(channel)) => self.splice_in(deed, channel, *amount_sat),
+            (Deed::SpliceOut { amount_sat, address, .. }, Some(channel)) => {
+                self.splice_out(deed, channel, address, *amount_sat)
+            }
+            (_, None) => return Err(super::mark::unknown("")),
         })
+    }
+
+    /// The most that such a deed can move; `None` of one that is not limited so.
+    fn most(&self, deed: &Deed, channel: Option<&ChannelView>) -> Option<Most> {
+        let rates = self.rates.as_ref();
+        match deed {
+            Deed::Send { fee, .. } => Some(most::sent(&self.coins, self.rate(*fee))),
+            Deed::OpenChannel { .. } => Some(most::opened(&self.coins, rates)),
+            Deed::SpliceIn { .. } => Some(most::spliced_in(&self.coins, rates, self.change_sat)),
+            Deed::SpliceOut { .. } => Some(most::spliced_out(channel?, rates)),
+            Deed::SendAll { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => None,
+        }
     }
 
     fn send(&self, deed: &Deed, address: &str, amount_sat: u64, choice: FeeChoice) -> Preview {
@@ -224,11 +261,12 @@ impl Sight {
         } else {
             format!("{} Channels that are open need them.", self.kept_back())
         };
-        Preview {
-            kind: deed.kind(),
-            enough: amount > 0,
-            undoable: false,
-            lines: [
+        let lines = match amount {
+            0 => vec![format!(
+                "Nothing can be sent now: of the {available} sat that may be sent about {fee} sat are needed for the \
+                 transaction’s fee."
+            )],
+            _ => [
                 format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
                 self.pays(rate, fee),
                 reserve,
@@ -236,6 +274,12 @@ impl Sight {
             .into_iter()
             .chain(dear(fee, amount))
             .collect(),
+        };
+        Preview {
+            kind: deed.kind(),
+            enough: amount > 0,
+            undoable: false,
+            lines,
             figures: json!({
                 "amount_sat_about": amount, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
                 "reserved_sat": reserved,
@@ -368,6 +412,16 @@ impl Sight {
     fn force(&self, deed: &Deed, channel: &ChannelView) -> Preview {
         let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Fast).fee_sat(FORCE_VBYTES));
         let delay = channel.force_close_blocks.unwrap_or(144);
+        let figures = json!({
+            "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
+            "receivable_lost_msat": channel.receivable_msat,
+        });
+        if self.coins.total_sat == 0 {
+            let empty = "The on-chain wallet is empty, and nothing in it could pay for the closing transaction: put \
+                         coins there first.";
+            let lines = vec![empty.to_owned()];
+            return Preview { kind: deed.kind(), enough: false, undoable: false, lines, figures };
+        }
         let after = format!(
             "{} (about {}) after the closing transaction is in a block",
             counted(delay, "block"),
@@ -375,7 +429,7 @@ impl Sight {
         );
         Preview {
             kind: deed.kind(),
-            enough: self.coins.total_sat > 0,
+            enough: true,
             undoable: false,
             lines: [
                 match ours {
@@ -397,10 +451,7 @@ impl Sight {
             .into_iter()
             .chain(self.spliced())
             .collect(),
-            figures: json!({
-                "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
-                "receivable_lost_msat": channel.receivable_msat,
-            }),
+            figures,
         }
     }
 

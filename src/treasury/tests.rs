@@ -26,7 +26,7 @@ pub(super) struct MadeUp {
     pub(super) claims: Mutex<Vec<Claim>>,
     pub(super) transactions: Mutex<Vec<ChainTx>>,
     pub(super) asked: Mutex<u32>,
-    fault: Mutex<Option<SendFault>>,
+    pub(super) fault: Mutex<Option<SendFault>>,
     /// The chain source cannot be reached.
     pub(super) cut_off: Mutex<bool>,
     /// What the wallet learns of its transactions when it asks the chain.
@@ -607,6 +607,7 @@ async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
     };
     assert_eq!(refused(&open(19_999)).await, "bad_amount");
     assert!(!world.treasury.preview(&open(20_000)).await.unwrap().enough, "there is nothing");
+    *world.node.total.lock().unwrap() = 100_000;
     let dear = world.treasury.preview(&to("bcrt1q", 1_000, FeeChoice::SatPerKvb(rate(1_000)))).await.unwrap();
     assert!(dear.lines.iter().any(|line| line.contains("20 % of what it moves")), "{:?}", dear.lines);
     let fair =
@@ -617,6 +618,11 @@ async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
 #[tokio::test]
 async fn a_close_says_what_can_be_received_without_the_channel() {
     let world = world();
+    let force = Deed::ForceCloseChannel { channel_id: "c7".to_owned() };
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    let empty = world.treasury.preview(&force).await.unwrap();
+    assert!(!empty.enough && empty.lines.len() == 1, "nobody pays for it: {empty:?}");
+    *world.node.total.lock().unwrap() = 10_000;
     let said = async |receivable_msat| {
         *world.node.channels.lock().unwrap() = vec![ChannelView { receivable_msat, ..channel("7", "f1") }];
         let close = Deed::CloseChannel { channel_id: "c7".to_owned() };

@@ -14,7 +14,7 @@ use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
 use crate::ports::FeeRate;
 use crate::store::{OperationRow, OperationState, is_reserved_key};
-use crate::treasury::Deed;
+use crate::treasury::{Deed, Preview};
 use crate::web::Problem;
 use crate::web::claim;
 use crate::web::password::Denied;
@@ -165,6 +165,10 @@ impl Errand {
         // Under a key it may have been done already, and then it can no longer be said beforehand.
         let mut asked = self.fields;
         let (lines, enough, undoable) = match preview {
+            // Who answers said yes while there was enough, and may have begun it.
+            Ok(preview) if !preview.enough && fields.optional("key").is_none() => {
+                return Err(not_enough(&preview));
+            }
             Ok(preview) => {
                 let rate = preview.figures["fee_rate_sat_per_kvb"].as_u64();
                 asked.extend(rate.map(|rate| (AGREED_RATE.to_owned(), rate.to_string())));
@@ -182,7 +186,7 @@ impl Errand {
             warning: (!undoable).then(|| "This cannot be undone.".to_owned()),
             action: self.action,
             fields: asked,
-            yes: (enough || fields.optional("key").is_some()).then_some(self.yes),
+            yes: Some(self.yes),
             refusal: (!enough).then(|| "There is not enough for this; nothing was done.".to_owned()),
         };
         let key = match question.answered(desk, fields).await {
@@ -192,6 +196,13 @@ impl Errand {
         let row = desk.op.carry_out(&key, self.deed, agreed_rate(fields)).await?;
         Ok(seen(&row))
     }
+}
+
+/// That there is not enough for it, with the most that there is.
+fn not_enough(preview: &Preview) -> Problem {
+    let lines: Vec<String> = preview.lines.iter().map(|line| typeset(&grouped_in(line))).collect();
+    let detail = format!("There is not enough for this; nothing was done. {}", lines.join(" "));
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_enough", detail)
 }
 
 /// The fee rate that was shown in the question which `fields` answer.

@@ -2,6 +2,7 @@
 //! into channels and back, by agreement, by force, and by the other side's force, until they are spendable.
 
 use bitcoin::Address;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::appliance::{Appliance, TURN, bitcoind_section, until};
@@ -306,4 +307,36 @@ async fn coins_travel_and_come_back() {
         (home.len() >= 3).then_some(home)
     });
     assert_eq!((home.await.len(), closed["channels"].as_array().map(Vec::len)), (3, Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_most_that_is_told_can_leave_a_channel() {
+    let _turn = TURN.lock().await;
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(101).await;
+    let chain = bitcoind_section(bitcoind.port());
+    let (shop, peer) = (Appliance::start(&chain, ""), Appliance::start(&chain, ""));
+    shop.up().await;
+    peer.up().await;
+    fund(&bitcoind, &shop, &peer).await;
+    let id = open(&bitcoind, &shop, &peer).await;
+    let (path, to) = (format!("/api/v1/channels/{id}/splice-out"), away(&bitcoind, "bech32").await);
+    let all = json!({ "address": to, "amount_sat": 300_000 });
+    let plan = shop.post(&format!("{path}?dry_run=true"), all.clone()).await;
+    let most = plan["figures"]["most_sat_about"].as_u64().expect("a sum");
+    assert!(plan["enough"] == false && most > 190_000, "{plan}");
+    // Who asked for it at once is told the same: the node only says that it cannot be.
+    let (_, said) = shop.try_api(Method::POST, &path, Some(&all)).await.expect("an answer");
+    let words = format!("at most about {most} sat can leave the channel now: of the ");
+    assert!(
+        said["code"] == "node_refused" && said["detail"].as_str().is_some_and(|it| it.contains(&words)),
+        "{said}"
+    );
+
+    let amount = most.to_string();
+    let spliced = does(&shop, "channels", &["splice-out", &id, &to, "--amount-sat", &amount, "--yes"]).await;
+    confirm(&bitcoind, 6).await;
+    let spliced = done(&shop, &spliced).await;
+    let capacity = spliced["outcome"]["capacity_sat"].as_u64().expect("a capacity");
+    assert!(capacity < 300_000 - most, "{spliced}");
 }

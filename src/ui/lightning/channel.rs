@@ -9,9 +9,9 @@ use super::story::{Step, steps};
 use super::{Said, words};
 use crate::ports::ChannelView;
 use crate::store::ChannelRow;
-use crate::treasury::{KnownChannel, OpenChannel, PendingSplice, SpliceWay, Treasury, TreasuryError};
+use crate::treasury::{KnownChannel, Most, OpenChannel, PendingSplice, SpliceWay, Treasury, TreasuryError};
 use crate::ui::channel_line::{ChannelLine, ours_text};
-use crate::ui::figures::{grouped, iso, sats_exact, sats_whole, shortened, utc};
+use crate::ui::figures::{grouped, grouped_in, iso, sats_exact, sats_whole, shortened, typeset, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::notice;
@@ -68,6 +68,8 @@ struct Open {
     ppm: String,
     amount_in: String,
     amount_out: String,
+    /// The most that can be put in and taken out now, and why it is no more; `None` while nobody can tell.
+    most: Option<(String, String)>,
     address: String,
     vault: bool,
     to_vault: bool,
@@ -108,6 +110,17 @@ struct Page {
     void: Option<String>,
     steps: Vec<Step>,
     moves: Vec<OperationLine>,
+}
+
+impl Refusal {
+    /// The form's first field, where one goes on.
+    fn field(&self) -> &'static str {
+        match self.form {
+            "splice-in" => "in_sat",
+            "splice-out" => "out_sat",
+            _ => "base_sat",
+        }
+    }
 }
 
 impl Page {
@@ -211,6 +224,11 @@ async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
     });
     let typed = |name: &str, now: String| fields.optional(name).map_or(now, str::to_owned);
     let some = |sat: u64| (sat > 0).then(|| grouped(sat));
+    let most = match channel.splice {
+        Some(_) => None,
+        None => parts.treasury.most_spliced(view).await.ok(),
+    };
+    let told = |most: &Most| typeset(&grouped_in(&most.sentence()));
     let agreed = channel.splice.as_ref().filter(|splice| splice.txid.is_some());
     Open {
         reserved: ours_text(channel),
@@ -226,6 +244,7 @@ async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
         ppm: typed("ppm", view.fees.ppm.to_string()),
         amount_in: fields.text("in_sat").to_owned(),
         amount_out: fields.text("out_sat").to_owned(),
+        most: most.map(|(into, out)| (told(&into), told(&out))),
         address: fields.text("address").to_owned(),
         vault: parts.vault.view().is_some(),
         to_vault: fields.ticked("to_vault"),

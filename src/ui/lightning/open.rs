@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::place::Place;
-use crate::treasury::{Deed, RESERVE_SAT, of_each_channel};
+use crate::treasury::{Deed, of_each_channel};
 use crate::types::Msat;
-use crate::ui::figures::{grouped, grouped_in};
+use crate::ui::figures::{grouped, grouped_in, typeset};
 use crate::ui::form::Fields;
 use crate::ui::question::Errand;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -25,8 +25,8 @@ struct Page {
     refusal: Option<String>,
     /// Why the node does not run.
     away: Option<String>,
-    /// The most that can go into a channel, before the transaction's fee.
-    most: String,
+    /// The most that can go into a channel now, and why it is no more; `None` while nobody can tell.
+    most: Option<String>,
     /// What may be spent, what is kept back for the channels that there are, and what each one takes.
     spendable: String,
     reserved: String,
@@ -97,11 +97,15 @@ async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Page {
     let spendable = view.onchain_spendable_sat;
     let reserved = desk.op.parts.coins.coins().await.map_or(0, |coins| coins.reserved_sat);
     let away = if view.running { None } else { Some(live::away(&desk.op).await) };
+    let most = match &away {
+        Some(_) => None,
+        None => desk.op.parts.treasury.most_opened().await.ok(),
+    };
     Page {
         shell: desk.shell(Section::Lightning).await,
         refusal,
         away,
-        most: grouped(spendable.saturating_sub(RESERVE_SAT)),
+        most: most.map(|most| typeset(&grouped_in(&most.sentence()))),
         spendable: grouped(spendable),
         reserved: grouped(reserved),
         keeps: grouped_in(&of_each_channel()),

@@ -286,6 +286,8 @@ struct Costs {
     refusal: Option<String>,
 }
 
+const NOT_ENOUGH: &str = "There is not enough for this; nothing was paid.";
+
 async fn costs(desk: &Desk, way: OrderWay, payment: &OrderPayment) -> Costs {
     if way == OrderWay::Lightning {
         let node = desk.op.parts.node.view().await;
@@ -293,18 +295,23 @@ async fn costs(desk: &Desk, way: OrderWay, payment: &OrderPayment) -> Costs {
             true => format!("{} sat are spendable that way.", sats_whole(node.spendable_msat)),
             false => "The node does not run, so what is spendable is not known.".to_owned(),
         };
+        let too_little = node.running && node.spendable_msat / 1_000 < payment.total_sat;
+        let refusal = too_little.then(|| format!("{NOT_ENOUGH} {has}"));
         let lines = vec!["Routing costs at most 1 % of it, or 50 sat.".to_owned(), has];
-        return Costs { lines, rate: None, refusal: None };
+        return Costs { lines, rate: None, refusal };
     }
     let (address, amount_sat) = (payment.to.clone(), payment.total_sat);
     let deed = Deed::Send { address, amount_sat, fee: FeeChoice::default() };
     match desk.op.preview(&deed).await {
-        Ok(preview) => Costs {
-            // Where it goes is said before.
-            lines: preview.lines.iter().skip(1).map(|line| typeset(&grouped_in(line))).collect(),
-            rate: preview.figures["fee_rate_sat_per_kvb"].as_u64(),
-            refusal: (!preview.enough).then(|| "There is not enough for this; nothing was paid.".to_owned()),
-        },
+        Ok(preview) => {
+            let lines: Vec<String> = preview.lines.iter().map(|line| typeset(&grouped_in(line))).collect();
+            Costs {
+                refusal: (!preview.enough).then(|| format!("{NOT_ENOUGH} {}", lines.join(" "))),
+                // Where it goes is said before.
+                lines: lines.into_iter().skip(1).collect(),
+                rate: preview.figures["fee_rate_sat_per_kvb"].as_u64(),
+            }
+        }
         Err(problem) => {
             let why = problem.detail;
             let refusal =
@@ -333,19 +340,19 @@ async fn question(desk: &Desk, row: &OrderRow, way: OrderWay, payment: &OrderPay
         ("total_sat".to_owned(), payment.total_sat.to_string()),
     ];
     fields.extend(rate.map(|rate| (AGREED_RATE.to_owned(), rate.to_string())));
+    let warning = "A payment cannot be taken back. A provider that opens no channel must give it back, but nobody can \
+                   make it.";
+    let can = refusal.is_none();
     Question {
         section: Section::Lightning,
         above: (path(row.id), format!("Order {}", row.id)),
         title: format!("Pay {total} sat for a channel?"),
-        lines,
-        warning: Some(
-            "A payment cannot be taken back. A provider that opens no channel must give it back, but nobody can make \
-             it."
-                .to_owned(),
-        ),
+        // What would happen is not told where it will not.
+        lines: if can { lines } else { Vec::new() },
+        warning: can.then(|| warning.to_owned()),
         action: format!("{}/pay", path(row.id)),
         fields,
-        yes: refusal.is_none().then_some("Pay"),
+        yes: can.then_some("Pay"),
         refusal,
     }
 }

@@ -290,6 +290,18 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
             .is_some_and(|it| it.contains('x'))
     );
 
+    // More than there is is refused at the top, with the most that there is, which the form says beforehand.
+    tab.open(&format!("{}/lightning/open", app.origin)).await;
+    let most = "At most about 72,330 sat can go into a channel now";
+    assert!(tab.text("#amount_sat-hint").await.starts_with(most));
+    fill(&tab, "#node", &format!("02{}@198.51.100.9:9735", "aa".repeat(32))).await;
+    fill(&tab, "#amount_sat", "1,000,000").await;
+    tab.click(".form .button").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+    let refused = tab.text(".refusal").await;
+    assert!(refused.starts_with("There is not enough") && refused.contains(most), "{refused}");
+    assert_eq!(tab.value("document.querySelectorAll('.lines').length").await, 0, "what will not happen");
+
     // By force: a box, then a question with the password.
     tab.open(&format!("{}/lightning/channels/{id}", app.origin)).await;
     tab.click("a[href$=force-close]").await;

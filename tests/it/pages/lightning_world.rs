@@ -116,6 +116,17 @@ impl World<'_> {
         yes(tab).await
     }
 
+    /// Why a form was refused is on the first screen, with the way to the field, which has what was typed.
+    async fn told_in_sight(&self, field: &str, typed: &str) {
+        let tab = &self.tab;
+        let told = "document.querySelector('.refusal[role=alert]')";
+        let seen = format!("{told}.getBoundingClientRect().bottom <= innerHeight && scrollY === 0");
+        assert_eq!(tab.value(&seen).await, true, "it is below the fold");
+        let way = tab.value(&format!("{told}.querySelector('a').getAttribute('href')")).await;
+        assert_eq!(way, field);
+        assert_eq!(tab.value(&format!("document.querySelector('{field}').value")).await, typed);
+    }
+
     /// The channel grows, and the page says so while it waits and when it is done.
     async fn made_larger(&self, channel: &str) {
         let tab = &self.tab;
@@ -125,8 +136,16 @@ impl World<'_> {
         tab.click("form[action$='/splice-in'] button").await;
         tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
         let asked = tab.text("main").await;
-        assert!(asked.contains("There is not enough for this; nothing was done"), "{asked}");
-        assert_eq!(tab.value("document.querySelectorAll('.form .button').length").await, 0);
+        for words in
+            ["There is not enough for this; nothing was done. At most about", "can go into the channel now"]
+        {
+            assert!(asked.contains(words), "{words}: {asked}");
+        }
+        assert!(
+            !asked.contains("900,000,000 sat of the on-chain wallet go"),
+            "what will not happen: {asked}"
+        );
+        self.told_in_sight("#in_sat", "900 000 000").await;
 
         let words = ["50,000 sat of the on-chain wallet go into the channel", "You can send 50,000 sat more"];
         let splicing = self.put_in(channel, "50 000", &words).await;
@@ -214,6 +233,25 @@ impl World<'_> {
         let tab = &self.tab;
         let to = self.bitcoind.expect("getnewaddress", json!(["", "bech32"])).await;
         let to = to.as_str().expect("an address");
+        // All that the channel has is too much, and the page says how much is not.
+        tab.open(channel).await;
+        let most = tab.text("#out_sat-hint").await;
+        let most = most
+            .strip_prefix("At most about ")
+            .and_then(|most| most.split(' ').next())
+            .expect("a sum")
+            .to_owned();
+        let size = self.usable().await["capacity_sat"].as_u64().expect("a size");
+        fill(tab, "#out_sat", &size.to_string()).await;
+        fill(tab, "#address", to).await;
+        tab.click("form[action$='/splice-out'] button").await;
+        tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+        let refused = tab.text(".refusal").await;
+        for words in [&format!("At most about {most} sat can leave the channel now"), "your side keeps"] {
+            assert!(refused.contains(words), "{words}: {refused}");
+        }
+        assert!(!tab.text("main").await.contains("of the channel go to"), "what will not happen");
+        self.told_in_sight("#out_sat", &size.to_string()).await;
         tab.open(channel).await;
         fill(tab, "#out_sat", "40,000").await;
         fill(tab, "#address", to).await;
