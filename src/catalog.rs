@@ -12,6 +12,7 @@ use url::Url;
 use crate::types::Name;
 
 mod dialects;
+mod pack;
 mod pattern;
 pub mod spec;
 mod table;
@@ -19,13 +20,14 @@ mod terms;
 mod unit;
 
 pub use dialects::Dialects;
+pub use pack::{NoPack, pack_price};
 pub use pattern::PathPattern;
 pub use table::{Candidate, Catalog, CatalogError, DEFAULT_ROUTE, Explanation, Fate, Matched, RouteTable};
 pub use terms::{
     Allowance, AllowanceBy, INVOICE_EXPIRY, LATE_PAYMENT, Offer, Offering, REUSABLE_LIFE, RestorePolicy,
     Terms,
 };
-pub use unit::{Unit, rate_of};
+pub use unit::{Today, Unit, rate_of};
 
 /// One API behind the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 //! Pure: it asks no store. That a unit is left is found out by reserving it (`metering`).
 //!
 //! Invariant: nothing dearer is served than what was sold (MONEY rule 2). A unit of a request or pack
-//! opens what costs at most what it covers, at today's rate or at the one that the token was sold at; a
-//! pass opens what shares its scope; a balance pays each request's price.
+//! opens what costs at most what it covers, at today's rate or at the one that the token was sold at; one of a
+//! pack also what is sold as such a pack for no more than was paid; a pass opens what shares its scope; a balance
+//! pays each request's price.
 
 mod charge;
 
@@ -104,6 +105,10 @@ pub trait Priced: Sync {
     /// # Errors
     /// When nobody can say.
     fn as_sold(&self, sold: &Sold) -> Option<Result<Quote, Unpriced>>;
+
+    /// The price of such a request of `service`, where the pack that `sold` says is still on sale for it, for what was
+    /// paid or for less, at today's rates or at the one of the sale.
+    fn still_sold(&self, sold: &Sold, service: &Service) -> Option<Quote>;
 }
 
 /// What is to be done with a request.
@@ -137,9 +142,9 @@ pub enum Why {
     #[error("{0}")]
     ChargeRefused(payment_auth::Refusal),
     /// The token was sold for less than the request costs (MONEY rule 2).
-    #[error("each request of the token was sold for {} and this one costs {}", .sold.in_sat(), .price.in_sat())]
+    #[error("the token opens requests that cost {} at most, and this one costs {}", .sold.in_sat(), .price.in_sat())]
     PriceChanged {
-        /// What a unit of the token was sold for.
+        /// The dearest request that a unit of the token opens.
         sold: Msat,
         /// The price now.
         price: Msat,
@@ -308,7 +313,12 @@ fn opens_one(verified: Verified, wanted: &Wanted<'_>) -> Decision {
     let good = match &today {
         Ok(quote) if covered(quote) => Some(quote.clone()),
         // A price in another currency stays what it was in that currency, whatever bitcoin costs by now.
-        _ => wanted.price.as_sold(&verified.sold).and_then(Result::ok).filter(covered),
+        _ => wanted
+            .price
+            .as_sold(&verified.sold)
+            .and_then(Result::ok)
+            .filter(covered)
+            .or_else(|| wanted.price.still_sold(&verified.sold, wanted.service)),
     };
     match (good, today) {
         (Some(quote), _) => {

@@ -24,11 +24,15 @@ use crate::types::{Name, Timestamp};
 use rises::Dearer;
 
 mod difference;
+mod refusing;
+mod repriced;
 mod rises;
 mod stops;
 
 pub use difference::{Change, Difference, Plan};
-pub use rises::{Repriced, Rise};
+pub use refusing::TooDear;
+pub use repriced::Repriced;
+pub use rises::Rise;
 pub use stops::{How, Stop};
 
 /// Gives the variables that specs name.

@@ -15,6 +15,7 @@ use super::answer::{Created, Path};
 use super::{bad_body, bad_query, ledger_fault};
 use crate::ledger::Counter;
 use crate::store::{CounterRow, GrantFilter, GrantRow, GrantState, SpendRow};
+use crate::storefront::Storefront;
 use crate::types::{Bound, CounterId, Kind, Msat, Name, PaymentHash, Timestamp};
 use crate::web::{GiftWords, MayRead, MaySpend, Operator, Problem, Rows};
 
@@ -115,7 +116,8 @@ pub(super) async fn list(
     let rows = op.parts.ledger.grants(filter, page.limit.to_read(), page.before).await;
     let mut rows = rows.map_err(ledger_fault)?;
     let next_before = page.limit.page(&mut rows, |row| row.id);
-    Ok(Json(Tokens { tokens: rows.into_iter().map(Token::from).collect(), next_before }))
+    let tokens = rows.into_iter().map(|row| Token::of(row, &op.parts.storefront)).collect();
+    Ok(Json(Tokens { tokens, next_before }))
 }
 
 fn filter(page: &Page) -> Result<GrantFilter, Problem> {
@@ -186,7 +188,7 @@ pub(super) async fn in_full(
     let next_before = limit.page(&mut spends, |spend| spend.number);
     let limits = op.parts.ledger.counters(hash).await.map_err(ledger_fault)?;
     Ok(Some(Looked {
-        token: row.into(),
+        token: Token::of(row, &op.parts.storefront),
         limits: limits.iter().map(Limited::from).collect(),
         spends: spends.into_iter().map(Spend::from).collect(),
         next_before,
@@ -234,6 +236,9 @@ struct Token {
     state: &'static str,
     /// What is left was too little for a request that came; a cheaper one may draw it.
     too_little: bool,
+    /// What is left is refused at its route's price of today, with an offer at that price; null where it opens it, or
+    /// where that depends on the request.
+    price_refused: Option<PriceRefused>,
     /// What the operator calls a token that was granted.
     label: Option<String>,
     service: Name,
@@ -261,6 +266,15 @@ struct Token {
     over_at: Option<Timestamp>,
 }
 
+/// A price that a token does not open.
+#[derive(Serialize, JsonSchema)]
+struct PriceRefused {
+    /// The dearest request that it opens.
+    opens_msat: Msat,
+    /// What a request of its route costs today.
+    price_msat: Msat,
+}
+
 /// What became of a token's units.
 #[derive(Serialize, JsonSchema)]
 struct Units {
@@ -272,8 +286,10 @@ struct Units {
     revoked: u64,
 }
 
-impl From<GrantRow> for Token {
-    fn from(row: GrantRow) -> Token {
+impl Token {
+    fn of(row: GrantRow, storefront: &Storefront) -> Token {
+        let refused = storefront.refuses(&row);
+        let price_refused = refused.map(|why| PriceRefused { opens_msat: why.opens, price_msat: why.price });
         let (state, too_little, grant) = (row.state().code(), row.too_little(), row.grant);
         let unit = match grant.kind {
             Kind::Request | Kind::Pack => "request",
@@ -285,6 +301,7 @@ impl From<GrantRow> for Token {
             kind: grant.kind,
             state,
             too_little,
+            price_refused,
             label: row.label,
             service: row.service,
             route: row.route,

@@ -13,7 +13,7 @@ use super::counter::{Counter, opens_for};
 use super::pricing::{BodySeen, Pricing, facts};
 use super::ware::{Ware, quoted};
 use super::{Checkout, Errand, Offered, Outcome, Refused};
-use crate::catalog::{Matched, Mode, Unit};
+use crate::catalog::{Matched, Mode, Service, Unit};
 use crate::gate::{Decision, Permit, Priced, Wanted, Why};
 use crate::l402::{Malformed, Sold};
 use crate::ledger::ReserveRefused;
@@ -267,6 +267,11 @@ impl Priced for NamedPricing<'_> {
     fn as_sold(&self, sold: &Sold) -> Option<Result<Quote, Unpriced>> {
         let rate = Unit::of(sold).rate(self.now)?;
         Some(self.at(&LockedRate(rate)))
+    }
+
+    /// The application names the price of the request at hand, and no pack was priced for that.
+    fn still_sold(&self, _: &Sold, _: &Service) -> Option<Quote> {
+        None
     }
 }
 

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Checkout;
-use crate::catalog::{DEFAULT_ROUTE, PathPattern, Service, Terms};
+use crate::catalog::{DEFAULT_ROUTE, PathPattern, Service, Terms, Today, Unit};
 use crate::gate::sale_of;
 use crate::l402::{Examined, Malformed, Refusal, Sold, presented};
 use crate::ledger::{Counter, Draw, Grant, ReserveRefused, Room, Sale, Weight};
 use crate::payment_auth;
-use crate::pricing::{Amount, Rule};
+use crate::pricing::{Amount, Exchange, Rule};
 use crate::store::{Standing, StoreError};
+use crate::storefront::TooDear;
 use crate::throttle::TooMany;
 use crate::types::{Bound, Kind, Timestamp};
 
@@ -104,7 +105,8 @@ impl Checkout {
         let now = self.now();
         let table = self.price_list();
         let service = table.services().iter().find(|service| service.name == seen.sold.service);
-        let opens = service.map_or_else(Vec::new, |service| opened(service, &seen.sold));
+        let market = (self.parts.exchange.as_ref(), now);
+        let opens = service.map_or_else(Vec::new, |service| opened(service, &seen.sold, market));
         let limits: Vec<Counter> = seen
             .limits
             .iter()
@@ -113,7 +115,13 @@ impl Checkout {
                 found.map_or_else(|| Counter::of(limit.bound), |row| row.counter)
             })
             .collect();
-        let verdict = verdict(&seen, &sale, &standing, &limits, now);
+        let verdict = match verdict(&seen, &sale, &standing, &limits, now) {
+            good if good.state != "open" || !opens.is_empty() => good,
+            good => match service.and_then(|own| TooDear::of(own, &Unit::of(&seen.sold), market.0, now)) {
+                Some(why) => Verdict { state: "refused", code: "price_changed", detail: format!("{why}.") },
+                None => good,
+            },
+        };
         let grant = standing.grant.seen_at(now);
         Ok(Inspection { verdict, token: Some(Box::new(Token { seen, standing, grant, limits, opens, now })) })
     }
@@ -258,16 +266,18 @@ fn verdict(seen: &Examined, sale: &Sale, standing: &Standing, limits: &[Counter]
 }
 
 /// What of the service a token opens, as far as it can be told beforehand: the routes of a pass's scope;
-/// those that a balance pays for; the token's own route, and those whose price is fixed and covered.
-fn opened(service: &Service, sold: &Sold) -> Vec<Value> {
+/// those that a balance pays for; the token's own route unless it became dearer, and those whose price is fixed
+/// and covered.
+fn opened(service: &Service, sold: &Sold, (exchange, now): (&dyn Exchange, Timestamp)) -> Vec<Value> {
+    let unit = Unit::of(sold);
+    let by_unit = |terms: &Terms| Today::of(service, terms, exchange, now).opened_by(&unit);
     let opens = |name: &str, terms: &Terms| match (sold.kind, &terms.rule) {
         (_, Rule::Free) => false,
         (Kind::Pass, _) => terms.scope == sold.route,
         (Kind::Balance | Kind::Granted, _) => true,
-        (Kind::Request | Kind::Pack, Rule::Fixed(Amount::Msat(price))) => {
-            name == sold.route.as_str() || *price <= sold.covers
-        }
-        (Kind::Request | Kind::Pack, _) => name == sold.route.as_str(),
+        (Kind::Request | Kind::Pack, _) if name == sold.route.as_str() => by_unit(terms) != Some(false),
+        (Kind::Request | Kind::Pack, Rule::Fixed(Amount::Msat(_))) => by_unit(terms) == Some(true),
+        (Kind::Request | Kind::Pack, _) => false,
     };
     let told = |name: &str, method: Option<&http::Method>, path: &PathPattern| json!({ "route": name, "method": method.map_or("ANY", http::Method::as_str), "path": path.to_string() });
     let routes = service.routes.iter().filter(|route| opens(route.name.as_str(), &route.terms));

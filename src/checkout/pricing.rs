@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::catalog::{Terms, Unit};
+use crate::catalog::{Service, Terms, Unit};
 use crate::gate::Priced;
 use crate::l402::Sold;
 use crate::pricing::{Ask, Exchange, LockedRate, Quote, Reads, RequestFacts, Unpriced};
@@ -76,5 +76,18 @@ impl Priced for Pricing<'_> {
         // Without the fallback: it is no price at that rate.
         let ask = Ask { exchange: &LockedRate(rate), fallback: None, ..self.ask() };
         Some(self.terms.rule.quote(&ask))
+    }
+
+    fn still_sold(&self, sold: &Sold, service: &Service) -> Option<Quote> {
+        let unit = Unit::of(sold);
+        if let Ok(quote) = &self.today
+            && unit.still_sold(service, self.terms, quote, &self.ask())
+        {
+            return Some(quote.clone());
+        }
+        let rate = LockedRate(unit.rate(self.now)?);
+        let ask = Ask { exchange: &rate, fallback: None, ..self.ask() };
+        let quote = self.terms.rule.quote(&ask).ok()?;
+        unit.still_sold(service, self.terms, &quote, &ask).then_some(quote)
     }
 }

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::catalog::{LATE_PAYMENT, Matched, Offer, Offering, REUSABLE_LIFE, Terms};
+use crate::catalog::{LATE_PAYMENT, Matched, NoPack, Offer, Offering, REUSABLE_LIFE, Terms, pack_price};
 use crate::clock::in_words;
 use crate::l402::{Quoted, Sold};
 use crate::pricing::{Amount, Ask, Fiat, Metering, Quote, Rate, Unpriced, Worth};
@@ -62,6 +62,16 @@ pub enum NotSold {
     PricedApart,
 }
 
+impl From<NoPack> for NotSold {
+    fn from(why: NoPack) -> NotSold {
+        match why {
+            NoPack::Unpriced(why) => NotSold::Unpriced(why),
+            NoPack::Metered => NotSold::Metered,
+            NoPack::PricedApart => NotSold::PricedApart,
+        }
+    }
+}
+
 impl Ware {
     /// `offer` for the request that `ask` shows and that costs `quote`.
     pub(super) fn of(
@@ -77,17 +87,10 @@ impl Ware {
         };
         let of_quote = || quoted_of(quote);
         let (units, price, covers, quoted) = match &offer.what {
-            Offering::Request | Offering::Pack { .. } if !one_price(quote) => return Err(NotSold::Metered),
+            Offering::Request if !quote.is_one_price() => return Err(NotSold::Metered),
             Offering::Request => (1, quote.most, quote.most, of_quote()),
-            Offering::Pack { requests, price: None } => {
-                let whole = terms.rule.pack_price(*requests, ask)?;
-                (*requests, whole.msat, quote.most, of_quote().or_else(|| quoted(whole.changed)))
-            }
-            Offering::Pack { requests, price: Some(price) } => {
-                if !fits(matched) || quote.fallback.is_some() {
-                    return Err(NotSold::PricedApart);
-                }
-                let whole = worth(*price)?;
+            Offering::Pack { requests, price } => {
+                let whole = pack_price(&matched.service, terms, (*requests, *price), quote, ask)?;
                 (*requests, whole.msat, quote.most, of_quote().or_else(|| quoted(whole.changed)))
             }
             Offering::Pass { lasts, price } => {
@@ -190,20 +193,6 @@ impl Ware {
             "tokenSeconds": self.life.as_secs(),
         })
     }
-}
-
-/// Whether a unit has one price, known before the request.
-fn one_price(quote: &Quote) -> bool {
-    matches!(quote.metering, Metering::Exact | Metering::AtReserve)
-}
-
-/// Whether a pack with a price of its own was priced for the request at hand: its route has the offers
-/// and the rule from one place, and the rule asks the same of every request. Otherwise the dearest
-/// request would be bought at the price of the cheapest. Nor was it made for a fallback.
-fn fits(matched: &Matched) -> bool {
-    let Matched { service, terms, .. } = matched;
-    let inherited = terms.scope == service.terms.scope;
-    (!inherited || terms.rule == service.terms.rule) && !terms.rule.reads().request()
 }
 
 /// How long a token lives after its invoice's end.

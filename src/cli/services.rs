@@ -310,7 +310,8 @@ fn repriced(service: &str, one: &Value) -> String {
     } else {
         " (perhaps more, by the request or the rate)"
     };
-    format!("! {service}: {}: {} -> {}{may}", requests.join(", "), price("before"), price("after"))
+    let pack = one["pack"].as_u64().map(|requests| format!("pack of {requests} of ")).unwrap_or_default();
+    format!("! {service}: {pack}{}: {} -> {}{may}", requests.join(", "), price("before"), price("after"))
 }
 
 /// What is served or earns no more.

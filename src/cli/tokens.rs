@@ -253,7 +253,8 @@ fn given_text(given: &Value) -> String {
 /// How a token stands, in the pages' words.
 fn state(row: &Value) -> String {
     let code = row["state"].as_str().unwrap_or_default();
-    state_in_words(code).to_lowercase()
+    let refused = if row["price_refused"].is_null() { "" } else { ", refused now" };
+    format!("{}{refused}", state_in_words(code).to_lowercase())
 }
 
 /// The words for a state's code; the code itself where this version knows no words for it.
@@ -300,6 +301,13 @@ pub(super) fn token_text(token: &Value) -> String {
         format!("state     {}", state(token)),
         format!("service   {} / {}", word(&token["service"]), word(&token["route"])),
     ];
+    let dear = &token["price_refused"];
+    if dear.is_object() {
+        let (price, opens) = (sats(&dear["price_msat"]), sats(&dear["opens_msat"]));
+        lines.push(format!(
+            "refused   a request costs {price} now, and this token opens what costs {opens} at most"
+        ));
+    }
     if token["label"].is_string() {
         lines.push(format!("label     {}", word(&token["label"])));
         lines.push(format!("budget    {}", budget(token)));
@@ -419,6 +427,14 @@ mod tests {
             assert!(text.contains(line), "{line}\nin\n{text}");
         }
         assert!(text.lines().last().is_some_and(|line| line.contains("0.5 sat") && line.contains("metered")));
+        let mut dear = token();
+        dear["price_refused"] = json!({ "opens_msat": 10_000, "price_msat": 20_000 });
+        let text = token_text(&dear);
+        assert!(text.contains("state     live, refused now\n"), "{text}");
+        assert!(
+            text.contains("a request costs 20 sat now, and this token opens what costs 10 sat at most"),
+            "{text}"
+        );
         let mut little = token();
         little["too_little"] = true.into();
         assert!(

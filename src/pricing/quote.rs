@@ -64,6 +64,11 @@ impl Quote {
         }
     }
 
+    /// Whether a unit of a request or pack has one price, known before the request.
+    pub const fn is_one_price(&self) -> bool {
+        matches!(self.metering, Metering::Exact | Metering::AtReserve)
+    }
+
     /// Whether this request costs nothing: a free rule, or a formula that may and does give zero.
     pub fn is_free(&self) -> bool {
         self.metering == Metering::Exact && self.most == Msat::ZERO

@@ -36,6 +36,8 @@ pub struct GrantRow {
     pub label: Option<String>,
     /// The price in another currency, with its rate.
     pub quote: Option<String>,
+    /// The dearest request that a unit of a request or pack opens.
+    pub covers: Msat,
     /// What was sold, and the counters.
     pub grant: Grant,
     /// When it was first redeemed, or granted.
@@ -357,11 +359,18 @@ pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<GrantRow>
     optional(query.query_row([id], read))
 }
 
+/// The dearest request that a unit opens, of `sold` ones that cost `price` together. Of what was redeemed before that
+/// was noted, the most that it surely opens.
+pub(super) fn covers(noted: Option<Msat>, price: Msat, sold: u64) -> Msat {
+    noted.unwrap_or_else(|| Msat::new(price.msat().div_ceil(sold.max(1))).unwrap_or(price))
+}
+
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<GrantRow> {
     let budget = match row.get::<_, Option<u64>>("budget")? {
         Some(units) => Some(Budget { units, per: column(row, "per_ms")?, period: row.get("period")? }),
         None => None,
     };
+    let (price, sold) = (column(row, "price_msat")?, row.get("sold")?);
     Ok(GrantRow {
         id: row.get("id")?,
         payment_hash: column(row, "payment_hash")?,
@@ -370,14 +379,15 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<GrantRow> {
         route: column(row, "route_name")?,
         label: row.get("label")?,
         quote: row.get("quote")?,
+        covers: covers(column_or_none(row, "covers_msat")?, price, sold),
         grant: Grant {
             kind: column(row, "kind")?,
-            price: column(row, "price_msat")?,
+            price,
             valid_until: column(row, "valid_until")?,
             lasts: column_or_none(row, "lasts_ms")?,
             opens_until: column_or_none(row, "opens_until")?,
             budget,
-            sold: row.get("sold")?,
+            sold,
             left: row.get("left_")?,
             held: row.get("held")?,
             spent: row.get("spent")?,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::plan::asked;
 use super::rows::{Stored, column, known_name};
-use super::{Ledger, StoreError};
+use super::{Ledger, StoreError, grants};
 use crate::ledger::Budget;
 use crate::types::{Kind, Msat, Name, Timestamp};
 
@@ -110,11 +110,8 @@ fn count(
             continue;
         }
         let (Stored(price), units): (Stored<Msat>, u64) = (row.get(4)?, row.get(5)?);
-        // What was redeemed before this was noted: the most that a unit of it surely opens.
-        let covers = row.get::<_, Option<Stored<Msat>>>(3)?.map_or_else(
-            || Msat::new(price.msat().div_ceil(units.max(1))).unwrap_or(price),
-            |Stored(covers)| covers,
-        );
+        let noted = row.get::<_, Option<Stored<Msat>>>(3)?.map(|Stored(noted)| noted);
+        let covers = grants::covers(noted, price, units);
         let terms = (service, row.get(1)?, kind, covers, price, units, row.get(6)?);
         alike.entry(terms).or_default().add(1, left);
     }

@@ -4,15 +4,17 @@
 //! Pure but for the count. Requests are compared by samples, as [`super::stops`] does. What two prices come to is
 //! known where both are fixed amounts in one currency; of any other two that differ nobody can say it beforehand.
 //! Whether a token is refused is asked as the gate decides it, at today's rates: whatever route it was bought on, and
-//! only what is refused after the change and was not before it.
+//! only what is refused after the change and was not before it. Packs are good while they are on sale for what was paid,
+//! whatever one request costs: so a dearer pack is a rise, too.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Market;
+use super::repriced::{Repriced, dearer_packs, dearer_rule, note};
 use super::stops::samples;
-use crate::catalog::{Matched, RouteTable, Service, Unit};
-use crate::pricing::{Amount, Ask, Exchange, LockedRate, Quote, RequestFacts, Rule, Unpriced};
+use crate::catalog::{Matched, RouteTable, Service, Today, Unit};
+use crate::pricing::Exchange;
 use crate::store::{Alike, Ledger, Left, Outstanding, StoreError};
 use crate::types::{Name, Timestamp};
 
@@ -41,19 +43,6 @@ pub struct Rise {
     pub given_left_msat: u64,
 }
 
-/// Requests that are priced alike before a change, and after it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Repriced {
-    /// Which, such as `GET /v1/rates`.
-    pub requests: Vec<String>,
-    /// What one costs before it: `2 sat`, `free`, or the rule in words.
-    pub before: String,
-    /// What one costs after it.
-    pub after: String,
-    /// That is more; false where it depends on the request, or on the rate of a currency.
-    pub certain: bool,
-}
-
 /// Requests of a service that cost more, whoever may hold tokens for it.
 #[derive(Clone, Debug)]
 pub(super) struct Dearer {
@@ -61,6 +50,8 @@ pub(super) struct Dearer {
     requests: Vec<String>,
     certain: bool,
     prices: Vec<Repriced>,
+    /// Not one request is dearer, and only packs of them are: what is drawn from a balance is not.
+    packs_only: bool,
     /// On which terms they are sold before and after it, one of those that are sold alike.
     steps: Vec<(Matched, Matched)>,
 }
@@ -88,9 +79,16 @@ impl Dearer {
         let services = all.iter().map(|dearer| dearer.service.clone()).collect();
         let mut held = ledger.outstanding(services, now).await?;
         let rise = |dearer: Dearer| {
-            let Outstanding { requests, balances, given } = held.remove(&dearer.service)?;
-            let refused = dearer.refused(&requests, market.exchange.as_ref(), now);
-            let Dearer { service, requests, certain, prices, .. } = dearer;
+            let Outstanding { requests: held, mut balances, mut given } = held.remove(&dearer.service)?;
+            let refused = dearer.refused(&held, market.exchange.as_ref(), now);
+            let Dearer { service, mut requests, certain, mut prices, packs_only, .. } = dearer;
+            if packs_only {
+                (balances, given) = (Left::default(), Left::default());
+            }
+            if refused.tokens == 0 {
+                prices.retain(|one| one.pack.is_none());
+                requests.retain(|request| prices.iter().any(|one| one.requests.contains(request)));
+            }
             (refused.tokens > 0 || balances.tokens > 0 || given.tokens > 0).then_some(Rise {
                 service,
                 requests,
@@ -110,13 +108,16 @@ impl Dearer {
     /// What is left of the tokens that open one of these requests now, and not any more then. Where nobody can say
     /// it of a request, they are counted.
     fn refused(&self, held: &[Alike], exchange: &dyn Exchange, now: Timestamp) -> Left {
-        let place =
-            |matched: &Matched| Place { matched: matched.clone(), today: quote(matched, exchange, now) };
-        let steps: Vec<(Place, Place)> = self.steps.iter().map(|(was, is)| (place(was), place(is))).collect();
+        let steps: Vec<(Today<'_>, Today<'_>)> = self
+            .steps
+            .iter()
+            .map(|(was, is)| (today(was, exchange, now), today(is, exchange, now)))
+            .collect();
         let mut sum = Left::default();
         for alike in held {
-            let newly = |(was, is): &(Place, Place)| {
-                was.opens(alike, now) != Some(false) && is.opens(alike, now) != Some(true)
+            let unit = unit(alike);
+            let newly = |(was, is): &(Today<'_>, Today<'_>)| {
+                was.opened_by(&unit) != Some(false) && is.opened_by(&unit) != Some(true)
             };
             if steps.iter().any(newly) {
                 sum.tokens = sum.tokens.saturating_add(alike.left.tokens);
@@ -127,54 +128,19 @@ impl Dearer {
     }
 }
 
-/// Where a request is sold, and what it costs there today.
-struct Place {
-    matched: Matched,
-    today: Option<Result<Quote, Unpriced>>,
+fn today<'a>(at: &'a Matched, exchange: &'a dyn Exchange, now: Timestamp) -> Today<'a> {
+    Today::of(&at.service, &at.terms, exchange, now)
 }
 
-impl Place {
-    /// Whether the gate lets such a token's request in; `None` where that depends on the request, or on a rate that
-    /// nobody knows.
-    fn opens(&self, alike: &Alike, now: Timestamp) -> Option<bool> {
-        let Matched { service, terms, .. } = &self.matched;
-        if terms.rule.is_free() {
-            return Some(true);
-        }
-        let unit = Unit {
-            kind: alike.kind,
-            route: &alike.route,
-            covers: alike.covers,
-            sold: alike.sold,
-            units: alike.units,
-            quote: alike.quote.as_deref(),
-        };
-        let covered = |quote: &Quote| quote.most <= unit.covers(service, terms, quote);
-        let today = self.today.as_ref()?;
-        if today.as_ref().is_ok_and(covered) {
-            return Some(true);
-        }
-        // Without the fallback: it is no price at that rate.
-        let locked = unit.rate(now).map(LockedRate);
-        let as_sold = locked.and_then(|rate| {
-            let ask = Ask { request: &RequestFacts::default(), exchange: &rate, now, fallback: None };
-            terms.rule.quote(&ask).ok()
-        });
-        if as_sold.as_ref().is_some_and(covered) {
-            return Some(true);
-        }
-        today.is_ok().then_some(false)
+fn unit(alike: &Alike) -> Unit<'_> {
+    Unit {
+        kind: alike.kind,
+        route: &alike.route,
+        covers: alike.covers,
+        sold: alike.sold,
+        units: alike.units,
+        quote: alike.quote.as_deref(),
     }
-}
-
-/// What a request costs there today; `None` where the request itself says that.
-fn quote(matched: &Matched, exchange: &dyn Exchange, now: Timestamp) -> Option<Result<Quote, Unpriced>> {
-    let terms = &matched.terms;
-    if matches!(terms.rule, Rule::Formula(_)) {
-        return None;
-    }
-    let ask = Ask { request: &RequestFacts::default(), exchange, now, fallback: terms.fallback };
-    Some(terms.rule.quote(&ask))
 }
 
 fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &RouteTable) -> Option<Dearer> {
@@ -182,7 +148,7 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
     let (mut requests, mut certain) = (Vec::new(), true);
     let mut prices: Vec<Repriced> = Vec::new();
     let mut steps: Vec<(Matched, Matched)> = Vec::new();
-    let mut all = true;
+    let (mut all, mut packs_only) = (true, true);
     for sample in samples(service).chain(samples(then)) {
         let was = before.on_sale_or_off(&sample.method, host, &sample.path);
         let is = after.on_sale_or_off(&sample.method, host, &sample.path);
@@ -192,12 +158,17 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
         else {
             continue;
         };
-        let Some(step) = step(&was.terms.rule, &is.terms.rule) else {
+        let one = dearer_rule(&was.terms.rule, &is.terms.rule);
+        let packs = dearer_packs(&was.terms, &is.terms);
+        if one.is_none() && packs.is_empty() {
             all = false;
             continue;
-        };
-        certain &= step == Step::Surely;
-        reprice(&mut prices, &sample.requests, (&was.terms.rule, &is.terms.rule), &step);
+        }
+        packs_only &= one.is_none();
+        for price in one.into_iter().chain(packs) {
+            certain &= price.certain;
+            note(&mut prices, &sample.requests, price);
+        }
         let same =
             |(before, after): &(Matched, Matched)| before.terms == was.terms && after.terms == is.terms;
         if !steps.iter().any(same) {
@@ -213,56 +184,14 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
     if all {
         requests.clear();
     }
-    Some(Dearer { service: service.name.clone(), requests, certain, prices, steps })
-}
-
-/// Notes that `requests` are priced by the one rule before and by the other after it.
-fn reprice(prices: &mut Vec<Repriced>, requests: &str, (before, after): (&Rule, &Rule), step: &Step) {
-    let (before, after, certain) = (in_words(before), in_words(after), *step == Step::Surely);
-    let requests = requests.to_owned();
-    match prices.iter_mut().find(|own| own.before == before && own.after == after) {
-        Some(own) if own.requests.contains(&requests) => {}
-        Some(own) => own.requests.push(requests),
-        None => prices.push(Repriced { requests: vec![requests], before, after, certain }),
-    }
-}
-
-/// What a request costs by a rule.
-fn in_words(rule: &Rule) -> String {
-    match rule {
-        Rule::Fixed(amount) => amount.to_string(),
-        rule => rule.describe(),
-    }
-}
-
-/// A step up.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// For every request.
-    Surely,
-    /// For some requests, or at some rates.
-    Perhaps,
-}
-
-/// Whether what `after` asks is more than what `before` does.
-fn step(before: &Rule, after: &Rule) -> Option<Step> {
-    match (before, after) {
-        (_, Rule::Free) => None,
-        (before, after) if before == after => None,
-        (Rule::Free, Rule::Fixed(_)) => Some(Step::Surely),
-        (Rule::Fixed(Amount::Msat(was)), Rule::Fixed(Amount::Msat(is))) => (is > was).then_some(Step::Surely),
-        (Rule::Fixed(Amount::Fiat(was)), Rule::Fixed(Amount::Fiat(is))) if was.currency == is.currency => {
-            (is.amount > was.amount).then_some(Step::Surely)
-        }
-        _ => Some(Step::Perhaps),
-    }
+    Some(Dearer { service: service.name.clone(), requests, certain, prices, packs_only, steps })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::catalog::spec::Spec;
-    use crate::pricing::Rate;
+    use crate::pricing::{LockedRate, Rate};
     use crate::types::{Kind, Msat};
 
     fn table(lines: &str) -> RouteTable {
@@ -371,6 +300,33 @@ mod tests {
         assert_eq!(rest("5001 msat"), [false, true, false]);
         let opens = refused("price = \"free\"", "price = \"3 sat\"", &held, 64_000);
         assert_eq!(opens, [true, false, false], "a token was good for what costs nothing");
+    }
+
+    #[test]
+    fn a_pack_that_is_still_on_sale_for_what_was_paid_stays_good() {
+        // Ten for 18 sat, where one is 2 sat; nine are left.
+        let held = [pack("default", 2, None)];
+        let sells = |price: &str, pack: &str| format!("price = \"{price}\"\noffers = [\"request\"{pack}]");
+        let ten = |price: &str| format!(", {{ pack = 10, price = \"{price}\" }}");
+        let before = sells("2 sat", &ten("18 sat"));
+        let after = |price: &str, pack: &str| refused(&before, &sells(price, pack), &held, 64_000)[0];
+        assert!(!after("20 sat", &ten("18 sat")), "it is sold as before");
+        assert!(!after("20 sat", &ten("17 sat")), "and for less");
+        assert!(!after("20 sat", ", { pack = 12, price = \"18 sat\" }"), "and more for as much");
+        assert!(after("20 sat", &ten("19 sat")), "it is dearer, too");
+        assert!(after("20 sat", ", { pack = 9, price = \"9 sat\" }"), "nobody sells ten for 18 sat");
+        assert!(after("20 sat", ", { pack = 10 }") && after("20 sat", ""), "it is gone");
+        assert!(!after("2 sat", "") && !after("2 sat", &ten("19 sat")), "what one costs is covered anyway");
+        // What kept it good is taken away afterwards.
+        let then = sells("20 sat", &ten("18 sat"));
+        let dearer = |pack: &str| Dearer::between(&table(&then), &table(&sells("20 sat", pack))).pop();
+        assert_eq!(refused(&then, &sells("20 sat", &ten("190 sat")), &held, 64_000), [true]);
+        let told = dearer(&ten("190 sat")).expect("the pack is dearer");
+        assert!(told.packs_only && told.certain);
+        let one = &told.prices[0];
+        assert_eq!((one.pack, one.before.as_str(), one.after.as_str()), (Some(10), "18 sat", "190 sat"));
+        assert_eq!(dearer("").expect("it is gone").prices[0].after, "not sold");
+        assert!(dearer(&ten("17 sat")).is_none());
     }
 
     #[test]

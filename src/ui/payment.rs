@@ -14,6 +14,7 @@ use super::{entry, fault, html};
 use crate::clock::in_words;
 use crate::pricing::Fiat;
 use crate::store::{GrantRow, SpendRow, StoreError};
+use crate::storefront::TooDear;
 use crate::types::{Kind, PaymentHash, Timestamp};
 
 /// Requests shown.
@@ -98,6 +99,7 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
     let more = spends.len() > shown;
     spends.truncate(shown);
+    let refused = grant.as_ref().and_then(|row| desk.op.parts.storefront.refuses(row));
     let quote = payment.as_ref().and_then(|row| row.quote.clone());
     let quote = quote.or_else(|| grant.as_ref().and_then(|row| row.quote.clone()));
     let kept = payment.as_ref().map_or(0, |row| row.opening_fee.msat());
@@ -106,7 +108,7 @@ async fn read(desk: &Desk, hash: PaymentHash) -> Result<Option<Page>, StoreError
         quote: quote.as_deref().map(quoted),
         kept: (kept > 0).then(|| sats_exact(kept)),
         label: grant.as_ref().and_then(|row| row.label.clone()),
-        facts: facts(grant.as_ref(), revoked_at),
+        facts: facts(grant.as_ref(), refused, revoked_at),
         presented: grant.is_some(),
         spends: spends.iter().map(|spend| used(spend, grant.as_ref())).collect(),
         shell: desk.shell(if payment.is_some() { Section::Revenue } else { Section::Tokens }).await,
@@ -129,14 +131,16 @@ fn quoted(quote: &str) -> String {
 }
 
 /// How the token stands, what became of its units, and its time.
-fn facts(grant: Option<&GrantRow>, revoked_at: Option<Timestamp>) -> Vec<Fact> {
+fn facts(grant: Option<&GrantRow>, refused: Option<TooDear>, revoked_at: Option<Timestamp>) -> Vec<Fact> {
     let said = |name, value: String| Fact { name, value, iso: None };
     let moment = |name, at| Fact { name, value: utc(at), iso: Some(iso(at)) };
     let revoked = revoked_at.map(|at| moment("Revoked", at));
     let Some(row) = grant else {
         return revoked.into_iter().flat_map(|when| [said("State", "Revoked".to_owned()), when]).collect();
     };
-    let mut facts = vec![said("State", row.state().words().to_owned())];
+    let state = row.state().words();
+    let state = refused.map_or_else(|| state.to_owned(), |why| format!("{state}, but refused now: {why}"));
+    let mut facts = vec![said("State", state)];
     facts.extend(revoked);
     facts.extend(units(row));
     let since = if row.grant.kind == Kind::Granted { "Valid from" } else { "First used" };

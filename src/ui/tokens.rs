@@ -21,6 +21,7 @@ use super::payment::amount;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::store::{GrantFilter, GrantRow, GrantState, PaymentState, StoreError};
+use crate::storefront::TooDear;
 use crate::types::{Kind, Name, PaymentHash, Timestamp};
 use crate::web::Operator;
 
@@ -61,6 +62,8 @@ struct Line {
     left: String,
     state: &'static str,
     class: &'static str,
+    /// Why what is left is refused at this moment.
+    refused: Option<String>,
     used: Option<(String, String)>,
 }
 
@@ -125,7 +128,8 @@ async fn read(desk: &Desk, asked: &Asked, search: &str) -> Result<Page, StoreErr
     let mut lines = Vec::with_capacity(rows.len());
     for row in &rows {
         let spends = ledger.spends(row.payment_hash, 1, None).await?;
-        lines.push(line(row, spends.first().map(|spend| spend.at)));
+        let refused = desk.op.parts.storefront.refuses(row);
+        lines.push(line(row, refused, spends.first().map(|spend| spend.at)));
     }
     let now = desk.op.parts.clock.now();
     let unearned = ledger.revenue(now).await?.unearned.msat();
@@ -165,11 +169,12 @@ fn link(search: &str, state: &str, service: Option<&Name>, before: Option<i64>) 
     }
 }
 
-fn line(row: &GrantRow, used: Option<Timestamp>) -> Line {
+fn line(row: &GrantRow, refused: Option<TooDear>, used: Option<Timestamp>) -> Line {
     let grant = &row.grant;
     let hash = row.payment_hash.to_hex();
-    let state = row.state().words();
+    let state = if refused.is_some() { "Refused now" } else { row.state().words() };
     let class = match row.state() {
+        _ if refused.is_some() => "bad",
         PaymentState::Held | PaymentState::Unredeemed | PaymentState::Left => "good",
         PaymentState::Spent | PaymentState::Expired => "",
         PaymentState::Revoked => "bad",
@@ -187,6 +192,7 @@ fn line(row: &GrantRow, used: Option<Timestamp>) -> Line {
         left: left(row),
         state,
         class,
+        refused: refused.map(|why| why.to_string()),
         used: used.map(|at| (iso(at), utc(at))),
     }
 }

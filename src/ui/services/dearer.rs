@@ -46,8 +46,8 @@ pub(super) fn lines(rise: &Rise) -> Vec<String> {
         ));
     }
     lines.push(
-        "Passes open what they opened. Tokens that were paid for and never used are not counted here, and are \
-         treated alike."
+        "Passes open what they opened. A pack stays good while as many requests are sold together for what it cost, \
+         or for less. Tokens that were paid for and never used are not counted here, and are treated alike."
             .to_owned(),
     );
     lines
@@ -55,14 +55,23 @@ pub(super) fn lines(rise: &Rise) -> Vec<String> {
 
 /// `GET /v1/day costs 5 sat instead of 2 sat.`
 fn repriced(rise: &Rise, one: &Repriced) -> String {
+    let alone = rise.prices.iter().filter(|other| other.pack == one.pack).count() == 1;
     let (about, several) = match one.requests.as_slice() {
         // Whatever there is, at one price.
-        _ if rise.requests.is_empty() && rise.prices.len() == 1 => {
-            (format!("Every request of {}", rise.service), false)
-        }
+        _ if rise.requests.is_empty() && alone => (format!("Every request of {}", rise.service), false),
         [only] => (only.clone(), false),
         some => (some.join(", "), true),
     };
+    let (about, several) = match one.pack {
+        Some(requests) if alone && rise.requests.is_empty() => {
+            (format!("{requests} requests of {} together", rise.service), true)
+        }
+        Some(requests) => (format!("{requests} requests together ({about})"), true),
+        None => (about, several),
+    };
+    if one.pack.is_some() && one.after == "not sold" {
+        return format!("{about} are sold no more. Price until then: {}.", one.before);
+    }
     let price = |words: &str| match (words, words.parse::<Amount>()) {
         ("free", _) => "nothing".to_owned(),
         (_, Ok(sum)) => amount(&sum),
@@ -88,7 +97,7 @@ fn refused(rise: &Rise) -> Option<String> {
     Some(if rise.certain {
         format!(
             "{tokens} with {left} left: sold for less, and refused there from then on with an offer at the new price, \
-             although paid for. Good again when the price is back."
+             although paid for. Good again when the price is back, or their pack for what it cost."
         )
     } else {
         format!(
@@ -104,7 +113,8 @@ mod tests {
 
     fn rise() -> Rise {
         let requests = vec!["GET /x".to_owned()];
-        let one = Repriced { requests, before: "2 sat".to_owned(), after: "5 sat".to_owned(), certain: true };
+        let (before, after) = ("2 sat".to_owned(), "5 sat".to_owned());
+        let one = Repriced { requests, pack: None, before, after, certain: true };
         Rise {
             service: "rates".parse().unwrap(),
             requests: one.requests.clone(),
@@ -137,9 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn a_dearer_pack_is_told_apart_from_one_request() {
+        let pack = |after: &str| {
+            let one = rise().prices.remove(0);
+            let (before, after) = ("90 sat".to_owned(), after.to_owned());
+            Rise { prices: vec![Repriced { pack: Some(10), before, after, ..one }], ..rise() }
+        };
+        assert_eq!(
+            lines(&pack("190 sat"))[0],
+            "10 requests together (GET /x) cost 190 sat instead of 90 sat."
+        );
+        assert_eq!(
+            lines(&pack("not sold"))[0],
+            "10 requests together (GET /x) are sold no more. Price until then: 90 sat."
+        );
+    }
+
+    #[test]
     fn what_cannot_be_said_beforehand_is_not_promised() {
         let price = |before: &str, after: &str, certain| Repriced {
             requests: vec!["/a".to_owned(), "/b/*".to_owned()],
+            pack: None,
             before: before.to_owned(),
             after: after.to_owned(),
             certain,

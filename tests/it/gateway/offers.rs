@@ -345,6 +345,88 @@ async fn tiers_count_what_the_token_was_used_for() {
     gate.audited().await;
 }
 
+/// MONEY 2: what was sold with a pack is so many requests together. While they are sold together for no more, a unit is
+/// good, whatever one request costs by now; and not one moment longer, nor anywhere else.
+#[tokio::test]
+async fn a_pack_stays_good_while_it_is_on_sale_for_what_was_paid() {
+    let origin = Origin::start().await;
+    let with = |one: u64, pack: Option<(u64, &str)>| {
+        let pack = pack.map(|(requests, price)| Offering::Pack { requests, price: Some(amount(price)) });
+        let offers =
+            [Some(offer("request", Offering::Request)), pack.map(|pack| offer("pack", pack))].into_iter();
+        let base = shop(&origin);
+        let terms = Terms { offers: offers.flatten().collect(), ..sat(one) };
+        Service { terms: Arc::new(terms), ..base }
+    };
+    let told = async |gate: &TestGate, credential: &Credential| {
+        let told = gate.get("/.well-known/l402/token", &credential.line()).await.json();
+        (told["state"].as_str().map(str::to_owned), told["code"].as_str().map(str::to_owned))
+    };
+    let says = |state: &str, code: &str| (Some(state.to_owned()), Some(code.to_owned()));
+    let gate = TestGate::with(vec![with(10, Some((5, "40 sat")))], quick()).await;
+    let (pack, single) = (gate.buy_offer("/ok", "pack").await, gate.buy("/ok").await);
+
+    // One request costs twice as much; five together what they did.
+    gate.sell(vec![with(20, Some((5, "40 sat")))]);
+    assert_eq!(gate.get("/ok", &pack.line()).await.status, 200);
+    assert_eq!(told(&gate, &pack).await, says("open", "open"));
+    assert_eq!(
+        gate.get("/ok", &single.line()).await.code(),
+        "price_changed",
+        "one was sold, and it is dearer"
+    );
+    // What is dearer than that, and was not sold with it, is not opened by it: the pack is not priced for it.
+    assert_eq!(gate.get("/dear/ok", &pack.line()).await.code(), "price_changed");
+    gate.sell(vec![with(20, Some((7, "39 sat")))]);
+    assert_eq!(gate.get("/ok", &pack.line()).await.status, 200, "more for less");
+    // As the pack itself becomes dearer, smaller or goes, it is as any that was sold for less.
+    for pack_now in [Some((5, "40001 msat")), Some((4, "30 sat")), None] {
+        let mut now = with(20, pack_now);
+        now.routes.clear();
+        gate.sell(vec![now]);
+        assert_eq!(gate.get("/ok", &pack.line()).await.code(), "price_changed", "{pack_now:?}");
+        assert_eq!(told(&gate, &pack).await, says("refused", "price_changed"), "{pack_now:?}");
+    }
+    gate.sell(vec![with(20, Some((5, "40 sat")))]);
+    for _ in 0..3 {
+        assert_eq!(gate.get("/ok", &pack.line()).await.status, 200, "good again, and nothing was lost");
+    }
+    assert_eq!(gate.get("/ok", &pack.line()).await.code(), "spent");
+    assert_eq!(gate.settled(&pack).await, (0, 0, 5));
+    assert_eq!(origin.hits(), 5);
+    gate.audited().await;
+}
+
+/// A pack that was priced in dollars is on sale for what was paid as long as it costs as many dollars.
+#[tokio::test]
+async fn a_pack_in_dollars_stays_what_it_was_in_dollars() {
+    let origin = Origin::start().await;
+    let with = |one: &str, pack: &str| {
+        let pack = Offering::Pack { requests: 5, price: Some(amount(pack)) };
+        let rule = Rule::Fixed(amount(one));
+        let base = shop(&origin);
+        let terms = Terms { rule, offers: vec![offer("pack", pack)], ..sat(1) };
+        Service { terms: Arc::new(terms), routes: Vec::new(), ..base }
+    };
+    let gate = TestGate::with(vec![with("0.01 USD", "0.04 USD")], quick()).await;
+    gate.market.set_usd(Some("50000"));
+    let pack = gate.buy("/ok").await;
+    // Bitcoin halves, and one request costs twice as many dollars.
+    gate.market.set_usd(Some("25000"));
+    gate.sell(vec![with("0.02 USD", "0.04 USD")]);
+    assert_eq!(gate.get("/ok", &pack.line()).await.status, 200);
+    gate.market.set_usd(None);
+    assert_eq!(
+        gate.get("/ok", &pack.line()).await.status,
+        200,
+        "nobody knows the rate: what was sold is delivered"
+    );
+    gate.market.set_usd(Some("25000"));
+    gate.sell(vec![with("0.02 USD", "0.041 USD")]);
+    assert_eq!(gate.get("/ok", &pack.line()).await.code(), "price_changed");
+    gate.audited().await;
+}
+
 /// A pack by tiers costs less than as many of its dearest requests, so what it opens elsewhere is what was
 /// paid for a unit.
 #[tokio::test]

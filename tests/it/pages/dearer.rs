@@ -79,3 +79,52 @@ async fn a_dearer_price_is_asked_about_when_customers_hold_tokens() {
     let again = person.posts("/services/rates/try", &pay).await;
     assert!(!again.page.contains("Paid 90 sat"), "{}", again.page);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let api = upstream().await;
+    let offers = |one: &str, pack: &str| {
+        format!("price = \"{one}\"\noffers = [\"request\", {{ pack = 10, price = \"{pack}\" }}]")
+    };
+    sell(&app, &text(&api, &offers("10 sat", "90 sat"))).await;
+    let edits = async |one: &str, pack: &str| {
+        let (seen, toml) = (person.seen(), text(&api, &offers(one, pack)));
+        app.clock.advance(std::time::Duration::from_secs(1));
+        person.posts("/services/rates/text", &[("toml", &toml), ("seen", &seen)]).await
+    };
+    let ask = [("method", "GET"), ("target", "/v1/x"), ("offer", "pack-10"), ("do", "ask")];
+    let due = person.posts("/services/rates/try", &ask).await;
+    let mut fields = hidden(&due.page);
+    fields.push(("do".to_owned(), "pay".to_owned()));
+    let pay: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(person.posts("/services/rates/try", &pay).await.page.contains("Paid 90 sat"));
+    app.ledger.barrier().await;
+    let key = app.key(&[Scope::Admin]).await;
+    let listed = async || {
+        let told: Value = ok(app.read("/api/v1/tokens", &key).await).await;
+        (told["tokens"][0]["state"].clone(), told["tokens"][0]["price_refused"].clone())
+    };
+    let page = async || person.reads("/tokens").await;
+
+    // One request costs twice as much. Nobody who holds the pack is touched: nothing is asked.
+    assert_eq!(edits("20 sat", "90 sat").await.to, "/services/rates?said=saved");
+    assert_eq!(listed().await, (json!("left"), Value::Null));
+    assert!(page().await.contains(">Live</span>"));
+
+    // The pack itself becomes dearer: that is asked about, as what it is.
+    let asked = edits("20 sat", "190 sat").await;
+    for said in [
+        "10 requests of rates together cost 190 sat instead of 90 sat.",
+        "1 sold token with 9 paid requests left: sold for less",
+        "A pack stays good while as many requests are sold together for what it cost, or for less.",
+    ] {
+        assert!(asked.page.contains(said), "{said}: {}", asked.page);
+    }
+    assert_eq!(person.says_yes("/services/rates/text", &asked).await.to, "/services/rates?said=saved");
+    assert_eq!(listed().await, (json!("left"), json!({ "opens_msat": 10_000, "price_msat": 20_000 })));
+    let page = page().await;
+    let why = "a request costs 20 sat now, and this token opens what costs 10 sat at most";
+    assert!(page.contains("Refused now") && page.contains(why) && !page.contains(">Live</span>"), "{page}");
+}

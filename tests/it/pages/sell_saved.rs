@@ -44,7 +44,7 @@ impl<'a> Person<'a> {
         Told { status, to: to.unwrap_or_default(), page: answer.text().await.expect("a page") }
     }
 
-    async fn reads(&self, path: &str) -> String {
+    pub(super) async fn reads(&self, path: &str) -> String {
         let answer = self.app.get(path).header("cookie", &self.session).send().await.expect("an answer");
         answer.text().await.expect("a page")
     }
