@@ -9,6 +9,8 @@ pub(super) struct ChannelLine {
     pub(super) id: String,
     pub(super) peer: String,
     pub(super) peer_short: String,
+    /// What tells it from another one with the same node.
+    pub(super) name: String,
     pub(super) state: String,
     pub(super) state_class: &'static str,
     pub(super) capacity: String,
@@ -73,6 +75,7 @@ impl ChannelLine {
         ChannelLine {
             id: if view.ready { view.channel_id.clone() } else { view.local_id.clone() },
             peer_short: shortened(&view.peer),
+            name: shortened(&view.channel_id),
             peer: view.peer.clone(),
             state,
             state_class,
@@ -106,6 +109,19 @@ mod tests {
             ..ChannelView::default()
         };
         OpenChannel { view, held, splice }
+    }
+
+    #[test]
+    fn two_channels_with_the_same_node_have_names_of_their_own() {
+        let one = |channel_id: String| {
+            let mut open = channel(Held::default(), None);
+            (open.view.peer, open.view.channel_id) = ("02".repeat(33), channel_id);
+            ChannelLine::of(&open)
+        };
+        // Of one funding transaction their ids differ at the end alone.
+        let (first, other) = (one(format!("{}00", "ab".repeat(31))), one(format!("{}01", "ab".repeat(31))));
+        assert_eq!((first.peer_short == other.peer_short, first.name.as_str()), (true, "abababab…abab00"));
+        assert_ne!(first.name, other.name);
     }
 
     #[test]

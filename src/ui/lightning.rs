@@ -101,6 +101,8 @@ struct ClosedLine {
     id: String,
     peer: String,
     peer_short: String,
+    /// What tells it from another one with the same node.
+    name: String,
     at: String,
     at_iso: String,
     why: &'static str,
@@ -208,6 +210,7 @@ fn closed_line(row: &ChannelRow) -> ClosedLine {
     ClosedLine {
         id: row.channel_id.clone(),
         peer_short: shortened(&row.peer),
+        name: shortened(&row.channel_id),
         peer: row.peer.clone(),
         at: utc(at),
         at_iso: iso(at),

@@ -235,18 +235,20 @@ fn moved(event: &Event) -> Option<Told> {
             .more(format!("{} sat to receive, {}", grouped(*receivable_sat), codes::order(state)))
             .at("/lightning/inbound"),
         Event::ChannelPending { channel_id, peer } => {
-            Told::new("Channel waits for confirmations").more(with(peer)).of_channel(channel_id)
+            Told::new("Channel waits for confirmations").more(with(peer, channel_id)).of_channel(channel_id)
         }
         Event::ChannelReady { channel_id, peer } => {
-            Told::new("Channel ready").more(with(peer)).of_channel(channel_id).good()
+            Told::new("Channel ready").more(with(peer, channel_id)).of_channel(channel_id).good()
         }
         Event::ChannelClosed { channel_id, peer, cause, reason, .. } => {
             let why = if cause.is_empty() { plain(reason) } else { codes::closed(cause) };
-            Told::new("Channel closed").more(format!("{}, {why}", with(peer))).of_channel(channel_id)
+            Told::new("Channel closed")
+                .more(format!("{}, {why}", with(peer, channel_id)))
+                .of_channel(channel_id)
         }
         Event::ChannelCoinsHome { channel_id, peer, amount_sat } => {
             Told::new("Coins of a closed channel came home")
-                .more(format!("about {} sat, {}", grouped(*amount_sat), with(peer)))
+                .more(format!("about {} sat, {}", grouped(*amount_sat), with(peer, channel_id)))
                 .of_channel(channel_id)
                 .good()
         }
@@ -257,12 +259,13 @@ fn moved(event: &Event) -> Option<Told> {
                 .good();
             Told { amount: Some(format!("+{}", grouped(*amount_sat))), ..told }
         }
-        Event::SplicePending { channel_id, .. } => {
-            Told::new("A channel’s new size waits for confirmations").of_channel(channel_id)
-        }
-        Event::SpliceFailed { channel_id } => {
-            Told::new("A channel stays as it was").of_channel(channel_id).bad()
-        }
+        Event::SplicePending { channel_id, .. } => Told::new("A channel’s new size waits for confirmations")
+            .more(format!("channel {}", shortened(channel_id)))
+            .of_channel(channel_id),
+        Event::SpliceFailed { channel_id } => Told::new("A channel stays as it was")
+            .more(format!("channel {}", shortened(channel_id)))
+            .of_channel(channel_id)
+            .bad(),
         _ => return None,
     })
 }
@@ -397,8 +400,9 @@ fn operation_line(id: i64, what: &str, ask: &Value, outcome: &Value, state: Oper
     })
 }
 
-fn with(peer: &str) -> String {
-    format!("with {}", shortened(peer))
+/// A channel by its other node, and by what tells it from another one with that node.
+fn with(peer: &str, channel_id: &str) -> String {
+    format!("with {}, channel {}", shortened(peer), shortened(channel_id))
 }
 
 /// An endpoint by its label, where it has one, and its host.

@@ -95,6 +95,8 @@ struct Page {
     id: String,
     peer: String,
     peer_short: String,
+    /// What tells it from another one with the same node.
+    name: String,
     channel_id: String,
     size: String,
     outbound: bool,
@@ -196,6 +198,7 @@ async fn read(
         id: open.as_ref().map_or_else(|| channel_id.clone(), |open| open.line.id.clone()),
         peer_short: shortened(&peer),
         peer,
+        name: shortened(&channel_id),
         channel_id,
         size: grouped(size.unwrap_or_default()),
         outbound,

@@ -37,7 +37,7 @@ impl Subject {
     }
 
     fn name(&self) -> String {
-        format!("Channel with {}", shortened(&self.view.peer))
+        format!("Channel {} with {}", shortened(&self.view.channel_id), shortened(&self.view.peer))
     }
 
     fn errand(&self, step: &str, title: String, yes: &'static str, deed: Deed) -> Errand {

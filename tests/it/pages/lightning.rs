@@ -242,8 +242,10 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     for words in words.into_iter().chain(["the other side asked", "yours"]) {
         assert!(closed.contains(words), "{words}: {closed}");
     }
+    assert!(closed.contains("channel 05050505…050505"), "{closed}");
     let open = tab.text(".channels").await;
     for words in [
+        "channel 03030303…030303",
         "Ready, but the other node is away; a splice is under way",
         "A splice that takes 30,000 sat out of the channel waits for its confirmations.",
         "Held back: 5,000 sat of yours, and 5,000 sat by the other side; 660 sat for the anchors of its closing \
