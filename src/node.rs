@@ -25,6 +25,7 @@ mod offers;
 mod pulse;
 mod repeats;
 mod storage;
+mod unsent;
 mod view;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub use kept::{MONITORS, belongs_in_snapshot, is_monitor, is_monitor_update, sur
 pub use keys::{NodeSeed, UnusableSeed, node_id};
 use mint::StatelessMinter;
 pub use monitors::{MonitoredChannel, UnreadableMonitors, monitored_channels};
+use unsent::Unsent;
 
 /// Where the node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ pub struct LightningNode {
     state: watch::Sender<NodeState>,
     chain_seen: watch::Sender<ChainSeen>,
     doors_changed: Notify,
+    unsent: Arc<Unsent>,
     /// What was told last is no event of the library's: there is nothing to drop.
     told_a_beginning: AtomicBool,
 }
@@ -113,6 +116,7 @@ impl LightningNode {
         let minter = StatelessMinter::new(keys, config.network, Arc::clone(&clock), Arc::clone(&entropy));
         let (state, _) = watch::channel(NodeState::Starting("it has not been started".to_owned()));
         let sources = Arc::new(Sources::new(config.chain.clone()));
+        let unsent = Arc::new(Unsent::kept_in(Arc::clone(&store)));
         Ok(Arc::new(LightningNode {
             config,
             seed,
@@ -126,6 +130,7 @@ impl LightningNode {
             state,
             chain_seen: watch::Sender::default(),
             doors_changed: Notify::new(),
+            unsent,
             told_a_beginning: AtomicBool::new(false),
         }))
     }

@@ -27,7 +27,7 @@ use crate::types::{Msat, PaymentHash, Preimage, Timestamp};
 mod health;
 mod pulse;
 
-pub use chain::{ChainView, ChainWatch, SourceAnswer, SourceView};
+pub use chain::{ChainView, ChainWatch, SourceAnswer, SourceView, UnsentView};
 pub use coins::{
     ChainTx, Claim, CloseCause, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, PeerView, Peers,
     Splice, Sweep, TxContents, Waits,

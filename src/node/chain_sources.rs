@@ -20,6 +20,7 @@ impl ChainWatch for LightningNode {
             sources: config.sources.iter().enumerate().map(source).collect(),
             unheard_s: seen.unheard_for.as_secs(),
             stale: seen.unheard_for >= config.stale_after,
+            unsent: self.unsent.view(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Coins for LightningNode {
         let txid: Result<Txid, _> = txid.parse();
         Box::pin(async move {
             let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
-            waits(self.sources.current(), txid).await.map_err(NodeFault)
+            Ok(self.unsent.has(txid) || waits(self.sources.current(), txid).await.map_err(NodeFault)?)
         })
     }
 

@@ -24,6 +24,7 @@ use super::log::TracingLog;
 use super::mint::Doors;
 use super::repeats::Beginnings;
 use super::storage::{Fence, LdkStorage};
+use super::unsent::Unsent;
 use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
 
@@ -72,6 +73,7 @@ impl Engine {
         source: &ChainSource,
         seed: &NodeSeed,
         store: Arc<dyn KeyValue>,
+        unsent: Arc<Unsent>,
     ) -> Result<Engine, EngineFault> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -84,7 +86,7 @@ impl Engine {
         // Before the library reads it: one that changes in between is seen as changed.
         let login = source.login_mark();
         let built = (|| {
-            let mut builder = builder_for(config, source, seed)?;
+            let mut builder = builder_for(config, source, seed, unsent)?;
             builder.set_runtime(handle.clone());
             let beginnings = Beginnings::on(&*store).map_err(|error| {
                 EngineFault::Passing(format!("the node's store could not be read: {error}"))
@@ -170,7 +172,7 @@ pub(super) fn build_only(
         let build = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.map_err(|error| EngineFault::Passing(error.to_string()))?;
-            let mut builder = builder_for(config, source, seed)?;
+            let mut builder = builder_for(config, source, seed, Arc::default())?;
             builder.set_runtime(runtime.handle().clone());
             let built = builder.build_with_store(store).map(drop).map_err(build_fault);
             runtime.shutdown_timeout(RUNTIME_GRACE);
@@ -180,7 +182,12 @@ pub(super) fn build_only(
     })
 }
 
-fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Result<Builder, EngineFault> {
+fn builder_for(
+    config: &NodeConfig,
+    source: &ChainSource,
+    seed: &NodeSeed,
+    unsent: Arc<Unsent>,
+) -> Result<Builder, EngineFault> {
     let mut settings = ldk_node::config::Config { network: config.network, ..Default::default() };
     if let Some(anchors) = settings.anchor_channels_config.as_mut() {
         for text in &config.trusted_peers_no_reserve {
@@ -209,7 +216,7 @@ fn builder_for(config: &NodeConfig, source: &ChainSource, seed: &NodeSeed) -> Re
         builder.set_liquidity_source_lsps1(lsp_key(lsp)?, address(&lsp.address)?, lsp.token.clone());
     }
     builder.set_entropy_seed_bytes(**seed.0);
-    builder.set_custom_logger(Arc::new(TracingLog::new(config.network)));
+    builder.set_custom_logger(Arc::new(TracingLog::new(config.network, unsent)));
     if !config.listen.is_empty() {
         let addresses: Result<Vec<SocketAddress>, EngineFault> =
             config.listen.iter().map(|at| address(at)).collect();

@@ -44,12 +44,14 @@ impl LightningNode {
     /// Brings the node up and keeps it, on one chain source or another, until `stop`; then stops it in order.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut fallback = Fallback::new(self.sources.config());
+        self.load_unsent().await;
         while self.bring_up(&stop).await {
             fallback.is_on(self.sources.position());
             self.state.send_replace(NodeState::Running);
             let moved = tokio::select! {
                 () = stop.cancelled() => None,
                 () = self.keep_doors() => None,
+                () = self.keep_handing_over() => None,
                 moved = self.watch_chain(&mut fallback) => Some(moved),
             };
             let Some(moved) = moved else { break };
@@ -134,6 +136,8 @@ impl LightningNode {
                 }
             }
             self.sources.choose(position);
+            // Before the library starts: it would publish by force what it agreed to close, and finds it closed.
+            self.hand_over().await;
             match self.start_engine().await {
                 Ok(()) => return Some(Try::Up),
                 Err(EngineFault::Setting(why)) => return Some(Try::Never(why)),
@@ -188,8 +192,8 @@ impl LightningNode {
         let started = tokio::task::spawn_blocking(move || {
             std::thread::scope(|scope| {
                 let source = this.sources.current();
-                let engine =
-                    scope.spawn(|| Engine::start(&this.config, source, &this.seed, Arc::clone(&this.store)));
+                let (store, unsent) = (Arc::clone(&this.store), Arc::clone(&this.unsent));
+                let engine = scope.spawn(|| Engine::start(&this.config, source, &this.seed, store, unsent));
                 // The library asserts on channel state that it cannot make sense of (two claims of one
                 // payment hash, seen after kills): not a thing to try for ever.
                 engine.join().unwrap_or(Err(EngineFault::Unreadable))

@@ -27,6 +27,19 @@ pub struct ChainView {
     pub unheard_s: u64,
     /// That is too long: nothing is sold.
     pub stale: bool,
+    /// Transactions that no source took yet; they are handed over again and again.
+    pub unsent: Vec<UnsentView>,
+}
+
+/// A transaction of ours that waits for a chain source to take it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UnsentView {
+    /// Its id, hexadecimal.
+    pub txid: String,
+    /// The outputs that it spends, `txid:vout`.
+    pub spends: Vec<String>,
+    /// Why no source took it.
+    pub why: String,
 }
 
 /// What became of asking one chain source just now.

@@ -225,7 +225,8 @@ pub trait Coins: Send + Sync {
     /// on. Asks the chain source.
     fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>>;
 
-    /// Whether the chain source knows a transaction that is in no block and that the wallet does not list.
+    /// Whether a transaction is on its way that is in no block and that the wallet does not list: the chain source knows
+    /// it, or it waits for a source to take it.
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>>;
 
     /// What a transaction spends and pays; `None` where the chain source does not know it. A bitcoind knows what

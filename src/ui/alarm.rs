@@ -44,7 +44,7 @@ impl AlarmLine {
 /// The page on which an alarm is mended.
 fn way(code: &str) -> (&'static str, &'static str) {
     match code {
-        "chain_stale" | "chain_fallback" | "fees_stale" | "no_blocks" => {
+        "chain_stale" | "chain_fallback" | "fees_stale" | "no_blocks" | "transactions_unsent" => {
             ("/start/chain", "Test the chain source")
         }
         "cannot_receive" => ("/start/receive", "Ways to receive"),

@@ -67,6 +67,12 @@ pub const CODES: &[AlarmCode] = &[
         "bring it back; the node returns to it by itself",
     ),
     of(
+        "transactions_unsent",
+        Warning,
+        "a transaction of ours is signed, and no chain source took it yet: an agreed close, a funding, a send",
+        "`tollhouse doctor`; it is handed over again by itself, so do not send the same again",
+    ),
+    of(
         "fees_stale",
         Warning,
         "no fee rates were learned for alarms.fees_stale",

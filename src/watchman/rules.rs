@@ -32,7 +32,8 @@ const STALE_TO_CRITICAL: u32 = 6;
 /// What is the matter. `standing` are the codes of the alarms that stand.
 pub fn judge(vitals: &Vitals, limits: &AlarmLimits, standing: &BTreeSet<String>) -> Vec<Check> {
     let looked = Looked { vitals, limits, standing };
-    let mut checks = vec![looked.node(), looked.disk(), looked.operations(), looked.orders()];
+    let mut checks =
+        vec![looked.node(), looked.disk(), looked.operations(), looked.orders(), looked.unsent()];
     // Of a node that is not there nothing else can be told, and its absence is the alarm.
     if vitals.beat.stage == NodeStage::Running {
         checks.extend([
@@ -170,6 +171,29 @@ impl Looked<'_> {
         let text = format!("The chain source {} is away: {} is used meanwhile.", first.name, used.name);
         let fix = "Bring it back; the node returns to it by itself.";
         Some(Alarm::new("chain_fallback", Info, text, fix))
+    }
+
+    fn unsent(&self) -> Check {
+        let unsent = &self.vitals.chain.unsent;
+        let Some(first) = unsent.first() else {
+            return Check::fine("unsent", "every transaction of ours was handed to the chain");
+        };
+        let more = match unsent.len() {
+            1 => {
+                "A transaction of ours is signed, and not on its way: no chain source took it yet".to_owned()
+            }
+            many => format!(
+                "{many} transactions of ours are signed, and not on their way: no chain source took them yet. The first"
+            ),
+        };
+        let text = format!("{more} ({}: {}). It is handed over every 10 seconds.", first.txid, first.why);
+        let fix = "See that the chain source answers: `tollhouse doctor`. Nothing is lost: do not send the same again.";
+        Check::fine("unsent", format!("{} wait for the chain source", unsent.len())).with([Alarm::new(
+            "transactions_unsent",
+            Warning,
+            text,
+            fix,
+        )])
     }
 
     fn fees(&self) -> Check {

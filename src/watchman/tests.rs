@@ -35,7 +35,12 @@ fn well() -> Vitals {
             onchain_total_sat: 100_000,
             coming_home: Vec::new(),
         },
-        chain: ChainView { sources: vec![source("one", true)], unheard_s: 2, stale: false },
+        chain: ChainView {
+            sources: vec![source("one", true)],
+            unheard_s: 2,
+            stale: false,
+            unsent: Vec::new(),
+        },
         since: Since::default(),
         prices: Prices {
             smallest: Some(Msat::from_sat(10).unwrap()),

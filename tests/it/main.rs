@@ -66,6 +66,7 @@ mod services;
 mod step_up;
 mod token_cli;
 mod tokens;
+mod unsent;
 mod vault;
 mod wallet_face;
 mod webhooks;

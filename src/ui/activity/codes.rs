@@ -76,6 +76,7 @@ pub(super) fn alarm(code: &str) -> String {
         "chain_stale" => "the node was out of step with the chain",
         "chain_fallback" => "another chain source was in use",
         "fees_stale" => "fee rates were old",
+        "transactions_unsent" => "a transaction waited for the chain source",
         "no_blocks" => "no new block was seen",
         "clock_skew" => "the clock was wrong",
         "reserve_low" => "too few coins were kept for closing channels",

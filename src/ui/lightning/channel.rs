@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::story::{Step, steps};
 use super::{Said, words};
-use crate::ports::ChannelView;
+use crate::ports::{ChannelView, UnsentView};
 use crate::store::ChannelRow;
 use crate::treasury::{KnownChannel, Most, OpenChannel, PendingSplice, SpliceWay, Treasury, TreasuryError};
 use crate::ui::channel_line::{ChannelLine, ours_text};
@@ -110,6 +110,8 @@ struct Page {
     unseen: Option<String>,
     /// Why it can never come to be.
     void: Option<String>,
+    /// Why a transaction of it is not on its way.
+    unsent: Option<String>,
     steps: Vec<Step>,
     moves: Vec<OperationLine>,
 }
@@ -174,6 +176,8 @@ async fn read(
     let channel_id = known.ids().0.to_owned();
     let KnownChannel { open: view, record: row } = known;
     let steps = steps(view.as_ref(), row.as_ref(), &operations);
+    let funding = view.as_ref().and_then(|view| view.funding.as_deref());
+    let unsent = unsent(desk, funding.or(row.as_ref().and_then(|row| row.funding.as_deref())));
     let void = Treasury::why_void(&operations).map(words::sentence);
     let both = |of_view: fn(&ChannelView) -> bool, of_row: fn(&ChannelRow) -> bool| {
         view.as_ref().map(of_view).or(row.as_ref().map(of_row)) == Some(true)
@@ -213,6 +217,7 @@ async fn read(
             _ => None,
         },
         void,
+        unsent,
         steps,
         moves: operations.iter().map(OperationLine::of).collect(),
     })
@@ -288,6 +293,19 @@ fn after(splice: &PendingSplice, capacity_sat: u64) -> String {
         Some(after) => format!("; then about {} sat", grouped(after)),
         None => String::new(),
     }
+}
+
+/// Why a transaction that funds, changes or closes the channel with this funding output is not on its way.
+fn unsent(desk: &Desk, funding: Option<&str>) -> Option<String> {
+    let (txid, _) = funding?.split_once(':')?;
+    let of_it =
+        |one: &UnsentView| one.txid == txid || one.spends.iter().any(|spent| Some(spent.as_str()) == funding);
+    let waits = desk.op.parts.chain.chain().unsent.into_iter().find(of_it)?;
+    let UnsentView { txid, why, .. } = waits;
+    Some(format!(
+        "Its transaction {txid} is signed, and no chain source took it yet: {why}. It is handed over again every 10 seconds; \
+         nothing is lost."
+    ))
 }
 
 /// Why a channel that was not told to be closed is not among the open ones.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tollhouse::ports::{
     BoxFuture, ChainView, ChainWatch, ChannelView, CloseHow, FeeRate, ForwardingFees, Much, NodeControl,
     NodeFault, NodeView, NodeWatch, OfferAsk, OfferPayer, OfferPayment, OfferTerms, OpenAsk, Outgoing, Payer,
-    PeerView, SendFault, SourceAnswer,
+    PeerView, SendFault, SourceAnswer, UnsentView,
 };
 use tollhouse::store::OperationRow;
 use tollhouse::types::{Msat, PaymentHash};
@@ -18,6 +18,7 @@ use super::{START, wallet};
 pub(crate) struct MadeUpNode {
     pub(crate) channels: Mutex<Vec<ChannelView>>,
     pub(crate) chain_answers: Mutex<Vec<SourceAnswer>>,
+    pub(crate) unsent: Mutex<Vec<UnsentView>>,
     pub(crate) sends: Mutex<Vec<String>>,
     pub(crate) offers: Mutex<Vec<OfferAsk>>,
     pub(crate) peers: Mutex<Vec<PeerView>>,
@@ -33,7 +34,7 @@ pub(crate) struct MadeUpNode {
 
 impl ChainWatch for MadeUpNode {
     fn chain(&self) -> ChainView {
-        ChainView::default()
+        ChainView { unsent: self.unsent.lock().expect("not poisoned").clone(), ..ChainView::default() }
     }
 
     fn ask(&self) -> BoxFuture<'_, Vec<SourceAnswer>> {

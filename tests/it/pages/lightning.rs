@@ -1,7 +1,7 @@
 //! The Lightning pages: what there is, a channel's life, and what is asked before anything moves.
 
 use serde_json::json;
-use tollhouse::ports::{ChannelView, Claim, FeeRate, ForwardingFees, OrderAsk, PeerView, Waits};
+use tollhouse::ports::{ChannelView, Claim, FeeRate, ForwardingFees, OrderAsk, PeerView, UnsentView, Waits};
 use tollhouse::store::{
     BegunOperation, ChannelEnd, ChannelSeen, ChannelsSeen, ClaimSeen, OperationState, SweepRow,
 };
@@ -274,6 +274,17 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     }
     assert_eq!(tab.value("document.querySelectorAll('form[action*=channels]').length").await, 0);
     unharmed(&app, &tab).await;
+    // Of one closed by agreement, the transaction is not on its way yet.
+    let spends = vec![seen(7, true).funding.expect("a funding")];
+    let unsent = UnsentView { txid: "e1".repeat(32), spends, why: "mempool min fee not met".to_owned() };
+    app.node.unsent.lock().expect("no panic").push(unsent);
+    tab.open(&format!("{}{}", app.origin, page(7))).await;
+    let said = tab.text(".alarm").await;
+    assert!(said.contains(&"e1".repeat(32)) && said.contains("mempool min fee not met"), "{said}");
+    app.node.unsent.lock().expect("no panic").clear();
+    tab.open(&format!("{}{}", app.origin, page(7))).await;
+    assert!(!tab.text("main").await.contains("no chain source"), "it is on its way");
+
     // One that is opening is found by our own id of it.
     tab.open(&format!("{}/lightning/channels/4", app.origin)).await;
     assert!(tab.text(".timeline").await.contains("1 of 3"));
