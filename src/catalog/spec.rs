@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod bargain;
 mod compile;
 mod fields;
 mod offers;
@@ -355,7 +356,13 @@ impl Spec {
         let what = "a browser is let in once its invoice is paid, whoever paid it: someone who is tricked into \
                     paying a stranger's invoice pays for that stranger";
         let help = "Leave it out unless your customers' wallets show no preimage.";
-        unlock.then(|| SpecFault::new("browser_unlock", Wrong::new(what, help))).into_iter().collect()
+        let unlock = unlock.then(|| SpecFault::new("browser_unlock", Wrong::new(what, help)));
+        unlock.into_iter().chain(bargain::doubts(self)).collect()
+    }
+
+    /// Those of them that are about what is sold, which a person is told before it is saved.
+    pub fn price_doubts(&self) -> Vec<SpecFault> {
+        bargain::doubts(self)
     }
 
     /// The one JSON form: settings in one order, what is left out left out.

@@ -215,6 +215,38 @@ fn one_fault_is_told_once_and_all_are_told() {
 }
 
 #[test]
+fn a_pack_that_costs_more_than_its_requests_one_by_one_is_doubtful() {
+    let doubts = |more: Value| {
+        let (spec, faults) = Spec::read(&with(more));
+        assert_eq!(faults, []);
+        spec.doubts().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let pack = |price: &str| json!(["request", { "pack": 10, "price": price }]);
+    assert_eq!(
+        doubts(json!({ "price": "8 sat", "offers": pack("90 sat") })),
+        [
+            "offers[1].price: 10 requests cost 90 sat as a pack, and 80 sat one by one: nobody gains by the pack (Ask less \
+          than 80 sat for it, or more for one request.)"
+        ]
+    );
+    for fine in ["9 sat", "10 sat", "0.01 USD"] {
+        assert!(doubts(json!({ "price": fine, "offers": pack("90 sat") })).is_empty(), "{fine}");
+    }
+    let dollars = doubts(json!({ "price": "0.01 USD", "offers": pack("0.11 USD") }));
+    assert!(dollars[0].contains("0.11 USD as a pack, and 0.1 USD one by one"), "{dollars:?}");
+    let alone = json!({ "price": "8 sat", "offers": [{ "pack": 10, "price": "90 sat" }] });
+    assert!(doubts(alone).is_empty(), "one alone is not sold");
+    let route = json!({ "price": "20 sat", "offers": pack("190 sat"),
+                        "route": [{ "path": "/v1/a", "price": "2 sat" },
+                                  { "path": "/v1/b", "price": "2 sat", "offers": pack("21 sat") }] });
+    let told = doubts(route);
+    assert!(
+        told.len() == 1 && told[0].starts_with("route[1].offers[1].price: 10 requests cost 21 sat"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_risk_is_told_where_it_is_switched_on() {
     let doubts = |more: Value| Spec::read(&with(more)).0.doubts();
     let [doubt] = doubts(json!({ "browser_unlock": true })).try_into().expect("one doubt");

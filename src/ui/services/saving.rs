@@ -99,9 +99,16 @@ impl Saving {
     fn question(&self, planned: &Plan, fields: &Fields) -> Option<Question> {
         let (above, action) = (self.above.clone(), self.action.clone());
         let question = asked(&planned.stops, &planned.rises, above, action)?;
-        let lines = question.lines.into_iter().chain(self.beside.map(str::to_owned)).collect();
+        let doubts = self.given.iter().flat_map(|(spec, _)| doubts(spec));
+        let beside = self.beside.map(str::to_owned);
+        let lines = question.lines.into_iter().chain(doubts).chain(beside).collect();
         Some(Question { lines, fields: fields.all_again(), ..question })
     }
+}
+
+/// What is allowed of the prices and will hardly be meant.
+fn doubts(spec: &Spec) -> Vec<String> {
+    spec.price_doubts().iter().map(|doubt| format!("Mind: {}. {}", doubt.what, doubt.help)).collect()
 }
 
 impl Saved {

@@ -114,9 +114,10 @@ async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
     assert!(page().await.contains(">Live</span>"));
 
     // The pack itself becomes dearer: that is asked about, as what it is.
-    let asked = edits("20 sat", "190 sat").await;
+    let asked = edits("20 sat", "210 sat").await;
     for said in [
-        "10 requests of rates together cost 190 sat instead of 90 sat.",
+        "10 requests of rates together cost 210 sat instead of 90 sat.",
+        "Mind: 10 requests cost 210 sat as a pack, and 200 sat one by one: nobody gains by the pack.",
         "1 sold token with 9 paid requests left: sold for less",
         "A pack stays good while as many requests are sold together for what it cost, or for less.",
     ] {
@@ -127,4 +128,6 @@ async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
     let page = page().await;
     let why = "a request costs 20 sat now, and this token opens what costs 10 sat at most";
     assert!(page.contains("Refused now") && page.contains(why) && !page.contains(">Live</span>"), "{page}");
+    let service = person.reads("/services/rates").await;
+    assert!(service.contains("210 sat as a pack, and 200 sat one by one"), "{service}");
 }
