@@ -160,6 +160,9 @@ impl Appliance {
         storefront.own(blueprint.services).await?;
         let stock = blueprint.stock.into_iter().map(|spec| (spec, Vec::new())).collect();
         storefront.put(stock, Run::Real).await?;
+        if storefront.stock().is_empty() {
+            tracing::warn!("nothing is on sale: no file names a service, and none was made");
+        }
         let catalog = Arc::clone(storefront.catalog());
         let terms = CheckoutConfig {
             limits: blueprint.entrance.limits.clone(),

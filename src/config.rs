@@ -88,6 +88,8 @@ pub struct Settings {
     pub shown: Vec<Shown>,
     /// What is allowed but doubtful.
     pub warnings: Vec<Problem>,
+    /// No file names a service. That is doubtful only where none was made otherwise: services live in the ledger.
+    pub none_named: Option<Problem>,
     env: Environment,
 }
 
@@ -274,12 +276,12 @@ impl Settings {
         }
         warnings.extend(service_files.iter().flat_map(FileServices::doubts));
         problems.extend(top.finish());
-        if services.is_empty() && problems.is_empty() {
-            let what = "no file names a service: what is sold is what `tollhouse services` put there";
-            let bad = Bad::new(what, "Add a [[service]], or see `tollhouse services list`.");
-            warnings
-                .push(Problem { file: origin.path.clone(), ..origin.problem_from(Source::Default, "", bad) });
-        }
+        let none_named = services.is_empty().then(|| {
+            let what = "no file names a service, and none was made yet: nothing is sold";
+            let help = "Sell an API under Services, by `tollhouse services apply`, or with a [[service]].";
+            let bad = Bad::new(what, help);
+            Problem { file: origin.path.clone(), ..origin.problem_from(Source::Default, "", bad) }
+        });
         match (data_dir, node) {
             (Some(data_dir), Some(node)) if problems.is_empty() => Ok(Settings {
                 file: origin.path,
@@ -300,6 +302,7 @@ impl Settings {
                 service_files,
                 shown,
                 warnings,
+                none_named,
                 env: env.clone(),
             }),
             _ => {

@@ -103,6 +103,19 @@ impl Destination {
         Ok(device(&self.dir)? != device(&self.data)?)
     }
 
+    /// The same before either may be there, by the nearest directories that are; `None` where nobody can tell, or where
+    /// it was on another file system before and may not be mounted now.
+    pub fn would_be_apart(&self) -> Option<bool> {
+        let name = self.dir.to_string_lossy().into_owned();
+        if self.notes().ok()?.get(&name) == Some(&true) {
+            return None;
+        }
+        let device = |path: &Path| {
+            path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.dev())
+        };
+        Some(device(&self.dir)? != device(&self.data)?)
+    }
+
     /// Whether each directory was on another file system. A note that cannot be read says nothing.
     fn notes(&self) -> Result<BTreeMap<String, bool>, DestinationFault> {
         let path = self.data.join(NOTE);
@@ -151,5 +164,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let copies = Destination::new("/proc".into(), home.path().to_owned());
         assert!(copies.is_apart().unwrap());
+        assert_eq!(copies.would_be_apart(), Some(true));
+        let later =
+            |dir: &str| Destination::new(dir.into(), home.path().join("data/regtest")).would_be_apart();
+        assert_eq!(later("/proc/none/yet"), Some(true), "by what is there already");
+        let inside = home.path().join("copies/of/it");
+        assert_eq!(later(inside.to_str().unwrap()), Some(false));
+        let noted = serde_json::json!({ (inside.to_str().unwrap()): true }).to_string();
+        std::fs::write(home.path().join(NOTE), noted).unwrap();
+        let mounted = Destination::new(inside, home.path().to_owned());
+        assert_eq!(mounted.would_be_apart(), None, "it may be the mount point of a disk that is away");
     }
 }

@@ -7,6 +7,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::{say, sources, warn};
+use crate::backup::{Destination, LEDGER_FILE};
 use crate::catalog::{PathPattern, Service};
 use crate::config::{Environment, Flags, Problem, Settings, Source};
 
@@ -25,6 +26,11 @@ pub(super) fn run(args: &CheckArgs, env: &Environment) -> ExitCode {
     if let Ok(settings) = &mut loaded {
         let doubts = sources::doubts(settings);
         settings.warnings.extend(doubts);
+        settings.warnings.extend(beside(settings));
+        // What is made on the pages or by `services` is in the ledger, which nobody but the appliance reads.
+        if !settings.network_dir().join(LEDGER_FILE).exists() {
+            settings.warnings.extend(settings.none_named.take());
+        }
     }
     let told = match (&loaded, args.json) {
         (Ok(settings), true) => say(as_json(settings)),
@@ -48,6 +54,22 @@ pub(super) fn run(args: &CheckArgs, env: &Environment) -> ExitCode {
         (Ok(_), Err(_)) => ExitCode::FAILURE,
         (Ok(_), Ok(())) => ExitCode::SUCCESS,
     }
+}
+
+/// That copies would go to the disk that the data is on, as far as the places tell it.
+fn beside(settings: &Settings) -> Option<Problem> {
+    let dir = settings.backup.dir.clone()?;
+    let what = format!("{} is on the same disk as the data: a dead disk takes both", dir.display());
+    let beside = Destination::new(dir, settings.network_dir()).would_be_apart() == Some(false);
+    let setting = "backup.dir".to_owned();
+    let said = settings.shown.iter().find(|shown| shown.setting == setting);
+    beside.then(|| Problem {
+        file: settings.file.clone(),
+        source: said.map_or(Source::Default, |shown| shown.source.clone()),
+        setting,
+        what,
+        help: "Name a folder on another disk, or have this one copied to another machine.".to_owned(),
+    })
 }
 
 fn as_text(settings: &Settings) -> String {

@@ -41,7 +41,7 @@ pub(super) async fn page(desk: Desk) -> Response {
                     shell,
                     steps,
                     done: list.done,
-                    complete: list.points.iter().all(|point| point.done),
+                    complete: list.points.iter().all(|point| point.done && list.but(point.step).is_none()),
                     next,
                 },
             )

@@ -8,6 +8,8 @@ pub(super) struct StepLine {
     pub(super) name: &'static str,
     pub(super) why: &'static str,
     pub(super) done: bool,
+    /// It is done, but for this.
+    pub(super) but: Option<&'static str>,
     /// Nothing that is sold needs it.
     pub(super) optional: bool,
     pub(super) href: &'static str,
@@ -40,6 +42,7 @@ impl StepLine {
                 seen_at: seen_at(point.step),
                 verb,
                 done: point.done,
+                but: list.but(point.step),
                 optional: !point.needed,
                 next: next == Some(point.step),
             }
@@ -138,6 +141,13 @@ mod tests {
             lines.iter().map(|line| (line.next, line.optional)).collect::<Vec<_>>()
         };
         assert_eq!(next(&list), [(false, false), (false, true), (true, false), (false, false)]);
+        let beside = Checklist {
+            points: vec![point(Step::Words, true, true), point(Step::Backup, true, true)],
+            same_disk: true,
+            ..list.clone()
+        };
+        let but: Vec<bool> = StepLine::all(&beside).iter().map(|line| line.but.is_some()).collect();
+        assert_eq!(but, [false, true], "copies beside the data are half of it");
         let mut selling = Checklist { done: true, left: vec![Step::Words], ..list };
         selling.points.truncate(2);
         assert_eq!(next(&selling), [(false, false), (true, true)], "what could wait is next then");

@@ -13,6 +13,10 @@ const IN_STEP_SECS: u64 = 600;
 /// The setting that says that nobody wants to see the list any more.
 const HIDDEN: &str = "admin.first_steps_hidden";
 
+/// What is said of copies that lie beside the data, wherever the step is told.
+const SAME_DISK: &str =
+    "Done, but on the data’s own disk: a dead disk takes both. A place on another disk is left to do.";
+
 /// The service that `tollhouse init` writes for an example, in comments: its name, and its upstream.
 pub const EXAMPLE: (&str, &str) = ("example", "http://127.0.0.1:9000");
 
@@ -68,6 +72,11 @@ impl Checklist {
     /// Whether `step` is seen to.
     pub fn is_done(&self, step: Step) -> bool {
         self.points.iter().any(|point| point.step == step && point.done)
+    }
+
+    /// What is left of a step that is done: copies that lie beside the data are a place, and half of what it is for.
+    pub fn but(&self, step: Step) -> Option<&'static str> {
+        (step == Step::Backup && self.same_disk && self.is_done(step)).then_some(SAME_DISK)
     }
 
     /// Whether the list is worth a place on the first page: until nothing is open, or until it was put away.

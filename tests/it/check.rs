@@ -75,16 +75,58 @@ fn init_overwrites_only_when_told_to() {
 }
 
 #[test]
-fn check_warns_of_a_browser_that_is_let_in_by_a_payment() {
+fn check_warns_of_a_browser_that_is_let_in_by_a_payment_and_of_a_pack_that_costs_more() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("t.toml");
-    let service = "[[service]]\nname = \"a\"\nupstream = \"http://127.0.0.1:9\"\nprice = \"5 sat\"\nbrowser_unlock = true\n";
+    let service = "[[service]]\nname = \"a\"\nupstream = \"http://127.0.0.1:9\"\nprice = \"5 sat\"\nbrowser_unlock = true\n\
+                   offers = [\"request\", { pack = 10, price = \"60 sat\" }]\n";
     let node = "network = \"regtest\"\n[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:1\"\n";
     std::fs::write(&file, format!("{node}{service}")).expect("written");
     let done = tollhouse(home.path(), &["check", "--config", file.to_str().expect("UTF-8")]);
     let said = text(&done.stderr);
     assert!(done.status.success(), "{said}");
     assert!(said.contains("t.toml:9: service.a.browser_unlock:") && said.contains("tricked into"), "{said}");
+    let pack = "10 requests cost 60 sat as a pack, and 50 sat one by one: nobody gains by the pack";
+    assert!(said.contains("t.toml:10: service.a.offers[1].price:") && said.contains(pack), "{said}");
+}
+
+/// What is made on the pages is in the ledger, and no file has to name it.
+#[test]
+fn check_says_that_nothing_is_sold_only_where_nothing_can_be() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (file, data) = (home.path().join("t.toml"), home.path().join("data"));
+    let chain = "[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:1\"\n";
+    std::fs::write(&file, format!("network = \"regtest\"\ndata_dir = \"{}\"\n{chain}", data.display()))
+        .expect("written");
+    let check = || {
+        let done = tollhouse(home.path(), &["check", "--config", file.to_str().expect("UTF-8")]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        text(&done.stderr).to_owned()
+    };
+    assert!(check().contains("no file names a service, and none was made yet"), "{}", check());
+    std::fs::create_dir_all(data.join("regtest")).expect("made");
+    std::fs::write(data.join("regtest/ledger.db"), "").expect("written");
+    assert_eq!(check(), "", "what is in the ledger nobody but the appliance knows");
+}
+
+#[test]
+fn check_warns_of_backups_beside_the_data() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("t.toml");
+    let check = |dir: &str| {
+        let service = "[[service]]\nname = \"a\"\nupstream = \"http://127.0.0.1:9\"\nprice = \"5 sat\"\n";
+        let node = "network = \"regtest\"\n[chain]\nsource = \"esplora\"\nurl = \"http://127.0.0.1:1\"\n";
+        std::fs::write(&file, format!("{node}[backup]\ndir = \"{dir}\"\n{service}")).expect("written");
+        let done = tollhouse(home.path(), &["check", "--config", file.to_str().expect("UTF-8")]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        text(&done.stderr).to_owned()
+    };
+    let beside = check(&home.path().join("copies").display().to_string());
+    assert!(
+        beside.contains("t.toml:6: backup.dir: ") && beside.contains("on the same disk as the data"),
+        "{beside}"
+    );
+    assert_eq!(check("/proc/copies"), "", "another file system may be another disk");
 }
 
 #[test]

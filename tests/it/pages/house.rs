@@ -306,6 +306,15 @@ async fn a_backup_is_made_proved_and_fetched_on_the_page_and_it_is_red_until_the
     let guards = tab.text(".guards").await;
     assert!(guards.contains("on the same disk as the data: a dead disk takes both"), "{guards}");
     assert!(guards.contains("backup.dir in tollhouse.toml"), "{guards}");
+    // The first steps say of it what the page does: a place, and half of what it is for.
+    for (path, said) in [
+        ("/", "Done, but on the data’s own disk: a dead disk takes both."),
+        ("/start", "A place on another disk is left to do."),
+    ] {
+        let page = app.get(path).header("cookie", &session).send().await.expect("an answer");
+        let page = page.text().await.expect("a page");
+        assert!(page.contains(said), "{path}: {page}");
+    }
     tab.click("form[action='/backup/verify'] button").await;
     until(&tab, "!!document.querySelector('#proof')").await;
     assert!(tab.text("#proof").await.contains("right"));
