@@ -111,6 +111,7 @@ impl Operator {
         let now = self.parts.clock.now();
         self.seed.ask(move |seed| seed.verify(&words, now)).await?;
         self.noted(Event::SeedVerified).await;
+        self.look_again().await;
         Ok(())
     }
 

@@ -122,6 +122,13 @@ pub struct SystemView {
 }
 
 impl Operator {
+    /// Has the watchman look at once: what was just changed may end an alarm, and the next page is to know.
+    pub(super) async fn look_again(&self) {
+        if let Err(error) = self.parts.watchman.look().await {
+            tracing::error!(%error, "the alarms could not be noted");
+        }
+    }
+
     /// How the appliance is now. Looking notes new alarms, as the watchman's own looks do.
     ///
     /// # Errors

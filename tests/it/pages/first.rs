@@ -1,9 +1,10 @@
 //! The first steps on pages: the words, the chain, room to receive; Home's list and alarms.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use tollhouse::ports::{Alarm, SourceAnswer};
+use tollhouse::ports::{Alarm, BoxFuture, Check, Informant, SourceAnswer};
+use tollhouse::secrets::Seed;
 use tollhouse::store::Findings;
 use tollhouse::types::Severity;
 
@@ -69,6 +70,14 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     let own = words::shown(&tab).await;
     tab.picture("start-words-1440-light").await;
 
+    // The watchman found before that nobody proved to have them.
+    app.op.parts.watchman.hear(Arc::new(Paper(app.op.parts.seed.clone())));
+    app.op.parts.watchman.look().await.expect("it looks");
+    let alarmed = async || {
+        let alarms = app.ledger.alarms().await.expect("alarms");
+        alarms.iter().any(|row| row.alarm.code == "seed_not_verified")
+    };
+    assert!(alarmed().await);
     tab.click("a[href='/start/seed/check']").await;
     words::give_back(&tab, &words::wrong()).await;
     tab.until("document.querySelector('.refusal')").await;
@@ -76,6 +85,7 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     words::give_back(&tab, &own).await;
     tab.until("location.search === '?said=checked'").await;
     assert!(tab.text(".said").await.contains("You have the words"));
+    assert!(!alarmed().await, "the proof has the watchman look: the next page knows");
     assert_eq!(tab.value("document.querySelector(\"form[action='/start/seed/words']\")").await, json!(null));
     let key = app.key(&[tollhouse::web::keys::Scope::Read]).await;
     let list = ok(app.read("/api/v1/checklist", &key).await).await;
@@ -99,6 +109,18 @@ async fn the_words_are_shown_once_and_checked_on_the_page() {
     tab.click("form[action='/start/hide'] button").await;
     tab.until("document.querySelector('#live') && !document.querySelector('#steps')").await;
     clean(&app, &tab);
+}
+
+/// Tells the watchman whether somebody proved to have the words.
+struct Paper(Arc<Seed>);
+
+impl Informant for Paper {
+    fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
+        let alarm = Alarm::new("seed_not_verified", Severity::Info, "Nobody proved yet", "Prove it.");
+        let proved = self.0.status().verified_at.is_some();
+        let check = Check::fine("seed", "encrypted").with((!proved).then_some(alarm));
+        Box::pin(async move { vec![check] })
+    }
 }
 
 async fn cookie_of(tab: &crate::chromium::Tab<'_>) -> String {
