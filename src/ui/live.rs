@@ -6,6 +6,7 @@ use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
 use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole};
 use super::payment_line::PaymentLine;
+use super::sale::Sale;
 use super::steps::StepLine;
 use super::{operation, outlook};
 use crate::ports::NodeView;
@@ -87,7 +88,7 @@ pub(super) struct Live {
     node_address: String,
     sync: String,
     payments: Vec<PaymentLine>,
-    sample_url: String,
+    sale: Sale,
 }
 
 impl Live {
@@ -180,9 +181,7 @@ impl Live {
             },
             sync: sync(&node, now),
             payments: payments.iter().map(PaymentLine::of).collect(),
-            sample_url: op
-                .sample(None)
-                .map_or_else(|| format!("{}/", op.parts.config.gateway), |sample| sample.url),
+            sale: Sale::of(op),
         })
     }
 }

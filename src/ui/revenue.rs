@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::chart::{Chart, Step as Bar};
 use super::figures::{change, conversion, counted, day, fiat, grouped, hour, permille, sats_exact};
 use super::payment_line::PaymentLine;
+use super::sale::Sale;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::store::{
@@ -160,7 +161,7 @@ struct Page {
     newer: Option<String>,
     /// The money of this time alone.
     table: String,
-    sample_url: String,
+    sale: Sale,
 }
 
 /// `GET /revenue?range&service&route&before`.
@@ -195,7 +196,6 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
     let more = rows.len() > usize::try_from(SHOWN).unwrap_or(usize::MAX);
     rows.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
     let older = more.then(|| rows.last().map(|row| view.link(Some(row.id))));
-    let config = &desk.op.parts.config;
     Ok(Page {
         ranges: ranges(view),
         services: services(&routes, view),
@@ -224,7 +224,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         older: older.flatten(),
         newer: asked.before.map(|_| view.link(None)),
         table: format!("/api/v1/revenue.csv?from={}&to={}", from.millis(), end.millis()),
-        sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
+        sale: Sale::of(&desk.op),
         shell: desk.shell(Section::Revenue).await,
     })
 }

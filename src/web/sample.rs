@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::Operator;
-use crate::catalog::{Route, Service};
+use crate::catalog::{Mode, Route, Service};
 
 /// A request at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,11 @@ impl Operator {
     /// One of the service `named`, else of any; nothing when nothing costs.
     pub fn sample(&self, named: Option<&str>) -> Option<Sample> {
         let table = self.parts.storefront.catalog().current();
-        let chosen = |service: &&Arc<Service>| named.is_none_or(|name| service.name.as_str() == name);
+        let chosen = |service: &&Arc<Service>| match named {
+            Some(name) => service.name.as_str() == name,
+            // What is off answers 404, and what is in shadow asks nothing: neither would earn.
+            None => service.mode == Mode::On,
+        };
         table.services().iter().filter(chosen).find_map(|service| {
             let path = path(service)?;
             Some(Sample {

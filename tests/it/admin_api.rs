@@ -4,8 +4,10 @@ use futures_util::StreamExt;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tollhouse::catalog::spec::Spec;
 use tollhouse::ledger::{Bought, Draw, Ending, Sale};
 use tollhouse::ports::CloseHow;
+use tollhouse::storefront::Run;
 use tollhouse::types::{Kind, Msat, PaymentHash, TokenId};
 use tollhouse::web::keys::{self, Scope};
 
@@ -289,7 +291,23 @@ async fn home_shows_the_way_out_and_then_the_money() {
     })
     .await;
     assert!(empty.contains("Have someone open a channel to you"));
-    assert!(empty.contains("curl -i"));
+    // No line earns where nothing is on sale.
+    assert!(!empty.contains("curl -i"), "{empty}");
+    assert!(empty.contains("nothing is on sale: <a href=\"/start/service\">add your first service</a>"));
+    assert!(page("/revenue").await.contains(">add your first service</a>"));
+    let sells = async |mode: &str| {
+        let service = json!({ "name": "rates", "path": "/v1", "upstream": "http://127.0.0.1:9", "price": "5 sat",
+            "mode": mode });
+        let put = app.op.parts.storefront.put(vec![Spec::read(&service)], Run::Real).await;
+        put.expect("it can be sold");
+    };
+    sells("on").await;
+    for path in ["/", "/revenue"] {
+        assert!(page(path).await.contains("/v1") && page(path).await.contains("curl -i"), "{path}");
+    }
+    sells("shadow").await;
+    let free = page("/").await;
+    assert!(!free.contains("curl -i") && free.contains("nothing is on sale for money now"), "{free}");
 
     app.node.channels.lock().expect("not poisoned").push(usable_channel(10, 667_600));
     let hash = received(&app, 9, 15).await;
