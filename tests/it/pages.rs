@@ -37,9 +37,9 @@ mod words;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A first visit to any page, with its style, its typeface and its scripts, stays below this many bytes.
-const LARGEST_PAGE: u64 = 100_000;
+const LARGEST_PAGE: u64 = 90_000;
 /// What a form is answered with comes after a first visit, and may have a 402 with its QR code in it.
-const LARGEST_ANSWER: u64 = 120_000;
+const LARGEST_ANSWER: u64 = 105_000;
 
 /// One sale: paid, and so many of its requests delivered.
 async fn sell(app: &AdminApp, n: u8, route: &str, kind: Kind, units: u64, sat: u64, used: u64) {

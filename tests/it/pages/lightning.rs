@@ -191,6 +191,8 @@ async fn the_lightning_pages_are_legible() {
         &app,
         &session,
         &[
+            // Of all pages the one that holds most: three channels, a splice, and the last payments.
+            ("home-three-channels", "/"),
             ("lightning", "/lightning"),
             ("lightning-open", "/lightning/open"),
             ("lightning-channel", &open),
