@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::ports::{Alarm, ChainView, ComingHome, NodePulse, NodeStage, NodeView, SourceTime, SourceView};
+use crate::ports::{
+    Alarm, ChainView, ComingHome, NodePulse, NodeStage, NodeView, SourceTime, SourceView, UnsentView,
+};
 use crate::types::Severity::{Critical, Info, Warning};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -78,8 +80,26 @@ fn one(code: &str, severity: Severity) -> Vec<(String, Severity)> {
 fn nothing_is_wrong_with_what_is_well() {
     assert_eq!(found(|_| {}), []);
     let checks = judge(&well(), &AlarmLimits::default(), &BTreeSet::new());
-    assert_eq!(checks.len(), 12);
+    assert_eq!(checks.len(), 13);
     assert!(checks.iter().all(|check| check.worst().is_none() && !check.detail.is_empty()));
+}
+
+#[test]
+fn a_transaction_that_no_source_took() {
+    let unsent = |n: u8| UnsentView {
+        txid: format!("{n:02x}").repeat(32),
+        spends: Vec::new(),
+        why: "the chain source does not answer".to_owned(),
+    };
+    assert_eq!(found(|v| v.chain.unsent = vec![unsent(1)]), one("transactions_unsent", Warning));
+    let mut vitals = well();
+    (vitals.chain.unsent, vitals.beat.stage) =
+        (vec![unsent(1), unsent(2)], NodeStage::Starting("why".to_owned()));
+    let checks = judge(&vitals, &AlarmLimits::default(), &BTreeSet::new());
+    let told =
+        checks.iter().find(|check| check.name == "unsent").expect("it is told of a node that is away, too");
+    assert!(told.alarms[0].text.contains(&unsent(1).txid), "{told:?}");
+    assert!(told.alarms[0].text.starts_with("2 transactions"), "{told:?}");
 }
 
 #[test]
