@@ -190,7 +190,7 @@ Another client pays from the payer's wallet if it can pay through an LND (100,00
   export LND_REST_HOST={payer} LND_MACAROON_HEX={macaroon}
 
 and open {admin} in a browser. Exchange rates cost 5 sat a call, or a pack of 100 or a day's pass
-(`fetch --offer pack-100 --max-sats 400`); POST /v1/translate costs by its size, POST /v1/chat by its answer, /v1/health nothing.
+(`fetch --offer pack-100 --max-sat 400`); POST /v1/translate costs by its size, POST /v1/chat by its answer, /v1/health nothing.
 Ctrl-C ends it.",
         gateway = place.gateway,
         admin = place.admin,

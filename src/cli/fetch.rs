@@ -34,11 +34,11 @@ pub(super) struct FetchArgs {
     /// What to get
     url: String,
     /// Refuse to pay more than this, routing not counted
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    max_sats: u64,
+    #[arg(long, alias = "max-sats", value_name = "SATS", default_value_t = 100)]
+    max_sat: u64,
     /// The most that routing may cost; without it the wallet's own limit holds
-    #[arg(long, value_name = "N")]
-    max_fee_sats: Option<u64>,
+    #[arg(long, alias = "max-fee-sats", value_name = "SATS")]
+    max_fee_sat: Option<u64>,
     /// Which of the seller's offers to buy, such as pack-100; --quote shows them. What is left of a
     /// token bought before is used up first
     #[arg(long, value_name = "NAME")]
@@ -134,8 +134,8 @@ async fn fetch(args: &FetchArgs, env: &Environment) -> Result<u8, Failure> {
     let mut output = Output::new(args.json, args.output.as_deref())?;
     let sats = |count| Msat::from_sat(count).map_err(|error| Failure::arguments(error.to_string()));
     let limits = Limits {
-        price: sats(args.max_sats)?,
-        fee: args.max_fee_sats.map(sats).transpose()?,
+        price: sats(args.max_sat)?,
+        fee: args.max_fee_sat.map(sats).transpose()?,
         pay_again: args.pay_again,
     };
     let state_dir = state_dir(env)

@@ -80,7 +80,7 @@ async fn a_quote_and_a_price_over_the_limit_cost_nothing() {
     assert_eq!((&quote["amount_msat"], &quote["network"]), (&json!(5_000), &json!("regtest")));
     assert_eq!(world.run("/free", &["--quote"]).await.text(), "free\n");
 
-    let dear = world.run("/paid", &["--max-sats", "4"]).await;
+    let dear = world.run("/paid", &["--max-sat", "4"]).await;
     assert_eq!((dear.exit, dear.text().as_str()), (Some(2), ""), "{}", dear.stderr);
     let dear = world.run("/paid", &["--max-sats", "4", "--json"]).await;
     assert_eq!(dear.exit, Some(2));
