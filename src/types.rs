@@ -4,6 +4,7 @@
 //! [`Preimage`] never shows itself in a log. Nothing here does I/O.
 
 mod count;
+mod groups;
 pub mod host;
 mod kind;
 mod limit;
@@ -24,6 +25,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 pub use count::counted;
+pub use groups::{grouped, grouped_in};
 pub use kind::{Kind, NoSuchKind};
 pub use limit::{Bound, Limit, TokenCopy};
 pub use severity::{NoSuchSeverity, Severity};

@@ -57,11 +57,12 @@ pub(super) async fn limits(
 /// `GET /api/v1/inbound/orders`.
 pub(super) async fn list(_: MayRead, State(op): State<Arc<Operator>>) -> Result<Json<OrderList>, Problem> {
     let rows = op.parts.ledger.orders(SHOWN).await.map_err(ledger_fault)?;
-    let mut orders = Vec::new();
-    for row in rows {
-        orders.push(shown(&op, row).await?);
-    }
-    Ok(Json(OrderList { orders }))
+    let paying = op.parts.ledger.operations_of_orders(SHOWN).await.map_err(ledger_fault)?;
+    let orders = rows.into_iter().map(|row| {
+        let operation = paying.get(&row.id);
+        Order::new(row, operation)
+    });
+    Ok(Json(OrderList { orders: orders.collect() }))
 }
 
 /// `GET /api/v1/inbound/orders/{id}`: asks the provider when it is not over.

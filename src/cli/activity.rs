@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
+use crate::types::grouped;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ActivityArgs {
@@ -71,14 +72,14 @@ pub(super) fn account(args: &AccountArgs, env: &Environment) -> ExitCode {
 }
 
 fn csv(text: String) -> Result<Shown, Failure> {
-    Ok(Shown::new(json!({ "csv": text }), text.trim_end().to_owned()))
+    Ok(Shown::exact(json!({ "csv": text }), text.trim_end().to_owned()))
 }
 
 /// Millisatoshi as satoshi, exact.
 fn sat(msat: &Value) -> String {
     let msat = msat.as_i64().unwrap_or_default();
     let sign = if msat < 0 { "-" } else { "" };
-    let (whole, rest) = (msat.unsigned_abs() / 1_000, msat.unsigned_abs() % 1_000);
+    let (whole, rest) = (grouped(msat.unsigned_abs() / 1_000), msat.unsigned_abs() % 1_000);
     let rest = format!("{rest:03}");
     match rest.trim_end_matches('0') {
         "" => format!("{sign}{whole}"),
@@ -129,6 +130,6 @@ mod tests {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert!(!told.contains('\u{1b}') && !told.contains("service"));
-        assert_eq!(sat(&json!(-2_500)), "-2.5");
+        assert_eq!([-2_500, 1_234_000].map(|msat| sat(&json!(msat))), ["-2.5", "1,234"]);
     }
 }

@@ -6,11 +6,12 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::moving::{Consent, Move, carry_out};
+use super::amounts::number;
+use super::moving::{Consent, Move, carry_out, in_words};
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::peers::place;
 use crate::config::Environment;
-use crate::types::Msat;
+use crate::types::{Msat, grouped};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ChannelsArgs {
@@ -200,11 +201,7 @@ fn word(value: &Value) -> String {
 }
 
 fn sat(msat: &Value) -> String {
-    (msat.as_u64().unwrap_or_default() / 1_000).to_string()
-}
-
-fn number(value: &Value) -> String {
-    value.as_u64().map(|number| number.to_string()).unwrap_or_default()
+    grouped(msat.as_u64().unwrap_or_default() / 1_000)
 }
 
 fn state(channel: &Value) -> String {
@@ -228,15 +225,15 @@ fn list_text(listed: &Value) -> String {
             sat(&channel["receivable_msat"]),
             number(&held["ours_sat"]),
             number(&held["theirs_sat"]),
-            ["anchors_sat", "splicing_sat", "under_way_sat"]
-                .iter()
-                .filter_map(|part| held[part].as_u64())
-                .sum::<u64>()
-                .to_string(),
+            grouped(
+                ["anchors_sat", "splicing_sat", "under_way_sat"]
+                    .iter()
+                    .filter_map(|part| held[part].as_u64())
+                    .sum(),
+            ),
         ]
     });
-    // The last five add up to the capacity; `channels show` says what the rest is.
-    table(
+    let mut text = table(
         [
             "CHANNEL",
             "PEER",
@@ -245,12 +242,21 @@ fn list_text(listed: &Value) -> String {
             "SPENDABLE",
             "RECEIVABLE",
             "RESERVED",
-            "HELD BY PEER",
+            "PEER RESERVES",
             "REST",
         ],
         rows,
-    )
+    );
+    if listed["channels"].as_array().is_some_and(|channels| !channels.is_empty()) {
+        text.push_str(COLUMNS);
+    }
+    text
 }
+
+/// What the columns mean.
+const COLUMNS: &str = "\n\nAll in sat. The last five add up to the capacity: RESERVED is what your side of the channel \
+                       must keep, PEER RESERVES what the other side must keep, REST what pays for closing, leaves with a \
+                       splice or is in payments under way; `tollhouse channels show` tells it apart.";
 
 fn show_text(channel: &Value) -> String {
     let fees = &channel["fees"];
@@ -330,7 +336,7 @@ fn closed_text(listed: &Value) -> String {
             word(&channel["channel_id"]).chars().take(16).collect(),
             word(&channel["peer"]).chars().take(16).collect(),
             super::times::moment(&channel["closed_at"]),
-            word(&channel["cause"]),
+            cause(&word(&channel["cause"])),
             back(channel),
             coins,
             word(&channel["closing_txid"]),
@@ -339,11 +345,24 @@ fn closed_text(listed: &Value) -> String {
     table(["CHANNEL", "PEER", "CLOSED", "WHY", "BACK SAT", "COINS", "CLOSED BY"], rows)
 }
 
+/// Why it was closed.
+fn cause(code: &str) -> String {
+    match code {
+        "agreed_by_us" => "agreed, you asked".to_owned(),
+        "agreed_by_peer" => "agreed, the peer asked".to_owned(),
+        "forced_by_us" => "by force, yours".to_owned(),
+        "forced_by_peer" => "by force, the peer’s".to_owned(),
+        "restart" => "to be safe: this node’s copy was old".to_owned(),
+        "fault" => "the peer broke the protocol".to_owned(),
+        other => in_words(other),
+    }
+}
+
 /// What came back or comes, satoshi: what the wallet got, and until that is seen about what was owed.
 fn back(channel: &Value) -> String {
     match (channel["came_sat"].as_u64(), channel["owed_sat"].as_u64()) {
-        (Some(sat), _) | (None, Some(sat @ 0)) => sat.to_string(),
-        (None, Some(sat)) => format!("about {sat}"),
+        (Some(sat), _) | (None, Some(sat @ 0)) => grouped(sat),
+        (None, Some(sat)) => format!("about {}", grouped(sat)),
         (None, None) => "not seen".to_owned(),
     }
 }
@@ -357,7 +376,7 @@ mod tests {
         let of = |came: Option<u64>, owed: Option<u64>| back(&json!({ "came_sat": came, "owed_sat": owed }));
         let told =
             [of(Some(238_830), Some(239_056)), of(None, Some(239_056)), of(None, Some(0)), of(None, None)];
-        assert_eq!(told, ["238830", "about 239056", "0", "not seen"]);
+        assert_eq!(told, ["238,830", "about 239,056", "0", "not seen"]);
     }
 
     #[test]
@@ -367,10 +386,12 @@ mod tests {
         let row = json!({ "capacity_sat": 1_000_000, "spendable_msat": 78_000_500, "receivable_msat": 899_300_000,
             "reserved_sat": 10_000, "ready": true, "usable": true, "held": held, "splice": null });
         let listed = list_text(&json!({ "channels": [row] }));
-        assert!(
-            listed.contains("HELD BY PEER") && listed.ends_with("10000     12000         700"),
-            "{listed}"
-        );
+        let row_of = listed.lines().nth(1).expect("a row");
+        assert!(row_of.ends_with("10,000    12,000         700"), "{listed}");
+        assert!(listed.contains("PEER RESERVES what the other side must keep"), "{listed}");
+        let closed = json!({ "channels": [{ "cause": "agreed_by_us" }, { "cause": "never_opened" }] });
+        let closed = closed_text(&closed);
+        assert!(closed.contains("agreed, you asked") && closed.contains("never opened"), "{closed}");
         assert!(!listed.contains("splicing") && show_text(&row).contains("anchors     660 sat"));
         let mut spliced = row;
         spliced["splice"] = json!({ "says": "A splice that takes 60000 sat out of the channel waits.",

@@ -125,7 +125,7 @@ impl Yes {
 /// # Errors
 /// When the answer is no, or nobody is there to ask.
 pub(super) fn agree(what: &str, yes: bool) -> Result<(), Failure> {
-    warn(what);
+    warn(crate::types::grouped_in(what));
     if yes {
         return Ok(());
     }

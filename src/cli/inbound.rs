@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::amounts::number;
 use super::ground::Yes;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use crate::config::Environment;
@@ -260,6 +261,24 @@ fn price(order: &Value) -> String {
     lines.join("\n")
 }
 
+/// How an order stands, in as many words as its page has for it.
+fn standing_of(order: &Value) -> String {
+    match order["state"].as_str().unwrap_or_default() {
+        "quoted" => "waits for payment",
+        "paying" | "paid" if order["refund_said"] == true => "refunded, says the provider",
+        "paying" if order["operation"].is_null() => "not paid yet",
+        "paying" if order["operation_state"] == "unclear" => "perhaps paid",
+        "paying" => "being paid",
+        "paid" => "paid, the channel is to come",
+        "opened" => "the channel is opened",
+        "refunded" => "the money is back",
+        "expired" => "ran out unpaid",
+        "failed" => "not paid, nothing moved",
+        other => other,
+    }
+    .to_owned()
+}
+
 fn line(order: &Value) -> String {
     let state = match order["state"].as_str().unwrap_or_default() {
         "paying" | "paid" if order["refund_said"] == true => {
@@ -290,7 +309,6 @@ fn list(orders: &Value) -> String {
         return "Nothing was ordered. `tollhouse inbound quote --receivable-sat SATS` asks for a price."
             .to_owned();
     }
-    let number = |value: &Value| value.as_u64().map_or_else(String::new, |number| number.to_string());
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     table(
         ["ORDER", "RECEIVABLE", "STATE", "BY", "PRICE", "FUNDING"],
@@ -298,12 +316,9 @@ fn list(orders: &Value) -> String {
             let way = row["way"].as_str().unwrap_or("lightning");
             let total = [way, "lightning", "onchain"].iter().find_map(|way| row[*way]["total_sat"].as_u64());
             [
-                number(&row["id"]),
+                row["id"].to_string(),
                 format!("{} sat", number(&row["receivable_sat"])),
-                match row["refund_said"] == true {
-                    true => format!("{}, refunded says the provider", word(&row["state"])),
-                    false => word(&row["state"]),
-                },
+                standing_of(row),
                 word(&row["way"]),
                 total.map_or_else(String::new, |total| format!("{total} sat")),
                 word(&row["funding"]),
@@ -338,6 +353,13 @@ mod tests {
         assert!(price(&order).contains("by onchain: 1200 sat"), "{}", price(&order));
         assert!(consequence(&order, By::Onchain, 1_200, None).contains("1200 sat go to 02ab"));
         let text = list(&json!({ "orders": [order] }));
-        assert!(text.contains("500000 sat") && text.contains("opened") && text.contains("aa:0"), "{text}");
+        let parts = ["500,000 sat", "the channel is opened", "1,200 sat", "aa:0"];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        // One of which nobody knows whether it was paid is not called paying.
+        let standing = |operation: Value, state: &str| {
+            standing_of(&json!({ "state": "paying", "operation": operation, "operation_state": state }))
+        };
+        let told = [standing(json!(7), "unclear"), standing(Value::Null, ""), standing(json!(7), "sent")];
+        assert_eq!(told, ["perhaps paid", "not paid yet", "being paid"]);
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &LogArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| {
         if args.diagnostics {
             let text = admin.text("/api/v1/diagnostics").await?;
-            return Ok(Shown::new(Value::Null, text.trim_end()));
+            return Ok(Shown::exact(Value::Null, text.trim_end()));
         }
         let path = |after: u64| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -45,7 +45,7 @@ pub(super) fn run(args: &LogArgs, env: &Environment) -> ExitCode {
         let mut told = admin.get(&path(0)).await?;
         if !args.follow {
             let text = text(&told);
-            return Ok(Shown::new(told, text));
+            return Ok(Shown::exact(told, text));
         }
         loop {
             let some = told["lines"].as_array().is_some_and(|lines| !lines.is_empty());

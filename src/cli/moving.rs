@@ -134,7 +134,9 @@ fn sums(plan: &Value) -> String {
 /// One operation in a line or two.
 pub(super) fn row_text(row: &Value) -> String {
     let outcome = &row["outcome"];
-    let word = |name: &str| outcome[name].as_str().map(|text| format!(", {name} {text}")).unwrap_or_default();
+    let word = |name: &str, called: &str| {
+        outcome[name].as_str().map(|text| format!(", {called}{text}")).unwrap_or_default()
+    };
     let what = match row["state"].as_str().unwrap_or_default() {
         "done" => "is done",
         "failed" => "failed, and nothing moved",
@@ -144,12 +146,17 @@ pub(super) fn row_text(row: &Value) -> String {
     format!(
         "Operation {} ({}, {}) {what}{}{}{}.",
         row["operation"],
-        row["kind"].as_str().unwrap_or_default(),
+        in_words(row["kind"].as_str().unwrap_or_default()),
         times::moment(&row["begun_at"]),
-        word("txid"),
-        word("channel_id"),
-        word("reason"),
+        word("txid", "transaction "),
+        word("channel_id", "channel "),
+        word("reason", ""),
     )
+}
+
+/// A code of the API for people: `splice_out` as `splice out`.
+pub(super) fn in_words(code: &str) -> String {
+    code.replace('_', " ")
 }
 
 #[cfg(test)]
@@ -157,6 +164,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_move_is_told_in_words() {
+        let row = json!({ "operation": 3, "kind": "splice_out", "state": "sent", "begun_at": 0,
+            "outcome": { "txid": "ab", "channel_id": "cd" } });
+        assert_eq!(row_text(&row), "Operation 3 (splice out, -) is on its way, transaction ab, channel cd.");
+    }
 
     #[test]
     fn who_is_not_asked_is_told_the_sums_and_who_is_asked_everything() {

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::amounts::sats;
 use super::ground::Yes;
-use super::moving::row_text;
+use super::moving::{in_words, row_text};
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
+use crate::types::grouped;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OperationsArgs {
@@ -83,11 +84,21 @@ async fn one(admin: &Admin, id: &str) -> Result<Value, Failure> {
 /// What it moves, as far as that is known: a payee may name the amount.
 fn sat(row: &Value) -> String {
     if let Some(sat) = row["ask"]["amount_sat"].as_u64() {
-        return sat.to_string();
+        return grouped(sat);
     }
     let known = [&row["outcome"]["amount_msat"], &row["ask"]["amount_msat"]];
     let msat = known.into_iter().find(|msat| msat.is_u64());
     msat.map(|msat| sats(msat).trim_end_matches(" sat").to_owned()).unwrap_or_default()
+}
+
+/// How it stands, as its page says it.
+fn state(code: &str) -> &str {
+    match code {
+        "intended" => "being done",
+        "sent" => "on its way",
+        "failed" => "not done",
+        other => other,
+    }
 }
 
 fn listed(rows: Value) -> Result<Shown, Failure> {
@@ -103,8 +114,8 @@ fn listed_text(rows: &Value) -> String {
         [
             row["operation"].to_string(),
             moment(&row["begun_at"]),
-            word(&row["kind"]),
-            word(&row["state"]),
+            in_words(&word(&row["kind"])),
+            state(&word(&row["state"])).to_owned(),
             sat(row),
             told.unwrap_or_default().to_owned(),
         ]
@@ -120,7 +131,7 @@ mod tests {
     fn every_kind_says_how_much_and_what_came_of_it() {
         let row = |ask: Value, outcome: Value| json!({ "operation": 1, "begun_at": 0, "kind": "pay_out", "state": "done", "ask": ask, "outcome": outcome });
         let rows = [
-            row(json!({ "amount_sat": 70 }), json!({ "txid": "ab" })),
+            row(json!({ "amount_sat": 1_070 }), json!({ "txid": "ab" })),
             row(json!({ "amount_msat": 1_500 }), json!({ "payment_hash": "cd" })),
             row(json!({ "amount_msat": null }), json!({ "amount_msat": 9_000, "reason": "no route" })),
         ];
@@ -131,7 +142,7 @@ mod tests {
             panic!("three rows")
         };
         let [send, paid, failed]: [String; 3] = shown;
-        assert!(send.contains("70") && send.ends_with("ab"), "{send}");
+        assert!(send.contains("pay out  done   1,070") && send.ends_with("ab"), "{send}");
         assert!(paid.contains("1.5") && paid.ends_with("cd"), "{paid}");
         assert!(failed.contains(" 9 ") && failed.ends_with("no route"), "{failed}");
     }

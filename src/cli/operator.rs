@@ -20,6 +20,7 @@ use admin::{read_key, same};
 use super::run::in_runtime;
 use super::{logging, say, warn};
 use crate::config::{AdminPlace, Environment, Flags};
+use crate::types::grouped_in;
 
 /// The code of an answer that did not come.
 const UNREACHABLE: &str = "unreachable";
@@ -108,18 +109,29 @@ impl OperatorArgs {
 pub(super) struct Shown {
     value: Value,
     text: String,
+    /// Not a digit of the text is set apart from another: a table for spreadsheets, or what somebody else wrote.
+    exact: bool,
     exit: u8,
 }
 
 impl Shown {
     /// `value` for programs, `text` for people; the command succeeded.
     pub(super) fn new(value: Value, text: impl Into<String>) -> Shown {
-        Shown { value, text: text.into(), exit: 0 }
+        Shown { value, text: text.into(), exact: false, exit: 0 }
+    }
+
+    /// The same, with the text as it is: programs may read it.
+    pub(super) fn exact(value: Value, text: impl Into<String>) -> Shown {
+        Shown { exact: true, ..Shown::new(value, text) }
     }
 
     /// Prints it, and gives what the process ends with.
     pub(super) fn print(&self, as_json: bool) -> ExitCode {
-        let said = if as_json { say(&self.value) } else { say(&self.text) };
+        let said = match (as_json, self.exact) {
+            (true, _) => say(&self.value),
+            (false, true) => say(&self.text),
+            (false, false) => say(grouped_in(&self.text)),
+        };
         if said.is_err() { ExitCode::FAILURE } else { ExitCode::from(self.exit) }
     }
 
@@ -216,7 +228,7 @@ pub(super) fn fail(failure: &Failure, as_json: bool) -> ExitCode {
         }
         let _ = say(told);
     } else {
-        warn(format!("error: {}", failure.text));
+        warn(format!("error: {}", grouped_in(&failure.text)));
     }
     ExitCode::from(failure.exit)
 }
@@ -229,7 +241,7 @@ pub(super) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
     rows.into_iter().for_each(|row| {
-        table.add_row(row);
+        table.add_row(row.map(|cell| grouped_in(&cell)));
     });
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

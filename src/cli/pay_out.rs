@@ -102,7 +102,9 @@ mod tests {
         let plan = json!({ "amount_msat": 5_000_000, "max_fee_msat": 50_000, "spendable_msat": 9_000_000,
                            "spendable_after_msat": 3_950_000, "receivable_gained_msat": 5_000_000, "description": "me" });
         let text = plan_text(&plan);
-        for part in ["5000 sat (\"me\")", "at most 50 sat", "Of 9000 sat spendable at least 3950 sat stays"] {
+        for part in
+            ["5,000 sat (\"me\")", "at most 50 sat", "Of 9,000 sat spendable at least 3,950 sat stays"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         let dear = json!({ "amount_msat": 50_000, "max_fee_msat": 10_000 });

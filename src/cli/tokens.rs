@@ -416,8 +416,8 @@ mod tests {
         for line in [
             "kind      granted\n",
             "state     live\n",
-            "budget    1000 sat for each 1 day",
-            "units     750.5 sat left, 249.5 sat used, 1000 sat ran out, of 2000 sat given",
+            "budget    1,000 sat for each 1 day",
+            "units     750.5 sat left, 249.5 sat used, 1,000 sat ran out, of 2,000 sat given",
             "valid     2025-10-09 08:53:20Z to 2025-11-08 08:53:20Z",
             "calls     3, 120 bytes; 1 given back",
             "cdcdcdcdcdcd",

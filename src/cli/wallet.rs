@@ -6,6 +6,7 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::amounts::number;
 use super::moving::{Consent, Move, carry_out};
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
@@ -105,10 +106,6 @@ fn choice(text: &str) -> Result<Value, Failure> {
     }
 }
 
-fn number(value: &Value) -> String {
-    value.as_u64().map(|number| number.to_string()).unwrap_or_default()
-}
-
 fn balance_text(coins: &Value) -> String {
     let sum = |name: &str| -> u64 {
         let rows = coins[name].as_array().into_iter().flatten();
@@ -180,6 +177,18 @@ fn history_text(listed: &Value) -> String {
     text
 }
 
+/// What a part of a contract waits for.
+fn waits_for(code: &str) -> &str {
+    match code {
+        "confirmations" => "it waits for confirmations, or for the delay of a forced close",
+        "proof" => "a payment’s proof is on its way to the chain",
+        "timeout" => "a payment under way, yours when the other side gives no proof in time",
+        "others_proof" => "a payment under way, yours only if its proof still comes",
+        "penalty" => "the other side closed with an old state, so all is yours once that is claimed",
+        other => other,
+    }
+}
+
 fn sweeps_text(coins: &Value) -> String {
     let short = |value: &Value| value.as_str().unwrap_or_default().chars().take(16).collect::<String>();
     let claims = coins["claims"].as_array().into_iter().flatten().map(|claim| {
@@ -191,7 +200,7 @@ fn sweeps_text(coins: &Value) -> String {
                 _ if claim["in_wallet"] == true => "in the wallet, counted there".to_owned(),
                 "closing" => "in a channel that is open, or closes in no block yet".to_owned(),
                 "never" => "nowhere: another transaction spent what was to fund the channel".to_owned(),
-                waits => format!("in the contract: {waits}"),
+                waits => format!("in the contract: {}", waits_for(waits)),
             },
             until.map(|height| format!("until block {height}")).unwrap_or_default(),
         ]
@@ -227,7 +236,7 @@ mod tests {
         assert!(balance_text(&short).contains("missing    13000 sat are missing of the 25000 sat"));
         let opened =
             json!({ "txid": "f1", "outgoing": true, "amount_sat": 50_000, "label": "Channel opened" });
-        assert!(history_text(&json!({ "transactions": [opened] })).contains("out  Channel opened  50000"));
+        assert!(history_text(&json!({ "transactions": [opened] })).contains("out  Channel opened  50,000"));
         let history = history_text(&json!({ "transactions": [], "unlisted_sat": 5_000 }));
         assert!(history.contains("5000 sat more are on their way in"), "{history}");
     }

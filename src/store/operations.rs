@@ -403,7 +403,7 @@ fn by_id(connection: &Connection, id: i64) -> Result<Option<OperationRow>, Store
     optional(query.query_row([id], read))?.transpose()
 }
 
-fn many(
+pub(super) fn many(
     connection: &Connection,
     sql: &str,
     of: &[&dyn rusqlite::ToSql],

@@ -4,13 +4,15 @@
 //! Invariants: how an order is paid is chosen once and noted before anything is paid; an order that has
 //! ended never changes; nothing here asks the LSP.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
 use super::rows::Stored;
-use super::{Ledger, StoreError, optional};
+use super::{Ledger, ORDER_KEYS, OperationRow, StoreError, operations, optional};
 use crate::event::Event;
 use crate::ports::{OrderAsk, OrderPaid, OrderTold};
 use crate::types::Timestamp;
@@ -213,6 +215,20 @@ impl Ledger {
         self.0.readers.read(move |connection| many(connection, sql, params![limit])).await
     }
 
+    /// The recorded operations that pay the newest orders, at most `limit` of them, by the orders' numbers.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn operations_of_orders(&self, limit: u32) -> Result<BTreeMap<i64, OperationRow>, StoreError> {
+        let sql = "SELECT * FROM operations WHERE key IN
+                   (SELECT ?1 || id FROM channel_orders ORDER BY id DESC LIMIT ?2)";
+        let read =
+            move |connection: &Connection| operations::many(connection, sql, params![ORDER_KEYS, limit]);
+        let rows = self.0.readers.read(read).await?;
+        let order = |row: &OperationRow| row.key.strip_prefix(ORDER_KEYS)?.parse().ok();
+        Ok(rows.into_iter().filter_map(|row| Some((order(&row)?, row))).collect())
+    }
+
     /// The orders without an end, oldest first.
     ///
     /// # Errors
@@ -299,6 +315,13 @@ mod tests {
         let (row, again) = ledger.choose_order_way(placed.id, OrderWay::Lightning).await.unwrap();
         assert!(!again);
         assert_eq!(row.way, Some(OrderWay::Onchain));
+        // Each order's operation is found with the list, and nothing else is.
+        for key in [format!("{ORDER_KEYS}{}", placed.id), format!("{ORDER_KEYS}99"), "rent".to_owned()] {
+            ledger.begin_operation(&key, "send", serde_json::json!({})).await.unwrap();
+        }
+        let paying = ledger.operations_of_orders(5).await.unwrap();
+        assert_eq!(paying.keys().copied().collect::<Vec<_>>(), [placed.id]);
+        assert!(ledger.operations_of_orders(0).await.unwrap().is_empty());
         let funded = OrderTold { funding: Some("t:0".to_owned()), ..told() };
         let opened = ledger.change_order(placed.id, OrderState::Opened, Some(funded)).await.unwrap();
         assert_eq!(opened.state, OrderState::Opened);

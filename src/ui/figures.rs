@@ -7,35 +7,11 @@ use time::macros::format_description;
 
 use crate::pricing::Fiat;
 use crate::types::Timestamp;
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::types::{grouped, grouped_in};
 
 /// What of a closed channel came back, satoshi: exactly, or about.
 pub(super) fn back((sat, exactly): (u64, bool)) -> String {
     if exactly { format!("{} sat", grouped(sat)) } else { format!("about {} sat", grouped(sat)) }
-}
-
-/// A sentence with its amounts in groups: every number that `sat` follows.
-pub(super) fn grouped_in(sentence: &str) -> String {
-    let words: Vec<&str> = sentence.split(' ').collect();
-    let says_sat =
-        |word: Option<&&str>| word.is_some_and(|word| word.trim_end_matches(['.', ',', ';', ':']) == "sat");
-    let told = words.iter().enumerate().map(|(place, word)| match word.parse::<u64>() {
-        Ok(number) if says_sat(words.get(place + 1)) => grouped(number),
-        _ => (*word).to_owned(),
-    });
-    told.collect::<Vec<_>>().join(" ")
 }
 
 /// A part of a sentence.
@@ -231,10 +207,6 @@ mod tests {
             ["0", "0.25", "1.5", "15", "1,234,567.001"]
         );
         assert_eq!(sats_whole(1_999), "1");
-        assert_eq!(
-            grouped_in("Of 98214 sat in 1000 blocks, 20000 sat. 5 sat/vB 70000 sats"),
-            "Of 98,214 sat in 1000 blocks, 20,000 sat. 5 sat/vB 70000 sats"
-        );
         assert_eq!(typeset("the node's key, the peers' word"), "the node’s key, the peers’ word");
         assert_eq!(typeset("say 'a' to the node's"), "say 'a' to the node's");
         let typed: Vec<_> =

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tracing::Level;
 
 use super::alarm::AlarmLine;
-use super::figures::{ago, grouped, grouped_in, typeset};
+use super::figures::{Span, ago, grouped, grouped_in, spans, typeset};
 use super::shell::{Desk, Section, Shell};
 use super::steps::StepLine;
 use super::{entry, fault, html};
@@ -84,7 +84,8 @@ struct Page {
     checks: Vec<CheckLine>,
     file: Option<String>,
     settings: Vec<SettingLine>,
-    warnings: Vec<String>,
+    /// Each in pieces: what is typed, and what is not.
+    warnings: Vec<Vec<Span>>,
     level: &'static str,
     levels: Vec<Choice>,
     tail: Tail,
@@ -179,7 +180,7 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
         checks: view.checks.iter().map(check).collect(),
         file: configuration.file,
         settings: configuration.settings,
-        warnings: configuration.warnings,
+        warnings: configuration.warnings.iter().map(|warning| spans(warning)).collect(),
         level,
         levels: LEVELS.into_iter().map(choice).collect(),
         tail: Tail::of(&desk.op.parts.log, least),

@@ -91,7 +91,7 @@ fn no_cold_address(error: &NoColdAddress) -> Problem {
 
 /// Why the treasury did nothing.
 pub fn treasury_problem(error: TreasuryError) -> Problem {
-    let sentence = format!("{error}.");
+    let sentence = sentence(&error.to_string());
     match error {
         TreasuryError::BadKey => Problem::bad_request("bad_idempotency_key", sentence),
         TreasuryError::KeyTaken(_) => {
@@ -116,6 +116,18 @@ pub fn treasury_problem(error: TreasuryError) -> Problem {
     }
 }
 
+/// What was said within another sentence, as one of its own. What begins with a field's name keeps it.
+fn sentence(said: &str) -> String {
+    let first = said.split(' ').next().unwrap_or_default();
+    let mut letters = said.chars();
+    match letters.next() {
+        Some(letter) if first.chars().all(char::is_alphabetic) => {
+            format!("{}{}.", letter.to_uppercase(), letters.as_str())
+        }
+        _ => format!("{said}."),
+    }
+}
+
 /// The node said no. Its words are for the operator, who is the one that asks here.
 pub fn node_fault(fault: NodeFault) -> Problem {
     tracing::warn!(%fault, "the node refused what the operator asked");
@@ -129,4 +141,19 @@ pub fn ledger_fault(error: StoreError) -> Problem {
     }
     tracing::error!(%error, "the ledger could not answer the operator");
     Problem::internal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_begins_as_a_sentence_and_a_field_keeps_its_name() {
+        let told = |text: &str| {
+            treasury_problem(TreasuryError::Senseless { code: "x", text: text.to_owned() }).detail
+        };
+        assert_eq!(told("another splice is under way"), "Another splice is under way.");
+        assert_eq!(told("amount_sat must be more than 0"), "amount_sat must be more than 0.");
+        assert_eq!(told("`x` is no address"), "`x` is no address.");
+    }
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::{Tab, ways};
 use crate::inbound::{OpeningsView, OrderError, Orders};
 use crate::ports::{OrderAsk, OrderLimits};
-use crate::store::{OperationState, OrderRow, OrderState, StoreError};
+use crate::store::{OperationRow, OperationState, OrderRow, OrderState, StoreError};
 use crate::ui::figures::{grouped, iso, sats_exact, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -131,13 +131,12 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
         Ok(rows) => rows,
         Err(error) => return fault(&error),
     };
-    let mut orders = Vec::new();
-    for row in &rows {
-        match Standing::of(desk, row).await {
-            Ok(standing) => orders.push(line(row, standing.words(row))),
-            Err(error) => return fault(&error),
-        }
-    }
+    let paying = match parts.ledger.operations_of_orders(SHOWN).await {
+        Ok(paying) => paying,
+        Err(error) => return fault(&error),
+    };
+    let standing = |row: &OrderRow| Standing::by(row, paying.get(&row.id));
+    let orders = rows.iter().map(|row| line(row, standing(row).words(row))).collect();
     let limits = limits(desk).await;
     let seller = parts.inbound.orders.as_ref().map(|orders| {
         let view = orders.view();
@@ -204,18 +203,23 @@ pub(super) enum Standing {
 
 impl Standing {
     pub(super) async fn of(desk: &Desk, row: &OrderRow) -> Result<Standing, StoreError> {
-        if row.state != OrderState::Paying || row.refund_is_said() {
-            return Ok(Standing::Told);
-        }
         let operation = Orders::operation(&desk.op.parts.ledger, row).await?;
-        Ok(match operation {
+        Ok(Standing::by(row, operation.as_ref()))
+    }
+
+    /// Of an order that this operation pays.
+    fn by(row: &OrderRow, operation: Option<&OperationRow>) -> Standing {
+        if row.state != OrderState::Paying || row.refund_is_said() {
+            return Standing::Told;
+        }
+        match operation {
             None => Standing::Refused,
             Some(operation) if operation.state == OperationState::Unclear => {
                 let why = operation.outcome["reason"].as_str().unwrap_or("a stop hid what became of it");
                 Standing::Unclear(operation.id, super::words::sentence(why))
             }
             Some(_) => Standing::Told,
-        })
+        }
     }
 
     /// In words, and its dot.

@@ -134,6 +134,12 @@ fn resized(
     if there || !open { step } else { step.awaited() }
 }
 
+/// Whether a cause says all that there is to say: the library's words would only say it once more.
+fn tells_itself(cause: Option<&str>) -> bool {
+    let known = ["seen_on_chain", "restart", "recovered", "never_opened", "payment_timed_out"];
+    cause.is_some_and(|cause| cause.starts_with("agreed") || known.contains(&cause))
+}
+
 fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
     let height = row.closed_height.map(|height| format!(", at height {}", grouped(height.into())));
     let what = format!("{}{}", words::cause(row.cause.as_deref()), height.unwrap_or_default());
@@ -142,7 +148,9 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         Some(at) => closed.on(at),
         None => closed,
     };
-    closed.quoted.clone_from(&row.reason);
+    if !tells_itself(row.cause.as_deref()) {
+        closed.quoted.clone_from(&row.reason);
+    }
     steps.push(closed);
     if row.claim_sat > 0 {
         let what = match row.claim_height {
@@ -225,6 +233,19 @@ mod tests {
             fundings,
             sweeps: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_librarys_words_stand_only_where_ours_say_less() {
+        let quoted = |cause: &str| {
+            let said = (Some(cause.to_owned()), Some("said goodbye".to_owned()));
+            let row = ChannelRow { cause: said.0, reason: said.1, ..record(Vec::new(), None) };
+            let mut steps = Vec::new();
+            end(&row, &mut steps);
+            steps.swap_remove(0).quoted.is_some()
+        };
+        assert!(["fault", "forced_by_peer", "unknown"].into_iter().all(quoted));
+        assert!(!["agreed_by_us", "agreed", "restart", "never_opened"].into_iter().any(quoted));
     }
 
     #[test]

@@ -212,7 +212,7 @@ async fn backup_and_system_are_legible_and_what_others_say_is_text() {
             place: place.map(str::to_owned),
         })
         .to_vec(),
-        warnings: vec!["admin.listen: it can be reached from other machines".to_owned()],
+        warnings: vec!["admin.listen: it can be reached from other machines: set `admin.hosts`".to_owned()],
     })
     .await;
     let session = app.claimed().await;
@@ -245,6 +245,9 @@ async fn backup_and_system_are_legible_and_what_others_say_is_text() {
     assert!(log.contains("no space left") && !log.contains("is away"), "{log}");
     tab.click("summary").await;
     until(&tab, "document.querySelector('details').open").await;
+    // What is to be typed is drawn as that, without the marks around it.
+    let warned = tab.text("section[aria-labelledby=settings] .say:has(.bad)").await;
+    assert!(warned.ends_with("set admin.hosts"), "{warned}");
     let settings = tab.text("details").await;
     for told in ["line 3", "TOLLHOUSE_GATEWAY_LISTEN", "default"] {
         assert!(settings.contains(told), "{told}: {settings}");

@@ -165,7 +165,7 @@ impl World<'_> {
         tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
         let refusal = tab.text(".refusal").await;
         let words =
-            format!("another splice of this channel is under way (operation {splicing}); nothing was done");
+            format!("Another splice of this channel is under way (operation {splicing}); nothing was done");
         assert!(refusal.contains(&words), "{refusal}");
         assert_eq!(tab.value("document.querySelector('#in_sat').value").await, "1 000");
         self.confirm().await;
@@ -303,7 +303,7 @@ impl World<'_> {
             tokio::task::spawn_blocking(move || shown.output()).await.expect("no panic").expect("it runs");
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         assert!(
-            shown.contains("usable, splicing") && shown.contains(&format!("about {after} sat")),
+            shown.contains("usable, splicing") && shown.contains(&format!("about {} sat", grouped(after))),
             "{shown}"
         );
     }
