@@ -13,6 +13,7 @@ mod engine;
 mod enquiry;
 mod events;
 mod fallback;
+mod handover;
 mod homecoming;
 mod inbound;
 mod kept;
@@ -116,7 +117,7 @@ impl LightningNode {
         let minter = StatelessMinter::new(keys, config.network, Arc::clone(&clock), Arc::clone(&entropy));
         let (state, _) = watch::channel(NodeState::Starting("it has not been started".to_owned()));
         let sources = Arc::new(Sources::new(config.chain.clone()));
-        let unsent = Arc::new(Unsent::kept_in(Arc::clone(&store)));
+        let unsent = Arc::new(Unsent::kept_in(Arc::clone(&store), Arc::clone(&clock)));
         Ok(Arc::new(LightningNode {
             config,
             seed,

@@ -354,7 +354,12 @@ impl Treasury {
             Verdict::Done => OperationState::Done,
             Verdict::Failed => OperationState::Failed,
         };
-        Ok(ledger.settle_operation(id, row.state, state).await?)
+        let settled = ledger.settle_operation(id, row.state, state).await?;
+        if let (Verdict::Failed, Some(txid)) = (done, settled.outcome["txid"].as_str()) {
+            // It could go out yet.
+            self.0.parts.coins.withdraw(txid).await;
+        }
+        Ok(settled)
     }
 
     /// Whether the operator may say how it ended: it is unclear, or the node took it and it hangs on another

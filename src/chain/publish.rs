@@ -17,13 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a source that was reached said to a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// It has it: since now, or before, in a block or waiting for one.
+    /// It waits for a block there: since now, or before.
     Taken,
-    /// Not now, but perhaps later: its fee is too low for what waits at the moment. The source's words.
-    NotNow(String),
-    /// It spends what the source does not know, or what is spent. The source's words.
-    Inputs(String),
-    /// No, for another reason. The source's words.
+    /// It is in a block.
+    InBlock,
+    /// Not now. Its fee is too low for what waits at the moment, what it spends is spent or not known there, or the
+    /// source has troubles of its own: what a server answers does not tell these apart for sure. The source's words.
     Refused(String),
 }
 
@@ -53,11 +52,9 @@ pub async fn publish(source: &ChainSource, transaction: &Transaction) -> Result<
             if status.is_success() {
                 return Ok(Published::Taken);
             }
-            // The words of the bitcoind behind it come with 400; other answers are about the server.
-            if status.as_u16() != 400 {
-                return Err(format!("it answered {status}"));
-            }
-            Ok(refusal(answer.text().await.map_err(innermost)?))
+            // The words of the bitcoind behind it come with 400, as a rule.
+            let words = answer.text().await.map_err(innermost)?;
+            Ok(refusal(if status.as_u16() == 400 { words } else { format!("it answered {status}") }))
         }
         ChainSource::Electrum { url } => {
             let (url, transaction) = (url.clone(), transaction.clone());
@@ -75,25 +72,18 @@ pub async fn publish(source: &ChainSource, transaction: &Transaction) -> Result<
 
 /// What the words of a bitcoind mean; servers pass them on inside of their own.
 fn refusal(words: String) -> Published {
-    const HAS_IT: [&str; 5] = [
-        "already in block chain",
-        "already in utxo set",
-        "txn-already-known",
-        "txn-already-in-mempool",
-        "txn-same-nonwitness-data-in-mempool",
-    ];
-    const FEE: [&str; 3] = ["min fee not met", "min relay fee not met", "mempool full"];
-    const INPUTS: [&str; 2] = ["missingorspent", "missing inputs"];
+    const IN_BLOCK: [&str; 2] = ["already in block chain", "already in utxo set"];
+    const WAITS: [&str; 3] =
+        ["txn-already-known", "txn-already-in-mempool", "txn-same-nonwitness-data-in-mempool"];
     let low = words.to_lowercase();
     let says = |any: &[&str]| any.iter().any(|one| low.contains(one));
-    if says(&HAS_IT) {
+    if says(&IN_BLOCK) {
+        Published::InBlock
+    } else if says(&WAITS) {
         Published::Taken
-    } else if says(&FEE) {
-        Published::NotNow(words)
-    } else if says(&INPUTS) {
-        Published::Inputs(words)
     } else {
-        Published::Refused(words)
+        // A server's page may be long.
+        Published::Refused(words.chars().take(200).collect())
     }
 }
 
@@ -107,15 +97,12 @@ mod tests {
             refusal(format!(r#"sendrawtransaction RPC error: {{"code":-26,"message":"{words}"}}"#))
         };
         for words in ["Transaction already in block chain", "Transaction outputs already in utxo set"] {
-            assert_eq!((refusal(words.to_owned()), esplora(words)), (Published::Taken, Published::Taken));
+            assert_eq!((refusal(words.to_owned()), esplora(words)), (Published::InBlock, Published::InBlock));
         }
-        for words in ["mempool min fee not met, 110 < 500", "min relay fee not met, 0 < 110"] {
-            assert!(matches!(refusal(words.to_owned()), Published::NotNow(_)), "{words}");
-            assert!(matches!(esplora(words), Published::NotNow(_)), "{words}");
-        }
-        assert!(matches!(esplora("bad-txns-inputs-missingorspent"), Published::Inputs(_)));
-        for words in ["insufficient fee, rejecting replacement", "non-BIP68-final", "dust"] {
+        assert_eq!(esplora("txn-already-in-mempool"), Published::Taken);
+        for words in ["min relay fee not met, 0 < 110", "bad-txns-inputs-missingorspent", "non-final", ""] {
             assert!(matches!(esplora(words), Published::Refused(_)), "{words}");
         }
+        assert_eq!(refusal("x".repeat(9_000)), Published::Refused("x".repeat(200)));
     }
 }

@@ -47,7 +47,16 @@ impl Coins for LightningNode {
         let txid: Result<Txid, _> = txid.parse();
         Box::pin(async move {
             let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
-            Ok(self.unsent.has(txid) || waits(self.sources.current(), txid).await.map_err(NodeFault)?)
+            Ok(self.unsent.is_untold(txid) || waits(self.sources.current(), txid).await.map_err(NodeFault)?)
+        })
+    }
+
+    fn withdraw(&self, txid: &str) -> BoxFuture<'_, ()> {
+        let txid: Result<Txid, _> = txid.parse();
+        Box::pin(async move {
+            if let Ok(txid) = txid {
+                self.on_disk(move |unsent| unsent.withdraw(txid)).await;
+            }
         })
     }
 

@@ -136,8 +136,7 @@ impl LightningNode {
                 }
             }
             self.sources.choose(position);
-            // Before the library starts: it would publish by force what it agreed to close, and finds it closed.
-            self.hand_over().await;
+            stop.run_until_cancelled(self.hand_over_first()).await?;
             match self.start_engine().await {
                 Ok(()) => return Some(Try::Up),
                 Err(EngineFault::Setting(why)) => return Some(Try::Never(why)),

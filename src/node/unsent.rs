@@ -2,10 +2,12 @@
 //!
 //! The library tries once. When the source does not answer in that moment, it forgets a transaction that it makes
 //! only once: an agreed close (BOLT 2, `closing_signed`), a channel's funding, what the wallet sends. The bytes stand
-//! in its log, and only there; so they are taken from it, kept on the disk, and handed over by us.
+//! in its log, and only there; so they are taken from it, kept on the disk, and handed over by us (`handover`).
 //!
-//! Invariants: what is here was made and signed by the library to be published now, and the library counts on it;
-//! each stays until a source has it, or refuses it for a reason that time does not mend.
+//! Invariants: what is here was made and signed by the library to be published now, and the library counts on it.
+//! Each stays until a block has it, or has another one that spends what it spends; until it is withdrawn; or for two
+//! weeks. What a source says is no reason: it may be behind, out of order, or have its mempool still to load, and one
+//! that took a transaction may lose it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize, deserialize_hex, serialize};
-use bitcoin::{Transaction, Txid};
+use bitcoin::{OutPoint, Transaction, Txid};
 use tokio::sync::Notify;
 
-use super::LightningNode;
-use crate::chain::{Published, publish};
+use crate::clock::Clock;
 use crate::ports::{KeyValue, KvKey, UnsentView};
+use crate::types::Timestamp;
 
 /// How the library's record with a transaction's bytes begins, and where it comes from (`chain/*.rs`, three places).
 const TOLD: &str = "Failed broadcast transaction bytes: ";
@@ -27,59 +29,107 @@ const TELLER: &str = "ldk_node::chain";
 /// Our own namespace beside the library's.
 const NAMESPACE: &str = "tollhouse_unsent";
 
-/// Claims that fees outbid are told again and again while a source is away: the oldest go first.
+/// So many are kept at most: a claim has a new transaction for each higher fee.
 const MOST: usize = 200;
 
-/// So often it is tried while something waits.
-const AGAIN: Duration = Duration::from_secs(10);
+/// What no source took for so long will not be taken.
+const HOPELESS: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// What became of it so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// No source was reached with it yet; why.
+    Away(String),
+    /// A source was reached, and does not take it now; its words.
+    Refused(String),
+    /// Another one that spends the same waits for a block, by fee or by the other side's choice.
+    Outbid,
+    /// A source has it. Until a block has it, too, it may be lost again.
+    Taken,
+}
 
 /// One that waits.
 #[derive(Clone, Debug)]
-struct Waiting {
-    transaction: Transaction,
-    /// The order in which they came.
-    number: u64,
-    why: String,
+pub(super) struct Waiting {
+    pub(super) transaction: Transaction,
+    pub(super) stands: Stands,
+    /// When it is handed over next, unless all are.
+    pub(super) due: Timestamp,
+    /// Up to which height it was looked for what spent its inputs; at first the height at which it came.
+    pub(super) looked: u32,
+    since: Timestamp,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: BTreeMap<Txid, Waiting>,
-    next: u64,
+impl Waiting {
+    pub(super) fn txid(&self) -> Txid {
+        self.transaction.compute_txid()
+    }
+
+    pub(super) fn spends(&self) -> impl Iterator<Item = OutPoint> + '_ {
+        self.transaction.input.iter().map(|input| input.previous_output)
+    }
+
+    /// When it came, up to where it was looked, and its bytes.
+    fn bytes(&self) -> Vec<u8> {
+        let since = self.since.millis().to_be_bytes();
+        [&since[..], &self.looked.to_be_bytes(), &serialize(&self.transaction)].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Waiting> {
+        let (since, rest) = bytes.split_first_chunk::<8>()?;
+        let (looked, rest) = rest.split_first_chunk::<4>()?;
+        let since = Timestamp::from_millis(u64::from_be_bytes(*since));
+        Some(Waiting {
+            transaction: deserialize(rest).ok()?,
+            stands: Stands::Away("it was not tried since the start".to_owned()),
+            due: since,
+            looked: u32::from_be_bytes(*looked),
+            since,
+        })
+    }
 }
 
 /// The transactions that wait, and where they are kept.
 #[derive(Default)]
 pub(super) struct Unsent {
-    store: Option<Arc<dyn KeyValue>>,
-    state: Mutex<State>,
+    kept: Option<(Arc<dyn KeyValue>, Arc<dyn Clock>)>,
+    waiting: Mutex<BTreeMap<Txid, Waiting>>,
     came: Notify,
 }
 
 impl Unsent {
     /// Kept in `store`.
-    pub(super) fn kept_in(store: Arc<dyn KeyValue>) -> Unsent {
-        Unsent { store: Some(store), ..Unsent::default() }
+    pub(super) fn kept_in(store: Arc<dyn KeyValue>, clock: Arc<dyn Clock>) -> Unsent {
+        Unsent { kept: Some((store, clock)), ..Unsent::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Txid, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, waiting: &Waiting) {
+        let Some((store, _)) = &self.kept else { return };
+        let key = waiting.txid().to_string();
+        let at = KvKey { primary: NAMESPACE, secondary: "", key: &key };
+        if let Err(error) = store.write(&at, &waiting.bytes()) {
+            tracing::error!(%error, txid = key, "a transaction that waits could not be kept: it is tried until the stop");
+        }
     }
 
     /// Reads what an earlier run left.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn load(&self) -> io::Result<()> {
-        let Some(store) = &self.store else { return Ok(()) };
+    pub(super) fn load(&self) -> io::Result<()> {
+        let Some((store, _)) = &self.kept else { return Ok(()) };
         for key in store.list(NAMESPACE, "")? {
             let at = KvKey { primary: NAMESPACE, secondary: "", key: &key };
             let Some(bytes) = store.read(&at)? else { continue };
-            match deserialize(&bytes) {
-                Ok(transaction) => {
-                    self.add(transaction, "it was not tried since the start");
+            match Waiting::read(&bytes) {
+                Some(one) => {
+                    self.waiting().entry(one.txid()).or_insert(one);
                 }
-                Err(error) => tracing::error!(%error, txid = key, "a transaction that waits cannot be read"),
+                None => tracing::error!(txid = key, "a transaction that waits cannot be read"),
             }
         }
         Ok(())
@@ -87,180 +137,155 @@ impl Unsent {
 
     /// Whether a record of the library's may tell of one.
     pub(super) fn may_tell(&self, module: &str) -> bool {
-        self.store.is_some() && module.starts_with(TELLER)
+        self.kept.is_some() && module.starts_with(TELLER)
     }
 
     /// Takes in a record of the library's log.
     pub(super) fn told(&self, text: &str) {
-        let Some(hex) = text.strip_prefix(TOLD) else { return };
+        let Some((hex, (_, clock))) = text.strip_prefix(TOLD).zip(self.kept.as_ref()) else { return };
         let Ok(transaction) = deserialize_hex::<Transaction>(hex.trim()) else {
             tracing::error!("the library told of a transaction that it could not publish, in unknown words");
             return;
         };
-        let (txid, bytes) = (transaction.compute_txid(), serialize(&transaction));
-        if !self.add(transaction, "the chain source did not answer") {
+        let (txid, now) = (transaction.compute_txid(), clock.now());
+        if self.waiting().contains_key(&txid) {
             return;
         }
-        if let Some(store) = &self.store {
-            let (key, oldest) = (txid.to_string(), self.too_many());
-            let at = KvKey { primary: NAMESPACE, secondary: "", key: &key };
-            if let Err(error) = store.write(&at, &bytes) {
-                tracing::error!(%error, %txid, "a transaction that waits could not be kept: it is tried until the stop");
-            }
-            for txid in oldest {
-                tracing::warn!(%txid, "too many transactions wait for the chain source: the oldest is let go");
-                self.forget(txid);
-            }
+        let stands = Stands::Away("the library could not hand it over".to_owned());
+        let one = Waiting { transaction, stands, due: now, looked: 0, since: now };
+        self.write(&one);
+        self.waiting().insert(txid, one);
+        for txid in self.too_many() {
+            tracing::warn!(%txid, "too many transactions wait for the chain source: one of them is let go");
+            self.forget(txid);
         }
         self.came.notify_one();
     }
 
-    /// Whether it was not there before.
-    fn add(&self, transaction: Transaction, why: &str) -> bool {
-        let mut state = self.state();
-        let number = state.next;
-        state.next += 1;
-        let txid = transaction.compute_txid();
-        let mut is_new = false;
-        state.waiting.entry(txid).or_insert_with(|| {
-            is_new = true;
-            Waiting { transaction, number, why: why.to_owned() }
-        });
-        is_new
-    }
-
-    /// The oldest of more than there may be.
+    /// What goes when there are more than there may be: first what a source has, or what was outbid; then the oldest
+    /// that hang on another one, for these are made anew with each higher fee; then the oldest.
     fn too_many(&self) -> Vec<Txid> {
-        let more = self.state().waiting.len().saturating_sub(MOST);
-        self.in_order().into_iter().take(more).map(|one| one.compute_txid()).collect()
+        let waiting = self.waiting();
+        let more = waiting.len().saturating_sub(MOST);
+        let mut all: Vec<(bool, bool, Timestamp, Txid)> = waiting
+            .iter()
+            .map(|(txid, one)| {
+                let settled = matches!(one.stands, Stands::Taken | Stands::Outbid);
+                let hangs = one.spends().any(|spent| waiting.contains_key(&spent.txid));
+                (!settled, !hangs, one.since, *txid)
+            })
+            .collect();
+        all.sort_unstable();
+        all.into_iter().take(more).map(|(.., txid)| txid).collect()
     }
 
-    fn in_order(&self) -> Vec<Transaction> {
-        let mut all: Vec<Waiting> = self.state().waiting.values().cloned().collect();
-        all.sort_by_key(|one| one.number);
-        all.into_iter().map(|one| one.transaction).collect()
+    /// All that wait, in the order in which they came: a parent before what hangs on it.
+    pub(super) fn in_order(&self) -> Vec<Waiting> {
+        let mut all: Vec<Waiting> = self.waiting().values().cloned().collect();
+        all.sort_by_key(|one| (one.since, one.txid()));
+        all
     }
 
-    fn waits_because(&self, txid: Txid, why: String) {
-        if let Some(waiting) = self.state().waiting.get_mut(&txid) {
-            waiting.why = why;
+    /// Waits until there is one.
+    pub(super) async fn some(&self) {
+        while self.waiting().is_empty() {
+            self.came.notified().await;
         }
     }
 
-    fn forget(&self, txid: Txid) {
-        self.state().waiting.remove(&txid);
+    /// Waits until another one comes.
+    pub(super) async fn another(&self) {
+        self.came.notified().await;
+    }
+
+    /// Notes how it stands, and when it is tried again; and up to where it was looked for what spent its inputs.
+    pub(super) fn stands(&self, txid: Txid, stands: Stands, due: Timestamp, looked: Option<u32>) {
+        let mut all = self.waiting();
+        let Some(one) = all.get_mut(&txid) else { return };
+        (one.stands, one.due) = (stands, due);
+        let changed = looked.filter(|height| *height > one.looked);
+        one.looked = changed.unwrap_or(one.looked);
+        let noted = changed.is_some().then(|| one.clone());
+        drop(all);
+        if let Some(one) = noted {
+            self.write(&one);
+        }
+    }
+
+    /// Drops it, for good.
+    pub(super) fn forget(&self, txid: Txid) {
+        self.waiting().remove(&txid);
+        let Some((store, _)) = &self.kept else { return };
         let key = txid.to_string();
-        let gone = self
-            .store
-            .as_ref()
-            .map(|store| store.remove(&KvKey { primary: NAMESPACE, secondary: "", key: &key }));
-        if let Some(Err(error)) = gone {
-            // It is asked about once more after the next start, and a source that has it says so.
-            tracing::warn!(%error, %txid, "a transaction that waits no more could not be taken off the disk");
+        if let Err(error) = store.remove(&KvKey { primary: NAMESPACE, secondary: "", key: &key }) {
+            // It is asked about once more after the next start, and the chain tells what became of it.
+            tracing::warn!(%error, txid = key, "a transaction that waits no more could not be taken off the disk");
         }
     }
 
-    /// What a source said to it: whether it waits on.
-    fn heard(&self, transaction: &Transaction, said: Published) {
-        let txid = transaction.compute_txid();
-        let after_another = || {
-            transaction
-                .input
-                .iter()
-                .any(|input| self.state().waiting.contains_key(&input.previous_output.txid))
-        };
-        match said {
-            Published::Taken => {
-                tracing::info!(%txid, "a transaction was handed to the chain source that could not be handed to it before");
-                self.forget(txid);
-            }
-            Published::NotNow(why) => self.waits_because(txid, why),
-            Published::Inputs(why) if after_another() => self.waits_because(txid, why),
-            // Such as a claim that another one took the place of, or a close that the other side was faster with.
-            Published::Inputs(why) | Published::Refused(why) => {
-                tracing::warn!(%txid, why, "the chain source refuses a transaction that could not be handed to it before");
-                self.forget(txid);
-            }
+    /// Drops what was tried for two weeks.
+    pub(super) fn drop_hopeless(&self) {
+        let Some((_, clock)) = &self.kept else { return };
+        let now = clock.now();
+        for one in self.in_order().into_iter().filter(|one| one.since.plus(HOPELESS) <= now) {
+            tracing::error!(txid = %one.txid(), stands = ?one.stands, "a transaction was in no block for two weeks: it is handed over no more");
+            self.forget(one.txid());
         }
     }
 
-    /// Whether it waits.
-    pub(super) fn has(&self, txid: Txid) -> bool {
-        self.state().waiting.contains_key(&txid)
+    /// It shall not be published any more, nor what hangs on it, unless a source has it already.
+    pub(super) fn withdraw(&self, txid: Txid) {
+        let mut gone = vec![txid];
+        while let Some(txid) = gone.pop() {
+            let known = self.waiting().get(&txid).map(|one| one.stands.clone());
+            if !matches!(known, Some(Stands::Away(_) | Stands::Refused(_))) {
+                continue;
+            }
+            tracing::info!(%txid, "a transaction that no chain source took is withdrawn");
+            let hang = |one: &Waiting| one.spends().any(|spent| spent.txid == txid);
+            gone.extend(self.in_order().into_iter().filter(hang).map(|one| one.txid()));
+            self.forget(txid);
+        }
     }
 
-    /// For whoever looks.
+    /// Whether what `one` spends is of another one that no source has.
+    pub(super) fn hangs(&self, one: &Waiting) -> bool {
+        let waiting = self.waiting();
+        let open =
+            |spent: OutPoint| waiting.get(&spent.txid).is_some_and(|parent| parent.stands != Stands::Taken);
+        one.spends().any(open)
+    }
+
+    /// Whether no source was reached with it yet, so that its coins are not free.
+    pub(super) fn is_untold(&self, txid: Txid) -> bool {
+        self.waiting().get(&txid).is_some_and(|one| matches!(one.stands, Stands::Away(_)))
+    }
+
+    /// For whoever looks: those that no source has.
     pub(super) fn view(&self) -> Vec<UnsentView> {
-        let mut all: Vec<Waiting> = self.state().waiting.values().cloned().collect();
-        all.sort_by_key(|one| one.number);
-        let view = |one: Waiting| UnsentView {
-            txid: one.transaction.compute_txid().to_string(),
-            spends: one.transaction.input.iter().map(|input| input.previous_output.to_string()).collect(),
-            why: one.why,
+        let view = |one: Waiting| {
+            let why = match &one.stands {
+                Stands::Away(why) => why.clone(),
+                Stands::Refused(words) => format!("the chain source says: {words}"),
+                Stands::Outbid | Stands::Taken => return None,
+            };
+            let spends = one.spends().map(|spent| spent.to_string()).collect();
+            Some(UnsentView { txid: one.txid().to_string(), spends, why, since: one.since })
         };
-        all.into_iter().map(view).collect()
-    }
-}
-
-impl LightningNode {
-    /// Reads what an earlier run could not hand over.
-    pub(super) async fn load_unsent(&self) {
-        let unsent = Arc::clone(&self.unsent);
-        match tokio::task::spawn_blocking(move || unsent.load()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "what waits for the chain source could not be read"),
-            Err(error) => {
-                tracing::error!(%error, "the reading of what waits for the chain source was cut off")
-            }
-        }
-    }
-
-    /// Hands what waits to the source in use, as far as it answers.
-    pub(super) async fn hand_over(&self) {
-        for transaction in self.unsent.in_order() {
-            match publish(self.sources.current(), &transaction).await {
-                Ok(said) => {
-                    let unsent = Arc::clone(&self.unsent);
-                    if let Err(error) =
-                        tokio::task::spawn_blocking(move || unsent.heard(&transaction, said)).await
-                    {
-                        tracing::error!(%error, "what became of a transaction could not be noted");
-                    }
-                }
-                Err(why) => {
-                    self.unsent.waits_because(
-                        transaction.compute_txid(),
-                        format!("the chain source does not answer: {why}"),
-                    );
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Hands over what comes to wait, until it is done.
-    pub(super) async fn keep_handing_over(&self) {
-        loop {
-            if self.unsent.state().waiting.is_empty() {
-                self.unsent.came.notified().await;
-            } else {
-                tokio::select! {
-                    () = self.unsent.came.notified() => {}
-                    () = tokio::time::sleep(AGAIN) => {}
-                }
-            }
-            self.hand_over().await;
-        }
+        self.in_order().into_iter().filter_map(view).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::TxIn;
     use bitcoin::consensus::encode::serialize_hex;
-    use bitcoin::{OutPoint, TxIn};
 
     use super::*;
+    use crate::clock::FixedClock;
     use crate::store::NodeStore;
+
+    const BEGIN: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     fn spending(outpoint: OutPoint) -> Transaction {
         Transaction {
@@ -276,52 +301,88 @@ mod tests {
         transaction.compute_txid()
     }
 
-    #[test]
-    fn one_waits_over_a_restart_until_a_source_has_it_or_never_will() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let store = || -> Arc<dyn KeyValue> {
-            Arc::new(NodeStore::open(&folder.path().join("channels.db")).expect("a store"))
-        };
-        let waiting = |unsent: &Unsent| unsent.view().into_iter().map(|one| one.txid).collect::<Vec<_>>();
-        let first = spending(OutPoint::null());
-        let child = spending(OutPoint::new(first.compute_txid(), 0));
-        let unsent = Unsent::kept_in(store());
-        assert!(unsent.may_tell("ldk_node::chain::bitcoind") && !unsent.may_tell("lightning::ln::channel"));
-        unsent.told("Successfully broadcast transaction 00");
-        unsent.told(&format!("{TOLD}zz"));
-        let ids =
-            [told(&unsent, &first), told(&unsent, &child), told(&unsent, &first)].map(|id| id.to_string());
-        assert_eq!(waiting(&unsent), ids[..2], "each once, in the order in which they came");
-        assert_eq!(unsent.view()[1].spends, [format!("{}:0", ids[0])]);
-        drop(unsent);
+    struct World {
+        folder: tempfile::TempDir,
+        clock: Arc<FixedClock>,
+    }
 
-        let unsent = Unsent::kept_in(store());
-        unsent.load().expect("it is read");
-        assert_eq!(waiting(&unsent).len(), 2, "over a restart");
-        unsent.heard(&child, Published::Inputs("bad-txns-inputs-missingorspent".to_owned()));
-        unsent.heard(&first, Published::NotNow("mempool min fee not met".to_owned()));
-        assert_eq!(waiting(&unsent).len(), 2, "the one waits for the other, and that for a lower fee");
-        assert!(unsent.view().iter().any(|one| one.why == "mempool min fee not met"));
-        unsent.heard(&first, Published::Taken);
-        assert_eq!(waiting(&unsent), ids[1..2]);
-        unsent.heard(&child, Published::Inputs("bad-txns-inputs-missingorspent".to_owned()));
-        assert!(waiting(&unsent).is_empty(), "what it spends is spent");
-        drop(unsent);
-        let unsent = Unsent::kept_in(store());
-        unsent.load().expect("it is read");
-        assert!(waiting(&unsent).is_empty(), "nothing is left on the disk");
+    impl World {
+        fn new() -> World {
+            World { folder: tempfile::tempdir().expect("a directory"), clock: FixedClock::at(BEGIN) }
+        }
+
+        /// As after a start.
+        fn open(&self) -> Unsent {
+            let store = NodeStore::open(&self.folder.path().join("channels.db")).expect("a store");
+            let unsent = Unsent::kept_in(Arc::new(store), self.clock.clone());
+            unsent.load().expect("it is read");
+            unsent
+        }
+    }
+
+    fn waiting(unsent: &Unsent) -> Vec<Txid> {
+        unsent.in_order().iter().map(Waiting::txid).collect()
     }
 
     #[test]
-    fn the_oldest_goes_when_there_are_too_many() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let store = NodeStore::open(&folder.path().join("channels.db")).expect("a store");
-        let unsent = Unsent::kept_in(Arc::new(store));
-        let all: Vec<Txid> = (0..=u32::try_from(MOST).expect("small"))
-            .map(|vout| told(&unsent, &spending(OutPoint { vout, ..OutPoint::null() })))
-            .collect();
-        let kept = unsent.view();
+    fn one_waits_over_a_restart_in_its_order_until_it_is_forgotten() {
+        let world = World::new();
+        let parent = spending(OutPoint::null());
+        let child = spending(OutPoint::new(parent.compute_txid(), 0));
+        let unsent = world.open();
+        assert!(unsent.may_tell("ldk_node::chain::bitcoind") && !unsent.may_tell("lightning::ln::channel"));
+        unsent.told("Successfully broadcast transaction 00");
+        unsent.told(&format!("{TOLD}zz"));
+        let first = told(&unsent, &parent);
+        world.clock.advance(Duration::from_secs(1));
+        let ids = [first, told(&unsent, &child)];
+        told(&unsent, &parent);
+        assert_eq!(waiting(&unsent), ids, "each once, in the order in which they came");
+        assert_eq!(unsent.view()[1].spends, [format!("{first}:0")]);
+        unsent.stands(first, Stands::Taken, BEGIN, Some(700));
+        assert_eq!(unsent.view().len(), 1, "a source has the first");
+        assert!(!unsent.is_untold(first) && unsent.is_untold(ids[1]));
+        drop(unsent);
+
+        let unsent = world.open();
+        assert_eq!(waiting(&unsent), ids, "over a restart: the source may have lost it since");
+        let heights: Vec<u32> = unsent.in_order().iter().map(|one| one.looked).collect();
+        assert_eq!(heights, [700, 0]);
+        unsent.forget(first);
+        drop(unsent);
+        let unsent = world.open();
+        assert_eq!(waiting(&unsent), ids[1..]);
+        world.clock.advance(HOPELESS);
+        unsent.drop_hopeless();
+        assert!(waiting(&unsent).is_empty() && waiting(&world.open()).is_empty());
+    }
+
+    #[test]
+    fn one_is_withdrawn_with_what_hangs_on_it_unless_a_source_has_it() {
+        let world = World::new();
+        let unsent = world.open();
+        let parent = spending(OutPoint::null());
+        let id = told(&unsent, &parent);
+        told(&unsent, &spending(OutPoint::new(id, 0)));
+        let other = told(&unsent, &spending(OutPoint { vout: 9, ..OutPoint::null() }));
+        unsent.stands(other, Stands::Taken, BEGIN, None);
+        unsent.withdraw(other);
+        unsent.withdraw(id);
+        assert_eq!(waiting(&unsent), [other]);
+        assert_eq!(waiting(&world.open()), [other], "on the disk, too");
+    }
+
+    #[test]
+    fn what_is_made_only_once_stays_longest_when_there_are_too_many() {
+        let world = World::new();
+        let unsent = world.open();
+        let once = told(&unsent, &spending(OutPoint::null()));
+        for vout in 0..=u32::try_from(MOST).expect("small") {
+            world.clock.advance(Duration::from_secs(30));
+            told(&unsent, &spending(OutPoint::new(once, vout)));
+        }
+        let kept = waiting(&unsent);
         assert_eq!(kept.len(), MOST);
-        assert!(kept.iter().all(|one| one.txid != all[0].to_string()), "the first one was let go");
+        assert_eq!(kept[0], once, "the oldest claim went, not what they all hang on");
     }
 }

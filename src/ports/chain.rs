@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::BoxFuture;
+use crate::types::Timestamp;
 
 /// One chain source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -40,6 +41,8 @@ pub struct UnsentView {
     pub spends: Vec<String>,
     /// Why no source took it.
     pub why: String,
+    /// Since when it waits.
+    pub since: Timestamp,
 }
 
 /// What became of asking one chain source just now.

@@ -226,8 +226,11 @@ pub trait Coins: Send + Sync {
     fn spender(&self, outpoint: &str, height: u32) -> BoxFuture<'_, Result<Option<String>, NodeFault>>;
 
     /// Whether a transaction is on its way that is in no block and that the wallet does not list: the chain source knows
-    /// it, or it waits for a source to take it.
+    /// it, or no source was reached with it yet.
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>>;
+
+    /// A transaction of ours shall not be published any more, where no chain source has it yet, nor what hangs on it.
+    fn withdraw(&self, txid: &str) -> BoxFuture<'_, ()>;
 
     /// What a transaction spends and pays; `None` where the chain source does not know it. A bitcoind knows what
     /// waits for a block.

@@ -26,6 +26,8 @@ pub(super) struct MadeUp {
     pub(super) claims: Mutex<Vec<Claim>>,
     pub(super) transactions: Mutex<Vec<ChainTx>>,
     pub(super) asked: Mutex<u32>,
+    /// Transactions that shall not be published any more.
+    pub(super) withdrawn: Mutex<Vec<String>>,
     pub(super) fault: Mutex<Option<SendFault>>,
     /// The chain source cannot be reached.
     pub(super) cut_off: Mutex<bool>,
@@ -138,6 +140,11 @@ impl Coins for MadeUp {
     fn waits(&self, txid: &str) -> BoxFuture<'_, Result<bool, NodeFault>> {
         let waits = self.mempool.lock().unwrap().contains(&txid);
         Box::pin(async move { Ok(waits) })
+    }
+
+    fn withdraw(&self, txid: &str) -> BoxFuture<'_, ()> {
+        self.withdrawn.lock().unwrap().push(txid.to_owned());
+        Box::pin(async {})
     }
 
     fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
@@ -486,6 +493,7 @@ async fn coins_under_way_are_the_chains_to_tell() {
     world.clock.advance(Duration::from_secs(1));
     let settled = world.treasury.settle(sent.id, Verdict::Failed).await.unwrap();
     assert_eq!((settled.state, &settled.outcome["txid"]), (OperationState::Failed, &json!("tx1")));
+    assert_eq!(*world.node.withdrawn.lock().unwrap(), ["tx1"], "it does not go out after all");
     // One in a block is not the operator's to judge, however old.
     let mined = world.treasury.run("k2", send(6_000)).await.unwrap();
     *world.node.transactions.lock().unwrap() = vec![tx("tx1", 6_000, Some(111))];

@@ -69,7 +69,7 @@ pub const CODES: &[AlarmCode] = &[
     of(
         "transactions_unsent",
         Warning,
-        "a transaction of ours is signed, and no chain source took it yet: an agreed close, a funding, a send",
+        "a transaction of ours is signed, and no chain source took it yet: a close, a claim, a funding, a send; critical after an hour",
         "`tollhouse doctor`; it is handed over again by itself, so do not send the same again",
     ),
     of(

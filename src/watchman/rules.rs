@@ -28,6 +28,8 @@ const ORDER_TOLD: Duration = Duration::from_secs(60 * 24 * 3_600);
 /// From `clock_skew` to where block times and timeouts are misjudged.
 const SKEW_TO_CRITICAL: u32 = 5;
 const STALE_TO_CRITICAL: u32 = 6;
+/// What is not on its way for so long may come too late: payments on-chain are claimed within hours.
+const UNSENT_TO_CRITICAL: Duration = Duration::from_secs(3_600);
 
 /// What is the matter. `standing` are the codes of the alarms that stand.
 pub fn judge(vitals: &Vitals, limits: &AlarmLimits, standing: &BTreeSet<String>) -> Vec<Check> {
@@ -186,11 +188,14 @@ impl Looked<'_> {
                 "{many} transactions of ours are signed, and not on their way: no chain source took them yet. The first"
             ),
         };
-        let text = format!("{more} ({}: {}). It is handed over every 10 seconds.", first.txid, first.why);
-        let fix = "See that the chain source answers: `tollhouse doctor`. Nothing is lost: do not send the same again.";
+        let text = format!("{more} ({}: {}). It is handed over again and again.", first.txid, first.why);
+        let fix = "See that the chain source answers: `tollhouse doctor`. Do not send the same again. What closes a channel or \
+                   claims a payment must be in a block within hours.";
+        let late = self.age(Some(first.since)) >= UNSENT_TO_CRITICAL;
+        let severity = if late { Critical } else { Warning };
         Check::fine("unsent", format!("{} wait for the chain source", unsent.len())).with([Alarm::new(
             "transactions_unsent",
-            Warning,
+            severity,
             text,
             fix,
         )])

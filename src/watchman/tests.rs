@@ -90,8 +90,11 @@ fn a_transaction_that_no_source_took() {
         txid: format!("{n:02x}").repeat(32),
         spends: Vec::new(),
         why: "the chain source does not answer".to_owned(),
+        since: ago(3_599),
     };
     assert_eq!(found(|v| v.chain.unsent = vec![unsent(1)]), one("transactions_unsent", Warning));
+    let late = UnsentView { since: ago(3_600), ..unsent(1) };
+    assert_eq!(found(|v| v.chain.unsent = vec![late]), one("transactions_unsent", Critical));
     let mut vitals = well();
     (vitals.chain.unsent, vitals.beat.stage) =
         (vec![unsent(1), unsent(2)], NodeStage::Starting("why".to_owned()));

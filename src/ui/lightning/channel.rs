@@ -303,8 +303,7 @@ fn unsent(desk: &Desk, funding: Option<&str>) -> Option<String> {
     let waits = desk.op.parts.chain.chain().unsent.into_iter().find(of_it)?;
     let UnsentView { txid, why, .. } = waits;
     Some(format!(
-        "Its transaction {txid} is signed, and no chain source took it yet: {why}. It is handed over again every 10 seconds; \
-         nothing is lost."
+        "Its transaction {txid} is signed, and no chain source took it yet: {why}. It is handed over again and again."
     ))
 }
 

@@ -53,6 +53,10 @@ impl Coins for MadeUpNode {
         Box::pin(async { Ok(false) })
     }
 
+    fn withdraw(&self, _txid: &str) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         Box::pin(async { Ok(None) })
     }

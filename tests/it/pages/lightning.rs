@@ -8,7 +8,7 @@ use tollhouse::store::{
 
 use super::{business, clean, logged_in, look_at};
 use crate::admin_app::neighbours::ORDER_SAT;
-use crate::admin_app::{AdminApp, MEMO, PASSWORD};
+use crate::admin_app::{AdminApp, MEMO, PASSWORD, START};
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 /// What an outsider would write to have it run on the operator's page.
@@ -278,7 +278,8 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     unharmed(&app, &tab).await;
     // Of one closed by agreement, the transaction is not on its way yet.
     let spends = vec![seen(7, true).funding.expect("a funding")];
-    let unsent = UnsentView { txid: "e1".repeat(32), spends, why: "mempool min fee not met".to_owned() };
+    let unsent =
+        UnsentView { txid: "e1".repeat(32), spends, why: "mempool min fee not met".to_owned(), since: START };
     app.node.unsent.lock().expect("no panic").push(unsent);
     tab.open(&format!("{}{}", app.origin, page(7))).await;
     let said = tab.text(".alarm").await;
