@@ -48,7 +48,7 @@ pub use history::WalletHistory;
 pub use labels::{Purpose, WalletTx, transaction};
 use mark::Mark;
 pub use most::Most;
-pub use preview::Preview;
+pub use preview::{Preview, nothing_back, too_little};
 pub use reserve::{RESERVE_SAT, of_each_channel, reserve_missing};
 pub use standing::{Held, OpenChannel, PendingSplice, SpliceWay};
 

@@ -3,23 +3,21 @@
 //!
 //! Fees are about: which coins the wallet takes is known only when it makes the transaction.
 
+mod closing;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use closing::{nothing_back, too_little};
+
 use super::confirmed::waiting;
 use super::most::{self, FUNDING_VBYTES, Most, SEND_VBYTES, SPLICE_VBYTES};
+use super::standing::Held;
 use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
 use crate::store::{OperationRow, OperationState, StoreError};
-use crate::types::counted;
 
-/// A closing transaction with two outputs.
-const CLOSE_VBYTES: u64 = 170;
-/// A closing transaction by force, with what bumps its fee, and the sweep after it.
-const FORCE_VBYTES: u64 = 600;
-/// What an agreed close may cost beyond its own rate, so that it needs no force (the library's bound).
-const AGREED_MORE_SAT: u64 = 1_000;
 /// Each side's reserve is a hundredth of the channel.
 const RESERVED_PART: u64 = 100;
 
@@ -45,6 +43,8 @@ struct Sight {
     rates: Option<FeeRates>,
     /// Of the channel that it is about.
     splice: Option<PendingSplice>,
+    /// What neither side of that channel can use.
+    held: Held,
 }
 
 impl Treasury {
@@ -77,8 +77,8 @@ impl Treasury {
             None => None,
         };
         let standing = self.standing(channel.as_slice()).await?.into_iter().next();
-        let splice = standing.and_then(|standing| standing.splice);
-        let mut sight = Sight { coins, change_sat: 0, rates, splice };
+        let (held, splice) = standing.map(|standing| (standing.held, standing.splice)).unwrap_or_default();
+        let mut sight = Sight { coins, change_sat: 0, rates, splice, held };
         if let Deed::SpliceIn { amount_sat, .. } = deed {
             let needed = amount_sat.saturating_add(sight.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES));
             sight.change_sat = self.change().await?;
@@ -339,120 +339,6 @@ impl Sight {
         }
         let claims = self.coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
         claims.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
-    }
-
-    /// That nobody knows what a close brings, and what is known all the same.
-    fn unknown_return(channel: &ChannelView) -> String {
-        let spendable = match channel.spendable_msat / 1_000 {
-            0 => String::new(),
-            sat => format!(": {sat} sat are spendable in the channel"),
-        };
-        format!("How much comes back is not known now{spendable}.")
-    }
-
-    fn lost(&self, channel: &ChannelView) -> String {
-        match channel.receivable_msat / 1_000 {
-            0 => "Nothing can be received over it now, so no room to receive is lost.".to_owned(),
-            sat => format!("You can receive {sat} sat less."),
-        }
-    }
-
-    /// That a splice of the channel is under way, and what would come back without it.
-    fn spliced(&self) -> Option<String> {
-        let PendingSplice { says, before_sat, after_sat_about, .. } = self.splice.as_ref()?;
-        Some(match (before_sat, after_sat_about) {
-            (Some(before), Some(_)) => {
-                format!("{says} This counts it as done; without it, about {before} sat were yours.")
-            }
-            _ => says.clone(),
-        })
-    }
-
-    fn close(&self, deed: &Deed, channel: &ChannelView) -> Preview {
-        let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Normal).fee_sat(CLOSE_VBYTES));
-        let (ours, payer) = if channel.outbound {
-            let most = fee.saturating_add(AGREED_MORE_SAT);
-            (
-                ours.map(|ours| ours.saturating_sub(fee)),
-                format!(
-                    "at most {most} sat where the other side wants more, and you pay it, for you opened it"
-                ),
-            )
-        } else {
-            (ours, "which the other side pays".to_owned())
-        };
-        Preview {
-            kind: deed.kind(),
-            enough: true,
-            undoable: false,
-            lines: [
-                match ours {
-                    Some(ours) => {
-                        format!(
-                            "About {ours} sat go to the on-chain wallet; they are spendable after a few blocks."
-                        )
-                    }
-                    None => format!("{} It is spendable after a few blocks.", Sight::unknown_return(channel)),
-                },
-                format!("The closing transaction costs about {fee} sat, {payer}."),
-                self.lost(channel),
-                "The other side must be connected and agree; payments under way end first.".to_owned(),
-                "A closed channel cannot be opened again: a new one costs another transaction.".to_owned(),
-            ]
-            .into_iter()
-            .chain(self.spliced())
-            .collect(),
-            figures: json!({
-                "returned_sat_about": ours, "fee_sat_about": fee,
-                "receivable_lost_msat": channel.receivable_msat, "usable": channel.usable,
-            }),
-        }
-    }
-
-    fn force(&self, deed: &Deed, channel: &ChannelView) -> Preview {
-        let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Fast).fee_sat(FORCE_VBYTES));
-        let delay = channel.force_close_blocks.unwrap_or(144);
-        let figures = json!({
-            "returned_sat_about": ours, "fee_sat_about": fee, "delay_blocks": delay,
-            "receivable_lost_msat": channel.receivable_msat,
-        });
-        if self.coins.total_sat == 0 {
-            let empty = "The on-chain wallet is empty, and nothing in it could pay for the closing transaction: put \
-                         coins there first.";
-            let lines = vec![empty.to_owned()];
-            return Preview { kind: deed.kind(), enough: false, undoable: false, lines, figures };
-        }
-        let after = format!(
-            "{} (about {}) after the closing transaction is in a block",
-            counted(delay, "block"),
-            counted(delay.div_ceil(6), "hour")
-        );
-        Preview {
-            kind: deed.kind(),
-            enough: true,
-            undoable: false,
-            lines: [
-                match ours {
-                    Some(ours) => format!(
-                        "About {ours} sat come back, {after}; a sweep then brings them to the wallet."
-                    ),
-                    None => format!(
-                        "{} It comes {after}; a sweep then brings it to the wallet.",
-                        Sight::unknown_return(channel)
-                    ),
-                },
-                format!(
-                    "The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."
-                ),
-                self.lost(channel),
-                "Payments under way are settled on the chain, which may take longer.".to_owned(),
-                "It needs nobody's consent. Try an agreed close first: it is cheaper and quicker.".to_owned(),
-            ]
-            .into_iter()
-            .chain(self.spliced())
-            .collect(),
-            figures,
-        }
     }
 
     fn splice_in(&self, deed: &Deed, channel: &ChannelView, amount_sat: u64) -> Preview {

@@ -272,7 +272,7 @@ fn returns(channel: &OpenChannel, ours: Option<u64>) -> Option<(String, String)>
         Some((None, Some(after))) => Some((format!("{} sat", grouped(after)), "with the splice".to_owned())),
         _ => ours.map(|ours| {
             let fee = closing_fee(channel, ours);
-            let less = fee.map(|fee| format!("after {} sat for its closing transaction", grouped(fee)));
+            let less = fee.map(|fee| format!("after {} sat for its closing transaction, if that is by force", grouped(fee)));
             (format!("{} sat", grouped(ours)), less.unwrap_or_default())
         }),
     }
