@@ -341,8 +341,12 @@ pub enum Event {
         channel_id: String,
         /// With whom.
         peer: String,
-        /// What was ours, satoshi, before the fee of the transaction that brought it.
+        /// How much, satoshi.
         amount_sat: u64,
+        /// It is what the wallet got, after all fees; else it is what was owed, before the fee of the transaction that
+        /// brought it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        exactly: bool,
     },
     /// Somebody sent coins to the on-chain wallet, and they are in a block. It is told with the first one, at one
     /// confirmation: a reorganisation of the chain may undo it, and that is not told. Wait for more confirmations

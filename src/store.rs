@@ -78,7 +78,7 @@ pub use alarms::{AlarmRow, Findings};
 pub use audit::AuditReport;
 pub use budgets::{OverBudget, WalletLimits, WalletRow};
 pub use bytes::NodeStore;
-pub use channels::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
+pub use channels::{Brought, ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, SweepRow};
 pub use closings::{ChannelEnd, RecoveredChannel};
 pub use copying::Extent;
 pub use counters::CounterRow;

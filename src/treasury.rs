@@ -13,6 +13,7 @@ mod confirmed;
 mod deed;
 mod deposits;
 mod fate;
+mod held;
 mod history;
 mod labels;
 mod mark;
@@ -44,13 +45,14 @@ use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
 pub use deed::{Deed, FeeChoice};
+pub use held::Held;
 pub use history::WalletHistory;
 pub use labels::{Purpose, WalletTx, transaction};
 use mark::Mark;
 pub use most::Most;
 pub use preview::{Preview, nothing_back, too_little};
 pub use reserve::{RESERVE_SAT, of_each_channel, reserve_missing};
-pub use standing::{Held, OpenChannel, PendingSplice, SpliceWay};
+pub use standing::{OpenChannel, PendingSplice, SpliceWay};
 
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);

@@ -323,7 +323,9 @@ fn closed_text(listed: &Value) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
         let owed = channel["owed_sat"].as_u64();
         let coins = match (channel["returned_height"].as_u64(), channel["claim_height"].as_u64()) {
-            (_, _) if owed == Some(0) => "nothing was owed".to_owned(),
+            (_, _) if back(channel) == "0" => {
+                crate::treasury::nothing_back(channel["lost_sat"].as_u64(), channel["cause"].as_str())
+            }
             (Some(_), _) if owed.is_none() => match channel["last_sat"].as_u64() {
                 Some(sat) => format!("not seen coming back; {sat} sat when last seen open"),
                 None => "not seen coming back".to_owned(),
@@ -377,6 +379,10 @@ mod tests {
         let told =
             [of(Some(238_830), Some(239_056)), of(None, Some(239_056)), of(None, Some(0)), of(None, None)];
         assert_eq!(told, ["238,830", "about 239,056", "0", "not seen"]);
+        let lost =
+            json!({ "cause": "agreed_by_peer", "owed_sat": 0, "lost_sat": 37, "returned_height": 138 });
+        let text = closed_text(&json!({ "channels": [lost] }));
+        assert!(text.contains("37 sat too little for an output of its own, lost to the fee"), "{text}");
     }
 
     #[test]

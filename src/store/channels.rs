@@ -2,7 +2,7 @@
 //!
 //! Invariants: a record is never removed; one of a channel that is closed is changed by `closings` alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
@@ -66,6 +66,15 @@ pub struct SweepRow {
     pub confirmed_height: Option<u32>,
 }
 
+/// What a transaction in a block brought to the wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// How much, satoshi.
+    pub amount_sat: u64,
+    /// The height of its block.
+    pub height: u32,
+}
+
 /// What the node knows of channels at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelsSeen {
@@ -77,6 +86,8 @@ pub struct ChannelsSeen {
     pub sweeps: Vec<SweepRow>,
     /// The ids of channels with an output that is to be swept and has no transaction yet.
     pub unsent: BTreeSet<String>,
+    /// Transactions in blocks that closed channels or swept them, by their ids, as far as the wallet has them.
+    pub brought: BTreeMap<String, Brought>,
 }
 
 /// A channel's record.
@@ -118,6 +129,9 @@ pub struct ChannelRow {
     pub owed_sat: Option<u64>,
     /// What the wallet got of it, satoshi, after all fees; `null` while its transactions are not known.
     pub came_sat: Option<u64>,
+    /// What of it was too little for an output of its own, satoshi, and is lost to the fee; `null` where nothing was,
+    /// or nobody saw how much.
+    pub lost_sat: Option<u64>,
     /// What was ours in it when it was last seen open, satoshi.
     pub last_sat: Option<u64>,
     /// When that was.
@@ -129,7 +143,8 @@ pub struct ChannelRow {
     pub claim_sat: u64,
     /// The height at which it does, at the latest.
     pub claim_height: Option<u32>,
-    /// The height at which everything was spendable in the wallet.
+    /// The height at which everything was in the wallet: that of the block of the last transaction that brought it, where
+    /// the wallet has that.
     pub returned_height: Option<u32>,
     /// Its funding outputs: the first, and one for each splice, in their order.
     pub fundings: Vec<FundingRow>,
@@ -310,6 +325,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
     let came_sat: Option<i64> = row.get("came_sat")?;
     let last_sat = last_sat.map(|sat| u64::try_from(sat).unwrap_or(0));
     let owed_sat = closings::owed(sat(row, "owed_sat")?, cause.as_deref(), last_sat);
+    let came_sat = came_sat.map(|sat| u64::try_from(sat).unwrap_or(0));
+    let closed_at = at("closed_at")?;
+    let lost_sat =
+        closings::lost(came_sat, owed_sat, last_sat, cause.as_deref()).filter(|_| closed_at.is_some());
     Ok(ChannelRow {
         channel_id: row.get("channel_id")?,
         local_id: row.get("local_id")?,
@@ -320,14 +339,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         announced: row.get("announced")?,
         seen_at,
         opened_height: row.get("opened_height")?,
-        closed_at: at("closed_at")?,
+        closed_at,
         closed_height: row.get("closed_height")?,
         cause,
         reason: row.get("reason")?,
         closing_txid: row.get("closing_txid")?,
         spliced_to: row.get("spliced_to")?,
         owed_sat,
-        came_sat: came_sat.map(|sat| u64::try_from(sat).unwrap_or(0)),
+        came_sat,
+        lost_sat,
         last_sat,
         last_at: at("last_at")?,
         last_height: row.get("last_height")?,

@@ -7,6 +7,7 @@
 
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
+use crate::store::ChannelRow;
 
 /// A close by agreement is told for so many blocks after its own.
 const TOLD_FOR: u32 = 5;
@@ -14,11 +15,20 @@ const TOLD_FOR: u32 = 5;
 const LOOKED_UP: u32 = 100;
 
 impl Treasury {
-    /// The coins that there are, and which of those that closed channels owed have come.
+    /// The coins that there are, and which of those that closed channels owed have come: of what has come, what the wallet
+    /// got, where that is known.
     ///
     /// # Errors
     /// When the node cannot be asked, or the ledger fails.
     pub async fn coins(&self) -> Result<CoinsView, TreasuryError> {
+        let (mut coins, closed) = self.coins_before_fees().await?;
+        exact(&mut coins, &closed);
+        Ok(coins)
+    }
+
+    /// The same with what each channel's contract and each sweep has before fees, and closed channels' records, where there
+    /// is anything of them.
+    pub(super) async fn coins_before_fees(&self) -> Result<(CoinsView, Vec<ChannelRow>), TreasuryError> {
         let parts = &self.0.parts;
         // In this order: what is listed is in the sums.
         let transactions = parts.coins.transactions().await?;
@@ -26,20 +36,33 @@ impl Treasury {
         let channels = parts.node.view().await.channels;
         let listed = transactions.iter().map(|tx| tx.txid.clone()).collect();
         let gone = |id: &str| !channels.iter().any(|channel| channel.channel_id == id);
-        if coins.sweeps.is_empty() && !coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
-            self.follow(&mut coins, &listed, &channels).await?;
-            self.without_voids(&mut coins, &channels).await?;
-            return Ok(coins);
+        let mut closed = Vec::new();
+        if !coins.sweeps.is_empty() || coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
+            closed = parts.ledger.closed_channels(LOOKED_UP).await?;
+            let agreed = |id: &str| {
+                let of = closed.iter().find(|row| row.channel_id == id).and_then(|row| row.cause.as_deref());
+                gone(id) && of.is_some_and(|cause| cause.starts_with("agreed"))
+            };
+            mark(&mut coins, &transactions, agreed);
         }
-        let closed = parts.ledger.closed_channels(LOOKED_UP).await?;
-        let agreed = |id: &str| {
-            let of = closed.iter().find(|row| row.channel_id == id).and_then(|row| row.cause.as_deref());
-            gone(id) && of.is_some_and(|cause| cause.starts_with("agreed"))
-        };
-        mark(&mut coins, &transactions, agreed);
         self.follow(&mut coins, &listed, &channels).await?;
         self.without_voids(&mut coins, &channels).await?;
-        Ok(coins)
+        Ok((coins, closed))
+    }
+}
+
+/// Puts what the wallet got in the place of what was owed, where one part of the channel is all that is named of it.
+fn exact(coins: &mut CoinsView, closed: &[ChannelRow]) {
+    let came = |id: &str| closed.iter().find(|row| row.channel_id == id).and_then(|row| row.came_sat);
+    let claims: Vec<String> = coins.claims.iter().map(|claim| claim.channel_id.clone()).collect();
+    let sweeps: Vec<String> = coins.sweeps.iter().filter_map(|sweep| sweep.channel_id.clone()).collect();
+    let alone = |id: &str| claims.iter().chain(&sweeps).filter(|other| *other == id).count() == 1;
+    for claim in coins.claims.iter_mut().filter(|claim| claim.in_wallet && alone(&claim.channel_id)) {
+        claim.amount_sat = came(&claim.channel_id).unwrap_or(claim.amount_sat);
+    }
+    for sweep in coins.sweeps.iter_mut().filter(|sweep| sweep.confirmed_height.is_some()) {
+        let id = sweep.channel_id.as_deref().filter(|id| alone(id));
+        sweep.amount_sat = id.and_then(came).unwrap_or(sweep.amount_sat);
     }
 }
 

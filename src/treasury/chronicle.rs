@@ -1,13 +1,20 @@
 //! The channels' records: what the node tells of them is noted while it still knows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::held::too_little_in;
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, ChannelView, CoinsView, NodeFault, NodeView, Waits};
-use crate::store::{ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
+use crate::store::{Brought, ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
 
 /// Closed channels whose closing transaction is looked for, the newest.
 const LOOKED_FOR: u32 = 20;
+
+/// So many blocks after everything of a channel was given out, the wallet has what it ever will of it.
+const TOLD_AFTER: u32 = 6;
+
+/// The fee of an agreed close may take less than this whole, satoshi.
+const LITTLE_SAT: u64 = 25_000;
 
 /// Operations that are looked through for those of one channel, the newest.
 const LOOKED_THROUGH: u32 = 500;
@@ -40,6 +47,8 @@ pub(super) struct Noted {
     events: i64,
     /// The ledger knows from which height on deposits are told.
     pub(super) deposits_began: bool,
+    /// Our own ids of channels whose coins were told without the transaction that brought them.
+    unfound: BTreeSet<String>,
     /// Transactions whose coins were told, or were no deposit.
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
@@ -59,7 +68,7 @@ impl Treasury {
         if !view.running {
             return Ok(());
         }
-        let (height, seen) = (view.block_height, seen(&view, self.coins().await?));
+        let (height, seen) = (view.block_height, seen(&view, self.coins_before_fees().await?.0));
         let (same, moved) = {
             let noted = self.noted();
             let same = noted.seen.as_ref() == Some(&seen) && noted.height == height && noted.events == events;
@@ -68,9 +77,13 @@ impl Treasury {
         if same {
             return Ok(());
         }
-        parts.ledger.note_channels(seen.clone(), height).await?;
         if moved {
-            self.look_for_closings().await?;
+            self.look_for_closings(height).await?;
+        }
+        let brought = self.brought(&seen).await?;
+        parts.ledger.note_channels(ChannelsSeen { brought, ..seen.clone() }, height).await?;
+        if moved {
+            self.look_for_homecomings(height).await?;
         }
         let mut noted = self.noted();
         (noted.seen, noted.height, noted.events) = (Some(seen), height, events);
@@ -81,33 +94,65 @@ impl Treasury {
         self.0.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Which transactions closed the channels that are gone, which the library does not say; and what each channel
-    /// brought to the wallet.
-    async fn look_for_closings(&self) -> Result<(), TreasuryError> {
+    /// Which transactions closed the channels that are gone, which the library does not say.
+    async fn look_for_closings(&self, height: u32) -> Result<(), TreasuryError> {
+        let parts = &self.0.parts;
+        let mut rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
+        rows.retain(|row| row.closing_txid.is_none() && row.cause.as_deref() != Some("never_opened"));
+        for row in rows {
+            match self.closing_since(&row, row.closed_height.unwrap_or(height)).await {
+                Ok(Some(txid)) => parts.ledger.note_closing(&row.local_id, txid).await?,
+                Ok(None) => {}
+                Err(fault) => tracing::debug!(%fault, "a closing transaction could not be looked for"),
+            }
+        }
+        Ok(())
+    }
+
+    /// What transactions of channels whose coins may be on their way have brought to the wallet.
+    async fn brought(&self, seen: &ChannelsSeen) -> Result<BTreeMap<String, Brought>, TreasuryError> {
         let parts = &self.0.parts;
         let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
-        for row in rows.iter().filter(|row| row.cause.as_deref() != Some("never_opened")) {
-            let Some(closed) = row.closed_height else { continue };
-            let closing = match row.closing_txid.clone() {
-                Some(txid) => txid,
-                None => match self.closing_since(row, closed).await {
-                    Ok(Some(txid)) => {
-                        parts.ledger.note_closing(&row.local_id, txid.clone()).await?;
-                        txid
+        let closing =
+            rows.iter().filter(|row| row.came_sat.is_none()).filter_map(|row| row.closing_txid.as_deref());
+        let sweeps =
+            rows.iter().flat_map(|row| &row.sweeps).chain(&seen.sweeps).map(|sweep| sweep.txid.as_str());
+        let wanted: BTreeSet<&str> = closing.chain(sweeps).collect();
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut transactions = parts.coins.transactions().await?;
+        transactions.retain(|tx| wanted.contains(tx.txid.as_str()));
+        Ok(transactions.iter().filter_map(|tx| Some((tx.txid.clone(), brought_by(tx)?))).collect())
+    }
+
+    /// What channels brought whose coins were gone from the contracts before their transactions were known.
+    async fn look_for_homecomings(&self, height: u32) -> Result<(), TreasuryError> {
+        let parts = &self.0.parts;
+        let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
+        let waits =
+            |row: &&ChannelRow| row.came_sat.is_none() && row.cause.as_deref() != Some("never_opened");
+        for row in rows.iter().filter(waits) {
+            let Some(returned) = row.returned_height else { continue };
+            let transactions = parts.coins.transactions().await?;
+            let others = rows.iter().filter(|other| other.local_id != row.local_id);
+            let others: Vec<&SweepRow> = others.flat_map(|other| &other.sweeps).collect();
+            let closing = row.closing_txid.as_deref();
+            if let Some(came) = closing.and_then(|closing| came(row, closing, &transactions, &others)) {
+                parts.ledger.note_came(&row.local_id, came).await?;
+            } else if height >= returned.saturating_add(TOLD_AFTER) {
+                match closing {
+                    Some(closing) if gave_nothing(row, closing, &transactions) => {
+                        parts
+                            .ledger
+                            .note_came(&row.local_id, Brought { amount_sat: 0, height: returned })
+                            .await?;
                     }
-                    Ok(None) => continue,
-                    Err(fault) => {
-                        tracing::debug!(%fault, "a closing transaction could not be looked for");
-                        continue;
+                    // Once in a run: it may have been told in one before.
+                    _ if self.noted().unfound.insert(row.local_id.clone()) => {
+                        parts.ledger.note_unfound(&row.local_id).await?;
                     }
-                },
-            };
-            if row.came_sat.is_none() && row.returned_height.is_some() {
-                let transactions = parts.coins.transactions().await?;
-                let others = rows.iter().filter(|other| other.local_id != row.local_id);
-                let others: Vec<&SweepRow> = others.flat_map(|other| &other.sweeps).collect();
-                if let Some(came) = came(row, &closing, &transactions, &others) {
-                    parts.ledger.note_came(&row.local_id, came).await?;
+                    _ => {}
                 }
             }
         }
@@ -183,6 +228,12 @@ impl Treasury {
     }
 }
 
+/// What a transaction in a block brought to the wallet.
+fn brought_by(tx: &ChainTx) -> Option<Brought> {
+    let height = tx.confirmed_height.filter(|_| !tx.outgoing)?;
+    Some(Brought { amount_sat: tx.amount_sat, height })
+}
+
 /// What a closed channel brought, as the wallet's own history has it: its closing transaction, where that paid the
 /// wallet itself, or its sweeps. What swept `others`, too, cannot be told apart.
 pub(super) fn came(
@@ -190,17 +241,27 @@ pub(super) fn came(
     closing: &str,
     transactions: &[ChainTx],
     others: &[&SweepRow],
-) -> Option<u64> {
-    let came = |txid: &str| {
-        let known = transactions.iter().find(|tx| tx.txid == txid && !tx.outgoing);
-        known.map(|tx| tx.amount_sat)
-    };
+) -> Option<Brought> {
+    let came = |txid: &str| transactions.iter().filter(|tx| tx.txid == txid).find_map(brought_by);
     if row.sweeps.is_empty() {
         return came(closing);
     }
     let alone = |sweep: &SweepRow| others.iter().all(|other| other.txid != sweep.txid);
-    let each = row.sweeps.iter().map(|sweep| came(&sweep.txid).filter(|_| alone(sweep)));
-    each.sum()
+    let mut all = Brought { amount_sat: 0, height: 0 };
+    for sweep in &row.sweeps {
+        let one = came(&sweep.txid).filter(|_| alone(sweep))?;
+        all.amount_sat = all.amount_sat.saturating_add(one.amount_sat);
+        all.height = all.height.max(one.height);
+    }
+    Some(all)
+}
+
+/// Whether an agreed close paid us nothing: the wallet does not have its transaction, long after it, and what was owed
+/// may have been too little for an output after the fee.
+fn gave_nothing(row: &ChannelRow, closing: &str, transactions: &[ChainTx]) -> bool {
+    let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));
+    let little = row.owed_sat.or(row.last_sat).is_some_and(|sat| sat < LITTLE_SAT);
+    agreed && little && row.sweeps.is_empty() && transactions.iter().all(|tx| tx.txid != closing)
 }
 
 /// The same without what payments change.
@@ -210,9 +271,11 @@ fn unpaid(seen: &ChannelsSeen) -> ChannelsSeen {
 }
 
 fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
-    let ours = |id: &str| {
-        let own = coins.claims.iter().filter(|claim| claim.channel_id == id).map(|claim| claim.amount_sat);
-        own.reduce(u64::saturating_add)
+    let ours = |channel: &ChannelView| {
+        let own = coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
+        let sat = own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)?;
+        // What a close would not give is on record, too: it is lost then.
+        if sat == 0 { too_little_in(channel).or(Some(0)) } else { Some(sat) }
     };
     let open = view.channels.iter().map(|channel| ChannelSeen {
         local_id: channel.local_id.clone(),
@@ -223,7 +286,7 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
         outbound: channel.outbound,
         announced: channel.announced,
         ready: channel.ready,
-        ours_sat: ours(&channel.channel_id),
+        ours_sat: ours(channel),
     });
     let open = open.collect();
     // What open channels owe is still theirs to owe.
@@ -256,7 +319,8 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
             None => together.push(sweep),
         }
     }
-    ChannelsSeen { open, claims: claims.collect(), sweeps: together, unsent }
+    let brought = BTreeMap::new();
+    ChannelsSeen { open, claims: claims.collect(), sweeps: together, unsent, brought }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 pub use closing::{nothing_back, too_little};
 
 use super::confirmed::waiting;
+use super::held::Held;
 use super::most::{self, FUNDING_VBYTES, Most, SEND_VBYTES, SPLICE_VBYTES};
-use super::standing::Held;
 use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
 use crate::store::{OperationRow, OperationState, StoreError};

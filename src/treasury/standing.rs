@@ -7,12 +7,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Treasury;
+use super::held::Held;
 use crate::ports::{ChannelView, CoinsView, Waits};
 use crate::store::{OperationRow, OperationState, PendingFunding, StoreError};
 
-/// Two outputs of a commitment, through which either side can pay more for it (BOLT 3). Who opened the channel pays
-/// for both, satoshi.
-const ANCHORS_SAT: u64 = 660;
 /// The most that a splice is thought to pay as its fee, satoshi.
 const DEAREST_FEE_SAT: u64 = 100_000;
 
@@ -32,46 +30,6 @@ impl OpenChannel {
     fn of(view: &ChannelView, splice: Option<PendingSplice>) -> OpenChannel {
         let leaves = splice.as_ref().map_or(0, PendingSplice::leaves);
         OpenChannel { held: Held::of(view, leaves), view: view.clone(), splice }
-    }
-}
-
-/// What neither side of a channel can use now, satoshi. With what both can use it is the channel's size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Held {
-    /// Of ours: our reserve, as far as it is filled.
-    pub ours_sat: u64,
-    /// Of the other side's: its reserve, as far as it is filled.
-    pub theirs_sat: u64,
-    /// Of who opened the channel: the anchors of its closing transaction.
-    pub anchors_sat: u64,
-    /// Leaves the channel with a splice that is agreed, its fee with it as far as that is known.
-    pub splicing_sat: u64,
-    /// In payments under way.
-    pub under_way_sat: u64,
-}
-
-impl Held {
-    /// Of `view`, out of which a splice takes so much.
-    fn of(view: &ChannelView, leaves_sat: u64) -> Held {
-        let (spendable, receivable) = (view.spendable_msat / 1_000, view.receivable_msat / 1_000);
-        let used = spendable.saturating_add(receivable);
-        // Of a channel that is not negotiated yet nothing is known.
-        let rest = if used == 0 { 0 } else { view.capacity_sat.saturating_sub(used) };
-        let splicing_sat = rest.min(leaves_sat);
-        let rest = rest - splicing_sat;
-        // Who can still send has filled their reserve, and so has who opened the channel.
-        let mine = if view.outbound || spendable > 0 { view.reserved_sat } else { 0 };
-        let its = if !view.outbound || receivable > 0 { view.their_reserved_sat } else { 0 };
-        // What can be sent is told with the reserve that a smaller channel will have.
-        let filled = if splicing_sat > 0 { 0 } else { mine.saturating_add(its) };
-        let anchors_sat = rest.saturating_sub(filled).min(ANCHORS_SAT);
-        let rest = rest - anchors_sat;
-        let theirs_sat = match receivable {
-            0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
-            _ => rest.min(view.their_reserved_sat),
-        };
-        let ours_sat = (rest - theirs_sat).min(view.reserved_sat);
-        Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat: rest - theirs_sat - ours_sat }
     }
 }
 
@@ -201,7 +159,7 @@ impl Treasury {
         let agreed = |splice: &Option<PendingSplice>| splice.as_ref().is_some_and(|one| one.txid.is_some());
         let alone = splices.iter().filter(|splice| agreed(splice)).count() == 1;
         if splices.iter().any(Option::is_some)
-            && let Ok(coins) = self.coins().await
+            && let Ok((coins, _)) = self.coins_before_fees().await
         {
             for (channel, splice) in channels.iter().zip(&mut splices) {
                 *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));

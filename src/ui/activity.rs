@@ -109,6 +109,17 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
                 let record = ledger.channel_record(local_id).await?;
                 Told::of(&row.event).returning(record.and_then(|record| record.back_sat()))
             }
+            Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
+                // What the wallet got may be known since.
+                let record = ledger.channel_called(channel_id).await?;
+                let came = record.and_then(|record| record.came_sat);
+                Told::of(&Event::ChannelCoinsHome {
+                    channel_id: channel_id.clone(),
+                    peer: peer.clone(),
+                    amount_sat: came.unwrap_or(*amount_sat),
+                    exactly: *exactly || came.is_some(),
+                })
+            }
             event => Told::of(event),
         };
         lines.push(Line { at: utc(row.at), at_iso: iso(row.at), told });

@@ -191,8 +191,9 @@ fn rule(view: &RuleView, node: &NodeView) -> Option<String> {
 
 fn closed_line(row: &ChannelRow) -> ClosedLine {
     let at = row.closed_at.unwrap_or(row.seen_at);
+    let nothing = words::nothing_of(row);
     let (coins, home) = match (row.returned_height, row.owed_sat) {
-        (_, Some(0)) => ("nothing was yours".to_owned(), true),
+        _ if nothing.is_some() => (nothing.unwrap_or_default(), true),
         (Some(_), Some(_)) => (format!("{} are back", words::back(row)), true),
         (Some(_), None) if row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed")) => {
             ("back; amount not seen".to_owned(), true)

@@ -246,9 +246,9 @@ fn moved(event: &Event) -> Option<Told> {
                 .more(format!("{}, {why}", with(peer, channel_id)))
                 .of_channel(channel_id)
         }
-        Event::ChannelCoinsHome { channel_id, peer, amount_sat } => {
+        Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
             Told::new("Coins of a closed channel came home")
-                .more(format!("about {} sat, {}", grouped(*amount_sat), with(peer, channel_id)))
+                .more(format!("{}, {}", back((*amount_sat, *exactly)), with(peer, channel_id)))
                 .of_channel(channel_id)
                 .good()
         }

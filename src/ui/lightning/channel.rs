@@ -272,7 +272,9 @@ fn returns(channel: &OpenChannel, ours: Option<u64>) -> Option<(String, String)>
         Some((None, Some(after))) => Some((format!("{} sat", grouped(after)), "with the splice".to_owned())),
         _ => ours.map(|ours| {
             let fee = closing_fee(channel, ours);
-            let less = fee.map(|fee| format!("after {} sat for its closing transaction, if that is by force", grouped(fee)));
+            let less = fee.map(|fee| {
+                format!("after {} sat for its closing transaction, if that is by force", grouped(fee))
+            });
             (format!("{} sat", grouped(ours)), less.unwrap_or_default())
         }),
     }
@@ -324,7 +326,7 @@ fn closed(row: &ChannelRow) -> Closed {
             .owed_sat
             .zip(row.came_sat)
             .and_then(|(owed, came)| owed.checked_sub(came))
-            .filter(|fee| *fee > 0)
+            .filter(|fee| *fee > 0 && row.lost_sat.is_none())
             .map(grouped),
         last: row.last_sat.zip(row.last_at).map(|(sat, at)| (grouped(sat), iso(at), utc(at))),
     }

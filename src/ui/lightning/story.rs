@@ -141,9 +141,8 @@ fn tells_itself(cause: Option<&str>) -> bool {
 }
 
 fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
-    let height = row.closed_height.map(|height| format!(", at height {}", grouped(height.into())));
-    let what = format!("{}{}", words::cause(row.cause.as_deref()), height.unwrap_or_default());
-    let closed = Step::new(what).by(row.closing_txid.as_deref());
+    // The height at which the close was heard of is that of no block of it.
+    let closed = Step::new(words::cause(row.cause.as_deref())).by(row.closing_txid.as_deref());
     let mut closed = match row.closed_at {
         Some(at) => closed.on(at),
         None => closed,
@@ -174,11 +173,14 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         };
         steps.push(step.by(Some(&sweep.txid)));
     }
+    if let Some(nothing) = words::nothing_of(row) {
+        steps.push(Step::new(format!("Nothing comes back: {nothing}")));
+        return;
+    }
     match (row.returned_height, row.owed_sat) {
-        (_, Some(0)) => steps.push(Step::new("Nothing of it was yours")),
         (Some(height), Some(_)) => {
             steps.push(Step::new(format!(
-                "Everything is in the wallet, at height {}: {}",
+                "Everything is in the wallet since block {}: {}",
                 grouped(height.into()),
                 words::back(row)
             )));
@@ -224,6 +226,7 @@ mod tests {
             spliced_to: spliced_to.map(str::to_owned),
             owed_sat: None,
             came_sat: None,
+            lost_sat: None,
             last_sat: None,
             last_at: None,
             last_height: None,
@@ -246,6 +249,30 @@ mod tests {
         };
         assert!(["fault", "forced_by_peer", "unknown"].into_iter().all(quoted));
         assert!(!["agreed_by_us", "agreed", "restart", "never_opened"].into_iter().any(quoted));
+    }
+
+    #[test]
+    fn a_close_tells_its_block_and_one_sum() {
+        let told = |row: ChannelRow| {
+            let closed = ChannelRow {
+                closed_at: Some(Timestamp::from_secs(2)),
+                closed_height: Some(137),
+                cause: Some("agreed_by_us".to_owned()),
+                ..row
+            };
+            let all = steps(None, Some(&closed), &[]);
+            all.into_iter().skip(2).map(|step| step.what).collect::<Vec<_>>()
+        };
+        let first = || vec![funding("f", Some(106), Some(50_000))];
+        let owed = ChannelRow { owed_sat: Some(49_000), returned_height: Some(138), ..record(first(), None) };
+        let home = ChannelRow { came_sat: Some(47_830), ..owed };
+        assert_eq!(
+            told(home),
+            ["Closed by agreement; you asked", "Everything is in the wallet since block 138: 47,830 sat"]
+        );
+        let lost = ChannelRow { owed_sat: Some(0), lost_sat: Some(37), ..record(first(), None) };
+        let words = "Nothing comes back: 37 sat too little for an output of its own, lost to the fee";
+        assert_eq!(told(lost)[1], words);
     }
 
     #[test]

@@ -36,13 +36,19 @@ pub(super) fn back(row: &ChannelRow) -> String {
     crate::ui::figures::back(row.back_sat().unwrap_or_default())
 }
 
+/// Why nothing comes back of a closed channel, where that is so.
+pub(super) fn nothing_of(row: &ChannelRow) -> Option<String> {
+    let nothing = row.back_sat() == Some((0, true));
+    nothing.then(|| grouped_in(&crate::treasury::nothing_back(row.lost_sat, row.cause.as_deref())))
+}
+
 /// Where what was ours in a closed channel is, as far as anybody saw.
 pub(super) fn coins_of(row: &ChannelRow) -> String {
+    if let Some(nothing) = nothing_of(row) {
+        return format!("Nothing comes back of it: {nothing}.");
+    }
     let agreed = row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed"));
     let text = match (row.returned_height, row.owed_sat) {
-        (_, Some(0)) => {
-            "Nothing in it was yours, or too little for an output of its own: that went for the fees."
-        }
         (Some(_), Some(_)) => "What was yours in it is in the on-chain wallet.",
         (None, Some(_)) => "What was yours in it is on its way to the on-chain wallet.",
         (None, None) => "What was yours in it is looked for on the chain.",

@@ -407,7 +407,7 @@ impl World<'_> {
             None
         })
         .await;
-        let text = says(tab, channel, "Everything is in the wallet").await;
+        let text = says(tab, channel, "Everything is in the wallet since block").await;
         assert!(
             text.contains("Closed by agreement; you asked")
                 && text.contains(&format!("Came back\n{} sat", grouped(came))),
