@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::page::Page;
 use super::rows::Stored;
@@ -212,6 +213,16 @@ impl Ledger {
         Ok(self.0.readers.read(read).await?.into_iter().next())
     }
 
+    /// The records of these channels, by our own ids of them.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn channel_records(&self, local_ids: &[&str]) -> Result<Vec<ChannelRow>, StoreError> {
+        let ids = json!(local_ids).to_string();
+        let sql = "SELECT * FROM channels WHERE local_id IN (SELECT value FROM json_each(?1))";
+        self.0.readers.read(move |connection| many(connection, sql, params![ids])).await
+    }
+
     /// The newest record of a channel, by its id or by our own id of it.
     ///
     /// # Errors
@@ -282,7 +293,7 @@ pub(super) fn signed(sat: u64) -> i64 {
     i64::try_from(sat).unwrap_or(i64::MAX)
 }
 
-/// The records that `sql` gives.
+/// The records that `sql` gives, in three questions however many they are.
 pub(super) fn many(
     connection: &Connection,
     sql: &str,
@@ -290,24 +301,38 @@ pub(super) fn many(
 ) -> Result<Vec<ChannelRow>, StoreError> {
     let mut query = connection.prepare_cached(sql)?;
     let mut rows: Vec<ChannelRow> = query.query_map(of, read)?.collect::<Result<_, _>>()?;
-    let mut query = connection.prepare_cached("SELECT * FROM sweeps WHERE local_id = ?1 ORDER BY rowid")?;
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let ids = json!(rows.iter().map(|row| &row.local_id).collect::<Vec<_>>()).to_string();
+    let mut sweeps: BTreeMap<String, Vec<SweepRow>> = BTreeMap::new();
+    let mut query = connection.prepare_cached(SWEEPS)?;
+    for sweep in query.query_map([&ids], |row| Ok((row.get("local_id")?, read_sweep(row)?)))? {
+        let (local_id, sweep) = sweep?;
+        sweeps.entry(local_id).or_default().push(sweep);
+    }
+    let mut fundings = fundings::of(connection, &ids)?;
     for row in &mut rows {
-        let channel_id = row.channel_id.clone();
-        let sweeps = query.query_map([&row.local_id], |sweep| read_sweep(sweep, &channel_id))?;
-        row.sweeps = sweeps.collect::<Result<_, _>>()?;
-        row.fundings = fundings::of(connection, &row.local_id)?;
+        row.sweeps = sweeps.remove(&row.local_id).unwrap_or_default();
+        row.sweeps.iter_mut().for_each(|sweep| sweep.channel_id.clone_from(&row.channel_id));
+        row.fundings = fundings.remove(&row.local_id).unwrap_or_default();
     }
     Ok(rows)
 }
+
+/// The sweeps of these channels, each channel's in their order.
+const SWEEPS: &str =
+    "SELECT * FROM sweeps WHERE local_id IN (SELECT value FROM json_each(?1) AS names) ORDER BY rowid";
 
 fn sat(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     Ok(u64::try_from(value).unwrap_or(0))
 }
 
-fn read_sweep(row: &Row<'_>, channel_id: &str) -> rusqlite::Result<SweepRow> {
+/// All but the channel's id, which is the record's.
+fn read_sweep(row: &Row<'_>) -> rusqlite::Result<SweepRow> {
     Ok(SweepRow {
-        channel_id: channel_id.to_owned(),
+        channel_id: String::new(),
         txid: row.get("txid")?,
         amount_sat: sat(row, "amount_sat")?,
         sent_height: row.get("sent_height")?,
@@ -357,4 +382,69 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         fundings: Vec::new(),
         sweeps: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::World;
+
+    #[tokio::test]
+    async fn many_records_are_read_at_once_each_with_what_is_its_own() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let seen = |n: u32| ChannelSeen {
+            local_id: n.to_string(),
+            channel_id: format!("c{n}"),
+            peer: "02aa".to_owned(),
+            funding: Some(format!("f{n}:0")),
+            capacity_sat: 50_000,
+            outbound: true,
+            announced: false,
+            ready: true,
+            ours_sat: Some(9_500),
+        };
+        let open = || (1..=3).map(seen).collect();
+        ledger.note_channels(ChannelsSeen { open: open(), ..ChannelsSeen::default() }, 100).await.unwrap();
+        ledger.splice_agreed("c2".to_owned(), "g2:0".to_owned()).await.unwrap();
+        let sweep = |n: u32, txid: &str| SweepRow {
+            channel_id: format!("c{n}"),
+            txid: txid.to_owned(),
+            amount_sat: u64::from(n) * 1_000 + u64::try_from(txid.len()).unwrap(),
+            sent_height: None,
+            confirmed_height: Some(120),
+        };
+        let sweeps = vec![sweep(3, "late"), sweep(1, "s"), sweep(3, "z")];
+        let now = ChannelsSeen { open: open(), sweeps, ..ChannelsSeen::default() };
+        ledger.note_channels(now, 121).await.unwrap();
+        let rows = ledger.channel_records(&["3", "1", "2", "9"]).await.unwrap();
+        let mut told: Vec<(String, Vec<String>, Vec<String>)> = rows
+            .into_iter()
+            .map(|row| {
+                assert!(row.sweeps.iter().all(|sweep| sweep.channel_id == row.channel_id));
+                let sweeps = row.sweeps.into_iter().map(|sweep| sweep.txid).collect();
+                (row.local_id, row.fundings.into_iter().map(|one| one.funding).collect(), sweeps)
+            })
+            .collect();
+        told.sort();
+        let row = |id: &str, fundings: &[&str], sweeps: &[&str]| {
+            let all = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (id.to_owned(), all(fundings), all(sweeps))
+        };
+        let expected = [
+            row("1", &["f1:0"], &["s"]),
+            row("2", &["f2:0", "g2:0"], &[]),
+            row("3", &["f3:0"], &["late", "z"]),
+        ];
+        assert_eq!(told, expected);
+        // Neither question walks a table.
+        let walked = |connection: &Connection| {
+            Ok([SWEEPS, fundings::OF].map(|sql| super::super::plan::walks(connection, sql)))
+        };
+        let walked = ledger.0.readers.read(walked).await.unwrap();
+        assert!(
+            walked.iter().flatten().all(|step| step.contains("json_each") || step.contains("names")),
+            "{walked:?}"
+        );
+    }
 }

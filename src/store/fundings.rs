@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is noted of one is never taken back; the order is that in which they were noted.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -85,21 +87,33 @@ pub(super) fn note_open(
     Ok(())
 }
 
-/// Those of one channel, in their order.
-pub(super) fn of(connection: &Connection, local_id: &str) -> Result<Vec<FundingRow>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT * FROM fundings WHERE local_id = ?1 ORDER BY rowid")?;
+/// Those of these channels, a JSON list of our own ids, each channel's in their order.
+pub(super) const OF: &str =
+    "SELECT * FROM fundings WHERE local_id IN (SELECT value FROM json_each(?1) AS names) ORDER BY rowid";
+
+/// The same, by channel.
+pub(super) fn of(
+    connection: &Connection,
+    ids: &str,
+) -> Result<BTreeMap<String, Vec<FundingRow>>, StoreError> {
+    let mut query = connection.prepare_cached(OF)?;
     let read = |row: &Row<'_>| {
         let Stored(noted_at) = row.get("noted_at")?;
         let capacity: Option<i64> = row.get("capacity_sat")?;
-        Ok(FundingRow {
+        let funding = FundingRow {
             funding: row.get("funding")?,
             noted_at,
             height: row.get("height")?,
             capacity_sat: capacity.map(|sat| u64::try_from(sat).unwrap_or(0)),
-        })
+        };
+        Ok((row.get::<_, String>("local_id")?, funding))
     };
-    let rows = query.query_map([local_id], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut all: BTreeMap<String, Vec<FundingRow>> = BTreeMap::new();
+    for row in query.query_map([ids], read)? {
+        let (local_id, funding) = row?;
+        all.entry(local_id).or_default().push(funding);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -91,9 +91,8 @@ impl Treasury {
         all.extend(view.channels.iter().filter_map(|channel| channel.funding.clone()));
         // Those of channels that are gone, and of open ones before they were spliced.
         let mut records = ledger.closed_channels(RECENT).await?;
-        for channel in &view.channels {
-            records.extend(ledger.channel_record(&channel.local_id).await?);
-        }
+        let open: Vec<&str> = view.channels.iter().map(|channel| channel.local_id.as_str()).collect();
+        records.extend(ledger.channel_records(&open).await?);
         for record in records {
             all.extend([record.funding, record.spliced_to, record.closing_txid].into_iter().flatten());
             all.extend(record.fundings.into_iter().map(|one| one.funding));

@@ -91,9 +91,9 @@ impl Treasury {
         let parts = &self.0.parts;
         let recent = parts.ledger.operations(i64::MAX, RECENT).await?;
         let mut records = parts.ledger.closed_channels(RECENT).await?;
-        for channel in parts.node.view().await.channels {
-            records.extend(parts.ledger.channel_record(&channel.local_id).await?);
-        }
+        let open = parts.node.view().await.channels;
+        let open: Vec<&str> = open.iter().map(|channel| channel.local_id.as_str()).collect();
+        records.extend(parts.ledger.channel_records(&open).await?);
         let addresses = parts.ledger.all_vault_addresses().await?;
         let vault = addresses.into_iter().map(|(_, address)| address).collect();
         let channels = records.iter().flat_map(of_channel).collect();
