@@ -15,6 +15,9 @@ use super::{Treasury, TreasuryError, settled};
 use crate::ports::{ChainTx, CoinsView};
 use crate::store::{OperationRow, OperationState};
 
+/// The most that a transaction is thought to pay as its fee, satoshi.
+const DEAREST_FEE_SAT: u64 = 100_000;
+
 /// What came to the on-chain wallet and what left it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WalletHistory {
@@ -35,13 +38,19 @@ impl Treasury {
         let mut transactions = self.0.parts.coins.transactions().await?;
         let coins = self.coins().await?;
         let open = self.0.parts.ledger.open_operations().await?;
-        let pending: Vec<ChainTx> = open
+        let sent: Vec<&OperationRow> = open.iter().filter(|row| row.state == OperationState::Sent).collect();
+        let mut pending: Vec<ChainTx> = sent
             .iter()
-            .filter(|row| row.state == OperationState::Sent)
-            .filter_map(pending)
+            .filter_map(|row| pending(row))
             .filter(|sent| transactions.iter().all(|known| known.txid != sent.txid))
             .collect();
         let unlisted_sat = unlisted(&coins, &transactions);
+        // One alone is told apart in the wallet's sum.
+        if let [one] = pending.as_mut_slice()
+            && let Some(row) = sent.iter().find(|row| transaction(row) == Some(&one.txid))
+        {
+            one.fee_sat = fee(row, &coins, &transactions);
+        }
         transactions.extend(pending);
         transactions
             .sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
@@ -66,6 +75,16 @@ fn pending(row: &OperationRow) -> Option<ChainTx> {
         settled: false,
         at_secs: row.begun_at.secs(),
     })
+}
+
+/// What the wallet paid for the transaction of an operation that is in no block: what it has less than before, beyond what
+/// was asked for. `None` where anything else came or went since, so that its sum does not tell.
+fn fee(row: &OperationRow, coins: &CoinsView, listed: &[ChainTx]) -> Option<u64> {
+    let (mark, amount) = (Mark::of(&row.outcome), row.ask["amount_sat"].as_u64()?);
+    let since = |tx: &ChainTx| tx.confirmed_height.is_none_or(|height| height > mark.height);
+    let still = waiting(coins) == 0 && coins.unseen_sat == 0 && !listed.iter().any(since);
+    let less = mark.total_sat?.checked_sub(coins.total_sat).filter(|_| still)?;
+    less.checked_sub(amount).filter(|fee| (1..=DEAREST_FEE_SAT).contains(fee))
 }
 
 /// What the wallet counts and cannot spend yet, beyond what is listed as waiting. Its own change can be spent.
@@ -100,6 +119,29 @@ mod tests {
         let told = world.treasury.history(BTreeSet::new()).await.unwrap().transactions;
         assert_eq!((told[0].tx.txid.as_str(), told[0].tx.amount_sat, told.len()), ("f1", 50_000, 1));
         assert_eq!((told[0].label, told[0].operation), ("Channel opened", Some(opened.id)));
+    }
+
+    #[tokio::test]
+    async fn a_send_that_waits_has_its_fee_where_the_sum_of_the_wallet_tells_it() {
+        let world = super::super::tests::world();
+        *world.node.total.lock().unwrap() = 300_000;
+        world.treasury.run("rent", super::super::tests::send(5_000)).await.unwrap();
+        let told = async || {
+            let told = world.treasury.history(BTreeSet::new()).await.unwrap().transactions;
+            (told.len(), told[0].tx.txid.clone(), told[0].tx.fee_sat)
+        };
+        assert_eq!(told().await, (1, "tx1".to_owned(), None), "the wallet does not know of it");
+        *world.node.total.lock().unwrap() = 294_577;
+        assert_eq!(told().await, (1, "tx1".to_owned(), Some(423)));
+        // What came since hides it.
+        *world.node.total.lock().unwrap() = 394_577;
+        *world.node.waiting.lock().unwrap() = 100_000;
+        assert_eq!(told().await.2, None);
+        *world.node.waiting.lock().unwrap() = 0;
+        *world.node.total.lock().unwrap() = 294_677;
+        let came = ChainTx { outgoing: false, ..tx("in", 100, Some(101)) };
+        world.node.transactions.lock().unwrap().push(came);
+        assert_eq!(told().await, (2, "tx1".to_owned(), None));
     }
 
     #[test]
