@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use super::answer::Table;
 use super::{bad_query, ledger_fault};
-use crate::event::{LoggedEvent, Subject};
+use crate::event::{Event, LoggedEvent, Subject};
+use crate::store::{OperationRow, OperationState};
+use crate::treasury::Moved;
+use crate::types::Msat;
 use crate::web::sheet::{self, Cell};
 use crate::web::{MayRead, Operator, Problem, Rows};
 
@@ -63,21 +66,113 @@ pub(super) async fn table(
     let next = move |before: Option<i64>| {
         let op = Arc::clone(&op);
         async move {
-            let rows = op.parts.ledger.activity(about, before, BATCH).await.map_err(std::io::Error::other)?;
+            let ledger = &op.parts.ledger;
+            let rows = ledger.activity(about, before, BATCH).await.map_err(std::io::Error::other)?;
             let last = rows.last().map(|row| row.id).or(before);
-            Ok((rows.iter().map(cells).collect(), last))
+            let mut table = Vec::new();
+            for row in &rows {
+                // What was asked for stands in the operation alone.
+                let operation = match row.event {
+                    Event::OperationChanged { operation, .. } => ledger.operation(operation).await,
+                    _ => Ok(None),
+                };
+                table.push(cells(row, operation.map_err(std::io::Error::other)?.as_ref()));
+            }
+            Ok((table, last))
         }
     };
-    Ok(Table(sheet::download("activity.csv", &["id", "at", "kind", "what"], None, next)))
+    Ok(Table(sheet::download("activity.csv", &HEAD, None, next)))
 }
 
-fn cells(row: &LoggedEvent) -> Vec<Cell> {
-    let mut what = json!(row.event);
-    let kind = what.as_object_mut().and_then(|fields| fields.remove("kind"));
+/// The columns. What came has a plus and what left for good a minus, once for each deed; `moved_sat` is what only went
+/// from one place of ours to another. `event` is the whole event, as the API has it.
+const HEAD: [&str; 12] = [
+    "id",
+    "at",
+    "kind",
+    "what",
+    "amount_msat",
+    "amount_sat",
+    "moved_sat",
+    "payment_hash",
+    "channel_id",
+    "txid",
+    "operation",
+    "event",
+];
+
+fn cells(row: &LoggedEvent, operation: Option<&OperationRow>) -> Vec<Cell> {
+    let mut body = json!(row.event);
+    let kind = body.as_object_mut().and_then(|fields| fields.remove("kind")).unwrap_or_default();
+    let kind = kind.as_str().unwrap_or_default().to_owned();
+    let known = |name: &str| body[name].as_str().or_else(|| body["outcome"][name].as_str());
+    let funding = || known("funding").and_then(|output| output.split(':').next());
+    let (amount, moved) = amounts(&row.event, operation);
+    let of = |name: &str| Cell::text(known(name));
     vec![
         Cell::Number(row.id),
         Cell::Time(row.at),
-        Cell::text(kind.as_ref().and_then(Value::as_str)),
-        Cell::Text(what.to_string()),
+        Cell::Text(kind.clone()),
+        Cell::Text(what(&row.event, &kind, &body)),
+        amount.map_or(Cell::Empty, Cell::Number),
+        amount.map_or(Cell::Empty, Cell::Satoshi),
+        moved.and_then(|sat| i64::try_from(sat).ok()).map_or(Cell::Empty, Cell::Number),
+        of("payment_hash"),
+        Cell::text(known("channel_id").or_else(|| operation?.ask["channel_id"].as_str())),
+        Cell::text(known("txid").or_else(funding)),
+        Cell::text(body["operation"].as_i64()),
+        Cell::Text(body.to_string()),
     ]
+}
+
+/// In words, with what is said of it.
+fn what(event: &Event, kind: &str, body: &Value) -> String {
+    let plain = |word: &str| word.replace('_', " ");
+    let word = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    match event {
+        Event::OperationBegun { what, .. } => format!("{}: asked for", plain(what)),
+        Event::OperationChanged { what, state, outcome, .. } => {
+            let reason = outcome["reason"].as_str().map(|reason| format!(", {reason}")).unwrap_or_default();
+            format!("{}: {}{reason}", plain(what), plain(state))
+        }
+        Event::VaultMoved { received_sat, sent_sat, height, .. } => {
+            let way = if sent_sat <= received_sat { "came to the vault" } else { "left the vault" };
+            match height {
+                Some(height) => format!("coins {way}, in block {height}"),
+                None => format!("coins {way}, in no block yet"),
+            }
+        }
+        _ => {
+            let said = ["text", "cause", "reason", "why", "state", "label", "service", "file", "code"];
+            let said = said.into_iter().find_map(word).map(|said| format!(": {said}")).unwrap_or_default();
+            format!("{}{said}", plain(kind))
+        }
+    }
+}
+
+/// What came or went for good, millisatoshi with its sign, and what only changed its place, satoshi. Each deed has them
+/// once: a move of coins when it is done, a transaction of the vault when it is in a block.
+fn amounts(event: &Event, operation: Option<&OperationRow>) -> (Option<i64>, Option<u64>) {
+    let msat = |amount: Msat| i64::try_from(amount.msat()).ok();
+    let sat = |sat: u64| i64::try_from(sat).ok()?.checked_mul(1_000);
+    match event {
+        Event::PaymentReceived { amount_msat, opening_fee_msat, .. } => {
+            (msat(*amount_msat).zip(msat(*opening_fee_msat)).map(|(all, fee)| all - fee), None)
+        }
+        Event::PossibleSurplus { amount_msat, .. } => (msat(*amount_msat), None),
+        Event::PaymentSent { amount_msat, fee_msat, .. } => {
+            (msat(*amount_msat).zip(msat(*fee_msat)).map(|(paid, fee)| -paid - fee), None)
+        }
+        Event::CoinsArrived { amount_sat, .. } => (sat(*amount_sat), None),
+        Event::VaultMoved { received_sat, sent_sat, height: Some(_), .. } => {
+            (sat(*received_sat).zip(sat(*sent_sat)).map(|(came, went)| came - went), None)
+        }
+        Event::ChannelCoinsHome { amount_sat, exactly: true, .. } => (None, Some(*amount_sat)),
+        Event::OperationChanged { what, state, outcome, .. } if state == OperationState::Done.word() => {
+            let ask = operation.map(|row| row.ask.clone()).unwrap_or_default();
+            let moved = Moved::of(what, &ask, outcome);
+            (moved.gone_sat.and_then(sat).map(|gone| -gone), moved.kept_sat)
+        }
+        _ => (None, None),
+    }
 }

@@ -1,5 +1,6 @@
 //! `tollhouse activity`: what happened, newest first; `tollhouse account`: what came and went over Lightning.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -41,13 +42,25 @@ pub(super) fn run(args: &ActivityArgs, env: &Environment) -> ExitCode {
             return csv(admin.text(&format!("/api/v1/activity.csv?{about}")).await?);
         }
         let listed = admin.get(&format!("/api/v1/activity?limit={}&{about}", args.limit)).await?;
-        let rows = listed["activity"].as_array().into_iter().flatten().map(|row| {
+        let rows = newest_steps(&listed).into_iter().map(|row| {
             let kind = row["kind"].as_str().unwrap_or_default().replace('_', " ");
             [moment(&row["at"]), kind, details(row)]
         });
         let text = table(["AT", "WHAT", ""], rows);
         Ok(Shown::new(listed, text))
     })
+}
+
+/// The rows, of each move of coins and of each transaction of the vault the newest alone: that says how it stands.
+fn newest_steps(listed: &Value) -> Vec<&Value> {
+    let mut told = BTreeSet::new();
+    let rows = listed["activity"].as_array().into_iter().flatten();
+    rows.filter(|row| match row["kind"].as_str().unwrap_or_default() {
+        "operation_begun" | "operation_changed" => told.insert(row["operation"].to_string()),
+        "vault_moved" => told.insert(row["txid"].to_string()),
+        _ => true,
+    })
+    .collect()
 }
 
 /// What came and went.
@@ -118,6 +131,22 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_move_and_a_deposit_to_the_vault_are_one_line_each() {
+        let listed = json!({ "activity": [
+            { "id": 9, "kind": "vault_moved", "txid": "ab", "height": 7 },
+            { "id": 8, "kind": "operation_changed", "operation": 1, "state": "done" },
+            { "id": 7, "kind": "vault_moved", "txid": "ab", "height": null },
+            { "id": 6, "kind": "operation_changed", "operation": 1, "state": "sent" },
+            { "id": 5, "kind": "operation_begun", "operation": 2 },
+            { "id": 4, "kind": "seed_verified" },
+            { "id": 3, "kind": "operation_begun", "operation": 1 },
+            { "id": 2, "kind": "seed_verified" },
+        ] });
+        let ids: Vec<u64> = newest_steps(&listed).iter().filter_map(|row| row["id"].as_u64()).collect();
+        assert_eq!(ids, [9, 8, 5, 4, 2]);
+    }
 
     #[test]
     fn an_event_is_one_line() {

@@ -2,6 +2,7 @@
 
 mod codes;
 mod prices;
+mod superseded;
 mod words;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::event::{Event, LoggedEvent, Subject};
 use crate::store::{OperationRow, OperationState, StoreError};
+use superseded::Superseded;
 use words::Told;
 
 /// Events on one page.
@@ -95,7 +97,11 @@ async fn name_sales(desk: &Desk, rows: &mut [LoggedEvent]) -> Result<(), StoreEr
 async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreError> {
     let ledger = &desk.op.parts.ledger;
     let (mut lines, mut moves) = (Vec::new(), BTreeSet::new());
+    let told = Superseded::among(ledger, rows).await?;
     for row in rows {
+        if told.leaves_out(row) {
+            continue;
+        }
         let told = match &row.event {
             Event::OperationBegun { operation, .. } | Event::OperationChanged { operation, .. } => {
                 let known = ledger.operation(*operation).await?;
@@ -108,6 +114,9 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
             Event::ChannelClosed { local_id, .. } => {
                 let record = ledger.channel_record(local_id).await?;
                 Told::of(&row.event).returning(record.and_then(|record| record.back_sat()))
+            }
+            Event::ChannelReady { channel_id, peer } if told.was_ready(row) => {
+                Told::resized(channel_id, peer)
             }
             Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
                 // What the wallet got may be known since.

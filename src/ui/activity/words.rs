@@ -8,6 +8,7 @@ use super::codes::{self, plain};
 use super::prices;
 use crate::event::Event;
 use crate::store::{CUT_OFF, OperationRow, OperationState};
+use crate::treasury::Moved;
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
 use crate::ui::figures::{back, counted, grouped, sats_exact, shortened, utc};
 use crate::ui::operation_line::OperationLine;
@@ -72,6 +73,11 @@ impl Told {
             }
             event => Told::of(event),
         }
+    }
+
+    /// Of a channel that was ready before: a splice of it is over.
+    pub(super) fn resized(channel_id: &str, peer: &str) -> Told {
+        Told::new("Channel has its new size").more(with(peer, channel_id)).of_channel(channel_id).good()
     }
 
     /// Of a channel that closed, when so much of it came back or comes: exactly, or about.
@@ -247,10 +253,11 @@ fn moved(event: &Event) -> Option<Told> {
                 .of_channel(channel_id)
         }
         Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
-            Told::new("Coins of a closed channel came home")
+            let told = Told::new("Coins of a closed channel came home")
                 .more(format!("{}, {}", back((*amount_sat, *exactly)), with(peer, channel_id)))
                 .of_channel(channel_id)
-                .good()
+                .good();
+            Told { amount: exactly.then(|| grouped(*amount_sat)), ..told }
         }
         Event::CoinsArrived { txid, amount_sat, height } => {
             let told = Told::new("Coins arrived on-chain")
@@ -368,23 +375,25 @@ fn changed((operation, what): (i64, &str), state: &str, ask: &Value, outcome: &V
         Some(reason) => format!("{}: {}", line.state.to_lowercase(), plain(reason)),
         None => line.state.to_lowercase(),
     };
-    let left = left(what, state, ask, outcome).map(|sat| format!("−{}", grouped(sat)));
+    let moved = sums(what, state, ask, outcome);
+    let more = match moved.fee_sat {
+        Some(fee) => format!("{more}; its fee was {} sat", grouped(fee)),
+        None => more,
+    };
+    let gone = moved.gone_sat.map(|sat| format!("−{}", grouped(sat)));
     Told {
         dot: line.dot,
-        amount: left,
+        amount: moved.kept_sat.map(grouped).or(gone),
         ..Told::new(line.title).more(more).at(format!("/operations/{operation}"))
     }
 }
 
-/// What a move took from the wallet or a channel for good, with its fee where that is known, once it is in a
-/// transaction. What only changes its place has no sign, and what is paid over Lightning a line of its own.
-fn left(what: &str, state: OperationState, ask: &Value, outcome: &Value) -> Option<u64> {
-    let gone = state == OperationState::Done || state == OperationState::Sent && outcome["txid"].is_string();
-    if !gone || !matches!(what, "send" | "send_all" | "splice_out") {
-        return None;
-    }
-    let amount = [&ask["amount_sat"], &outcome["sent_sat"]].into_iter().find_map(Value::as_u64)?;
-    Some(amount.saturating_add(outcome["fee_sat"].as_u64().unwrap_or(0)))
+/// What a move took from the wallet or a channel, once it is in a transaction: with a sign what left for good, without
+/// one what only changed its place.
+fn sums(what: &str, state: OperationState, ask: &Value, outcome: &Value) -> Moved {
+    let known = ["txid", "funding"].iter().any(|fact| outcome[fact].is_string());
+    let gone = state == OperationState::Done || state == OperationState::Sent && known;
+    if gone { Moved::of(what, ask, outcome) } else { Moved::default() }
 }
 
 fn operation_line(id: i64, what: &str, ask: &Value, outcome: &Value, state: OperationState) -> OperationLine {

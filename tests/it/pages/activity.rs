@@ -171,6 +171,62 @@ async fn the_table_of_the_money_sums_to_what_is_left_and_holds_no_formula() {
     assert_eq!(app.read("/api/v1/activity?about=nothing", &key).await.status(), 400);
 }
 
+/// A deposit to the vault, and a splice with all that the node tells of it, are one line each; in the table each is a
+/// movement once.
+#[tokio::test]
+async fn one_deed_is_one_line_and_one_sum() {
+    let app = AdminApp::start().await;
+    let session = app.claimed().await;
+    let (channel, peer) = ("ab".repeat(32), format!("02{}", "cd".repeat(32)));
+    let ready = || Event::ChannelReady { channel_id: channel.clone(), peer: peer.clone() };
+    app.ledger.log(ready()).await.expect("logged");
+    let ask = json!({ "channel_id": channel, "amount_sat": 100_000, "address": "=1+1" });
+    let begun = app.ledger.begin_operation("out", "splice_out", ask).await.expect("noted");
+    let BegunOperation::New(id) = begun else { panic!("it is new") };
+    app.ledger.note_operation(id, OperationState::Sent, json!({})).await.expect("noted");
+    app.ledger.splice_agreed(channel.clone(), format!("{}:0", "5e".repeat(32))).await.expect("noted");
+    app.ledger.log(ready()).await.expect("logged");
+    app.ledger.note_operation(id, OperationState::Done, json!({ "fee_sat": 183 })).await.expect("noted");
+    let moved =
+        |height| Event::VaultMoved { txid: "ef".repeat(32), received_sat: 50_000, sent_sat: 0, height };
+    for height in [None, Some(230)] {
+        app.ledger.log(moved(height)).await.expect("logged");
+    }
+    let page = async || {
+        let get = app.get("/activity").header("cookie", &session).send().await;
+        get.expect("an answer").text().await.expect("text")
+    };
+    let told = page().await;
+    let lines = |told: &str, words: &str| told.matches(words).count();
+    let counts = ["+50,000", "−100,183", "−100,000", "Channel ready", "new size", "waits for a block"]
+        .map(|words| lines(&told, words));
+    assert_eq!(counts, [1, 1, 0, 1, 0, 0], "{told}");
+    // One of the other side's is told by what the node says.
+    app.ledger.splice_agreed(channel.clone(), format!("{}:0", "6f".repeat(32))).await.expect("noted");
+    app.ledger.log(ready()).await.expect("logged");
+    let told = page().await;
+    let counts =
+        ["Channel ready", "Channel has its new size", "new size waits"].map(|words| lines(&told, words));
+    assert_eq!(counts, [1, 1, 1], "{told}");
+
+    let key = app.key(&[Scope::Read]).await;
+    let text = app.read("/api/v1/activity.csv", &key).await.text().await.expect("a file");
+    let rows = rows(&text);
+    let sum: i64 = rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum();
+    assert_eq!(sum, (50_000 - 100_183) * 1_000);
+    let done = rows.iter().find(|row| row["what"] == "splice out: done").expect("it is there");
+    let told = ["amount_sat", "channel_id", "txid", "operation"].map(|name| done[name].as_str());
+    let (txid, id) = ("5e".repeat(32), id.to_string());
+    assert_eq!(told, ["-100183", &channel, &txid, &id]);
+    assert!(done["event"].starts_with("{") && done["event"].contains("\"fee_sat\":183"), "{done:?}");
+    let vault = rows.iter().filter(|row| row["kind"] == "vault_moved");
+    let vault: Vec<(&str, &str)> = vault.map(|row| (&*row["what"], &*row["amount_sat"])).collect();
+    let (seen, mined) = ("coins came to the vault, in no block yet", "coins came to the vault, in block 230");
+    assert_eq!(vault, [(mined, "50000"), (seen, "")]);
+    let free = |row: &BTreeMap<String, String>| row.values().all(|cell| !cell.starts_with(['=', '+', '@']));
+    assert!(rows.iter().all(free), "no cell is a formula");
+}
+
 /// A move of coins is one line, its newest, however many pages lie between its steps.
 #[tokio::test]
 async fn a_move_stands_once_on_all_pages() {

@@ -108,7 +108,13 @@ fn what_came_and_went_has_its_sign() {
     };
     let sent = told("send", "sent", serde_json::json!({ "txid": "ab", "fee_sat": 209 }));
     assert_eq!((sent.what.as_str(), sent.amount.as_deref()), ("Send 50,000 sat", Some("−50,209")));
-    for (what, state) in [("send", "failed"), ("send", "sent"), ("splice_in", "done")] {
+    // What went into a channel is ours still: it has no sign, and its fee stands beside it.
+    let put = told("splice_in", "done", serde_json::json!({ "fee_sat": 1_210 }));
+    assert_eq!(
+        (put.amount.as_deref(), put.more.as_deref()),
+        (Some("50,000"), Some("done; its fee was 1,210 sat"))
+    );
+    for (what, state) in [("send", "failed"), ("send", "sent"), ("close_channel", "done")] {
         assert_eq!(told(what, state, serde_json::json!({})).amount, None, "{what} {state}");
     }
 }
