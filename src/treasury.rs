@@ -10,6 +10,7 @@ mod act;
 mod arrived;
 mod chronicle;
 mod confirmed;
+mod costs;
 mod deed;
 mod deposits;
 mod fate;
@@ -45,6 +46,7 @@ use crate::store::{
 use crate::types::Timestamp;
 
 pub use chronicle::KnownChannel;
+pub use costs::ChannelFees;
 pub use deed::{Deed, FeeChoice};
 pub use held::Held;
 pub use history::WalletHistory;

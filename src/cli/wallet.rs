@@ -12,7 +12,7 @@ use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use crate::config::Environment;
 use crate::ports::FeeRate;
-use crate::treasury::reserve_missing;
+use crate::treasury::{ChannelFees, reserve_missing};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WalletArgs {
@@ -174,6 +174,11 @@ fn history_text(listed: &Value) -> String {
             "\n{sat} sat more are on their way in, in no block yet: what brings them is listed from its first block on."
         ));
     }
+    let fees = serde_json::from_value(listed["channel_fees"].clone()).ok();
+    if let Some(says) = fees.and_then(ChannelFees::says) {
+        text.push('\n');
+        text.push_str(&says);
+    }
     text
 }
 
@@ -237,7 +242,10 @@ mod tests {
         let opened =
             json!({ "txid": "f1", "outgoing": true, "amount_sat": 50_000, "label": "Channel opened" });
         assert!(history_text(&json!({ "transactions": [opened] })).contains("out  Channel opened  50,000"));
-        let history = history_text(&json!({ "transactions": [], "unlisted_sat": 5_000 }));
+        let fees = json!({ "fee_sat": 340, "transactions": 2 });
+        let history =
+            history_text(&json!({ "transactions": [], "unlisted_sat": 5_000, "channel_fees": fees }));
+        assert!(history.ends_with("at least 340 sat, over 2 transactions."), "{history}");
         assert!(history.contains("5000 sat more are on their way in"), "{history}");
     }
 

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::confirmed::waiting;
-use super::labels::{WalletTx, transaction};
+use super::labels::{Purpose, WalletTx, transaction};
 use super::mark::Mark;
-use super::{Treasury, TreasuryError, settled};
+use super::{ChannelFees, Treasury, TreasuryError, settled};
 use crate::ports::{ChainTx, CoinsView};
 use crate::store::{OperationRow, OperationState};
 
@@ -26,6 +26,8 @@ pub struct WalletHistory {
     /// Coins on their way in, in no block yet, whose transactions are not among these: with a bitcoind they are
     /// listed from their first block on. Satoshi.
     pub unlisted_sat: u64,
+    /// What channels cost in fees of the chain, as far as it is known.
+    pub channel_fees: ChannelFees,
 }
 
 impl Treasury {
@@ -55,8 +57,11 @@ impl Treasury {
         transactions
             .sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
         let labels = self.labels(from_vault).await?;
-        let transactions = transactions.into_iter().map(|tx| labels.of(tx)).collect();
-        Ok(WalletHistory { transactions, unlisted_sat })
+        let transactions: Vec<WalletTx> = transactions.into_iter().map(|tx| labels.of(tx)).collect();
+        let opened = |one: &&WalletTx| one.purpose == Purpose::ChannelOpened && one.tx.outgoing;
+        let openings = transactions.iter().filter(opened).filter_map(|one| one.tx.fee_sat);
+        let channel_fees = labels.fees.with_openings(openings);
+        Ok(WalletHistory { transactions, unlisted_sat, channel_fees })
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Treasury, TreasuryError};
+use super::{ChannelFees, Treasury, TreasuryError};
 use crate::ports::ChainTx;
 use crate::store::{ChannelRow, ORDER_KEYS, OperationRow};
 
@@ -83,6 +83,8 @@ pub(super) struct Labels {
     /// Which channel a transaction opened, changed or closed.
     channels: BTreeMap<String, (Purpose, String)>,
     from_vault: BTreeSet<String>,
+    /// What splices and closes cost.
+    pub(super) fees: ChannelFees,
 }
 
 impl Treasury {
@@ -97,7 +99,8 @@ impl Treasury {
         let addresses = parts.ledger.all_vault_addresses().await?;
         let vault = addresses.into_iter().map(|(_, address)| address).collect();
         let channels = records.iter().flat_map(of_channel).collect();
-        Ok(Labels { operations: by_transaction(&recent, &vault), channels, from_vault })
+        let fees = ChannelFees::of(&recent, &records);
+        Ok(Labels { operations: by_transaction(&recent, &vault), channels, from_vault, fees })
     }
 }
 
@@ -221,7 +224,24 @@ mod tests {
         let out = world.interrupted("out", &out).await;
         world.ledger.note_operation(out, OperationState::Sent, json!({ "txid": "own" })).await.unwrap();
 
+        // A splice that is done, a sweep of which it is known what it brought, and an opening of ours.
+        let spliced = world.interrupted("smaller", &send(1)).await;
+        world.ledger.note_operation(spliced, OperationState::Done, json!({ "fee_sat": 999 })).await.unwrap();
+        let brought = crate::store::Brought { amount_sat: 9_060, height: 251 };
+        world.ledger.note_came("7", brought).await.unwrap();
         let labels = world.treasury.labels(BTreeSet::from(["cold".to_owned()])).await.unwrap();
+        let swept = ChannelFees { fee_sat: 140, transactions: 1 };
+        assert_eq!(labels.fees, swept, "a send is no splice");
+        let opened = labels.fees.with_openings([200].into_iter());
+        assert_eq!(opened, ChannelFees { fee_sat: 340, transactions: 2 });
+        let says =
+            "Fees paid for channels, to open, resize and close them: at least 340 sat, over 2 transactions.";
+        assert_eq!(opened.says().as_deref(), Some(says));
+        assert_eq!(ChannelFees::default().says(), None);
+        let mut rows = world.ledger.operations(i64::MAX, RECENT).await.unwrap();
+        rows.iter_mut().for_each(|row| row.kind = "splice_out".to_owned());
+        let splices = ChannelFees::of(&rows, &[]);
+        assert_eq!((splices.fee_sat, splices.transactions), (999, 1), "what is not done may cost nothing");
         let told = |labels: &Labels, tx: ChainTx| {
             let told = labels.of(tx);
             (told.purpose, told.channel_id)

@@ -56,6 +56,8 @@ struct Wallet {
     history: Vec<Moved>,
     /// On its way in, and none of those.
     unlisted: Option<String>,
+    /// What channels cost in fees.
+    channel_fees: Option<String>,
     older: Option<String>,
     newest: bool,
     /// Shown while there is nothing yet.
@@ -97,6 +99,7 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
         return Ok(None);
     };
     let unlisted = Some(all.unlisted_sat).filter(|sat| *sat > 0 && after.is_none());
+    let channel_fees = all.channel_fees.says().map(|says| grouped_in(&says));
     let history = History::of(all.transactions, after);
     let view = parts.node.view().await;
     let homecomings = homecomings(&coins, &view);
@@ -118,6 +121,7 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
         homecomings,
         history: history.lines,
         unlisted: unlisted.map(grouped),
+        channel_fees,
         older: history.older,
         newest: after.is_none(),
         deposit,
