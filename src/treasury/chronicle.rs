@@ -13,6 +13,9 @@ const LOOKED_FOR: u32 = 20;
 /// So many blocks after everything of a channel was given out, the wallet has what it ever will of it.
 const TOLD_AFTER: u32 = 6;
 
+/// So many blocks after that, a homecoming of which the transaction was not found is still told: a week of them.
+const NEWS_FOR: u32 = 1_008;
+
 /// The fee of an agreed close may take less than this whole, satoshi.
 const LITTLE_SAT: u64 = 25_000;
 
@@ -148,8 +151,10 @@ impl Treasury {
                             .note_came(&row.local_id, Brought { amount_sat: 0, height: returned })
                             .await?;
                     }
-                    // Once in a run: it may have been told in one before.
-                    _ if self.noted().unfound.insert(row.local_id.clone()) => {
+                    // Once in a run: it may have been told in one before. What is long past is no news.
+                    _ if height <= returned.saturating_add(NEWS_FOR)
+                        && self.noted().unfound.insert(row.local_id.clone()) =>
+                    {
                         parts.ledger.note_unfound(&row.local_id).await?;
                     }
                     _ => {}
