@@ -186,7 +186,10 @@ async fn one_deed_is_one_line_and_one_sum() {
     app.ledger.note_operation(id, OperationState::Sent, json!({})).await.expect("noted");
     app.ledger.splice_agreed(channel.clone(), format!("{}:0", "5e".repeat(32))).await.expect("noted");
     app.ledger.log(ready()).await.expect("logged");
-    app.ledger.note_operation(id, OperationState::Done, json!({ "fee_sat": 183 })).await.expect("noted");
+    let outcome = app.ledger.operation(id).await.expect("it reads").expect("it is there").outcome;
+    let mut outcome = outcome.as_object().expect("facts").clone();
+    outcome.insert("fee_sat".to_owned(), json!(183));
+    app.ledger.note_operation(id, OperationState::Done, outcome.into()).await.expect("noted");
     let moved =
         |height| Event::VaultMoved { txid: "ef".repeat(32), received_sat: 50_000, sent_sat: 0, height };
     for height in [None, Some(230)] {
