@@ -12,7 +12,7 @@ const RECENT: u32 = 500;
 /// What tells whether a line is left out.
 #[derive(Default)]
 pub(super) struct Superseded {
-    /// The events of the vault and of ready channels.
+    /// The events of the vault, of ready channels and of splices that were agreed.
     told: Vec<LoggedEvent>,
     /// Splices that we asked for.
     splices: Vec<OperationRow>,
@@ -32,7 +32,8 @@ impl Superseded {
         if !rows.iter().any(may) {
             return Ok(Superseded::default());
         }
-        let (told, _) = ledger.rare_events(&["vault_moved", "channel_ready"], 0, RECENT).await?;
+        let (told, _) =
+            ledger.rare_events(&["vault_moved", "channel_ready", "splice_pending"], 0, RECENT).await?;
         let mut splices = ledger.operations(i64::MAX, RECENT).await?;
         splices.retain(|row| matches!(row.kind.as_str(), "splice_in" | "splice_out"));
         Ok(Superseded { told, splices })
@@ -50,18 +51,22 @@ impl Superseded {
                 other.id > row.id
                     && matches!(&other.event, Event::VaultMoved { txid: same, .. } if same == txid)
             }),
-            Event::SplicePending { funding, .. } => {
-                self.splices.iter().any(|splice| splice.outcome["spliced_to"] == funding.as_str())
-            }
+            Event::SplicePending { funding, .. } => self.is_ours(funding),
             Event::ChannelReady { channel_id, .. } => self.ready_before(row).is_some_and(|before| {
-                self.splices.iter().any(|splice| {
-                    splice.ask["channel_id"] == channel_id.as_str()
-                        && splice.outcome["spliced_to"].is_string()
-                        && (before.at..=row.at).contains(&splice.begun_at)
-                })
+                let since = self.told.iter().rev().filter(|other| (before.id..row.id).contains(&other.id));
+                let mut splices = since.filter_map(|other| match &other.event {
+                    Event::SplicePending { channel_id: id, funding } if id == channel_id => Some(funding),
+                    _ => None,
+                });
+                splices.next().is_some_and(|funding| self.is_ours(funding))
             }),
             _ => false,
         }
+    }
+
+    /// Whether one of our moves made that funding output.
+    fn is_ours(&self, funding: &str) -> bool {
+        self.splices.iter().any(|splice| splice.outcome["spliced_to"] == funding)
     }
 
     /// The last time that the channel was told to be ready before that.
