@@ -202,6 +202,19 @@ impl Ledger {
         self.0.readers.read(move |connection| many(connection, sql, params![limit])).await
     }
 
+    /// The closed channels of which it is not known yet what they brought, at most `limit`: first those in which something
+    /// was ours, the last one first. One that never had a funding brings nothing; another node can make any number of
+    /// those, and they crowd out none.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn channels_to_follow(&self, limit: u32) -> Result<Vec<ChannelRow>, StoreError> {
+        let sql = "SELECT * FROM channels WHERE closed_at IS NOT NULL AND came_sat IS NULL AND funding IS NOT NULL
+                       AND COALESCE(cause, '') <> 'never_opened'
+                   ORDER BY owed_sat > 0 OR COALESCE(last_sat, 1) > 0 DESC, closed_at DESC, rowid DESC LIMIT ?1";
+        self.0.readers.read(move |connection| many(connection, sql, params![limit])).await
+    }
+
     /// The record of one channel, by our own id of it.
     ///
     /// # Errors
@@ -387,7 +400,43 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ChannelEnd;
     use crate::store::tests::World;
+
+    #[tokio::test]
+    async fn channels_that_another_node_opens_and_drops_crowd_out_none_with_coins() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let seen = |n: u32, funding: Option<String>, ours_sat: u64| ChannelSeen {
+            local_id: n.to_string(),
+            channel_id: format!("c{n}"),
+            peer: "02aa".to_owned(),
+            funding,
+            capacity_sat: 50_000,
+            outbound: n == 0,
+            announced: false,
+            ready: n == 0,
+            ours_sat: Some(ours_sat),
+        };
+        let mut open = vec![seen(0, Some("f0:0".to_owned()), 49_000)];
+        open.extend((1..=5).map(|n| seen(n, None, 0)));
+        open.extend((6..=9).map(|n| seen(n, Some(format!("f{n}:0")), 0)));
+        ledger.note_channels(ChannelsSeen { open, ..ChannelsSeen::default() }, 100).await.unwrap();
+        for n in 0..=9 {
+            world.clock.advance(std::time::Duration::from_secs(1));
+            let end = ChannelEnd {
+                local_id: n.to_string(),
+                channel_id: format!("c{n}"),
+                peer: "02aa".to_owned(),
+                reason: "because".to_owned(),
+                cause: "forced_by_peer".to_owned(),
+            };
+            ledger.end_channel(end).await.unwrap();
+        }
+        let found = ledger.channels_to_follow(3).await.unwrap();
+        let found: Vec<&str> = found.iter().map(|row| row.local_id.as_str()).collect();
+        assert_eq!(found, ["0", "9", "8"]);
+    }
 
     #[tokio::test]
     async fn many_records_are_read_at_once_each_with_what_is_its_own() {

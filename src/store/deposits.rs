@@ -105,7 +105,8 @@ fn told_from(page: &Page<'_>, tip: u32) -> Result<u32, StoreError> {
 
 fn a_closing_is_unknown(connection: &Connection, tip: u32) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM channels WHERE closed_at IS NOT NULL AND closing_txid IS NULL
-        AND COALESCE(cause, '') <> 'never_opened' AND COALESCE(closed_height, ?1) + 144 >= ?1)";
+        AND COALESCE(cause, '') <> 'never_opened' AND COALESCE(closed_height, ?1) + 144 >= ?1
+        AND (owed_sat > 0 OR COALESCE(last_sat, 1) > 0))";
     Ok(connection.prepare_cached(sql)?.query_row([tip], |row| row.get(0))?)
 }
 

@@ -7,7 +7,7 @@ use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, ChannelView, CoinsView, NodeFault, NodeView, Waits};
 use crate::store::{Brought, ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
 
-/// Closed channels whose closing transaction is looked for, the newest.
+/// Closed channels whose transactions are looked for at once, the newest.
 const LOOKED_FOR: u32 = 20;
 
 /// So many blocks after everything of a channel was given out, the wallet has what it ever will of it.
@@ -81,6 +81,7 @@ impl Treasury {
             return Ok(());
         }
         if moved {
+            self.withdraw_fundings().await?;
             self.look_for_closings(height).await?;
         }
         let brought = self.brought(&seen).await?;
@@ -97,11 +98,25 @@ impl Treasury {
         self.0.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// A channel that ended before it was ready is not to be funded any more, where no chain source has that yet.
+    async fn withdraw_fundings(&self) -> Result<(), TreasuryError> {
+        let parts = &self.0.parts;
+        for row in parts.ledger.closed_channels(LOOKED_FOR).await? {
+            let unready = row.outbound && row.opened_height.is_none();
+            if let Some((txid, _)) =
+                row.funding.as_deref().filter(|_| unready).and_then(|it| it.split_once(':'))
+            {
+                parts.coins.withdraw(txid).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Which transactions closed the channels that are gone, which the library does not say.
     async fn look_for_closings(&self, height: u32) -> Result<(), TreasuryError> {
         let parts = &self.0.parts;
-        let mut rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
-        rows.retain(|row| row.closing_txid.is_none() && row.cause.as_deref() != Some("never_opened"));
+        let mut rows = parts.ledger.channels_to_follow(LOOKED_FOR).await?;
+        rows.retain(|row| row.closing_txid.is_none());
         for row in rows {
             match self.closing_since(&row, row.closed_height.unwrap_or(height)).await {
                 Ok(Some(txid)) => parts.ledger.note_closing(&row.local_id, txid).await?,
@@ -115,7 +130,7 @@ impl Treasury {
     /// What transactions of channels whose coins may be on their way have brought to the wallet.
     async fn brought(&self, seen: &ChannelsSeen) -> Result<BTreeMap<String, Brought>, TreasuryError> {
         let parts = &self.0.parts;
-        let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
+        let rows = parts.ledger.channels_to_follow(LOOKED_FOR).await?;
         let closing =
             rows.iter().filter(|row| row.came_sat.is_none()).filter_map(|row| row.closing_txid.as_deref());
         let sweeps =
@@ -132,7 +147,7 @@ impl Treasury {
     /// What channels brought whose coins were gone from the contracts before their transactions were known.
     async fn look_for_homecomings(&self, height: u32) -> Result<(), TreasuryError> {
         let parts = &self.0.parts;
-        let rows = parts.ledger.closed_channels(LOOKED_FOR).await?;
+        let rows = parts.ledger.channels_to_follow(LOOKED_FOR).await?;
         let waits =
             |row: &&ChannelRow| row.came_sat.is_none() && row.cause.as_deref() != Some("never_opened");
         for row in rows.iter().filter(waits) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::act::{DUST_SAT, SMALLEST_CHANNEL_SAT};
 use super::{FeeChoice, RESERVE_SAT, Treasury, TreasuryError};
-use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
+use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates, NodeFault};
 
 /// A transaction of two coins to an address, with change.
 pub(super) const SEND_VBYTES: u64 = 209;
@@ -117,7 +117,9 @@ impl Treasury {
     /// When the node cannot be asked, or the ledger fails.
     pub async fn most_spliced(&self, channel: &ChannelView) -> Result<(Most, Most), TreasuryError> {
         let (coins, rates) = (self.coins().await?, self.rates_soon().await);
-        let change = self.change().await?;
+        // Whoever looks at a page does not wait for a chain source that hangs.
+        let change = tokio::time::timeout(PATIENCE, self.change()).await;
+        let change = change.map_err(|_| NodeFault("the chain source is slow".to_owned()))??;
         Ok((spliced_in(&coins, rates.as_ref(), change), spliced_out(channel, rates.as_ref())))
     }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::figures::{iso, utc};
 use super::listing::{Choice, Pages};
+use super::sale::Sale;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::event::{Event, LoggedEvent, Subject};
@@ -48,7 +49,7 @@ struct Page {
     lines: Vec<Line>,
     pages: Pages,
     table: String,
-    sample_url: String,
+    sale: Sale,
 }
 
 /// `GET /activity?about&before`.
@@ -68,13 +69,12 @@ pub(super) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>
         Ok(lines) => lines,
         Err(error) => return fault(&error),
     };
-    let config = &desk.op.parts.config;
     let page = Page {
         choices: choices(subject),
         pages,
         table: link("/api/v1/activity.csv", subject, None),
         lines,
-        sample_url: desk.op.sample(None).map_or_else(|| format!("{}/", config.gateway), |sample| sample.url),
+        sale: Sale::of(&desk.op),
         shell: desk.shell(Section::Activity).await,
     };
     html(StatusCode::OK, &page)
