@@ -20,7 +20,7 @@ mod terms;
 mod unit;
 
 pub use dialects::Dialects;
-pub use pack::{NoPack, pack_price};
+pub use pack::{NoPack, is_priced_for, pack_price};
 pub use pattern::PathPattern;
 pub use table::{Candidate, Catalog, CatalogError, DEFAULT_ROUTE, Explanation, Fate, Matched, RouteTable};
 pub use terms::{

@@ -39,7 +39,7 @@ pub fn pack_price(
         return Err(NoPack::Metered);
     }
     let Some(own) = own else { return Ok(terms.rule.pack_price(requests, ask)?) };
-    if !fits(service, terms) || quote.fallback.is_some() {
+    if !is_priced_for(service, terms) || quote.fallback.is_some() {
         return Err(NoPack::PricedApart);
     }
     let whole = own.worth(ask.exchange, ask.now).map_err(Unpriced::from)?.ok_or(Unpriced::Overflow)?;
@@ -49,7 +49,7 @@ pub fn pack_price(
 /// Whether a pack with a price of its own was priced for the request at hand: its route has the offers
 /// and the rule from one place, and the rule asks the same of every request. Otherwise the dearest
 /// request would be bought at the price of the cheapest. Nor was it made for a fallback.
-fn fits(service: &Service, terms: &Terms) -> bool {
+pub fn is_priced_for(service: &Service, terms: &Terms) -> bool {
     let inherited = terms.scope == service.terms.scope;
     (!inherited || terms.rule == service.terms.rule) && !terms.rule.reads().request()
 }

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::catalog::{Offering, Terms};
+use crate::catalog::{Matched, Offering, is_priced_for};
 use crate::pricing::{Amount, Rule};
 
 /// Requests that are priced alike before a change, and after it.
@@ -27,9 +27,12 @@ pub struct Repriced {
 
 /// The packs that are on sale for more then, or not at all. What a pack without a price of its own costs is the
 /// rule's matter.
-pub(super) fn dearer_packs(before: &Terms, after: &Terms) -> Vec<Repriced> {
+pub(super) fn dearer_packs(was: &Matched, is: &Matched) -> Vec<Repriced> {
+    let (before, after) = (&was.terms, &is.terms);
+    // A service's pack is not sold on a route with another price than the service's.
+    let (sold, sold_then) = (is_priced_for(&was.service, before), is_priced_for(&is.service, after));
     let own = |what: &Offering| match what {
-        Offering::Pack { requests, price: Some(price) } => Some((*requests, *price)),
+        Offering::Pack { requests, price: Some(price) } if sold => Some((*requests, *price)),
         _ => None,
     };
     let one = |(requests, price): (u64, Amount)| {
@@ -37,7 +40,11 @@ pub(super) fn dearer_packs(before: &Terms, after: &Terms) -> Vec<Repriced> {
             .offers
             .iter()
             .filter_map(|offer| match &offer.what {
-                Offering::Pack { requests: then, price } if *then >= requests => Some(price),
+                Offering::Pack { requests: then, price }
+                    if *then >= requests && (sold_then || price.is_none()) =>
+                {
+                    Some(price)
+                }
                 _ => None,
             })
             .collect();

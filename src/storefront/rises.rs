@@ -159,7 +159,7 @@ fn of_service(service: &Service, then: &Service, before: &RouteTable, after: &Ro
             continue;
         };
         let one = dearer_rule(&was.terms.rule, &is.terms.rule);
-        let packs = dearer_packs(&was.terms, &is.terms);
+        let packs = dearer_packs(&was, &is);
         if one.is_none() && packs.is_empty() {
             all = false;
             continue;
@@ -327,6 +327,15 @@ mod tests {
         assert_eq!((one.pack, one.before.as_str(), one.after.as_str()), (Some(10), "18 sat", "190 sat"));
         assert_eq!(dearer("").expect("it is gone").prices[0].after, "not sold");
         assert!(dearer(&ten("17 sat")).is_none());
+
+        // A route has the service's packs for as long as it has its price, too.
+        let with_route = |price: &str| {
+            let route = "route = [{ name = \"day\", path = \"/v1/day\", price = \"20 sat\" }]";
+            format!("{}\n{route}", sells(price, &ten("18 sat")))
+        };
+        let held = [pack("day", 2, None)];
+        assert_eq!(refused(&with_route("20 sat"), &with_route("30 sat"), &held, 64_000), [true]);
+        assert_eq!(refused(&with_route("20 sat"), &with_route("20 sat"), &held, 64_000), [false]);
     }
 
     #[test]
