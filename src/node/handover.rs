@@ -95,7 +95,7 @@ impl LightningNode {
     async fn heard(&self, one: &Waiting, said: Published, height: Option<u32>) {
         let (txid, now) = (one.txid(), self.clock.now());
         match said {
-            Published::InBlock => self.ended(txid, txid).await,
+            Published::InBlock => self.ended(one, txid).await,
             Published::Taken => {
                 if one.stands != Stands::Taken {
                     tracing::info!(%txid, "a chain source has a transaction that could not be handed over before");
@@ -104,10 +104,14 @@ impl LightningNode {
             }
             Published::Refused(words) => {
                 let (rival, looked) = self.rival(one, height).await;
-                // As soon as a source has the other one, it may take this one.
-                let due = if self.unsent.hangs(one) { now } else { now.plus(SLOWLY) };
+                let parent = self.unsent.parent(one);
+                // As soon as a source has the other one, it may take this one; and before the node says its height, not
+                // all was looked at.
+                let soon = height.is_none() || matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
+                let due = if soon { now } else { now.plus(SLOWLY) };
                 match rival {
-                    Rival::InBlock(by) => self.ended(txid, by).await,
+                    Rival::InBlock(by) => self.ended(one, by).await,
+                    _ if parent == Some(Stands::Outbid) => self.note(txid, Stands::Outbid, due, looked).await,
                     Rival::Waits => self.note(txid, Stands::Outbid, due, looked).await,
                     Rival::Unseen => self.note(txid, Stands::Refused(words), due, looked).await,
                 }
@@ -139,9 +143,11 @@ impl LightningNode {
     }
 
     /// It is in a block, or what took its place.
-    async fn ended(&self, txid: Txid, by: Txid) {
+    async fn ended(&self, one: &Waiting, by: Txid) {
+        let txid = one.txid();
         tracing::info!(%txid, %by, "what a transaction spends that could not be handed over is spent in a block");
-        self.on_disk(move |unsent| unsent.forget(txid)).await;
+        self.on_disk(move |unsent| if by == txid { unsent.forget(txid) } else { unsent.superseded(txid) })
+            .await;
     }
 
     /// Runs `work`, which may write.

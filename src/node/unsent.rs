@@ -9,7 +9,7 @@
 //! weeks. What a source says is no reason: it may be behind, out of order, or have its mempool still to load, and one
 //! that took a transaction may lose it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,6 +94,8 @@ impl Waiting {
 pub(super) struct Unsent {
     kept: Option<(Arc<dyn KeyValue>, Arc<dyn Clock>)>,
     waiting: Mutex<BTreeMap<Txid, Waiting>>,
+    /// Those that can never be in a block, so that nothing that spends them can: seen in this run.
+    dead: Mutex<BTreeSet<Txid>>,
     came: Notify,
 }
 
@@ -105,6 +107,10 @@ impl Unsent {
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<Txid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dead(&self) -> MutexGuard<'_, BTreeSet<Txid>> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, waiting: &Waiting) {
@@ -150,6 +156,14 @@ impl Unsent {
         let (txid, now) = (transaction.compute_txid(), clock.now());
         if self.waiting().contains_key(&txid) {
             return;
+        }
+        {
+            let mut dead = self.dead();
+            if transaction.input.iter().any(|input| dead.contains(&input.previous_output.txid)) {
+                // What pays a higher fee for a close that another one came before.
+                remember(&mut dead, txid);
+                return;
+            }
         }
         let stands = Stands::Away("the library could not hand it over".to_owned());
         let one = Waiting { transaction, stands, due: now, looked: 0, since: now };
@@ -223,6 +237,21 @@ impl Unsent {
         }
     }
 
+    /// Drops it and what hangs on it: another one that spends the same is in a block.
+    pub(super) fn superseded(&self, txid: Txid) {
+        let mut gone = vec![txid];
+        while let Some(txid) = gone.pop() {
+            remember(&mut self.dead(), txid);
+            gone.extend(self.hanging_on(txid));
+            self.forget(txid);
+        }
+    }
+
+    fn hanging_on(&self, txid: Txid) -> Vec<Txid> {
+        let hangs = |one: &Waiting| one.spends().any(|spent| spent.txid == txid);
+        self.waiting().iter().filter(|(_, one)| hangs(one)).map(|(txid, _)| *txid).collect()
+    }
+
     /// Drops what was tried for two weeks.
     pub(super) fn drop_hopeless(&self) {
         let Some((_, clock)) = &self.kept else { return };
@@ -242,18 +271,18 @@ impl Unsent {
                 continue;
             }
             tracing::info!(%txid, "a transaction that no chain source took is withdrawn");
-            let hang = |one: &Waiting| one.spends().any(|spent| spent.txid == txid);
-            gone.extend(self.in_order().into_iter().filter(hang).map(|one| one.txid()));
+            gone.extend(self.hanging_on(txid));
             self.forget(txid);
         }
     }
 
-    /// Whether what `one` spends is of another one that no source has.
-    pub(super) fn hangs(&self, one: &Waiting) -> bool {
+    /// How another one stands that waits, too, and that `one` spends of, where no source has that.
+    pub(super) fn parent(&self, one: &Waiting) -> Option<Stands> {
         let waiting = self.waiting();
-        let open =
-            |spent: OutPoint| waiting.get(&spent.txid).is_some_and(|parent| parent.stands != Stands::Taken);
-        one.spends().any(open)
+        let stands =
+            one.spends().filter_map(|spent| waiting.get(&spent.txid)).map(|parent| parent.stands.clone());
+        let open: Vec<Stands> = stands.filter(|stands| *stands != Stands::Taken).collect();
+        open.iter().find(|stands| **stands == Stands::Outbid).or(open.first()).cloned()
     }
 
     /// Whether no source was reached with it yet, so that its coins are not free.
@@ -274,6 +303,14 @@ impl Unsent {
         };
         self.in_order().into_iter().filter_map(view).collect()
     }
+}
+
+/// Notes one that can never be in a block. So many are more than hang on what may be told at all.
+fn remember(dead: &mut BTreeSet<Txid>, txid: Txid) {
+    if dead.len() >= 10 * MOST {
+        dead.clear();
+    }
+    dead.insert(txid);
 }
 
 #[cfg(test)]
@@ -368,6 +405,27 @@ mod tests {
         unsent.stands(other, Stands::Taken, BEGIN, None);
         unsent.withdraw(other);
         unsent.withdraw(id);
+        assert_eq!(waiting(&unsent), [other]);
+        assert_eq!(waiting(&world.open()), [other], "on the disk, too");
+    }
+
+    #[test]
+    fn what_hangs_on_a_close_that_another_one_came_before_goes_with_it() {
+        let world = World::new();
+        let unsent = world.open();
+        let close = told(&unsent, &spending(OutPoint::null()));
+        let other = told(&unsent, &spending(OutPoint { vout: 9, ..OutPoint::null() }));
+        let child = spending(OutPoint::new(close, 0));
+        told(&unsent, &child);
+        let child =
+            unsent.in_order().into_iter().find(|one| one.txid() == child.compute_txid()).expect("it waits");
+        unsent.stands(close, Stands::Outbid, BEGIN, None);
+        assert_eq!(unsent.parent(&child), Some(Stands::Outbid));
+        unsent.superseded(close);
+        assert_eq!(waiting(&unsent), [other]);
+        // A later try to pay more for it, and what spends that.
+        let again = told(&unsent, &spending(OutPoint::new(close, 1)));
+        told(&unsent, &spending(OutPoint::new(again, 0)));
         assert_eq!(waiting(&unsent), [other]);
         assert_eq!(waiting(&world.open()), [other], "on the disk, too");
     }

@@ -14,6 +14,9 @@ pub(super) struct Mark {
     /// All coins of the wallet, satoshi, for what chooses some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) total_sat: Option<u64>,
+    /// What of them may be spent or is kept back, satoshi: without what others sent and is in no block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trusted_sat: Option<u64>,
     /// What may be taken of them, for what takes all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spendable_sat: Option<u64>,
@@ -61,6 +64,7 @@ impl Treasury {
         if settled::chooses_coins(deed.kind()) {
             let coins = parts.coins.coins().await?;
             mark.total_sat = Some(coins.total_sat);
+            mark.trusted_sat = settled::trusted(&coins);
             mark.spendable_sat = match deed {
                 Deed::SendAll { reserve_too: true, .. } => {
                     Some(coins.spendable_sat.saturating_add(coins.reserved_sat))

@@ -172,6 +172,12 @@ impl Sight {
         format!("The transaction pays {rate}{guess}: about {fee} sat, more if it takes many small coins.")
     }
 
+    fn kept_back_while_open(&self) -> String {
+        let needed = self.coins.reserved_sat > 0;
+        let why = if needed { " Channels that are open need them." } else { "" };
+        format!("{}{why}", self.kept_back())
+    }
+
     fn kept_back(&self) -> String {
         let missing = reserve_missing(self.coins.reserved_sat, self.coins.reserve_wanted_sat);
         let missing = missing.map(|missing| format!(" {missing}.")).unwrap_or_default();
@@ -259,7 +265,7 @@ impl Sight {
                 self.coins.reserved_sat
             )
         } else {
-            format!("{} Channels that are open need them.", self.kept_back())
+            self.kept_back_while_open()
         };
         let lines = match amount {
             0 => vec![format!(

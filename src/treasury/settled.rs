@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 use super::{Deed, Mark, Treasury, TreasuryError};
+use crate::ports::CoinsView;
 use crate::store::{OperationRow, OperationState};
 
 /// Between two looks at whether the wallet knows a transaction.
@@ -113,15 +114,15 @@ impl Treasury {
         }
         let coins = &self.0.parts.coins;
         let listed: BTreeSet<String> = coins.transactions().await?.into_iter().map(|tx| tx.txid).collect();
-        let total = coins.coins().await?.total_sat;
-        Ok(self.unlearnt(open, total, &listed).await)
+        let sums = coins.coins().await?;
+        Ok(self.unlearnt(open, &sums, &listed).await)
     }
 
-    /// The same, where the wallet's sum is `total` and it listed these transactions before that.
+    /// The same, where these are the wallet's sums and it listed these transactions before that.
     pub(super) async fn unlearnt(
         &self,
         mut open: Vec<OperationRow>,
-        total: u64,
+        sums: &CoinsView,
         listed: &BTreeSet<String>,
     ) -> Vec<OperationRow> {
         let learnt = |row: &OperationRow| self.0.learnt.lock().is_ok_and(|learnt| learnt.contains(&row.id));
@@ -129,7 +130,7 @@ impl Treasury {
         let mut others = Vec::new();
         for row in open {
             let known = match self.told(&row).await {
-                Some(txid) => listed.contains(&txid) || are_gone(&row, total),
+                Some(txid) => listed.contains(&txid) || are_gone(&row, sums),
                 None => false,
             };
             if known && let Ok(mut learnt) = self.0.learnt.lock() {
@@ -158,14 +159,28 @@ pub(super) fn chooses_coins(kind: &str) -> bool {
     matches!(kind, "send" | "send_all" | "open_channel" | "splice_in")
 }
 
-/// Whether the wallet has, at `total` satoshi, just so much less than before that it must know of the spend.
-fn are_gone(row: &OperationRow, total: u64) -> bool {
-    let Some(before) = Mark::of(&row.outcome).total_sat else { return false };
-    let less = before.saturating_sub(total);
+/// What of the wallet may be spent or is kept back: its own change is among it, what others sent is with its first block.
+/// `None` where nothing may be spent, for then what is kept back may be coins of others.
+pub(super) fn trusted(coins: &CoinsView) -> Option<u64> {
+    (coins.spendable_sat > 0).then(|| coins.spendable_sat.saturating_add(coins.reserved_sat))
+}
+
+/// Whether the wallet has just so much less than before that it must know of the spend: in all, or without what others
+/// sent meanwhile.
+fn are_gone(row: &OperationRow, coins: &CoinsView) -> bool {
+    let mark = Mark::of(&row.outcome);
+    let Some(before) = mark.total_sat else { return false };
     match row.ask["amount_sat"].as_u64() {
-        Some(amount) => (amount..=amount.saturating_add(DEAREST_FEE_SAT)).contains(&less),
+        Some(amount) => {
+            let gone = |before: u64, now: u64| {
+                let less = before.saturating_sub(now);
+                (amount..=amount.saturating_add(DEAREST_FEE_SAT)).contains(&less)
+            };
+            let of_trusted = mark.trusted_sat.zip(trusted(coins));
+            gone(before, coins.total_sat) || of_trusted.is_some_and(|(before, now)| gone(before, now))
+        }
         // All but what is kept back.
-        None => less > before / 2,
+        None => before.saturating_sub(coins.total_sat) > before / 2,
     }
 }
 
@@ -257,7 +272,13 @@ mod tests {
         world.treasury.reconcile().await.unwrap();
         // What came in since hides that again.
         *world.node.total.lock().unwrap() = 300_000;
-        world.treasury.run("second", send(6_000)).await.unwrap();
+        let second = world.treasury.run("second", send(6_000)).await.unwrap();
+        // A deposit comes before the wallet was seen with less: what it may spend tells.
+        *world.node.total.lock().unwrap() = 1_300_000;
+        *world.node.waiting.lock().unwrap() = 1_000_000;
+        assert_eq!(waits_for(&world, send(7_000)).await, second.id);
+        *world.node.total.lock().unwrap() = 1_293_800;
+        world.treasury.run("third", send(7_000)).await.unwrap();
     }
 
     #[tokio::test]

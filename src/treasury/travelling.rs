@@ -23,7 +23,7 @@ impl Treasury {
         let mut sent = self.0.parts.ledger.open_operations().await?;
         sent.retain(|row| row.state == OperationState::Sent);
         coins.splicing_sat = splicing(&sent, coins, channels);
-        for row in self.unlearnt(sent, coins.total_sat, listed).await {
+        for row in self.unlearnt(sent, coins, listed).await {
             // After a start the wallet is told of all that waits, and what it has since may hide that it knows.
             let of_this_run = row.begun_at >= self.0.begun;
             let Some(txid) = self.told(&row).await.filter(|_| of_this_run) else { continue };

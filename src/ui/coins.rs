@@ -169,7 +169,7 @@ fn homecomings(coins: &CoinsView, view: &NodeView) -> Vec<Homecoming> {
 
 fn waits(claim: &Claim, height: u32) -> String {
     let what = match claim.waits {
-        Waits::Closing => "The closing transaction waits for a block.",
+        Waits::Closing => "The closing transaction is in no block yet.",
         Waits::Confirmations => "The channel is closed; its delay runs.",
         Waits::Proof => "A payment was under way: our proof is on its way to the chain.",
         Waits::Timeout => "A payment was under way: it is yours when the other side gives no proof in time.",
@@ -215,7 +215,7 @@ mod tests {
             waits(&claim(Waits::Confirmations, Some(1_144)), 1_000),
             "The channel is closed; its delay runs. At block 1,144, in about 24 h."
         );
-        assert!(waits(&claim(Waits::Closing, None), 7).ends_with("waits for a block."));
+        assert!(waits(&claim(Waits::Closing, None), 7).ends_with("is in no block yet."));
         let said = [at_block(5, 9), at_block(10, 9), at_block(1_009, 9)];
         assert_eq!(
             said,

@@ -71,7 +71,7 @@ async fn shown(desk: &Desk, row: &OperationRow) -> Page {
         shell: desk.shell(section).await,
         above: above(section),
         line: OperationLine::of(row),
-        meaning: meaning(row),
+        meaning: unsent(desk, row).unwrap_or_else(|| meaning(row)),
         reason: row.outcome["reason"].as_str().map(|reason| sentence(&unpaid(reason))),
         advice: settles.then(|| advice(row)),
         facts: facts(row),
@@ -100,6 +100,17 @@ fn above(section: Section) -> (&'static str, &'static str) {
         Section::Coins => ("/coins", "On-chain & vault"),
         _ => ("/lightning", "Lightning"),
     }
+}
+
+/// That its transaction is signed and on no way yet.
+fn unsent(desk: &Desk, row: &OperationRow) -> Option<String> {
+    let txid = row.outcome["txid"].as_str().filter(|_| row.state == OperationState::Sent)?;
+    let waits = desk.op.parts.chain.chain().unsent.into_iter().find(|one| one.txid == txid)?;
+    Some(format!(
+        "The transaction is signed, and no chain source took it yet: {}. It is handed over again and again: do not send the \
+         same again.",
+        waits.why
+    ))
 }
 
 /// What the state means, in a sentence or two.

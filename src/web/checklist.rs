@@ -79,9 +79,9 @@ impl Checklist {
         (step == Step::Backup && self.same_disk && self.is_done(step)).then_some(SAME_DISK)
     }
 
-    /// Whether the list is worth a place on the first page: until nothing is open, or until it was put away.
+    /// Whether the list is worth a place on the first page: until nothing is left of it, or until it was put away.
     pub fn is_shown(&self) -> bool {
-        !self.left.is_empty() && !self.hidden
+        (!self.left.is_empty() || self.same_disk) && !self.hidden
     }
 }
 
@@ -191,5 +191,8 @@ mod tests {
         assert!(!list(Vec::new()).is_shown());
         assert!(list(vec![Step::Backup]).is_shown(), "all that is needed is done, and this is not");
         assert!(!Checklist { hidden: true, ..list(vec![Step::Backup]) }.is_shown());
+        let beside = Checklist { same_disk: true, ..list(Vec::new()) };
+        assert!(beside.is_shown(), "of copies beside the data System and `status` speak, too");
+        assert!(!Checklist { hidden: true, ..beside }.is_shown());
     }
 }
