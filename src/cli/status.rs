@@ -87,6 +87,9 @@ fn since(now: &Value, then: &Value) -> String {
 fn told(status: &Value, system: &Value, list: &Value) -> String {
     let (node, revenue, now) = (&status["node"], &status["revenue"], &status["time"]);
     let sells = match system["not_ready"].as_str() {
+        None if list["left"].as_array().is_some_and(|left| left.iter().any(|step| step == "service")) => {
+            "it is up, and nothing is on sale".to_owned()
+        }
         None => "it sells".to_owned(),
         Some(code) => format!("NOTHING CAN BE SOLD ({code})"),
     };

@@ -164,9 +164,11 @@ impl Sight {
         }
     }
 
-    fn pays(&self, rate: FeeRate, fee: u64) -> String {
-        let guess = match &self.rates {
-            Some(rates) if rates.estimated => "",
+    fn pays(&self, choice: FeeChoice, fee: u64) -> String {
+        let rate = self.rate(choice);
+        let guess = match (choice, &self.rates) {
+            (FeeChoice::SatPerKvb(_), _) => "",
+            (_, Some(rates)) if rates.estimated => "",
             _ => " (a guess: the chain source has no estimate now)",
         };
         format!("The transaction pays {rate}{guess}: about {fee} sat, more if it takes many small coins.")
@@ -233,7 +235,7 @@ impl Sight {
         let left = self.coins.spendable_sat.saturating_sub(needed);
         let mut lines = vec![
             format!("{amount_sat} sat go to {}.", destination(address)),
-            self.pays(rate, fee),
+            self.pays(choice, fee),
             format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
             self.kept_back(),
         ];
@@ -274,7 +276,7 @@ impl Sight {
             )],
             _ => [
                 format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
-                self.pays(rate, fee),
+                self.pays(choice, fee),
                 reserve,
             ]
             .into_iter()
