@@ -14,6 +14,15 @@ const TOLD_FOR: u32 = 5;
 /// Closed channels whose cause is looked up, the newest.
 const LOOKED_UP: u32 = 100;
 
+/// Coins, and what tells what came of those of closed channels.
+pub(super) struct BeforeFees {
+    pub(super) coins: CoinsView,
+    /// Closed channels' records, where there is anything of them.
+    closed: Vec<ChannelRow>,
+    /// The wallet's transactions.
+    transactions: Vec<ChainTx>,
+}
+
 impl Treasury {
     /// The coins that there are, and which of those that closed channels owed have come: of what has come, what the wallet
     /// got, where that is known.
@@ -21,14 +30,13 @@ impl Treasury {
     /// # Errors
     /// When the node cannot be asked, or the ledger fails.
     pub async fn coins(&self) -> Result<CoinsView, TreasuryError> {
-        let (mut coins, closed) = self.coins_before_fees().await?;
-        exact(&mut coins, &closed);
+        let BeforeFees { mut coins, closed, transactions } = self.coins_before_fees().await?;
+        exact(&mut coins, &closed, &transactions);
         Ok(coins)
     }
 
-    /// The same with what each channel's contract and each sweep has before fees, and closed channels' records, where there
-    /// is anything of them.
-    pub(super) async fn coins_before_fees(&self) -> Result<(CoinsView, Vec<ChannelRow>), TreasuryError> {
+    /// The same with what each channel's contract and each sweep has before fees.
+    pub(super) async fn coins_before_fees(&self) -> Result<BeforeFees, TreasuryError> {
         let parts = &self.0.parts;
         // In this order: what is listed is in the sums.
         let transactions = parts.coins.transactions().await?;
@@ -47,18 +55,24 @@ impl Treasury {
         }
         self.follow(&mut coins, &listed, &channels).await?;
         self.without_voids(&mut coins, &channels).await?;
-        Ok((coins, closed))
+        Ok(BeforeFees { coins, closed, transactions })
     }
 }
 
 /// Puts what the wallet got in the place of what was owed, where one part of the channel is all that is named of it.
-fn exact(coins: &mut CoinsView, closed: &[ChannelRow]) {
+fn exact(coins: &mut CoinsView, closed: &[ChannelRow], transactions: &[ChainTx]) {
     let came = |id: &str| closed.iter().find(|row| row.channel_id == id).and_then(|row| row.came_sat);
+    // The wallet may list a closing transaction before its block.
+    let brings = |id: &str| {
+        let closing = closed.iter().find(|row| row.channel_id == id)?.closing_txid.as_deref()?;
+        transactions.iter().find(|tx| !tx.outgoing && tx.txid == closing).map(|tx| tx.amount_sat)
+    };
     let claims: Vec<String> = coins.claims.iter().map(|claim| claim.channel_id.clone()).collect();
     let sweeps: Vec<String> = coins.sweeps.iter().filter_map(|sweep| sweep.channel_id.clone()).collect();
     let alone = |id: &str| claims.iter().chain(&sweeps).filter(|other| *other == id).count() == 1;
     for claim in coins.claims.iter_mut().filter(|claim| claim.in_wallet && alone(&claim.channel_id)) {
-        claim.amount_sat = came(&claim.channel_id).unwrap_or(claim.amount_sat);
+        let id = claim.channel_id.as_str();
+        claim.amount_sat = came(id).or_else(|| brings(id)).unwrap_or(claim.amount_sat);
     }
     for sweep in coins.sweeps.iter_mut().filter(|sweep| sweep.confirmed_height.is_some()) {
         let id = sweep.channel_id.as_deref().filter(|id| alone(id));
@@ -108,6 +122,7 @@ fn mark(coins: &mut CoinsView, transactions: &[ChainTx], agreed: impl Fn(&str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{ChannelEnd, ChannelSeen, ChannelsSeen};
 
     const CLOSED: &str = "c7";
 
@@ -166,6 +181,46 @@ mod tests {
         let mut coins = CoinsView { total_sat: 48_500, reserved_sat: 25_000, claims, ..CoinsView::default() };
         mark(&mut coins, &[], |_| true);
         assert_eq!(sum(&coins), 48_500);
+    }
+
+    #[tokio::test]
+    async fn what_a_closing_transaction_brings_is_exact_before_its_block() {
+        let world = super::super::tests::world();
+        let ledger = &world.ledger;
+        let seen = ChannelSeen {
+            local_id: "7".to_owned(),
+            channel_id: CLOSED.to_owned(),
+            peer: "02aa".to_owned(),
+            funding: Some("f:0".to_owned()),
+            capacity_sat: 50_000,
+            outbound: true,
+            announced: false,
+            ready: true,
+            ours_sat: Some(48_700),
+        };
+        ledger
+            .note_channels(ChannelsSeen { open: vec![seen], ..ChannelsSeen::default() }, 100)
+            .await
+            .unwrap();
+        let end = ChannelEnd {
+            local_id: "7".to_owned(),
+            channel_id: CLOSED.to_owned(),
+            peer: "02aa".to_owned(),
+            reason: "because".to_owned(),
+            cause: "agreed_by_us".to_owned(),
+        };
+        ledger.end_channel(end).await.unwrap();
+        ledger.note_closing("7", "closing".to_owned()).await.unwrap();
+        *world.node.total.lock().unwrap() = 108_474;
+        *world.node.waiting.lock().unwrap() = 48_474;
+        world.node.claims.lock().unwrap().push(claim(Waits::Closing, None));
+        let told = async || {
+            let claim = world.treasury.coins().await.unwrap().claims.remove(0);
+            (claim.in_wallet, claim.amount_sat)
+        };
+        assert_eq!(told().await, (true, 48_700), "by its contract, as long as nothing else is known");
+        world.node.transactions.lock().unwrap().push(tx("closing", 48_474, None));
+        assert_eq!(told().await, (true, 48_474));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Treasury {
         if !view.running {
             return Ok(());
         }
-        let (height, seen) = (view.block_height, seen(&view, self.coins_before_fees().await?.0));
+        let (height, seen) = (view.block_height, seen(&view, self.coins_before_fees().await?.coins));
         let (same, moved) = {
             let noted = self.noted();
             let same = noted.seen.as_ref() == Some(&seen) && noted.height == height && noted.events == events;

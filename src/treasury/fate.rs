@@ -101,6 +101,15 @@ impl Treasury {
         Ok(all.iter().filter_map(|one| one.split(':').next().map(str::to_owned)).collect())
     }
 
+    /// What the wallet paid for the transaction that funds a channel of ours, satoshi, as soon as it lists that.
+    async fn funding_fee(&self, channel: &ChannelView) -> Result<Option<u64>, TreasuryError> {
+        let Some((txid, _)) = channel.funding.as_deref().and_then(|funding| funding.split_once(':')) else {
+            return Ok(None);
+        };
+        let transactions = self.0.parts.coins.transactions().await?;
+        Ok(transactions.into_iter().find(|tx| tx.outgoing && tx.txid == txid).and_then(|tx| tx.fee_sat))
+    }
+
     /// A channel: its own id is known, or exactly one fits that was not there before.
     async fn opened(
         &self,
@@ -127,6 +136,9 @@ impl Treasury {
             let mut facts = channel_facts(channel);
             if let Some(funded) = self.funded_by(mark, channel).await {
                 facts["before"] = funded.value()["before"].take();
+            }
+            if let Some(fee_sat) = self.funding_fee(channel).await? {
+                facts["fee_sat"] = fee_sat.into();
             }
             return Ok(Some(Finding::new(state, facts)));
         }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Treasury;
+use super::arrived::BeforeFees;
 use super::held::Held;
 use crate::ports::{ChannelView, CoinsView, Waits};
 use crate::store::{OperationRow, OperationState, PendingFunding, StoreError};
@@ -159,7 +160,7 @@ impl Treasury {
         let agreed = |splice: &Option<PendingSplice>| splice.as_ref().is_some_and(|one| one.txid.is_some());
         let alone = splices.iter().filter(|splice| agreed(splice)).count() == 1;
         if splices.iter().any(Option::is_some)
-            && let Ok((coins, _)) = self.coins_before_fees().await
+            && let Ok(BeforeFees { coins, .. }) = self.coins_before_fees().await
         {
             for (channel, splice) in channels.iter().zip(&mut splices) {
                 *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));

@@ -410,8 +410,11 @@ async fn channels_are_followed_to_what_became_of_them() {
     world.node.channels.lock().unwrap().push(channel("7", "f1"));
     assert_eq!(world.look(opened.id).await.0, OperationState::Sent);
     world.node.channels.lock().unwrap()[0].ready = true;
+    world.node.transactions.lock().unwrap().push(tx("f1", 50_000, Some(101)));
     let (state, outcome) = world.look(opened.id).await;
     assert_eq!((state, &outcome["channel_id"]), (OperationState::Done, &json!("c7")));
+    assert_eq!(outcome["fee_sat"], 200, "what its transaction cost");
+    world.node.transactions.lock().unwrap().clear();
 
     // One that a crash hid, and whose channel is there; another, whose channel is not; a third whose
     // contract has coins in it although no channel is open.
