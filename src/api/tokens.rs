@@ -273,6 +273,12 @@ struct PriceRefused {
     opens_msat: Msat,
     /// What a request of its route costs today.
     price_msat: Msat,
+    /// Of a pack: it is good again when so many requests are sold together…
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack_requests: Option<u64>,
+    /// … for this or less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack_msat: Option<Msat>,
 }
 
 /// What became of a token's units.
@@ -289,7 +295,12 @@ struct Units {
 impl Token {
     fn of(row: GrantRow, storefront: &Storefront) -> Token {
         let refused = storefront.refuses(&row);
-        let price_refused = refused.map(|why| PriceRefused { opens_msat: why.opens, price_msat: why.price });
+        let price_refused = refused.map(|why| PriceRefused {
+            opens_msat: why.opens,
+            price_msat: why.price,
+            pack_requests: why.pack.map(|(requests, _)| requests),
+            pack_msat: why.pack.map(|(_, sold)| sold),
+        });
         let (state, too_little, grant) = (row.state().code(), row.too_little(), row.grant);
         let unit = match grant.kind {
             Kind::Request | Kind::Pack => "request",

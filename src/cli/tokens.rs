@@ -304,8 +304,15 @@ pub(super) fn token_text(token: &Value) -> String {
     let dear = &token["price_refused"];
     if dear.is_object() {
         let (price, opens) = (sats(&dear["price_msat"]), sats(&dear["opens_msat"]));
+        let pack = dear["pack_requests"].as_u64().map(|requests| {
+            format!(
+                "; it is good again when {requests} together are sold for {} or less",
+                sats(&dear["pack_msat"])
+            )
+        });
         lines.push(format!(
-            "refused   a request costs {price} now, and this token opens what costs {opens} at most"
+            "refused   a request costs {price} now, and this token opens what costs {opens} at most{}",
+            pack.unwrap_or_default()
         ));
     }
     if token["label"].is_string() {
@@ -428,13 +435,17 @@ mod tests {
         }
         assert!(text.lines().last().is_some_and(|line| line.contains("0.5 sat") && line.contains("metered")));
         let mut dear = token();
-        dear["price_refused"] = json!({ "opens_msat": 10_000, "price_msat": 20_000 });
+        dear["price_refused"] =
+            json!({ "opens_msat": 10_000, "price_msat": 20_000, "pack_requests": 10, "pack_msat": 90_000 });
         let text = token_text(&dear);
         assert!(text.contains("state     live, refused now\n"), "{text}");
         assert!(
-            text.contains("a request costs 20 sat now, and this token opens what costs 10 sat at most"),
+            text.contains(
+                "a request costs 20 sat now, and this token opens what costs 10 sat at most; it is good again"
+            ),
             "{text}"
         );
+        assert!(text.contains("when 10 together are sold for 90 sat or less"), "{text}");
         let mut little = token();
         little["too_little"] = true.into();
         assert!(

@@ -17,13 +17,21 @@ pub struct TooDear {
     pub opens: Msat,
     /// What a request costs today.
     pub price: Msat,
+    /// Of a pack: so many requests were sold together for this, and are not any more.
+    pub pack: Option<(u64, Msat)>,
 }
 
 impl fmt::Display for TooDear {
-    /// `a request costs 20 sat now, and this token opens what costs 10 sat at most`.
+    /// `a request costs 20 sat now, and this token opens what costs 10 sat at most`; of a pack, what makes it good again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (price, opens) = (self.price.in_sat(), self.opens.in_sat());
-        write!(f, "a request costs {price} now, and this token opens what costs {opens} at most")
+        write!(f, "a request costs {price} now, and this token opens what costs {opens} at most")?;
+        match self.pack {
+            Some((units, sold)) => {
+                write!(f, "; it is good again when {units} together are sold for {} or less", sold.in_sat())
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -66,7 +74,8 @@ impl TooDear {
         let today = Today::of(service, terms, exchange, now);
         match (today.opened_by(unit), today.quote()) {
             (Some(false), Some(quote)) => {
-                Some(TooDear { opens: unit.covers(service, terms, quote), price: quote.most })
+                let pack = (unit.kind == Kind::Pack).then_some((unit.units, unit.sold));
+                Some(TooDear { opens: unit.covers(service, terms, quote), price: quote.most, pack })
             }
             _ => None,
         }

@@ -26,7 +26,8 @@ impl ChannelFees {
         let of = counted(self.transactions, "transaction");
         (self.transactions > 0).then(|| {
             format!(
-                "Fees paid for channels, to open, resize and close them: at least {} sat, over {of}.",
+                "Fees paid for channels, to open, resize and close them: at least {} sat, over {of}. What a channel’s \
+                 contract had kept back for its close is not known, and not counted.",
                 self.fee_sat
             )
         })

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(opened, ChannelFees { fee_sat: 340, transactions: 2 });
         let says =
             "Fees paid for channels, to open, resize and close them: at least 340 sat, over 2 transactions.";
-        assert_eq!(opened.says().as_deref(), Some(says));
+        assert!(opened.says().is_some_and(|told| told.starts_with(says)));
         assert_eq!(ChannelFees::default().says(), None);
         let mut rows = world.ledger.operations(i64::MAX, RECENT).await.unwrap();
         rows.iter_mut().for_each(|row| row.kind = "splice_out".to_owned());

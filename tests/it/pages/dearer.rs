@@ -124,9 +124,12 @@ async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
         assert!(asked.page.contains(said), "{said}: {}", asked.page);
     }
     assert_eq!(person.says_yes("/services/rates/text", &asked).await.to, "/services/rates?said=saved");
-    assert_eq!(listed().await, (json!("left"), json!({ "opens_msat": 10_000, "price_msat": 20_000 })));
+    let refused =
+        json!({ "opens_msat": 10_000, "price_msat": 20_000, "pack_requests": 10, "pack_msat": 90_000 });
+    assert_eq!(listed().await, (json!("left"), refused));
     let page = page().await;
-    let why = "a request costs 20 sat now, and this token opens what costs 10 sat at most";
+    let why = "a request costs 20 sat now, and this token opens what costs 10 sat at most; it is good again when 10 \
+               together are sold for 90 sat or less";
     assert!(page.contains("Refused now") && page.contains(why) && !page.contains(">Live</span>"), "{page}");
     let service = person.reads("/services/rates").await;
     assert!(service.contains("210 sat as a pack, and 200 sat one by one"), "{service}");
