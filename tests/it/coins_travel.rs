@@ -122,9 +122,8 @@ async fn away(bitcoind: &Bitcoind, kind: &str) -> String {
     address.assume_checked().to_string()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn coins_travel_and_come_back() {
-    let _turn = TURN.lock().await;
+/// A chain, and two nodes on it with coins.
+async fn world() -> (Bitcoind, Appliance, Appliance) {
     let bitcoind = Bitcoind::start().await;
     bitcoind.mine(101).await;
     let chain = bitcoind_section(bitcoind.port());
@@ -132,6 +131,13 @@ async fn coins_travel_and_come_back() {
     shop.up().await;
     peer.up().await;
     fund(&bitcoind, &shop, &peer).await;
+    (bitcoind, shop, peer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coins_travel_and_come_back() {
+    let _turn = TURN.lock().await;
+    let (bitcoind, shop, peer) = world().await;
     assert_eq!(spendable(&shop).await, 1_000_000);
 
     // Out, at a rate that was chosen.
@@ -312,13 +318,7 @@ async fn coins_travel_and_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_most_that_is_told_can_leave_a_channel() {
     let _turn = TURN.lock().await;
-    let bitcoind = Bitcoind::start().await;
-    bitcoind.mine(101).await;
-    let chain = bitcoind_section(bitcoind.port());
-    let (shop, peer) = (Appliance::start(&chain, ""), Appliance::start(&chain, ""));
-    shop.up().await;
-    peer.up().await;
-    fund(&bitcoind, &shop, &peer).await;
+    let (bitcoind, shop, peer) = world().await;
     let id = open(&bitcoind, &shop, &peer).await;
     let (path, to) = (format!("/api/v1/channels/{id}/splice-out"), away(&bitcoind, "bech32").await);
     let all = json!({ "address": to, "amount_sat": 300_000 });
