@@ -25,7 +25,7 @@
 //! | 2 | [`throttle`] | who asks too often, and who is too slow |
 //! | 3 | [`backup`] | copies of the ledger that can be proved, and what must not follow from bringing one back |
 //! | 3 | [`storefront`] | what is sold: keeps it, changes it, and puts it in force |
-//! | 3 | [`node`] | the only LDK: build, mint, channels, events |
+//! | 3 | [`node`] | the only LDK: build, mint, channels, events; what no chain source took |
 //! | 3 | [`vault`] | the only direct BDK: cold storage that is watched, and addresses of it |
 //! | 3 | [`rates`] | exchange rates: sources, the median of those who agree, no jump without confirmation |
 //! | 4 | [`payments`] | the only consumer of node events; paying once for each hash |

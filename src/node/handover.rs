@@ -25,9 +25,9 @@ const UNNOTED: u32 = 144;
 
 /// What was found out about one that no source takes.
 enum Rival {
-    /// It, or another one that spends the same, is in a block.
+    /// It is in a block, or another one that spends the same is deep in the chain.
     InBlock(Txid),
-    /// Another one that spends the same waits for a block.
+    /// Another one that spends the same waits for a block, or is not deep yet.
     Waits,
     /// None that the source knows.
     Unseen,
@@ -109,12 +109,13 @@ impl LightningNode {
                 // all was looked at.
                 let soon = height.is_none() || matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
                 let due = if soon { now } else { now.plus(SLOWLY) };
-                match rival {
-                    Rival::InBlock(by) => self.ended(one, by).await,
-                    _ if parent == Some(Stands::Outbid) => self.note(txid, Stands::Outbid, due, looked).await,
-                    Rival::Waits => self.note(txid, Stands::Outbid, due, looked).await,
-                    Rival::Unseen => self.note(txid, Stands::Refused(words), due, looked).await,
-                }
+                let stands = match rival {
+                    Rival::InBlock(by) => return self.ended(one, by).await,
+                    Rival::Waits => Stands::Outbid,
+                    Rival::Unseen if parent == Some(Stands::Outbid) => Stands::Outbid,
+                    Rival::Unseen => Stands::Refused(words),
+                };
+                self.note(txid, stands, due, looked).await;
             }
         }
     }
@@ -126,10 +127,14 @@ impl LightningNode {
         let from = if one.looked == 0 { height.saturating_sub(UNNOTED) } else { one.looked };
         for spends in one.spends() {
             let Ok(Spent::By(spend)) = spent(self.sources.current(), spends, from).await else { continue };
+            let ours = spend.txid == one.txid();
             match spend.height {
-                Some(_) => return (Rival::InBlock(spend.txid), None),
-                None if spend.txid != one.txid() => return (Rival::Waits, None),
-                None => {}
+                // Ours comes back by itself when its block is taken back; before another one's is deep, ours may have to.
+                Some(at) if ours || at.saturating_add(DEEP) <= height.saturating_add(1) => {
+                    return (Rival::InBlock(spend.txid), None);
+                }
+                _ if !ours => return (Rival::Waits, None),
+                _ => {}
             }
         }
         // The last blocks are looked at again: they may be taken back, and the node may be behind its source.
