@@ -52,6 +52,7 @@ mod standing;
 mod sweep;
 mod totals;
 mod vaults;
+mod waiting;
 mod wallets;
 mod webhooks;
 mod worth;

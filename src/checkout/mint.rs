@@ -83,8 +83,10 @@ impl CheckoutParts {
                 kind: sold.kind,
                 units: sold.units,
                 amount: sold.sold,
+                covers: sold.covers,
                 quote: sold.quote.as_ref().map(ToString::to_string),
                 expires_at: invoice.expires_at,
+                valid_until: sold.valid_until,
                 epoch: Some(token_id.epoch()),
             },
         );

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use super::TOKEN_LIFE_AFTER_INVOICE;
 use crate::types::{Kind, Msat, Name, PaymentHash, Timestamp};
 
 /// What a challenge offered.
@@ -21,18 +22,33 @@ pub struct Bought {
     pub units: u64,
     /// The price.
     pub amount: Msat,
+    /// The dearest request that a unit opens, of a request and a pack.
+    pub covers: Msat,
     /// The price in another currency, and the rate; as [`super::Sale::quote`].
     pub quote: Option<String>,
     /// When the invoice expires: a payment after that is late.
     pub expires_at: Timestamp,
+    /// Until when its token is good; of a pass that nobody opened, until when it may be opened.
+    pub valid_until: Timestamp,
     /// The key epoch that minted its token, where that is told.
     pub epoch: Option<u32>,
 }
 
 impl Bought {
     /// One request at `amount`, quoted in bitcoin.
-    pub const fn request(service: Name, route: Name, amount: Msat, expires_at: Timestamp) -> Bought {
-        Bought { service, route, kind: Kind::Request, units: 1, amount, quote: None, expires_at, epoch: None }
+    pub fn request(service: Name, route: Name, amount: Msat, expires_at: Timestamp) -> Bought {
+        Bought {
+            service,
+            route,
+            kind: Kind::Request,
+            units: 1,
+            amount,
+            covers: amount,
+            quote: None,
+            expires_at,
+            valid_until: expires_at.plus(TOKEN_LIFE_AFTER_INVOICE),
+            epoch: None,
+        }
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::page::Page;
-use super::rows::Stored;
 use super::totals;
 use super::{Ledger, StoreError, grants};
-use crate::types::{Kind, PaymentHash};
+use crate::types::Kind;
 
 /// What the live tokens of one key epoch are good for. Amounts are in millisatoshi.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,12 +89,4 @@ fn sums(connection: &Connection) -> Result<Epochs, StoreError> {
     let waiting = totals::read(connection)?.unredeemed_msat.saturating_sub(of_some_epoch);
     all.unknown_msat = u64::try_from(waiting).unwrap_or(0);
     Ok(all)
-}
-
-/// Notes which epoch minted the token of a payment that just came and whose token did not.
-pub(super) fn await_token(page: &Page<'_>, payment_hash: PaymentHash, epoch: u32) -> Result<(), StoreError> {
-    let mut update =
-        page.connection.prepare_cached("UPDATE payments SET waiting_epoch = ?2 WHERE payment_hash = ?1")?;
-    update.execute(params![Stored(payment_hash), epoch])?;
-    Ok(())
 }

@@ -7,7 +7,7 @@ use super::page::Page;
 use super::plan::asked;
 use super::rows::{Stored, column, column_or_none, name_id};
 use super::totals::msat;
-use super::{Ledger, StoreError, epochs, grants, optional, schema, worth};
+use super::{Ledger, StoreError, grants, optional, schema, waiting, worth};
 use crate::event::Event;
 use crate::ledger::{Bought, Grant, Sale};
 use crate::pricing::Rate;
@@ -283,7 +283,6 @@ fn first(
     let late = bought.as_ref().is_some_and(|bought| page.now > bought.expires_at)
         || grant.as_ref().is_some_and(|row| page.now > row.grant.valid_until);
     let told_at_once = bought.clone().filter(|_| !redeemed);
-    let waits_of = told_at_once.as_ref().and_then(|bought| bought.epoch);
     let (service, route, kind, asked, quote) = match (grant, bought) {
         (Some(row), _) => {
             (Some(row.service), Some(row.route), Some(row.grant.kind), Some(row.grant.price), row.quote)
@@ -318,8 +317,8 @@ fn first(
     if let (Some(service), Some(route)) = (id(&service)?, id(&route)?) {
         sold(page, Hour::at(page.now, service, route));
     }
-    if let Some(epoch) = waits_of {
-        epochs::await_token(page, payment_hash, epoch)?;
+    if let Some(bought) = &told_at_once {
+        waiting::note(page, payment_hash, bought)?;
     }
     let over = beyond(amount, asked);
     let totals = &mut page.totals;
@@ -381,7 +380,8 @@ pub(super) fn attribute(page: &mut Page<'_>, sale: &Sale) -> Result<bool, StoreE
     }
     let mut update = page.connection.prepare_cached(
         "UPDATE payments SET service = ?2, route = ?3, kind = ?4, asked_msat = ?5, quote = ?6, late = ?7,
-                             waiting_epoch = NULL
+                             waiting_epoch = NULL, waiting_units = NULL, waiting_covers_msat = NULL,
+                             waiting_until = NULL
          WHERE payment_hash = ?1",
     )?;
     update.execute(params![

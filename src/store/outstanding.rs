@@ -1,6 +1,7 @@
 //! What customers hold of services and have not used: whom a dearer price touches.
 //!
-//! Counted from tokens that were used once, for what a payment bought stands in its token until then.
+//! Counted from tokens that came at least once, and from payments whose token did not come yet, where their challenge is
+//! remembered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +9,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::plan::asked;
 use super::rows::{Stored, column, known_name};
-use super::{Ledger, StoreError, grants};
+use super::{Ledger, StoreError, grants, waiting};
 use crate::ledger::Budget;
 use crate::types::{Kind, Msat, Name, Timestamp};
 
@@ -22,7 +23,7 @@ pub struct Left {
 }
 
 impl Left {
-    fn add(&mut self, tokens: u64, units: u64) {
+    pub(super) fn add(&mut self, tokens: u64, units: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
         self.units = self.units.saturating_add(units);
     }
@@ -73,7 +74,7 @@ impl Ledger {
 }
 
 /// What tokens that were sold alike have in common: service, route, kind, what a unit opens, price, units, quote.
-type Terms = (i64, i64, Kind, Msat, Msat, u64, Option<String>);
+pub(super) type Sold = (i64, i64, Kind, Msat, Msat, u64, Option<String>);
 
 fn count(
     connection: &Connection,
@@ -95,7 +96,7 @@ fn count(
                AND kind <> 'pass'",
     )?;
     let mut rows = query.query(params![Stored(now)])?;
-    let (mut found, mut alike) = (BTreeMap::<Name, Outstanding>::new(), HashMap::<Terms, Left>::new());
+    let (mut found, mut alike) = (BTreeMap::<Name, Outstanding>::new(), HashMap::<Sold, Left>::new());
     while let Some(row) = rows.next()? {
         // By their numbers: there may be a hundred thousand rows.
         let (service, left) = (row.get(0)?, row.get(7)?);
@@ -115,10 +116,15 @@ fn count(
         let terms = (service, row.get(1)?, kind, covers, price, units, row.get(6)?);
         alike.entry(terms).or_default().add(1, left);
     }
+    waiting::add(connection, &mut alike, now)?;
     for ((service, route, kind, covers, sold, units, quote), left) in alike {
         let (Some(service), Some(route)) = (names.get(&service), name_of(connection, route)?) else {
             continue;
         };
+        if kind.draws_money() {
+            found.entry(service.clone()).or_default().balances.add(left.tokens, left.units);
+            continue;
+        }
         let one = Alike { kind, route, covers, sold, units, quote, left };
         found.entry(service.clone()).or_default().requests.push(one);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{World, hash, price};
 use crate::clock::Clock;
-use crate::ledger::{Draw, Ending};
+use crate::ledger::{Bought, Draw, Ending, Sale};
 use crate::store::plan::walks;
 use crate::store::{GrantFilter, GrantState, Left, SalesFilter, Step};
 use crate::types::{Kind, Name};
@@ -47,7 +47,40 @@ async fn no_report_walks_what_grows() {
     let given = (found.balances, found.given);
     assert_eq!((of, given, alike.left), (&service, (nothing, nothing), Left { tokens: 4, units: 8 }));
     assert_eq!((alike.covers.msat(), alike.sold, alike.units), (3_334, price(), 3));
-    assert!(ledger.outstanding(vec![service.clone()], to).await.unwrap().is_empty());
+    // And what was paid for, but for a pass, and did not come yet.
+    let latest: Name = "latest".parse().unwrap();
+    let waits = |seed, kind, units| {
+        let bought =
+            Bought::request(service.clone(), latest.clone(), price(), now.plus(Duration::from_secs(60)));
+        ledger.receive(hash(seed), price(), Some(Bought { kind, units, ..bought }))
+    };
+    for (seed, kind, units) in [
+        (11, Kind::Request, 1),
+        (12, Kind::Request, 1),
+        (13, Kind::Balance, 7_000),
+        (14, Kind::Pass, 60),
+        (15, Kind::Request, 1),
+    ] {
+        waits(seed, kind, units).await.unwrap();
+    }
+    ledger.revoke(hash(15)).await.unwrap();
+    let found = async |at| ledger.outstanding(vec![service.clone()], at).await.unwrap().remove(&service);
+    let held = found(now).await.unwrap();
+    let singles = held.requests.iter().find(|alike| alike.kind == Kind::Request).unwrap();
+    assert_eq!((held.requests.len(), singles.left), (2, Left { tokens: 2, units: 2 }));
+    assert_eq!((singles.covers, singles.sold, &singles.route), (price(), price(), &latest));
+    assert_eq!(held.balances, Left { tokens: 1, units: 7_000 });
+    // It came: it is a token like the others.
+    ledger
+        .reserve(Sale { kind: Kind::Request, ..world.sale(11, 1) }, Draw::one(latest.clone()))
+        .await
+        .unwrap()
+        .end(Ending::Delivered);
+    ledger.barrier().await;
+    let held = found(now).await.unwrap();
+    let singles = held.requests.iter().find(|alike| alike.kind == Kind::Request).unwrap();
+    assert_eq!(singles.left, Left { tokens: 1, units: 1 });
+    assert!(found(to.plus(Duration::from_secs(27 * 3_600))).await.is_none(), "all of it ran out");
     let states = GrantState::ALL.map(|(_, state)| Some(state));
     for state in states.into_iter().chain([None]) {
         for (text, kind) in [(None, None), (Some("01"), None), (Some("x"), None), (None, Some(Kind::Pack))] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tollhouse::event::Event;
 use tollhouse::ledger::Bought;
 use tollhouse::store::{BegunOperation, Intent, OperationState, OutgoingState};
-use tollhouse::types::{Kind, Msat, PaymentHash, Preimage, Severity};
+use tollhouse::types::{Msat, PaymentHash, Preimage, Severity};
 use tollhouse::web::keys::Scope;
 
 use super::{business, clean, logged_in, look_at};
@@ -23,14 +23,13 @@ async fn eventful() -> AdminApp {
     let hash = |n| PaymentHash::from_bytes([n; 32]);
     // A formula where text of others can stand, a channel opened for a payment, one paid twice.
     let bought = Bought {
-        service: "llm".parse().expect("a name"),
-        route: "chat".parse().expect("a name"),
-        kind: Kind::Request,
-        units: 1,
-        amount: sat(300),
         quote: Some("=1+1 USD at 64000".to_owned()),
-        expires_at: app.op.parts.clock.now().plus(std::time::Duration::from_secs(60)),
-        epoch: None,
+        ..Bought::request(
+            "llm".parse().expect("a name"),
+            "chat".parse().expect("a name"),
+            sat(300),
+            app.op.parts.clock.now().plus(std::time::Duration::from_secs(60)),
+        )
     };
     app.ledger.receive_less(hash(201), sat(250), sat(50), Some(bought)).await.expect("received");
     app.ledger.receive(hash(202), sat(70), None).await.expect("received");

@@ -1,7 +1,12 @@
 //! A dearer price, and what customers have bought before it: asked about on the page, told to programs and in the
 //! terminal, with how many tokens and how much of them it touches.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tollhouse::clock::Clock;
+use tollhouse::ledger::Bought;
+use tollhouse::types::{Msat, PaymentHash};
 use tollhouse::web::keys::Scope;
 
 use super::sell::{sell, upstream};
@@ -18,7 +23,7 @@ async fn a_dearer_price_is_asked_about_when_customers_hold_tokens() {
     let edits = async |price: &str| {
         let (seen, toml) = (person.seen(), text(&api, &offers.replace("5 sat", price)));
         // What was changed in one second has one mark: the next form must not look like an old one.
-        app.clock.advance(std::time::Duration::from_secs(1));
+        app.clock.advance(Duration::from_secs(1));
         person.posts("/services/rates/text", &[("toml", &toml), ("seen", &seen)]).await
     };
     assert_eq!(edits("6 sat").await.to, "/services/rates?said=saved", "nobody has bought anything");
@@ -91,7 +96,7 @@ async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
     sell(&app, &text(&api, &offers("10 sat", "90 sat"))).await;
     let edits = async |one: &str, pack: &str| {
         let (seen, toml) = (person.seen(), text(&api, &offers(one, pack)));
-        app.clock.advance(std::time::Duration::from_secs(1));
+        app.clock.advance(Duration::from_secs(1));
         person.posts("/services/rates/text", &[("toml", &toml), ("seen", &seen)]).await
     };
     let ask = [("method", "GET"), ("target", "/v1/x"), ("offer", "pack-10"), ("do", "ask")];
@@ -133,4 +138,26 @@ async fn a_pack_that_is_still_on_offer_stays_good_and_every_face_says_so() {
     assert!(page.contains("Refused now") && page.contains(why) && !page.contains(">Live</span>"), "{page}");
     let service = person.reads("/services/rates").await;
     assert!(service.contains("210 sat as a pack, and 200 sat one by one"), "{service}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_and_did_not_come_yet_is_asked_about() {
+    let app = AdminApp::start().await;
+    let person = Person::at(&app).await;
+    let api = upstream().await;
+    sell(&app, &text(&api, "price = \"5 sat\"")).await;
+    let (sat, until) = (Msat::from_sat(5).expect("small"), app.clock.now().plus(Duration::from_secs(900)));
+    let name = |name: &str| name.parse().expect("a name");
+    let bought = Bought::request(name("rates"), name("default"), sat, until);
+    app.ledger.receive(PaymentHash::from_bytes([7; 32]), sat, Some(bought)).await.expect("received");
+    let (seen, toml) = (person.seen(), text(&api, "price = \"6 sat\""));
+    let asked = person.posts("/services/rates/text", &[("toml", &toml), ("seen", &seen)]).await;
+    assert!(asked.page.contains("1 sold token with 1 paid request left: sold for less"), "{}", asked.page);
+    // A day and two hours after its invoice it is good for nothing.
+    let key = app.key(&[Scope::Admin]).await;
+    app.clock.advance(Duration::from_secs(28 * 3_600));
+    let service = json!({ "name": "rates", "path": "/v1", "upstream": api, "price": "6 sat" });
+    let body = json!({ "services": [service], "dry_run": true });
+    let told: Value = ok(app.change("/api/v1/services/apply", &key, body).await).await;
+    assert_eq!(told["rises"], json!([]));
 }
