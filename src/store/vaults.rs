@@ -6,6 +6,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::page::Page;
+use super::plan::asked;
 use super::rows::Stored;
 use super::{Ledger, StoreError, optional};
 use crate::event::Event;
@@ -173,7 +174,9 @@ impl Ledger {
                 )?;
             }
             for event in &events {
-                page.log(event)?;
+                if !came_in_a_block_before(page.connection, event)? {
+                    page.log(event)?;
+                }
             }
             Ok(())
         };
@@ -278,6 +281,17 @@ fn is_in_use(page: &Page<'_>, vault: i64, set_at: Timestamp) -> Result<bool, Sto
     Ok(in_use(page.connection)?.is_some_and(|row| row.id == vault && row.set_at == set_at))
 }
 
+/// Whether it tells that coins moved in a block, as one before it did: a block was put in the place of another, and sums
+/// of what moved count it once.
+fn came_in_a_block_before(connection: &Connection, event: &Event) -> Result<bool, StoreError> {
+    let Event::VaultMoved { txid, height: Some(_), .. } = event else { return Ok(false) };
+    // The first condition is the index's.
+    let sql = "SELECT 1 FROM events WHERE json_extract(body, '$.kind') NOT IN ('payment_received', 'sale_attributed')
+        AND json_extract(body, '$.kind') = 'vault_moved' AND json_extract(body, '$.txid') = ?1
+        AND json_extract(body, '$.height') IS NOT NULL";
+    Ok(asked(connection, sql)?.exists([txid])?)
+}
+
 fn remove(page: &mut Page<'_>) -> Result<(), StoreError> {
     page.connection
         .execute("UPDATE vaults SET removed_at = ?1 WHERE removed_at IS NULL", [Stored(page.now)])?;
@@ -326,11 +340,34 @@ fn read_address(row: &Row<'_>) -> rusqlite::Result<VaultAddressRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::World;
+    use crate::store::tests::{World, events};
 
     fn vault(external: &str) -> NewVault {
         let (external, form) = (external.to_owned(), "descriptor".to_owned());
         NewVault { external, internal: None, form, gap: 20, birthday: Some(5) }
+    }
+
+    #[tokio::test]
+    async fn coins_that_a_reorganisation_takes_back_and_brings_again_are_told_in_a_block_once() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let of = ledger.set_vault(vault("a")).await.unwrap();
+        for (txid, height) in
+            [("a", None), ("a", Some(7)), ("a", None), ("a", Some(8)), ("b", Some(8)), ("a", Some(9))]
+        {
+            let moved = Event::VaultMoved { txid: txid.to_owned(), received_sat: 5, sent_sat: 0, height };
+            ledger.note_vault(&of, None, vec![moved], false).await.unwrap();
+        }
+        let told: Vec<(String, Option<u32>)> = events(&ledger)
+            .await
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::VaultMoved { txid, height, .. } => Some((txid, height)),
+                _ => None,
+            })
+            .collect();
+        let [a, b] = ["a", "b"].map(str::to_owned);
+        assert_eq!(told, [(a.clone(), None), (a.clone(), Some(7)), (a, None), (b, Some(8))]);
     }
 
     #[tokio::test]
