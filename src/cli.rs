@@ -86,7 +86,8 @@ enum Command {
     Password(password::PasswordArgs),
     /// Say the seed's passphrase to an appliance that started locked
     Unlock(Box<unlock::UnlockArgs>),
-    /// Say whether it earns, and can go on earning. Exits with 1 when nothing can be sold, 4 when it does not run
+    /// Say whether it earns, and can go on earning. Exits with 1 when nothing can be sold or nothing is on sale, so also
+    /// while a new one starts and until something is sold there; 4 when it does not run
     Status(status::StatusArgs),
     /// What was earned, by hour or day and by route
     Revenue(revenue::RevenueArgs),

@@ -48,6 +48,12 @@ pub(super) fn run(args: &ChainArgs, env: &Environment) -> ExitCode {
     })
 }
 
+/// Whether the source in use did not answer when the node asked it last.
+pub(super) fn silent(known: &Value) -> bool {
+    let mut sources = known["sources"].as_array().into_iter().flatten();
+    sources.any(|source| source["in_use"] == true && source["answers"] == false)
+}
+
 /// Whether a source that was asked just now said something.
 fn answered(source: &Value) -> bool {
     source["fault"].is_null() && source["took_ms"].is_u64()
@@ -120,6 +126,15 @@ fn step<'a>(list: &Value, name: &'a str) -> &'a str {
     }
 }
 
+/// That nothing is on sale that could earn, where it is so.
+pub(super) fn nothing_sold(list: &Value) -> Option<&'static str> {
+    let open = list["left"].as_array().is_some_and(|left| left.iter().any(|step| step == "service"));
+    open.then_some(match list["example"] == true {
+        true => "nothing of yours is on sale: only the service `example`, and nothing answered behind it yet",
+        false => "nothing is on sale",
+    })
+}
+
 /// What is left of the list, put away or not.
 pub(super) fn left(list: &Value) -> Vec<&str> {
     let open = list["left"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -160,5 +175,10 @@ mod tests {
         let list = json!({ "left": ["payment", "backup"], "same_disk": false });
         assert_eq!(left(&list), ["a first payment: tollhouse fetch", "a place for backups: backup.dir"]);
         assert_eq!(left(&json!({ "left": [], "same_disk": true })).len(), 1);
+        assert_eq!(nothing_sold(&list), None);
+        assert_eq!(
+            nothing_sold(&json!({ "left": ["service"], "example": false })),
+            Some("nothing is on sale")
+        );
     }
 }

@@ -1,8 +1,11 @@
 //! `tollhouse doctor`: looks at everything, running or not, and prints what to fix.
 //!
-//! Of an appliance that runs it asks `GET /api/v1/health`; on its own it reads the settings, the directory, the
-//! disk and the chain sources. It changes nothing. Exit codes: 0 nothing to fix; 1 warnings; 2 bad arguments; 3
-//! something critical: nothing can be sold, or money is at risk.
+//! Of an appliance that runs it asks `GET /api/v1/health`, and has it ask its chain sources at once; on its own it reads
+//! the settings, the directory, the disk and the chain sources. It changes nothing. Exit codes: 0 nothing to fix; 1
+//! warnings, such as that nothing is on sale; 2 bad arguments; 3 something critical: what is on sale cannot be sold, or
+//! money is at risk.
+
+mod sources;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::operator::{Admin, Failure, OperatorArgs, Shown, fail};
 use super::run::in_runtime;
-use super::{chain as chain_steps, copies, logging, next};
+use super::{chain as chain_steps, copies, logging, next, status};
 use crate::backup;
 use crate::chain;
 use crate::config::{Environment, Flags, Settings, Source};
@@ -121,11 +124,12 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
         (Ok(health), _) => {
             report.running = true;
             told(&health, &mut report);
-            // Who may read its health may read this.
-            if let Ok(admin) = Admin::find(args, env)
-                && let Ok(list) = admin.get("/api/v1/checklist").await
-            {
-                first_steps(&list, &mut report);
+            if let Ok(admin) = Admin::find(args, env) {
+                sources::ask(&admin, &mut report).await;
+                // Who may read its health may read this.
+                if let Ok(list) = admin.get("/api/v1/checklist").await {
+                    first_steps(&list, &mut report);
+                }
             }
         }
         (Err(failure), _) if failure.code == "locked" => {
@@ -202,6 +206,10 @@ fn told(health: &Value, report: &mut Report) {
             };
             report.findings.push((Info, code.to_owned(), text.to_owned(), fix.to_owned()));
         }
+        let detail = match check["age_secs"].as_u64().filter(|_| matches!(name.as_str(), "chain" | "fees")) {
+            Some(age) => format!("{detail}, as of {}", status::ago(age)),
+            None => detail,
+        };
         report.checks.push((name, severity, detail));
     }
     for alarm in list("alarms") {
@@ -236,11 +244,26 @@ fn first_steps(list: &Value, report: &mut Report) {
     }
     // That the copies lie beside the data was told with its check.
     list["same_disk"] = false.into();
+    // The list can be put away, and some of it can wait; without this nothing is earned.
+    if let Some(text) = chain_steps::nothing_sold(&list) {
+        let fix = "`tollhouse services apply FILE`, or First steps on the page.";
+        let text = format!("{}.", upper(text));
+        report.findings.push((Warning, "nothing_on_sale".to_owned(), text, fix.to_owned()));
+        if let Some(left) = list["left"].as_array_mut() {
+            left.retain(|step| step != "service");
+        }
+    }
     for step in chain_steps::left(&list) {
         let (what, fix) = step.split_once(": ").unwrap_or((step, "see First steps on the page"));
         let text = format!("Left of the first steps: {what}.");
         report.findings.push((Info, "first_steps".to_owned(), text, format!("{fix}.")));
     }
+}
+
+/// With a capital letter.
+fn upper(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// What can be seen of one that does not answer.

@@ -32,7 +32,7 @@ pub(super) struct PaymentsArgs {
     before: Option<u64>,
 }
 
-/// How it stands; exits with 1 when nothing can be sold, 4 when nobody answers.
+/// How it stands; exits with 1 when nothing can be sold or nothing is on sale, 4 when nobody answers.
 pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| {
         let mut status = admin.get("/api/v1/status").await?;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &StatusArgs, env: &Environment) -> ExitCode {
         let system = admin.get("/api/v1/system").await?;
         let list = admin.get("/api/v1/checklist").await?;
         let text = told(&status, &system, &list);
-        let exit = u8::from(system["ready"] != true);
+        let exit = u8::from(system["ready"] != true || chain::nothing_sold(&list).is_some());
         status["system"] = system;
         Ok(Shown::new(status, text).exiting(exit))
     })
@@ -74,7 +74,11 @@ fn word(value: &Value) -> &str {
 /// The time between two instants of the API, in words; `never` when there was none.
 fn since(now: &Value, then: &Value) -> String {
     let (Some(now), Some(then)) = (now.as_u64(), then.as_u64()) else { return "never".to_owned() };
-    let secs = now.saturating_sub(then) / 1_000;
+    ago(now.saturating_sub(then) / 1_000)
+}
+
+/// So many seconds ago, roughly.
+pub(super) fn ago(secs: u64) -> String {
     let rounded = match secs {
         0..=119 => secs,
         120..=7_199 => secs / 60 * 60,
@@ -87,10 +91,8 @@ fn since(now: &Value, then: &Value) -> String {
 fn told(status: &Value, system: &Value, list: &Value) -> String {
     let (node, revenue, now) = (&status["node"], &status["revenue"], &status["time"]);
     let sells = match system["not_ready"].as_str() {
-        None if list["left"].as_array().is_some_and(|left| left.iter().any(|step| step == "service")) => {
-            "it is up, and nothing is on sale".to_owned()
-        }
-        None => "it sells".to_owned(),
+        None => chain::nothing_sold(list)
+            .map_or_else(|| "it sells".to_owned(), |nothing| format!("it is up, and {nothing}")),
         Some(code) => format!("NOTHING CAN BE SOLD ({code})"),
     };
     let came = since(now, &system["started_at"]);
@@ -101,6 +103,10 @@ fn told(status: &Value, system: &Value, list: &Value) -> String {
     };
     let newest = status["snapshot"]["copies"].as_array().into_iter().flatten();
     let newest = newest.filter_map(|copy| copy["written_at"].as_u64()).max();
+    let silent = match chain::silent(&system["chain"]) {
+        true => " (the chain source did not answer when it was asked last)",
+        false => "",
+    };
     let known = |told: String| match word(&system["node"]) {
         "running" => told,
         _ => "not known while the node is not up".to_owned(),
@@ -114,7 +120,7 @@ fn told(status: &Value, system: &Value, list: &Value) -> String {
         (
             "node",
             format!(
-                "{}{waits}; block {}, in step {}, {} connected",
+                "{}{waits}; block {}, the chain was last heard of {}{silent}, {} connected",
                 word(&system["node"]),
                 system["block_height"],
                 since(now, &system["synced_at"]),

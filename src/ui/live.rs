@@ -4,12 +4,12 @@ use askama::Template;
 
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
-use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole};
+use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole, utc};
 use super::payment_line::PaymentLine;
 use super::sale::Sale;
 use super::steps::StepLine;
 use super::{operation, outlook};
-use crate::ports::NodeView;
+use crate::ports::{ChainView, NodeView};
 use crate::store::{AlarmRow, StoreError};
 use crate::treasury::{of_each_channel, reserve_missing};
 use crate::types::{Msat, Timestamp};
@@ -179,7 +179,7 @@ impl Live {
                 Some(address) => format!("{}@{address}", node.node_id),
                 None => node.node_id.clone(),
             },
-            sync: sync(&node, now),
+            sync: sync(&node, &op.parts.chain.chain(), now),
             payments: payments.iter().map(PaymentLine::of).collect(),
             sale: Sale::of(op),
         })
@@ -253,18 +253,44 @@ fn receiving(op: &Operator, node: &NodeView) -> Receiving {
     }
 }
 
-fn sync(node: &NodeView, now: Timestamp) -> String {
+/// When the chain was heard of last, and no more than that: the page may stand for long, and the source may be away.
+fn sync(node: &NodeView, chain: &ChainView, now: Timestamp) -> String {
     if !node.running {
         return "What is in the channels and on the wallet is told when the node runs.".to_owned();
     }
     let peers = counted(u64::try_from(node.peers_connected).unwrap_or(u64::MAX), "peer");
     let height = grouped(u64::from(node.block_height));
-    match node.synced_at {
-        Some(at) => {
-            let silent = now.secs().saturating_sub(at);
-            let step = if silent > STALE_SECS { "Last in step" } else { "In step" };
-            format!("{peers} connected. {step} with block {height}, {}.", ago(silent))
-        }
-        None => format!("{peers} connected. Not yet in step with the chain."),
+    let heard = match node.synced_at {
+        Some(at) => format!(
+            "Block {height}; the node last heard from its chain source on {}, {}.",
+            utc(Timestamp::from_secs(at)),
+            ago(now.secs().saturating_sub(at))
+        ),
+        None => "Not yet in step with the chain.".to_owned(),
+    };
+    let silent = chain.sources.iter().any(|source| source.in_use && source.answers == Some(false));
+    let silent = if silent { " It did not answer when it was asked last." } else { "" };
+    format!("{peers} connected. {heard}{silent}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::SourceView;
+
+    #[test]
+    fn the_chain_is_told_by_when_it_was_heard_of_last() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let node = NodeView { running: true, synced_at: Some(1_799_999_997), ..NodeView::default() };
+        let said = |answers| {
+            let source = SourceView { kind: "bitcoind", name: "b".to_owned(), in_use: true, answers };
+            sync(&node, &ChainView { sources: vec![source], ..ChainView::default() }, now)
+        };
+        let fine = said(Some(true));
+        assert!(
+            fine.ends_with("heard from its chain source on 15 Jan 2027 07:59:57 UTC, 3 s ago."),
+            "{fine}"
+        );
+        assert!(said(Some(false)).ends_with("3 s ago. It did not answer when it was asked last."));
     }
 }

@@ -300,7 +300,7 @@ fn check(check: &CheckView) -> CheckLine {
         state,
         detail: match (check.name, check.status) {
             ("fees", "ok") => grouped_in(&check.detail),
-            ("fees", _) => "fee rates were learned long ago".to_owned(),
+            ("fees", _) if check.alarmed => "fee rates were learned long ago".to_owned(),
             _ => typeset(&grouped_in(&check.detail)),
         },
         age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),

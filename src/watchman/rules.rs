@@ -153,7 +153,13 @@ impl Looked<'_> {
                 .aged(Some(age))
                 .with([Alarm::new("chain_stale", Critical, text, fix)]);
         }
-        let check = Check::fine("chain", format!("at height {height}"));
+        let check = match self.silent() {
+            None => Check::fine("chain", format!("at height {height}")),
+            Some(name) => {
+                let detail = format!("at height {height}; {name} did not answer when it was asked last");
+                Check::fine("chain", detail).cautioned(Warning)
+            }
+        };
         let alarm = graded(age, self.limits.chain_stale, STALE_TO_CRITICAL).map(|severity| {
             let text = format!(
                 "The node was not in step with the chain for {}: payments may be misjudged, and a channel's \
@@ -164,6 +170,14 @@ impl Looked<'_> {
             Alarm::new("chain_stale", severity, text, fix)
         });
         check.aged(Some(age)).with(alarm).with(self.fallback())
+    }
+
+    /// The chain source in use, where it did not answer when it was asked last: nobody is alarmed for some seconds of
+    /// that, and nobody is told that all is well.
+    fn silent(&self) -> Option<&str> {
+        let mut sources = self.vitals.chain.sources.iter();
+        let silent = sources.find(|source| source.in_use && source.answers == Some(false));
+        silent.map(|source| source.name.as_str())
     }
 
     fn fallback(&self) -> Option<Alarm> {
@@ -209,7 +223,14 @@ impl Looked<'_> {
             let fix = "See that the chain source answers and estimates fees: `tollhouse doctor`.";
             Alarm::new("fees_stale", Warning, text, fix)
         });
-        Check::fine("fees", "fee rates are known").aged(Some(age)).with(alarm)
+        let check = match self.silent() {
+            None => Check::fine("fees", "fee rates are known"),
+            Some(name) => {
+                Check::fine("fees", format!("no newer ones are learned while {name} does not answer"))
+                    .cautioned(Warning)
+            }
+        };
+        check.aged(Some(age)).with(alarm)
     }
 
     fn clock(&self) -> Check {

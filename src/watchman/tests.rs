@@ -123,6 +123,15 @@ fn a_chain_that_stands_still() {
     assert_eq!(dead, one("chain_stale", Critical));
     let fallback = found(|v| v.chain.sources = vec![source("one", false), source("two", true)]);
     assert_eq!(fallback, one("chain_fallback", Info));
+    // A source that was not reached just now alarms nobody yet, and is not fine.
+    let mut vitals = well();
+    vitals.chain.sources[0].answers = Some(false);
+    assert_eq!(alarms_of(&vitals, &[]), []);
+    let checks = judge(&vitals, &AlarmLimits::default(), &BTreeSet::new());
+    for name in ["chain", "fees"] {
+        let check = checks.iter().find(|check| check.name == name).expect("it is looked at");
+        assert!(check.worst() == Some(Warning) && check.detail.contains("one d"), "{check:?}");
+    }
     assert_eq!(found(|v| v.beat.fee_rates_at = Some(ago(7_199))), []);
     assert_eq!(found(|v| v.beat.fee_rates_at = Some(ago(7_200))), one("fees_stale", Warning));
 }
