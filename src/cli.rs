@@ -52,6 +52,7 @@ mod tokens;
 mod trial;
 mod unlock;
 mod unlocking;
+mod unsent;
 mod vault;
 mod wallet;
 mod webhooks;

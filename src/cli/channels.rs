@@ -1,5 +1,7 @@
 //! `tollhouse channels`: what there is, opening, closing, changing their size, and what became of closed ones.
 
+pub(super) mod named;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -10,6 +12,7 @@ use super::amounts::number;
 use super::moving::{Consent, Move, carry_out, in_words};
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::peers::place;
+use super::unsent::{self, Unsent};
 use crate::config::Environment;
 use crate::types::{Msat, grouped};
 
@@ -27,7 +30,7 @@ enum Channels {
     List,
     /// One, open or closed
     Show {
-        /// Its id, or how it begins
+        /// Its id, or at least the first 8 characters of it, if no other begins so
         channel: String,
     },
     /// Open one with coins of the on-chain wallet
@@ -48,7 +51,7 @@ enum Channels {
     },
     /// Close one: its coins return to the on-chain wallet
     Close {
-        /// Its id, or how it begins
+        /// Its id, or at least the first 8 characters of it, if no other begins so
         channel: String,
         /// Without the other side's consent: the coins return after a delay
         #[arg(long)]
@@ -58,7 +61,7 @@ enum Channels {
     },
     /// Set what forwarding through one costs others
     Fees {
-        /// Its id, or how it begins
+        /// Its id, or at least the first 8 characters of it, if no other begins so
         channel: String,
         /// For each payment, millisatoshi
         #[arg(long, value_name = "MSAT")]
@@ -69,7 +72,7 @@ enum Channels {
     },
     /// Put coins of the on-chain wallet into one
     SpliceIn {
-        /// Its id, or how it begins
+        /// Its id, or at least the first 8 characters of it, if no other begins so
         channel: String,
         /// How much
         #[arg(long, value_name = "SATS")]
@@ -79,7 +82,7 @@ enum Channels {
     },
     /// Send coins of one to an address
     SpliceOut {
-        /// Its id, or how it begins
+        /// Its id, or at least the first 8 characters of it, if no other begins so
         channel: String,
         /// An address, or `vault`
         to: String,
@@ -97,15 +100,16 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
         None | Some(Channels::List) => {
             let listed = admin.get("/api/v1/channels").await?;
-            let text = list_text(&listed);
+            let text = list_text(&listed, &named::ids(admin).await);
             Ok(Shown::new(listed, text))
         }
         Some(Channels::Show { channel }) => {
-            let id = any(admin, channel).await?;
+            let id = named::any(admin, channel).await?;
             let found = admin.get(&format!("/api/v1/channels/{id}")).await?;
+            let unsent = Unsent::now(admin).await;
             let text = match found["open"].is_null() {
-                true => closed_text(&json!({ "channels": [found["record"]] })),
-                false => [Some(show_text(&found["open"])), void_text(&found)]
+                true => closed_text(&json!({ "channels": [found["record"]] }), &unsent, &[]),
+                false => [Some(show_text(&found["open"])), unsent_text(&found, &unsent), void_text(&found)]
                     .into_iter()
                     .flatten()
                     .collect::<Vec<_>>()
@@ -125,7 +129,9 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
         Some(Channels::Close { channel, force, consent }) => {
             // Asked again under its key, a close that was done is answered with what it did.
             let path = match path(admin, channel, "").await {
-                Err(_) if consent.is_keyed() => format!("/api/v1/channels/{}", any(admin, channel).await?),
+                Err(_) if consent.is_keyed() => {
+                    format!("/api/v1/channels/{}", named::any(admin, channel).await?)
+                }
                 found => found?,
             };
             let query = if *force { "force=true" } else { "" };
@@ -148,52 +154,14 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
         }
         Some(Channels::Closed) => {
             let listed = admin.get("/api/v1/channels/closed").await?;
-            let text = closed_text(&listed);
+            let text = closed_text(&listed, &Unsent::now(admin).await, &named::ids(admin).await);
             Ok(Shown::new(listed, text))
         }
     })
 }
 
 async fn path(admin: &Admin, channel: &str, of: &str) -> Result<String, Failure> {
-    let found = find(admin, channel).await?;
-    Ok(format!("/api/v1/channels/{}{of}", word(&found["channel_id"])))
-}
-
-/// The id of the channel, open or closed, that begins so.
-async fn any(admin: &Admin, beginning: &str) -> Result<String, Failure> {
-    let closed = admin.get("/api/v1/channels/closed").await?;
-    // While the node is not up, closed ones can be told all the same.
-    let (open, away) = match admin.get("/api/v1/channels").await {
-        Ok(open) => (open, None),
-        Err(away) => (Value::Null, Some(away)),
-    };
-    let rows =
-        [&open, &closed].into_iter().flat_map(|listed| listed["channels"].as_array().into_iter().flatten());
-    let mut fitting = rows.map(|row| word(&row["channel_id"])).filter(|id| id.starts_with(beginning));
-    match (fitting.next(), fitting.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => {
-            Err(away
-                .unwrap_or_else(|| Failure::arguments(format!("no channel's id begins with {beginning}"))))
-        }
-        (Some(_), Some(_)) => {
-            Err(Failure::arguments(format!("several channels' ids begin with {beginning}")))
-        }
-    }
-}
-
-/// The open channel whose id begins so.
-async fn find(admin: &Admin, beginning: &str) -> Result<Value, Failure> {
-    let listed = admin.get("/api/v1/channels").await?;
-    let rows = listed["channels"].as_array().into_iter().flatten();
-    let mut fitting = rows.filter(|row| word(&row["channel_id"]).starts_with(beginning));
-    match (fitting.next(), fitting.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (None, _) => Err(Failure::arguments(format!("no open channel's id begins with {beginning}"))),
-        (Some(_), Some(_)) => {
-            Err(Failure::arguments(format!("several channels' ids begin with {beginning}")))
-        }
-    }
+    Ok(format!("/api/v1/channels/{}{of}", named::open(admin, channel).await?))
 }
 
 fn word(value: &Value) -> String {
@@ -213,11 +181,11 @@ fn state(channel: &Value) -> String {
     if channel["splice"].is_null() { state.to_owned() } else { format!("{state}, splicing") }
 }
 
-fn list_text(listed: &Value) -> String {
+fn list_text(listed: &Value, ids: &[String]) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
         let held = &channel["held"];
         [
-            word(&channel["channel_id"]).chars().take(16).collect(),
+            named::shown(&word(&channel["channel_id"]), ids),
             word(&channel["peer"]).chars().take(16).collect(),
             state(channel),
             number(&channel["capacity_sat"]),
@@ -319,9 +287,22 @@ fn void_text(found: &Value) -> Option<String> {
     why.map(|why| format!("never       {why}: tollhouse channels close --force"))
 }
 
-fn closed_text(listed: &Value) -> String {
+/// Why the transaction that opens or changes an open channel is not on its way, where it is not.
+fn unsent_text(found: &Value, unsent: &Unsent) -> Option<String> {
+    let funding = found["open"]["funding"].as_str()?;
+    let of_it = unsent.spending(&found["open"]["funding"]).or_else(|| funding.split(':').next())?;
+    let why = unsent.why(of_it)?;
+    Some(format!(
+        "not taken   its transaction {of_it} is signed, and no chain source took it yet: {why}. {}",
+        unsent::AGAIN
+    ))
+}
+
+fn closed_text(listed: &Value, unsent: &Unsent, ids: &[String]) -> String {
+    let mut untaken = None;
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
         let owed = channel["owed_sat"].as_u64();
+        let waits = unsent.spending(&channel["funding"]);
         let coins = match (channel["returned_height"].as_u64(), channel["claim_height"].as_u64()) {
             (_, _) if back(channel) == "0" => {
                 crate::treasury::nothing_back(channel["lost_sat"].as_u64(), channel["cause"].as_str())
@@ -332,19 +313,34 @@ fn closed_text(listed: &Value) -> String {
             },
             (Some(height), _) => format!("in the wallet since block {height}"),
             (None, Some(height)) => format!("due from block {height}"),
+            (None, None) if waits.is_some() => "waiting for a chain source".to_owned(),
             (None, None) => "waiting for the closing transaction".to_owned(),
         };
+        let closed_by = match (channel["closing_txid"].as_str(), waits) {
+            (_, Some(txid)) => {
+                untaken = untaken.take().or_else(|| unsent.why(txid));
+                format!("{txid} (not taken yet)")
+            }
+            (Some(txid), None) => txid.to_owned(),
+            (None, None) => "not seen yet".to_owned(),
+        };
         [
-            word(&channel["channel_id"]).chars().take(16).collect(),
+            named::shown(&word(&channel["channel_id"]), ids),
             word(&channel["peer"]).chars().take(16).collect(),
             super::times::moment(&channel["closed_at"]),
             cause(&word(&channel["cause"])),
             back(channel),
             coins,
-            word(&channel["closing_txid"]),
+            closed_by,
         ]
     });
-    table(["CHANNEL", "PEER", "CLOSED", "WHY", "BACK SAT", "COINS", "CLOSED BY"], rows)
+    let text = table(["CHANNEL", "PEER", "CLOSED", "WHY", "BACK SAT", "COINS", "CLOSED BY"], rows);
+    match untaken {
+        Some(why) => {
+            format!("{text}\n\nNot taken yet: signed, and no chain source took it: {why}. {}", unsent::AGAIN)
+        }
+        None => text,
+    }
 }
 
 /// Why it was closed.
@@ -381,8 +377,24 @@ mod tests {
         assert_eq!(told, ["238,830", "about 239,056", "0", "not seen"]);
         let lost =
             json!({ "cause": "agreed_by_peer", "owed_sat": 0, "lost_sat": 37, "returned_height": 138 });
-        let text = closed_text(&json!({ "channels": [lost] }));
+        let text = closed_text(&json!({ "channels": [lost] }), &Unsent::default(), &[]);
         assert!(text.contains("37 sat too little for an output of its own, lost to the fee"), "{text}");
+    }
+
+    #[test]
+    fn a_close_that_no_source_took_is_not_called_under_way() {
+        let unsent =
+            Unsent::of(&json!({ "unsent": [{ "txid": "c105e", "spends": ["f0:1"], "why": "it is away" }] }));
+        let row = json!({ "cause": "agreed_by_us", "funding": "f0:1", "owed_sat": 5, "closing_txid": null });
+        let text = closed_text(&json!({ "channels": [row] }), &unsent, &[]);
+        for said in
+            ["c105e (not taken yet)", "waiting for a chain source", "took it: it is away. It is handed over"]
+        {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        let open = json!({ "open": { "funding": "f0:1" } });
+        assert!(unsent_text(&open, &unsent).is_some_and(|text| text.contains("c105e is signed")));
+        assert_eq!(unsent_text(&json!({ "open": { "funding": "f0:2" } }), &unsent), None);
     }
 
     #[test]
@@ -391,19 +403,20 @@ mod tests {
             "under_way_sat": 40 });
         let row = json!({ "capacity_sat": 1_000_000, "spendable_msat": 78_000_500, "receivable_msat": 899_300_000,
             "reserved_sat": 10_000, "ready": true, "usable": true, "held": held, "splice": null });
-        let listed = list_text(&json!({ "channels": [row] }));
+        let listed = list_text(&json!({ "channels": [row] }), &[]);
         let row_of = listed.lines().nth(1).expect("a row");
         assert!(row_of.ends_with("10,000    12,000         700"), "{listed}");
         assert!(listed.contains("PEER RESERVES what the other side must keep"), "{listed}");
         let closed = json!({ "channels": [{ "cause": "agreed_by_us" }, { "cause": "never_opened" }] });
-        let closed = closed_text(&closed);
+        let closed = closed_text(&closed, &Unsent::default(), &[]);
+        assert!(closed.contains("not seen yet"), "{closed}");
         assert!(closed.contains("agreed, you asked") && closed.contains("never opened"), "{closed}");
         assert!(!listed.contains("splicing") && show_text(&row).contains("anchors     660 sat"));
         let mut spliced = row;
         spliced["splice"] = json!({ "says": "A splice that takes 60000 sat out of the channel waits.",
             "before_sat": 99_000, "after_sat_about": 37_770 });
         spliced["held"]["splicing_sat"] = json!(61_230);
-        assert!(list_text(&json!({ "channels": [spliced] })).contains("usable, splicing"));
+        assert!(list_text(&json!({ "channels": [spliced] }), &[]).contains("usable, splicing"));
         let shown = show_text(&spliced);
         for said in ["takes 60000 sat out", "leaves      61230 sat", "about 37770 sat once it is confirmed"] {
             assert!(shown.contains(said), "{said}: {shown}");

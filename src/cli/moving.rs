@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::ground::agree;
 use super::operator::{Admin, Failure, Shown};
 use super::times;
+use super::unsent::Unsent;
 use crate::clock::{Entropy, SystemEntropy};
 
 /// Whether and how it is asked first.
@@ -107,7 +108,8 @@ pub(super) async fn carry_out(admin: &Admin, consent: &Consent, asked: Move<'_>)
     };
     let failed = row["state"] == "failed";
     let told = unasked.filter(|sums| !failed && !sums.is_empty());
-    let text = told.map(|sums| format!("{sums}\n")).unwrap_or_default() + &row_text(&row);
+    let unsent = Unsent::soon_after(admin, &row).await;
+    let text = told.map(|sums| format!("{sums}\n")).unwrap_or_default() + &row_text(&row, &unsent);
     let exit = u8::from(failed);
     Ok(Shown::new(row, text).exiting(exit))
 }
@@ -132,19 +134,22 @@ fn sums(plan: &Value) -> String {
 }
 
 /// One operation in a line or two.
-pub(super) fn row_text(row: &Value) -> String {
+pub(super) fn row_text(row: &Value, unsent: &Unsent) -> String {
     let outcome = &row["outcome"];
     let word = |name: &str, called: &str| {
         outcome[name].as_str().map(|text| format!(", {called}{text}")).unwrap_or_default()
     };
+    let waits = unsent.of_operation(row);
     let what = match row["state"].as_str().unwrap_or_default() {
         "done" => "is done",
         "failed" => "failed, and nothing moved",
         "unclear" => "is unclear: look whether it was done, and say so with `tollhouse operations settle`",
+        _ if waits.is_some() => "is not on its way yet",
         _ => "is on its way",
     };
+    let waits = waits.map(|waits| format!(" The transaction {waits}")).unwrap_or_default();
     format!(
-        "Operation {} ({}, {}) {what}{}{}{}.",
+        "Operation {} ({}, {}) {what}{}{}{}.{waits}",
         row["operation"],
         in_words(row["kind"].as_str().unwrap_or_default()),
         times::moment(&row["begun_at"]),
@@ -169,7 +174,12 @@ mod tests {
     fn a_move_is_told_in_words() {
         let row = json!({ "operation": 3, "kind": "splice_out", "state": "sent", "begun_at": 0,
             "outcome": { "txid": "ab", "channel_id": "cd" } });
-        assert_eq!(row_text(&row), "Operation 3 (splice out, -) is on its way, transaction ab, channel cd.");
+        let told = row_text(&row, &Unsent::default());
+        assert_eq!(told, "Operation 3 (splice out, -) is on its way, transaction ab, channel cd.");
+        let unsent = Unsent::of(&json!({ "unsent": [{ "txid": "ab", "spends": [], "why": "it is away" }] }));
+        let told = row_text(&row, &unsent);
+        assert!(told.contains("is not on its way yet, transaction ab"), "{told}");
+        assert!(told.contains("no chain source took it yet: it is away. It is handed over"), "{told}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::ground::Yes;
 use super::moving::{in_words, row_text};
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::unsent::Unsent;
 use crate::config::Environment;
 use crate::types::grouped;
 
@@ -48,13 +49,11 @@ enum Operations {
 
 pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
     ask(&args.operator, env, async |admin| match &args.command {
-        None => listed(admin.get("/api/v1/operations?limit=20").await?),
-        Some(Operations::List { limit }) => {
-            listed(admin.get(&format!("/api/v1/operations?limit={limit}")).await?)
-        }
+        None => listed(admin, 20).await,
+        Some(Operations::List { limit }) => listed(admin, *limit).await,
         Some(Operations::Show { id }) => {
             let row = one(admin, id).await?;
-            let text = row_text(&row);
+            let text = row_text(&row, &Unsent::now(admin).await);
             Ok(Shown::new(row, text))
         }
         Some(Operations::Settle { id, outcome, sure }) => {
@@ -64,7 +63,7 @@ pub(super) fn run(args: &OperationsArgs, env: &Environment) -> ExitCode {
             })?;
             let path = format!("/api/v1/operations/{id}/settle");
             let row = admin.post(&path, &json!({ "outcome": outcome })).await?;
-            let text = row_text(&row);
+            let text = row_text(&row, &Unsent::now(admin).await);
             Ok(Shown::new(row, text))
         }
     })
@@ -101,12 +100,13 @@ fn state(code: &str) -> &str {
     }
 }
 
-fn listed(rows: Value) -> Result<Shown, Failure> {
-    let text = listed_text(&rows);
+async fn listed(admin: &Admin, limit: u32) -> Result<Shown, Failure> {
+    let rows = admin.get(&format!("/api/v1/operations?limit={limit}")).await?;
+    let text = listed_text(&rows, &Unsent::now(admin).await);
     Ok(Shown::new(rows, text))
 }
 
-fn listed_text(rows: &Value) -> String {
+fn listed_text(rows: &Value, unsent: &Unsent) -> String {
     let lines = rows["operations"].as_array().into_iter().flatten().map(|row| {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let told = ["txid", "channel_id", "reason", "payment_hash"];
@@ -115,7 +115,10 @@ fn listed_text(rows: &Value) -> String {
             row["operation"].to_string(),
             moment(&row["begun_at"]),
             in_words(&word(&row["kind"])),
-            state(&word(&row["state"])).to_owned(),
+            match unsent.of_operation(row) {
+                Some(_) => "not taken by a chain source yet".to_owned(),
+                None => state(&word(&row["state"])).to_owned(),
+            },
             sat(row),
             told.unwrap_or_default().to_owned(),
         ]
@@ -136,8 +139,12 @@ mod tests {
             row(json!({ "amount_msat": null }), json!({ "amount_msat": 9_000, "reason": "no route" })),
         ];
         let listed = json!({ "operations": rows });
-        let Ok(shown) =
-            listed_text(&listed).lines().skip(1).map(str::to_owned).collect::<Vec<_>>().try_into()
+        let Ok(shown) = listed_text(&listed, &Unsent::default())
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .try_into()
         else {
             panic!("three rows")
         };

@@ -7,9 +7,11 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::amounts::number;
+use super::channels::named;
 use super::moving::{Consent, Move, carry_out};
 use super::operator::{Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::unsent::{self, Unsent};
 use crate::config::Environment;
 use crate::ports::FeeRate;
 use crate::treasury::{ChannelFees, reserve_missing};
@@ -77,7 +79,7 @@ pub(super) fn run(args: &WalletArgs, env: &Environment) -> ExitCode {
         }
         Some(Wallet::History) => {
             let listed = admin.get("/api/v1/onchain/transactions").await?;
-            let text = history_text(&listed);
+            let text = history_text(&listed, &Unsent::now(admin).await);
             Ok(Shown::new(listed, text))
         }
         Some(Wallet::Fees) => {
@@ -87,7 +89,12 @@ pub(super) fn run(args: &WalletArgs, env: &Environment) -> ExitCode {
         }
         Some(Wallet::Sweeps) => {
             let coins = admin.get("/api/v1/onchain").await?;
-            let text = sweeps_text(&coins);
+            let channels = Channels {
+                open: admin.get("/api/v1/channels").await?,
+                closed: admin.get("/api/v1/channels/closed").await?,
+                ids: named::ids(admin).await,
+            };
+            let text = sweeps_text(&coins, &channels, &Unsent::now(admin).await);
             Ok(Shown::new(json!({ "claims": coins["claims"], "sweeps": coins["sweeps"] }), text))
         }
     })
@@ -154,12 +161,21 @@ fn fees_text(rates: &Value) -> String {
     format!("{}{note}", table(["FEE", "SAT/VB", "CONFIRMED"], rows))
 }
 
-fn history_text(listed: &Value) -> String {
+fn history_text(listed: &Value, unsent: &Unsent) -> String {
+    let mut untaken = None;
     let rows = listed["transactions"].as_array().into_iter().flatten().map(|tx| {
         let at = tx["at_secs"].as_u64().map_or(Value::Null, |secs| secs.saturating_mul(1_000).into());
-        let height = tx["confirmed_height"].as_u64();
+        let why = unsent.why(tx["txid"].as_str().unwrap_or_default());
+        let block = match (tx["confirmed_height"].as_u64(), why) {
+            (Some(height), _) => height.to_string(),
+            (None, None) => "waiting".to_owned(),
+            (None, Some(why)) => {
+                untaken.get_or_insert(why);
+                "not taken".to_owned()
+            }
+        };
         [
-            height.map_or_else(|| "waiting".to_owned(), |height| height.to_string()),
+            block,
             moment(&at),
             if tx["outgoing"] == true { "out" } else { "in" }.to_owned(),
             tx["label"].as_str().unwrap_or_default().to_owned(),
@@ -169,6 +185,12 @@ fn history_text(listed: &Value) -> String {
         ]
     });
     let mut text = table(["BLOCK", "WHEN", "", "WHAT", "SAT", "FEE", "TRANSACTION"], rows);
+    if let Some(why) = untaken {
+        text.push_str(&format!(
+            "\nNot taken: signed, and no chain source took it yet: {why}. {}",
+            unsent::AGAIN
+        ));
+    }
     if let Some(sat) = listed["unlisted_sat"].as_u64().filter(|sat| *sat > 0) {
         text.push_str(&format!(
             "\n{sat} sat more are on their way in, in no block yet: what brings them is listed from its first block on."
@@ -194,16 +216,49 @@ fn waits_for(code: &str) -> &str {
     }
 }
 
-fn sweeps_text(coins: &Value) -> String {
-    let short = |value: &Value| value.as_str().unwrap_or_default().chars().take(16).collect::<String>();
-    let claims = coins["claims"].as_array().into_iter().flatten().map(|claim| {
+/// The channels that coins can come from.
+struct Channels {
+    open: Value,
+    closed: Value,
+    ids: Vec<String>,
+}
+
+impl Channels {
+    fn find<'a>(listed: &'a Value, id: &Value) -> Option<&'a Value> {
+        listed["channels"].as_array()?.iter().find(|row| row["channel_id"] == *id)
+    }
+
+    fn is_open(&self, id: &Value) -> bool {
+        Channels::find(&self.open, id).is_some()
+    }
+
+    fn shown(&self, id: &Value) -> String {
+        named::shown(id.as_str().unwrap_or_default(), &self.ids)
+    }
+
+    /// What a claim on a closed channel waits for while no block has its closing transaction.
+    fn closing(&self, id: &Value, unsent: &Unsent) -> String {
+        let record = Channels::find(&self.closed, id);
+        let taken = record.is_none_or(|row| unsent.spending(&row["funding"]).is_none());
+        match taken {
+            true => "in the channel: its closing transaction is in no block yet".to_owned(),
+            false => "in the channel: its closing transaction is signed, and no chain source took it yet"
+                .to_owned(),
+        }
+    }
+}
+
+fn sweeps_text(coins: &Value, channels: &Channels, unsent: &Unsent) -> String {
+    // What is in an open channel is not on its way.
+    let claims = coins["claims"].as_array().into_iter().flatten();
+    let claims = claims.filter(|claim| !channels.is_open(&claim["channel_id"])).map(|claim| {
         let until = claim["until_height"].as_u64();
         [
-            short(&claim["channel_id"]),
+            channels.shown(&claim["channel_id"]),
             number(&claim["amount_sat"]),
             match claim["waits"].as_str().unwrap_or_default() {
                 _ if claim["in_wallet"] == true => "in the wallet, counted there".to_owned(),
-                "closing" => "in a channel that is open, or closes in no block yet".to_owned(),
+                "closing" => channels.closing(&claim["channel_id"], unsent),
                 "never" => "nowhere: another transaction spent what was to fund the channel".to_owned(),
                 waits => format!("in the contract: {}", waits_for(waits)),
             },
@@ -211,19 +266,25 @@ fn sweeps_text(coins: &Value) -> String {
         ]
     });
     let sweeps = coins["sweeps"].as_array().into_iter().flatten().map(|sweep| {
-        let confirmed = sweep["confirmed_height"].as_u64();
+        let txid = sweep["txid"].as_str().unwrap_or_default();
         [
-            short(&sweep["channel_id"]),
+            channels.shown(&sweep["channel_id"]),
             number(&sweep["amount_sat"]),
-            match confirmed {
-                Some(height) => format!("swept in block {height}"),
-                None if sweep["in_wallet"] == true => "in the wallet, waits for a block".to_owned(),
-                None => "being swept".to_owned(),
+            match (sweep["confirmed_height"].as_u64(), unsent.why(txid)) {
+                (Some(height), _) => format!("swept in block {height}"),
+                (None, Some(_)) => "its sweep is signed, and no chain source took it yet".to_owned(),
+                (None, None) if sweep["in_wallet"] == true => "in the wallet, waits for a block".to_owned(),
+                (None, None) if txid.is_empty() => "its sweep is sent with the next block".to_owned(),
+                (None, None) => "its sweep waits for a block".to_owned(),
             },
-            sweep["txid"].as_str().unwrap_or_default().to_owned(),
+            txid.to_owned(),
         ]
     });
-    table(["CHANNEL", "SAT", "WHERE", ""], claims.chain(sweeps))
+    let rows: Vec<_> = claims.chain(sweeps).collect();
+    match rows.is_empty() {
+        true => "No coins of closed channels are on their way.".to_owned(),
+        false => table(["CHANNEL", "SAT", "WHERE", ""], rows),
+    }
 }
 
 #[cfg(test)]
@@ -241,12 +302,43 @@ mod tests {
         assert!(balance_text(&short).contains("missing    13000 sat are missing of the 25000 sat"));
         let opened =
             json!({ "txid": "f1", "outgoing": true, "amount_sat": 50_000, "label": "Channel opened" });
-        assert!(history_text(&json!({ "transactions": [opened] })).contains("out  Channel opened  50,000"));
+        assert!(
+            history_text(&json!({ "transactions": [opened] }), &Unsent::default())
+                .contains("out  Channel opened  50,000")
+        );
         let fees = json!({ "fee_sat": 340, "transactions": 2 });
-        let history =
-            history_text(&json!({ "transactions": [], "unlisted_sat": 5_000, "channel_fees": fees }));
+        let history = history_text(
+            &json!({ "transactions": [], "unlisted_sat": 5_000, "channel_fees": fees }),
+            &Unsent::default(),
+        );
         assert!(history.contains("at least 340 sat, over 2 transactions. What"), "{history}");
         assert!(history.contains("5000 sat more are on their way in"), "{history}");
+    }
+
+    #[test]
+    fn what_no_source_took_is_not_said_to_wait_for_a_block() {
+        let unsent = Unsent::of(&json!({ "unsent": [
+            { "txid": "ab", "spends": [], "why": "it is away" }, { "txid": "c1", "spends": ["f0:1"], "why": "it is away" },
+        ] }));
+        let tx = json!({ "txid": "ab", "outgoing": true, "amount_sat": 5 });
+        let text = history_text(&json!({ "transactions": [tx] }), &unsent);
+        assert!(text.contains("not taken") && text.contains("yet: it is away. It is handed over"), "{text}");
+        let channels = Channels {
+            open: json!({ "channels": [{ "channel_id": "0a" }] }),
+            closed: json!({ "channels": [{ "channel_id": "0c", "funding": "f0:1" }] }),
+            ids: Vec::new(),
+        };
+        let claim = |id: &str| json!({ "channel_id": id, "amount_sat": 7, "waits": "closing" });
+        let coins =
+            json!({ "claims": [claim("0a"), claim("0c")], "sweeps": [{ "amount_sat": 9, "txid": "ab" }] });
+        let text = sweeps_text(&coins, &channels, &unsent);
+        assert!(
+            !text.contains("0a ") && text.contains("its closing transaction is signed, and no"),
+            "{text}"
+        );
+        assert!(text.contains("its sweep is signed, and no chain source took it yet"), "{text}");
+        let text = sweeps_text(&json!({ "claims": [claim("0a")] }), &channels, &unsent);
+        assert_eq!(text, "No coins of closed channels are on their way.");
     }
 
     #[test]

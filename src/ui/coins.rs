@@ -6,6 +6,8 @@ mod history;
 pub(super) mod receive;
 pub(super) mod send;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -16,7 +18,7 @@ use serde::Deserialize;
 use super::figures::{grouped, grouped_in, shortened};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::ports::{Claim, CoinsView, NodeView, Sweep, Waits};
+use crate::ports::{Claim, CoinsView, NodeView, Sweep, UnsentView, Waits};
 use crate::store::StoreError;
 use crate::treasury::reserve_missing;
 use cold::Cold;
@@ -25,6 +27,8 @@ use receive::Deposit;
 
 /// The page above those of this room.
 const ABOVE: (&str, &str) = ("/coins", "On-chain & vault");
+/// Closed channels that are looked through for a close that no chain source took.
+const MOST_CLOSED: u32 = 500;
 /// Minutes between two blocks, on the average.
 const MINUTES_A_BLOCK: u32 = 10;
 
@@ -50,6 +54,8 @@ struct Wallet {
     /// That coins are missing for it.
     missing: Option<String>,
     pending: Option<String>,
+    /// A transaction of ours was taken by no chain source yet.
+    untaken: bool,
     splicing: Option<String>,
     coming: Option<String>,
     homecomings: Vec<Homecoming>,
@@ -98,11 +104,13 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
     let (Ok(coins), Ok(all)) = (parts.treasury.coins().await, desk.op.wallet_history().await) else {
         return Ok(None);
     };
+    let unsent = parts.chain.chain().unsent;
+    let untaken = untaken(desk, &unsent).await?;
     let unlisted = Some(all.unlisted_sat).filter(|sat| *sat > 0 && after.is_none());
     let channel_fees = all.channel_fees.says().map(|says| grouped_in(&says));
-    let history = History::of(all.transactions, after);
+    let history = History::of(all.transactions, after, &unsent);
     let view = parts.node.view().await;
-    let homecomings = homecomings(&coins, &view);
+    let homecomings = homecomings(&coins, &view, &untaken);
     let coming: u64 = coming_sat(&coins, &view);
     let pending = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
     let empty = coins.total_sat == 0 && history.lines.is_empty() && after.is_none();
@@ -116,6 +124,7 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
         missing: reserve_missing(coins.reserved_sat, coins.reserve_wanted_sat)
             .map(|missing| grouped_in(&missing)),
         pending: (pending > 0).then(|| grouped(pending)),
+        untaken: !unsent.is_empty(),
         splicing: Some(coins.splicing_sat).filter(|sat| *sat > 0).map(grouped),
         coming: (coming > 0).then(|| grouped(coming)),
         homecomings,
@@ -147,18 +156,38 @@ fn coming_sat(coins: &CoinsView, view: &NodeView) -> u64 {
     claimed.chain(sweeps(coins).map(|sweep| sweep.amount_sat)).fold(0, u64::saturating_add)
 }
 
-fn homecomings(coins: &CoinsView, view: &NodeView) -> Vec<Homecoming> {
+/// What no chain source took yet: the transactions' ids, and the channels whose closing transaction is among them.
+async fn untaken(desk: &Desk, unsent: &[UnsentView]) -> Result<BTreeSet<String>, StoreError> {
+    if unsent.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let closed = desk.op.parts.ledger.closed_channels(MOST_CLOSED).await?;
+    let spent = |funding: &String| unsent.iter().any(|one| one.spends.contains(funding));
+    let closed = closed.into_iter().filter(|row| row.funding.as_ref().is_some_and(spent));
+    let ids = unsent.iter().map(|one| one.txid.clone());
+    Ok(ids.chain(closed.map(|row| row.channel_id)).collect())
+}
+
+fn homecomings(coins: &CoinsView, view: &NodeView, untaken: &BTreeSet<String>) -> Vec<Homecoming> {
     let link = |id: &str| (format!("/lightning/channels/{id}"), shortened(id));
     let claimed = claims(coins, view).map(|claim| Homecoming {
         channel: Some(link(&claim.channel_id)),
         amount: grouped(claim.amount_sat),
-        waits: waits(claim, coins.height),
+        waits: match claim.waits {
+            Waits::Closing if untaken.contains(&claim.channel_id) => {
+                "The closing transaction is signed, and no chain source took it yet.".to_owned()
+            }
+            _ => waits(claim, coins.height),
+        },
         txid: None,
     });
     let swept = sweeps(coins).map(|sweep| Homecoming {
         channel: sweep.channel_id.as_deref().map(link),
         amount: grouped(sweep.amount_sat),
         waits: match &sweep.txid {
+            Some(txid) if untaken.contains(txid) => {
+                "The sweep is signed, and no chain source took it yet.".to_owned()
+            }
             Some(_) => "The sweep was sent, and the wallet does not see it yet.".to_owned(),
             None => "The sweep is sent with the next block.".to_owned(),
         },

@@ -15,7 +15,7 @@ use super::reasons::unpaid;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::store::{OperationRow, OperationState};
-use crate::treasury::{Treasury, TreasuryError, Verdict};
+use crate::treasury::{Treasury, TreasuryError, Verdict, transaction};
 use crate::types::Timestamp;
 use crate::web::treasury_problem;
 
@@ -104,7 +104,7 @@ fn above(section: Section) -> (&'static str, &'static str) {
 
 /// That its transaction is signed and on no way yet.
 fn unsent(desk: &Desk, row: &OperationRow) -> Option<String> {
-    let txid = row.outcome["txid"].as_str().filter(|_| row.state == OperationState::Sent)?;
+    let txid = transaction(row).filter(|_| row.state == OperationState::Sent)?;
     let waits = desk.op.parts.chain.chain().unsent.into_iter().find(|one| one.txid == txid)?;
     Some(format!(
         "The transaction is signed, and no chain source took it yet: {}. It is handed over again and again: do not send the \

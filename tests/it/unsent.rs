@@ -70,6 +70,15 @@ async fn waiting(bitcoind: &Bitcoind) -> Vec<Value> {
     bitcoind.expect("getrawmempool", json!([])).await.as_array().cloned().unwrap_or_default()
 }
 
+/// What a command says, and what it ends with.
+async fn says(node: &Appliance, command: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut program = node.tool(command, args);
+    let done = tokio::task::spawn_blocking(move || program.output()).await.expect("no panic");
+    let done = done.expect("the program runs");
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8")).concat();
+    (done.status.code(), text)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agreed_close_that_no_source_took_is_published_when_one_is_back() {
     let _turn = TURN.lock().await;
@@ -83,16 +92,36 @@ async fn an_agreed_close_that_no_source_took_is_published_when_one_is_back() {
     fund(&bitcoind, &peer, &shop).await;
     assert_eq!((unsent(&shop).await, alarmed(&shop).await), (Vec::new(), None));
 
+    // Its source answers, and doctor says what it heard of it just now.
+    let (_, told) = says(&shop, "doctor", &[]).await;
+    assert!(told.contains("answers now, in") && told.contains("fee rates are known, as of"), "{told}");
+
     // Without a restart: what the wallet sends while nobody answers goes out when somebody does.
     ours.close();
+    // Long before any limit of staleness: it is asked at once.
+    let (exit, told) = says(&shop, "doctor", &[]).await;
+    assert!(exit == Some(3) && told.contains("Asked now, the chain source"), "{told}");
+    assert!(!told.contains("ok        chain") && !told.contains("ok        fees"), "{told}");
     let to = bitcoind.expect("getnewaddress", json!([])).await;
-    let sent = shop
-        .post(
-            "/api/v1/onchain/send",
-            json!({ "address": to, "amount_sat": 20_000, "fee": { "sat_per_kvb": 2_000 } }),
-        )
-        .await;
+    let to = to.as_str().expect("an address");
+    let send = ["send", to, "--amount-sat", "20000", "--fee", "2", "--yes", "--key", "while-away"];
+    let (exit, told) = says(&shop, "wallet", &send).await;
+    assert!(
+        exit == Some(0)
+            && told.contains("is not on its way yet")
+            && told.contains("no chain source took it yet"),
+        "{told}"
+    );
     let waits = until("a transaction that waits", async || unsent(&shop).await.into_iter().next()).await;
+    let sent = shop.get("/api/v1/operations?key=while-away").await["operations"][0].clone();
+    for (command, args, words) in [
+        ("operations", &["show", "while-away"][..], "no chain source took it yet"),
+        ("operations", &[], "not taken by a chain source yet"),
+        ("wallet", &["history"], "Not taken: signed, and no chain source took it yet"),
+    ] {
+        let (_, told) = says(&shop, command, args).await;
+        assert!(told.contains(words), "{command} {args:?}: {told}");
+    }
     ours.open();
     until("the payment", async || waiting(&bitcoind).await.contains(&waits["txid"]).then_some(())).await;
     bitcoind.mine(6).await;
@@ -123,6 +152,17 @@ async fn an_agreed_close_that_no_source_took_is_published_when_one_is_back() {
         (&json!("agreed_by_us"), &Value::Null),
         "{closed}"
     );
+    let txid = waits["txid"].as_str().expect("an id");
+    let (_, told) = says(&shop, "channels", &["closed"]).await;
+    assert!(
+        told.contains(&format!("{txid} (not taken yet)")) && told.contains("waiting for a chain source"),
+        "{told}"
+    );
+    let beginning = channel.as_str().and_then(|id| id.get(..8)).expect("an id");
+    let (_, told) = says(&shop, "channels", &["show", beginning]).await;
+    assert!(told.contains("no chain source took it"), "{told}");
+    let (_, told) = says(&shop, "wallet", &["sweeps"]).await;
+    assert!(!told.contains("open") && !told.contains("being swept"), "{told}");
     let alarm = until("the alarm", async || alarmed(&shop).await).await;
     assert!(
         alarm["text"].as_str().expect("a text").contains(waits["txid"].as_str().expect("an id")),

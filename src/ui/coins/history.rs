@@ -1,5 +1,6 @@
 //! What came to the on-chain wallet and what left it.
 
+use crate::ports::UnsentView;
 use crate::treasury::WalletTx;
 use crate::types::Timestamp;
 use crate::ui::figures::{grouped, iso, shortened, utc};
@@ -33,7 +34,7 @@ pub(super) struct History {
 
 impl History {
     /// Those of `all`, in their order, after the transaction `after`.
-    pub(super) fn of(all: Vec<WalletTx>, after: Option<&str>) -> History {
+    pub(super) fn of(all: Vec<WalletTx>, after: Option<&str>, unsent: &[UnsentView]) -> History {
         let from = after
             .and_then(|txid| all.iter().position(|one| one.tx.txid == txid))
             .map_or(0, |place| place + 1);
@@ -41,12 +42,13 @@ impl History {
         let shown: Vec<WalletTx> = page.by_ref().take(SHOWN).collect();
         let more = page.next().is_some();
         let older = shown.last().filter(|_| more).map(|one| format!("/coins?after={}#history", one.tx.txid));
-        History { lines: shown.iter().map(Moved::of).collect(), older }
+        History { lines: shown.iter().map(|one| Moved::of(one, unsent)).collect(), older }
     }
 }
 
 impl Moved {
-    fn of(WalletTx { tx, label, operation, channel_id, .. }: &WalletTx) -> Moved {
+    fn of(WalletTx { tx, label, operation, channel_id, .. }: &WalletTx, unsent: &[UnsentView]) -> Moved {
+        let taken = !unsent.iter().any(|one| one.txid == tx.txid);
         let channel = || channel_id.as_ref().map(|id| format!("/lightning/channels/{id}"));
         Moved {
             at: utc(Timestamp::from_secs(tx.at_secs)),
@@ -54,15 +56,42 @@ impl Moved {
             outgoing: tx.outgoing,
             amount: grouped(tx.amount_sat),
             fee: tx.fee_sat.filter(|fee| tx.outgoing && *fee > 0).map(grouped),
-            state: tx.confirmed_height.map_or_else(
-                || "Waits for a block".to_owned(),
-                |height| format!("Block {}", grouped(height.into())),
-            ),
+            state: match tx.confirmed_height {
+                Some(height) => format!("Block {}", grouped(height.into())),
+                None if taken => "Waits for a block".to_owned(),
+                None => "Signed; no chain source took it yet".to_owned(),
+            },
             waits: tx.confirmed_height.is_none(),
             txid_short: shortened(&tx.txid),
             label,
             href: operation.map(|id| format!("/operations/{id}")).or_else(channel),
             txid: tx.txid.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::ChainTx;
+    use crate::treasury::Purpose;
+
+    #[test]
+    fn what_no_source_took_does_not_wait_for_a_block() {
+        let tx = ChainTx {
+            txid: "ab".to_owned(),
+            outgoing: true,
+            amount_sat: 5,
+            fee_sat: None,
+            confirmed_height: None,
+            settled: false,
+            at_secs: 0,
+        };
+        let one = WalletTx { tx, purpose: Purpose::Sent, label: "Sent", operation: None, channel_id: None };
+        let state = |unsent: &[UnsentView]| Moved::of(&one, unsent).state;
+        assert_eq!(state(&[]), "Waits for a block");
+        let since = Timestamp::from_secs(0);
+        let unsent = UnsentView { txid: "ab".to_owned(), spends: Vec::new(), why: "away".to_owned(), since };
+        assert_eq!(state(&[unsent]), "Signed; no chain source took it yet");
     }
 }
