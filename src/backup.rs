@@ -6,46 +6,45 @@
 //! that, a new generation begins. A whole directory that was rolled back cannot be told from an honest one.
 
 mod destination;
+mod fault;
 mod format;
 mod moving;
 mod restore;
+mod sealing;
 mod shelf;
 mod whole;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Entropy, Past};
 use crate::event::Event;
-use crate::secrets::{EpochFault, Epochs};
-use crate::store::{AuditReport, Ledger, StoreError};
-use crate::types::Timestamp;
+use crate::secrets::Epochs;
+use crate::store::Ledger;
 
 pub use destination::{Destination, DestinationFault};
+pub use fault::BackupFault;
 pub use format::{FormatFault, Manifest, PURPOSE};
 pub use moving::{MoveCode, MoveFault, Moved, Moving, Piece, import, refuse_if_moved};
 pub use restore::{Restored, Verified, restore, verify};
+pub use sealing::clear_leftovers;
 pub use shelf::Shelved;
 pub use witness::{OpenFault, Witness, open_ledger};
 
-use format::Backup;
+use sealing::{is_own, manifest, shelve, temporary};
 use shelf::Shelf;
 
 /// The ledger's file in a network's directory.
 pub const LEDGER_FILE: &str = "ledger.db";
-/// How temporary copies begin; what a kill left of them is cleared away at the next start.
-const TEMPORARY: &str = ".backup-";
 /// After a failure the next try comes so soon, if not sooner by the schedule.
 const RETRY: Duration = Duration::from_secs(3_600);
 /// The schedule is looked at this often.
@@ -66,96 +65,6 @@ impl Default for BackupConfig {
     /// Nowhere; daily; two weeks of them.
     fn default() -> BackupConfig {
         BackupConfig { dir: None, every: Duration::from_secs(86_400), keep: 14 }
-    }
-}
-
-/// Why there is no backup, or no good one.
-#[derive(Debug, Error)]
-pub enum BackupFault {
-    /// No directory was said.
-    #[error("there is nowhere to put backups: set backup.dir")]
-    NoDir,
-    /// There is no such backup.
-    #[error("there is no backup `{file}` of this node in {} (backup.dir)", .dir.display())]
-    Unknown {
-        /// Its name.
-        file: String,
-        /// Where it would lie.
-        dir: PathBuf,
-    },
-    /// The file is not a good backup.
-    #[error(transparent)]
-    Format(#[from] FormatFault),
-    /// Another node's, or another network's.
-    #[error("the backup is of node {theirs} on {their_network}, and this is {ours} on {our_network}")]
-    Foreign {
-        /// The backup's.
-        theirs: String,
-        /// The backup's.
-        their_network: String,
-        /// Ours.
-        ours: String,
-        /// Ours.
-        our_network: String,
-    },
-    /// The audit of the copy failed.
-    #[error("the books in the backup are wrong: {}", .0.join("; "))]
-    WrongBooks(Vec<String>),
-    /// The ledger cannot be copied or read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The tokens' master keys cannot be put in place.
-    #[error("the tokens' master keys: {0}")]
-    Keys(#[from] EpochFault),
-    /// The note beside the ledger.
-    #[error(transparent)]
-    Open(#[from] OpenFault),
-    /// A file or directory.
-    #[error("{path} cannot be used: {error}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The directory is not where it was.
-    #[error(transparent)]
-    Destination(#[from] DestinationFault),
-    /// A restore failed, and so did undoing what it had begun.
-    #[error(
-        "{fault}; and what was begun could not be undone ({left}). The next start begins a new generation of the ledger: \
-         run the restore again before it"
-    )]
-    NotUndone {
-        /// Why it failed.
-        fault: Box<BackupFault>,
-        /// What could not be put back, and where it lies.
-        left: String,
-    },
-    /// The task that did the work ended.
-    #[error("the work on the backup was broken off")]
-    BrokenOff,
-}
-
-impl BackupFault {
-    /// Stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            BackupFault::NoDir => "no_backup_dir",
-            BackupFault::Unknown { .. } => "unknown_backup",
-            BackupFault::Format(_) => "bad_backup",
-            BackupFault::Foreign { .. } => "foreign_backup",
-            BackupFault::WrongBooks(_) => "books_wrong",
-            BackupFault::Store(_) | BackupFault::Open(_) => "ledger_unavailable",
-            BackupFault::Keys(_) => "keys_not_changed",
-            BackupFault::File { .. } | BackupFault::Destination(_) => "backup_file",
-            BackupFault::NotUndone { .. } => "half_restored",
-            BackupFault::BrokenOff => "broken_off",
-        }
-    }
-
-    fn file(path: &Path, error: io::Error) -> BackupFault {
-        BackupFault::File { path: path.to_owned(), error }
     }
 }
 
@@ -425,83 +334,6 @@ impl Backups {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
-        }
-    }
-}
-
-/// Whether the file can be read, and is what its name says: only such a one may make room for a newer one.
-fn is_own(path: &Path, one: &Shelved, owner: &Owner) -> bool {
-    Backup::open(path, &owner.key).is_ok_and(|Backup { manifest, .. }| {
-        let whose = (&manifest.node_id, &manifest.network) == (&owner.node_id, &owner.network);
-        whose && manifest.created_at == one.created_at
-    })
-}
-
-/// What the backup of a copy says of itself.
-fn manifest(
-    owner: &Owner,
-    copy: &mut File,
-    path: &Path,
-    report: &AuditReport,
-    created_at: Timestamp,
-) -> Result<Manifest, BackupFault> {
-    let extent = Ledger::extent_of(path)?;
-    let (ledger_bytes, ledger_sha256) =
-        format::measure(copy).map_err(|error| BackupFault::file(path, error))?;
-    Ok(Manifest {
-        form: Manifest::form(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        network: owner.network.clone(),
-        node_id: owner.node_id.clone(),
-        created_at,
-        generation: extent.marks.generation,
-        steps: extent.marks.steps,
-        newest_event: extent.newest_event,
-        books_ok: report.ok,
-        sums: serde_json::to_value(report.sums).unwrap_or_default(),
-        ledger_bytes,
-        ledger_sha256,
-    })
-}
-
-/// Seals the copy under its name, after it was opened again; gives the file's length.
-fn shelve(
-    parts: &BackupsParts,
-    shelf: &Shelf,
-    file: &str,
-    manifest: &Manifest,
-    copy: &mut File,
-) -> Result<u64, BackupFault> {
-    let dir = shelf.dir();
-    let fault = |error| BackupFault::file(dir, error);
-    Destination::new(dir.to_owned(), parts.data.clone()).ready()?;
-    let mut sealed = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(fault)?;
-    let masters = parts.epochs.written();
-    let seal = (&*parts.owner.key, parts.entropy.as_ref());
-    format::write(sealed.as_file_mut(), seal, manifest, &masters, copy).map_err(fault)?;
-    sealed.as_file().sync_all().map_err(fault)?;
-    let again = Backup::open(sealed.path(), &parts.owner.key)?;
-    again.extract(&mut io::sink())?;
-    let bytes = sealed.as_file().metadata().map_err(fault)?.len();
-    sealed.persist_noclobber(dir.join(file)).map_err(|error| fault(error.error))?;
-    whole::sync_dir(dir).map_err(fault)?;
-    Ok(bytes)
-}
-
-/// An empty file of our own in `data`, gone when it is dropped.
-fn temporary(data: &Path) -> Result<tempfile::NamedTempFile, BackupFault> {
-    tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(data)
-        .map_err(|error| BackupFault::file(data, error))
-}
-
-/// Clears away what a kill left of temporary copies in a directory that nobody else uses.
-pub fn clear_leftovers(data: &Path) {
-    let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
-        if let Err(error) = std::fs::remove_file(entry.path()) {
-            tracing::warn!(%error, path = %entry.path().display(), "a leftover could not be removed");
         }
     }
 }

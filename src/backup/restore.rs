@@ -12,7 +12,8 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::format::Backup;
-use super::{BackupFault, LEDGER_FILE, Manifest, Owner, Witness, temporary, whole};
+use super::sealing::temporary;
+use super::{BackupFault, LEDGER_FILE, Manifest, Owner, Witness, whole};
 use crate::secrets::{self, Adopted, Adoption, Epochs};
 use crate::store::{AuditReport, Ledger};
 use crate::types::Timestamp;

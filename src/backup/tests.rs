@@ -16,8 +16,8 @@ use crate::clock::{CountingEntropy, FixedClock, SystemEntropy};
 use crate::ledger::{Draw, Ending, ReserveRefused, Sale};
 use crate::secrets::Secrets;
 use crate::secrets::write_private;
-use crate::store::{Intent, ReserveError};
-use crate::types::{Kind, Msat, PaymentHash};
+use crate::store::{Intent, ReserveError, StoreError};
+use crate::types::{Kind, Msat, PaymentHash, Timestamp};
 
 /// One shop's directory, and how its ledger is.
 struct Shop {

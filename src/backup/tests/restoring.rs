@@ -1,5 +1,7 @@
 //! What a restore leaves that fails, or that a crash ends.
 
+use std::io;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
