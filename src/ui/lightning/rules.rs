@@ -46,6 +46,8 @@ struct Page {
     shell: Shell,
     tab: Tab,
     said: Option<&'static str>,
+    /// The rule whose form was refused, and why.
+    refusal: Option<(&'static str, String)>,
     vault: bool,
     rules: Vec<Line>,
 }
@@ -192,6 +194,9 @@ async fn shown(
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::Rules,
         said,
+        refusal: refused
+            .as_ref()
+            .map(|(name, _, text)| (*name, format!("{}: {text}", words::rule_name(name)))),
         vault: desk.op.parts.vault.view().is_some(),
         rules: views.iter().map(line).collect(),
     };

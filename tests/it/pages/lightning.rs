@@ -347,6 +347,19 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     unharmed(&app, &tab).await;
 }
 
+/// Why a form was refused stands at the top of the page, with the way to the form.
+async fn in_sight(tab: &Tab<'_>, form: &str) {
+    let told = "document.querySelector('.refusal[role=alert]')";
+    let seen = format!("{told}.getBoundingClientRect().bottom <= innerHeight && scrollY === 0");
+    assert_eq!(tab.value(&seen).await, true, "it is below the fold");
+    assert_eq!(tab.value(&format!("{told}.querySelector('a').getAttribute('href')")).await, form);
+    assert_eq!(tab.value(&format!("!!document.querySelector('{form}')")).await, true, "{form}");
+    assert_eq!(
+        tab.value(&format!("{told}.compareDocumentPosition(document.querySelector('form.form')) & 4")).await,
+        4
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     let app = business().await;
@@ -388,6 +401,7 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     tab.click("form[action$=pay_out] .button").await;
     tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert_eq!(tab.value("document.querySelector('#below').value").await, "5,000,000");
+    in_sight(&tab, "#pay_out").await;
     fill(&tab, "#until", "6000000").await;
     fill(&tab, "#max-fee", "1.5").await;
     tab.click("form[action$=pay_out] .button").await;
@@ -404,9 +418,13 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     .await;
     assert_eq!(app.ledger.rule("pay_out").await.expect("it reads"), None);
 
-    // Peers: connected and forgotten.
+    // Peers: a slip, then connected and forgotten.
     open("/lightning/peers").await;
     unharmed(&app, &tab).await;
+    fill(&tab, "#node", "nobody").await;
+    tab.click("form[action='/lightning/peers'] button").await;
+    tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
+    in_sight(&tab, "#node").await;
     fill(&tab, "#node", &format!("02{}@198.51.100.9", "aa".repeat(32))).await;
     tab.click("form[action='/lightning/peers'] button").await;
     tab.until("document.readyState === 'complete' && document.querySelector('.said')").await;
@@ -422,6 +440,7 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     tab.click(".form .button").await;
     tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("100,000 to 10,000,000 sat"));
+    in_sight(&tab, "#order").await;
     fill(&tab, "#receivable_sat", "2 000 000").await;
     tab.click(".form .button").await;
     tab.until("location.pathname === '/lightning/inbound/orders/2' && document.readyState === 'complete'")
