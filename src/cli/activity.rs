@@ -77,11 +77,24 @@ pub(super) fn account(args: &AccountArgs, env: &Environment) -> ExitCode {
             line("kept for opening channels", "opening_fees_msat"),
             line("paid", "paid_msat"),
             line("routing fees", "routing_fees_msat"),
-            line("left", "balance_msat"),
+            line("came less went", "balance_msat"),
         ];
-        let text = table(["LIGHTNING", "SAT"], rows);
+        let text = format!("{}\n\n{}", table(["LIGHTNING", "SAT"], rows), counts(&account));
         Ok(Shown::new(account, text))
     })
+}
+
+/// What the account counts: it is no balance of the wallet or of the channels.
+fn counts(account: &Value) -> String {
+    let negative = account["balance_msat"].as_i64().is_some_and(|msat| msat < 0);
+    let more = match negative {
+        true => " More went than came: the rest was paid with coins that were put into the channels.",
+        false => "",
+    };
+    format!(
+        "Payments over Lightning alone, since the beginning; what channels were opened with and moves on the chain are \
+         not in it.{more} What there is now: `tollhouse status`."
+    )
 }
 
 fn csv(text: String) -> Result<Shown, Failure> {
@@ -110,7 +123,10 @@ fn details(row: &Value) -> String {
         Value::Number(msat) if name.ends_with("_msat") => {
             Some(format!("{}={} sat", name.trim_end_matches("_msat"), sat(&Value::Number(msat.clone()))))
         }
-        Value::Number(number) => Some(format!("{name}={number}")),
+        Value::Number(number) => Some(match name.strip_suffix("_sat").zip(number.as_u64()) {
+            Some((name, sat)) => format!("{name}={} sat", grouped(sat)),
+            None => format!("{name}={number}"),
+        }),
         Value::Bool(true) => Some(name.clone()),
         _ => None,
     });
@@ -152,10 +168,12 @@ mod tests {
     fn an_event_is_one_line() {
         let row = json!({
             "id": 7, "generation": 1, "at": 0, "kind": "payment_received", "amount_msat": 1_500,
-            "payment_hash": "ab".repeat(32), "service": null, "late": true, "reason": "a\u{1b}[2Jb",
+            "payment_hash": "ab".repeat(32), "service": null, "late": true, "reason": "a\u{1b}[2Jb", "receivable_sat": 20_000,
         });
         let told = details(&row);
-        for part in ["amount=1.5 sat", "payment_hash=abababababab…", "late", "reason=a[2Jb"] {
+        for part in
+            ["amount=1.5 sat", "receivable=20,000 sat", "payment_hash=abababababab…", "late", "reason=a[2Jb"]
+        {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert!(!told.contains('\u{1b}') && !told.contains("service"));

@@ -1,14 +1,20 @@
 //! An alarm as a page says it: what is the matter, what to do, and where.
 
-use super::figures::{Span, iso, spans, typeset, utc};
+use super::figures::{Span, grouped_in, iso, shortened, spans, typeset, utc};
 use crate::store::AlarmRow;
 use crate::types::Severity;
+
+/// So many hexadecimal digits in a row are a hash or a key.
+const LONG: usize = 64;
 
 /// One alarm.
 pub(super) struct AlarmLine {
     pub(super) class: &'static str,
     pub(super) severity: &'static str,
+    /// With ids cut short: in full they are a wall on a small screen.
     pub(super) text: String,
+    /// The ids that it names, in full.
+    pub(super) ids: Vec<String>,
     pub(super) fix: Vec<Span>,
     /// Where it is mended: address and name.
     pub(super) way: (&'static str, &'static str),
@@ -29,16 +35,31 @@ impl AlarmLine {
             Severity::Warning => ("warning", "Act soon"),
             Severity::Info => ("info", "Good to know"),
         };
+        let (text, ids) = with_short_ids(&typeset(&grouped_in(&row.alarm.text)));
         AlarmLine {
             class,
             severity,
             way: way(&row.alarm.code),
-            text: typeset(&row.alarm.text),
+            text,
+            ids,
             fix: spans(&row.alarm.fix),
             since: utc(row.raised_at),
             since_iso: iso(row.raised_at),
         }
     }
+}
+
+/// The sentence with what is hexadecimal and as long as a hash or a key by how it begins and ends, and all of it.
+fn with_short_ids(sentence: &str) -> (String, Vec<String>) {
+    let mut ids: Vec<String> = Vec::new();
+    let words = sentence.split(|char: char| !char.is_ascii_alphanumeric());
+    for word in words.filter(|word| word.len() >= LONG && word.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        if !ids.iter().any(|id| id == word) {
+            ids.push(word.to_owned());
+        }
+    }
+    let text = ids.iter().fold(sentence.to_owned(), |text, id| text.replace(id, &shortened(id)));
+    (text, ids)
 }
 
 /// The page on which an alarm is mended.
@@ -72,6 +93,15 @@ mod tests {
     use super::*;
     use crate::ports::Alarm;
     use crate::types::Timestamp;
+
+    #[test]
+    fn an_alarm_names_long_ids_by_their_ends_and_has_them_in_full() {
+        let id = "ab".repeat(32);
+        let (text, ids) = with_short_ids(&format!("It waits ({id}: away), {id}."));
+        assert_eq!((text.as_str(), ids), ("It waits (abababab…ababab: away), abababab…ababab.", vec![id]));
+        let short = "Of 20,000 sat at 1a2b3c4d.";
+        assert_eq!(with_short_ids(short), (short.to_owned(), Vec::new()));
+    }
 
     #[test]
     fn the_worst_and_oldest_comes_first_with_its_way() {

@@ -24,7 +24,7 @@ pub(super) struct Span {
 /// A sentence in which backticks stand around what is typed.
 pub(super) fn spans(sentence: &str) -> Vec<Span> {
     let parts = sentence.split('`').enumerate().map(|(place, part)| match place % 2 {
-        0 => Span { text: typeset(part), code: false },
+        0 => Span { text: typeset(&grouped_in(part)), code: false },
         _ => Span { text: part.to_owned(), code: true },
     });
     parts.filter(|span| !span.text.is_empty()).collect()

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::figures::{grouped, iso, sats_exact, shortened, typeset, utc};
+use super::figures::{grouped, grouped_in, iso, sats_exact, shortened, typeset, utc};
 use super::form::Fields;
 use super::operation_line::{OperationLine, amount};
 use super::question::{Question, notice};
@@ -223,7 +223,7 @@ pub(super) fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    typeset(&format!("{first}{}.", chars.as_str()))
+    typeset(&grouped_in(&format!("{first}{}.", chars.as_str())))
 }
 
 /// `POST /operations/{id}/settle`: the operator found out what became of it.

@@ -150,6 +150,13 @@ async fn fits(tab: &Tab<'_>, name: &str, width: u32) {
     assert_eq!(page, true, "{name}: wider than a window of {width}");
 }
 
+/// Sums of five digits and more whose digits stand in no groups; what is typed or named is left out.
+const UNGROUPED: &str = r"(() => {
+    const page = document.querySelector('main')?.cloneNode(true);
+    page?.querySelectorAll('code, pre, textarea, input, script, .code').forEach((it) => it.remove());
+    return page?.textContent.match(/(?<![\w.,:])\d{5,}(\.\d+)?\s*sat\b/g) ?? [];
+})()";
+
 /// Looks at each page (its name and its address), as [`looked_at`].
 async fn look_at(app: &AdminApp, session: &str, pages: &[(&str, &str)]) {
     let browser = Chromium::start();
@@ -184,6 +191,7 @@ async fn looked_at(origin: &str, tab: &Tab<'_>, name: &str) {
             }
         }
     }
+    assert_eq!(tab.value(UNGROUPED).await, json!([]), "{name}: digits without groups");
     is_text(tab, name).await;
     asked_only(origin, tab);
 }

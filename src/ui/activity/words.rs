@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::store::{CUT_OFF, OperationRow, OperationState};
 use crate::treasury::Moved;
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
-use crate::ui::figures::{back, counted, grouped, sats_exact, shortened, utc};
+use crate::ui::figures::{back, counted, grouped, grouped_in, sats_exact, shortened, utc};
 use crate::ui::operation_line::OperationLine;
 use crate::ui::reasons::unpaid;
 
@@ -30,11 +30,12 @@ pub(super) struct Told {
 
 impl Told {
     fn new(what: impl Into<String>) -> Told {
-        Told { what: what.into(), more: None, href: None, dot: "", amount: None }
+        Told { what: grouped_in(&what.into()), more: None, href: None, dot: "", amount: None }
     }
 
     fn more(self, more: impl Into<String>) -> Told {
-        Told { more: Some(more.into()).filter(|more: &String| !more.is_empty()), ..self }
+        // Reasons are told as they were noted, and those are for programs, too.
+        Told { more: Some(grouped_in(&more.into())).filter(|more| !more.is_empty()), ..self }
     }
 
     fn at(self, href: impl Into<String>) -> Told {

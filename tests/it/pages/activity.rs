@@ -63,6 +63,11 @@ async fn eventful() -> AdminApp {
             fix: "look".to_owned(),
         },
         Event::VaultMoved { txid: "ef".repeat(32), received_sat: 50_000, sent_sat: 0, height: Some(230) },
+        Event::RuleRested {
+            rule: "pay_out".to_owned(),
+            code: "not_needed".to_owned(),
+            why: "of 1234567 sat 20000 sat are wanted".to_owned(),
+        },
         Event::SeedVerified,
         Event::ServiceChanged {
             service: "llm".parse().expect("a name"),
