@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Operator, Problem};
 use crate::ports::{FeeRate, NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
-use crate::treasury::{Deed, Preview, TreasuryError, WalletHistory};
+use crate::treasury::{Deed, FeeChoice, Preview, TreasuryError, WalletHistory};
 
 /// Keys of answers that are remembered.
 const MOST_ANSWERED: usize = 256;
@@ -21,7 +21,26 @@ impl Operator {
         if deed.address() == Some(Deed::VAULT) && self.parts.vault.view().is_none() {
             return Err(no_cold_address(&NoColdAddress::NotSet));
         }
-        self.parts.treasury.preview(deed).await.map_err(treasury_problem)
+        let preview = self.parts.treasury.preview(deed).await.map_err(treasury_problem)?;
+        self.known_rate(deed).await?;
+        Ok(preview)
+    }
+
+    /// Refuses a fee that is chosen by its name while nobody can say what that is now: the least would be told for it,
+    /// and a transaction that pays the least may never be in a block.
+    async fn known_rate(&self, deed: &Deed) -> Result<(), Problem> {
+        let (Deed::Send { fee, .. } | Deed::SendAll { fee, .. }) = deed else { return Ok(()) };
+        if matches!(fee, FeeChoice::SatPerKvb(_)) {
+            return Ok(());
+        }
+        let asked = self.parts.coins.fee_rates().await;
+        asked.map(|_| ()).map_err(|fault| {
+            let detail = format!(
+                "No fee can be estimated now, so nothing was sent: {fault}. Choose the rate yourself: My own rate on the \
+                 page, such as --fee 5 (sat/vB) in the terminal."
+            );
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_fee_rates", detail)
+        })
     }
 
     /// What came to the on-chain wallet and what left it, each with what it was for.
@@ -81,7 +100,15 @@ impl Operator {
             }
             _ => deed,
         };
-        self.parts.treasury.run_at_most(key, deed, most).await.map_err(treasury_problem)
+        let asked = deed.clone();
+        match self.parts.treasury.run_at_most(key, deed, most).await {
+            Err(error @ TreasuryError::Node(_)) => {
+                // Nothing was begun; where it is for want of a rate, that is said.
+                self.known_rate(&asked).await?;
+                Err(treasury_problem(error))
+            }
+            done => done.map_err(treasury_problem),
+        }
     }
 }
 

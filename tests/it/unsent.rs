@@ -104,6 +104,14 @@ async fn an_agreed_close_that_no_source_took_is_published_when_one_is_back() {
     assert!(!told.contains("ok        chain") && !told.contains("ok        fees"), "{told}");
     let to = bitcoind.expect("getnewaddress", json!([])).await;
     let to = to.as_str().expect("an address");
+    // Nobody can say what a normal fee is: neither before it is asked nor when it is done is one made up.
+    for last in ["--dry-run", "--yes"] {
+        let (exit, told) = says(&shop, "wallet", &["send", to, "--amount-sat", "20000", last]).await;
+        assert!(
+            exit == Some(1) && told.contains("No fee can be estimated now, so nothing was sent"),
+            "{told}"
+        );
+    }
     let send = ["send", to, "--amount-sat", "20000", "--fee", "2", "--yes", "--key", "while-away"];
     let (exit, told) = says(&shop, "wallet", &send).await;
     assert!(

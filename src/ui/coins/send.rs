@@ -52,6 +52,8 @@ struct Page {
     reserved: Option<String>,
     fees: Vec<FeeLine>,
     guessed: bool,
+    /// Nobody can be asked what a fee must be: only an own rate can be chosen.
+    unknown: bool,
 }
 
 /// `GET /coins/send?to=…`.
@@ -151,10 +153,13 @@ async fn form(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<Str
     let running = parts.node.view().await.running;
     let coins = parts.treasury.coins().await.ok().filter(|_| running);
     let rates = parts.coins.fee_rates().await.ok();
+    let unknown = rates.is_none();
+    let fee = if unknown { "own".to_owned() } else { typed.fee };
     let page = Page {
         shell: desk.shell(Section::Coins).await,
         refusal,
-        typed,
+        typed: Typed { fee, ..typed },
+        unknown,
         vault: parts.vault.view().is_some(),
         spendable: coins.as_ref().map(|coins| grouped(coins.spendable_sat)),
         reserved: coins.filter(|coins| coins.reserved_sat > 0).map(|coins| grouped(coins.reserved_sat)),
