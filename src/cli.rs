@@ -122,7 +122,7 @@ enum Command {
     Operations(operations::OperationsArgs),
     /// What happened, newest first
     Activity(Box<activity::ActivityArgs>),
-    /// What came and went over Lightning, and what is left of it
+    /// What came and went in payments over Lightning, and the difference
     Account(Box<activity::AccountArgs>),
     /// Make, list and revoke keys of the admin API
     Keys(keys::KeysArgs),

@@ -148,14 +148,19 @@ impl Ware {
     /// How long invoice and token live, in words.
     pub fn lifetimes(&self) -> String {
         let invoice = span(self.invoice_expiry.as_secs());
-        let life = span(self.life.as_secs());
+        // A payment may still arrive late, and what is bought is to live its time all the same.
+        let life = span(self.life.saturating_sub(LATE_PAYMENT).as_secs());
+        let late = span(LATE_PAYMENT.as_secs());
         match self.kind {
             Kind::Pass => format!(
-                "The invoice can be paid for {invoice}; the pass can be begun for {life} after that and lasts \
-                 {} from its first use.",
+                "The invoice can be paid for {invoice}; the pass can be begun for {life} after that, and {late} \
+                 more for a payment that arrives late, and lasts {} from its first use.",
                 span(self.units)
             ),
-            _ => format!("The invoice can be paid for {invoice}; the token is good for {life} after that."),
+            _ => format!(
+                "The invoice can be paid for {invoice}; the token is good for {life} after that, and {late} more for a \
+                 payment that arrives late."
+            ),
         }
     }
 

@@ -147,6 +147,10 @@ fn facts(grant: Option<&GrantRow>, refused: Option<TooDear>, revoked_at: Option<
     facts.push(moment(since, row.redeemed_at));
     let until = if revoked_at.is_some() { "Was to be valid until" } else { "Valid until" };
     facts.push(moment(until, row.grant.valid_until));
+    if row.grant.kind != Kind::Granted {
+        let made_of = "the invoice’s time, 2 hours for a payment that arrives late, and the token’s own time";
+        facts.push(said("That is", made_of.to_owned()));
+    }
     facts
 }
 

@@ -1,4 +1,4 @@
-//! Services & prices: what is sold, what it costs, how it sells; and the forms that change it.
+//! Services and prices: what is sold, what it costs, how it sells; and the forms that change it.
 //!
 //! Invariants: what a form does not show stays as it is; a change that cannot be sold changes nothing and names the
 //! field; a form that was opened before somebody else's change is not taken.
@@ -224,7 +224,7 @@ async fn found(desk: &Desk, name: &str) -> Result<Stocked, Response> {
     match stock.iter().find(|own| own.name.as_str() == name) {
         Some(own) => Ok(own.clone()),
         None => {
-            let up = ("/services".to_owned(), "Services & prices".to_owned());
+            let up = ("/services".to_owned(), "Services".to_owned());
             let said = ("No such service", "There is no service of this name, or not any more.");
             Err(notice(desk, Section::Services, up, StatusCode::NOT_FOUND, said).await)
         }

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::passage::Passage;
 use super::saving::{Silent, silent};
 use super::wording::{Sales, price, sold_as};
+use super::wrongs::told;
 use super::{After, Health, Stand, address, found, said};
 use crate::catalog::{DEFAULT_ROUTE, Mode, Service, Terms};
 use crate::storefront::Stocked;
@@ -84,8 +85,8 @@ pub(super) async fn page(
             Some(Mode::Shadow) => "shadow",
             Some(Mode::Off) | None => "off",
         },
-        faults: own.faults.iter().map(ToString::to_string).collect(),
-        doubts: own.spec.doubts().iter().map(ToString::to_string).collect(),
+        faults: own.faults.iter().map(|fault| told(fault, &own.spec)).collect(),
+        doubts: own.spec.doubts().iter().map(|doubt| told(doubt, &own.spec)).collect(),
         earned: sats_exact(sums.earned_msat.msat()),
         calls: grouped(sums.calls),
         granted: grouped(sums.granted_calls),

@@ -21,7 +21,7 @@ impl Frame {
     /// Around what adds services, at `action`.
     pub(super) fn adding(title: &str, action: &str) -> Frame {
         Frame {
-            above: ("/services".to_owned(), "Services & prices".to_owned()),
+            above: ("/services".to_owned(), "Services".to_owned()),
             title: title.to_owned(),
             action: action.to_owned(),
             seen: String::new(),

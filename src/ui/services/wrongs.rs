@@ -1,7 +1,8 @@
 //! What is wrong with a form: each fault of a spec at the field that says it, in words that fit a form.
 
-use crate::catalog::spec::SpecFault;
+use crate::catalog::spec::{Spec, SpecFault};
 use crate::storefront::Refusal;
+use crate::ui::figures::grouped_in;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,19 @@ impl Wrongs {
         let intro = if faults.is_empty() { "" } else { CLOSED };
         Wrongs { intro, list: faults.iter().map(|fault| wrong(fault, "", headers)).collect() }
     }
+}
+
+/// What is wrong or doubtful with a stored service, in the words of the form on which it is mended.
+pub(super) fn told(fault: &SpecFault, spec: &Spec) -> String {
+    let headers: Vec<&str> = spec.upstream_headers.keys().map(String::as_str).collect();
+    let route = row(&fault.field, "route").map(|(at, _)| at);
+    let part = route.map(|at| format!("route[{at}]")).unwrap_or_default();
+    let Wrong { label, says, .. } = wrong(fault, &part, &headers);
+    let of = route.and_then(|at| spec.route.get(at)).map(|route| {
+        let method = route.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+        format!("{method}{}, ", route.path.as_deref().unwrap_or_default())
+    });
+    grouped_in(&format!("{}{label}: {says}", of.unwrap_or_default()))
 }
 
 /// The fields from top to bottom; rows of a list by how their names begin.
@@ -177,6 +191,7 @@ fn field(setting: &str, headers: &[&str]) -> Option<(String, String)> {
         "upstream_host" => known("upstream_host", "Host it is asked for"),
         "openapi" => known("openapi", "OpenAPI document"),
         "mode" => known("mode", "Selling"),
+        "browser_unlock" => known("browser_unlock", "A browser that paid (under As text)"),
         "timeouts.connect" => known("connect", "For a connection"),
         "timeouts.header" => known("header", "For an answer"),
         "timeouts.idle" => known("idle", "For more of it"),
@@ -225,6 +240,18 @@ mod tests {
     fn fault(field: &str, what: &str, help: &str) -> ServiceFault {
         let fault = SpecFault { field: field.to_owned(), what: what.to_owned(), help: help.to_owned() };
         ServiceFault { index: 0, service: "a".to_owned(), fault }
+    }
+
+    #[test]
+    fn a_stored_service_is_doubted_in_the_words_of_its_form() {
+        let spec =
+            Spec::read(&serde_json::json!({ "name": "a", "route": [{ "path": "/x", "method": "GET" }] })).0;
+        let doubt = |field: &str| {
+            told(&fault(field, "2000 requests cost 20000 sat as a pack", "Ask less.").fault, &spec)
+        };
+        let says = "2000 requests cost 20,000 sat as a pack. Ask less.";
+        assert_eq!(doubt("offers[1].price"), format!("Offer 2: {says}"));
+        assert_eq!(doubt("route[0].offers[1].price"), format!("GET /x, Offer 2: {says}"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::store::StoreError;
 use crate::types::PaymentHash;
 use crate::ui::figures::{sats_exact, shortened};
 use crate::ui::form::Fields;
+use crate::ui::live::opening;
 use crate::ui::payment_line::PaymentLine;
 use crate::ui::services::saving::{Silent, silent};
 use crate::ui::shell::{Desk, Section, Shell};
@@ -43,6 +44,8 @@ struct Page {
     silent: Vec<Silent>,
     services: Vec<(String, bool)>,
     sample: Option<Sample>,
+    /// A channel has room for a payment, or one is opened for it.
+    receives: bool,
     can_pay: bool,
     /// Under which it is bought once, however often the page that tells of it is loaded.
     key: String,
@@ -87,8 +90,7 @@ pub(in crate::ui) struct Asked {
 /// `GET /start/payment?service`.
 pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRejection>) -> Response {
     let Ok(Query(asked)) = query else { return entry::incomplete() };
-    let said = (asked.said.as_deref() == Some("on_sale"))
-        .then_some("It is on sale: once this node can receive, a request without a payment gets a 402.");
+    let said = (asked.said.as_deref() == Some("on_sale")).then_some("It is on sale.");
     let outcome = Outcome { said, silent: silent(&desk, asked.silent.as_deref()), ..Outcome::default() };
     shown(&desk, asked.service.as_deref(), outcome).await
 }
@@ -228,10 +230,12 @@ async fn shown(desk: &Desk, service: Option<&str>, outcome: Outcome) -> Response
         services.clear();
     }
     let can_pay = op.customer().is_some();
+    let receives = op.parts.node.view().await.receivable_msat >= 1_000 || opening(op).is_some();
     let shell = desk.shell(Section::Home).await;
     let Outcome { said, silent, events, ended } = outcome;
     let key = op.fresh_key();
-    html(StatusCode::OK, &Page { shell, said, silent, services, sample, can_pay, key, events, ended, seen })
+    let page = Page { shell, said, silent, services, sample, receives, can_pay, key, events, ended, seen };
+    html(StatusCode::OK, &page)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn the_402_says_what_may_be_bought() {
     assert!(body["restore_on"].as_str().is_some_and(|text| text.contains("5xx")), "{body}");
     assert_eq!(
         body["lifetimes"],
-        "The invoice can be paid for 15 minutes; the token is good for 26 hours after that."
+        "The invoice can be paid for 15 minutes; the token is good for 1 day after that, and 2 hours more for a payment that arrives late."
     );
     assert_eq!(reply.header("preference-applied"), None);
 

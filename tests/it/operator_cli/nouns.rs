@@ -24,7 +24,13 @@ async fn sold(desk: &Desk) {
 #[tokio::test]
 async fn a_noun_alone_shows_what_there_is() {
     let desk = Desk::open().await;
+    // Nothing is on sale: that is no success.
+    let (status, doctor) = (desk.run(&["status"]).await, desk.run(&["doctor", "--json"]).await);
+    assert!(status.exit == 1 && status.out.contains("nothing is on sale"), "{}{}", status.out, status.err);
+    assert!(doctor.out.contains("\"nothing_on_sale\""), "{}", doctor.out);
     sold(&desk).await;
+    let status = desk.run(&["status"]).await;
+    assert!(!status.out.contains("nothing is on sale"), "{}{}", status.out, status.err);
     for (noun, shown) in [
         ("services", "list"),
         ("tokens", "list"),
