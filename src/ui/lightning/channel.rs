@@ -211,7 +211,10 @@ async fn read(
         said,
         refusal,
         open,
-        closed: row.as_ref().filter(|row| view.is_none() && row.closed_at.is_some()).map(closed),
+        closed: row
+            .as_ref()
+            .filter(|row| view.is_none() && row.closed_at.is_some())
+            .map(|row| closed(row, unsent.is_some())),
         unseen: match (&view, row.as_ref().and_then(|row| row.closed_at)) {
             (None, None) => Some(unseen(desk).await),
             _ => None,
@@ -317,10 +320,16 @@ async fn unseen(desk: &Desk) -> String {
     live::away(&desk.op).await
 }
 
-fn closed(row: &ChannelRow) -> Closed {
+fn closed(row: &ChannelRow, unsent: bool) -> Closed {
     Closed {
         why: words::cause(row.cause.as_deref()),
-        coins: words::coins_of(row),
+        // Nothing is on its way while no chain source has the closing transaction.
+        coins: match unsent && row.returned_height.is_none() {
+            true => {
+                "What was yours in it comes to the on-chain wallet after its closing transaction.".to_owned()
+            }
+            false => words::coins_of(row),
+        },
         back: row.back_sat().map(|(_, exactly)| (words::back(row), exactly)),
         fees: row
             .owed_sat

@@ -284,6 +284,7 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     tab.open(&format!("{}{}", app.origin, page(7))).await;
     let said = tab.text(".alarm").await;
     assert!(said.contains(&"e1".repeat(32)) && said.contains("mempool min fee not met"), "{said}");
+    assert!(!tab.text("main").await.contains("is on its way to the on-chain wallet"));
     app.node.unsent.lock().expect("no panic").clear();
     tab.open(&format!("{}{}", app.origin, page(7))).await;
     assert!(!tab.text("main").await.contains("no chain source"), "it is on its way");
