@@ -33,7 +33,7 @@ pub(super) async fn read(_: MayRead, State(op): State<Arc<Operator>>) -> Result<
     let now = op.parts.clock.now();
     let revenue = ledger.revenue(now).await.map_err(ledger_fault)?;
     let sums = ledger.totals().await.map_err(ledger_fault)?;
-    let node = op.parts.node.view().await;
+    let node = op.parts.treasury.node().await;
     let snapshot = op.parts.snapshot.borrow().clone();
     let forecast = op.parts.upkeep.forecast().await.map_err(ledger_fault)?;
     Ok(Json(Status {

@@ -95,7 +95,7 @@ pub(super) fn run(args: &WalletArgs, env: &Environment) -> ExitCode {
                 ids: named::ids(admin).await,
             };
             let text = sweeps_text(&coins, &channels, &Unsent::now(admin).await);
-            Ok(Shown::new(json!({ "claims": coins["claims"], "sweeps": coins["sweeps"] }), text))
+            Ok(Shown::new(coming(&coins), text))
         }
     })
 }
@@ -216,6 +216,13 @@ fn waits_for(code: &str) -> &str {
     }
 }
 
+/// What closed channels owe and what is swept; what is in open ones is on no way.
+fn coming(coins: &Value) -> Value {
+    let claims = coins["claims"].as_array().into_iter().flatten();
+    let claims: Vec<&Value> = claims.filter(|claim| claim["open"] != true).collect();
+    json!({ "claims": claims, "sweeps": coins["sweeps"] })
+}
+
 /// The channels that coins can come from.
 struct Channels {
     open: Value,
@@ -273,7 +280,9 @@ fn sweeps_text(coins: &Value, channels: &Channels, unsent: &Unsent) -> String {
             match (sweep["confirmed_height"].as_u64(), unsent.why(txid)) {
                 (Some(height), _) => format!("swept in block {height}"),
                 (None, Some(_)) => "its sweep is signed, and no chain source took it yet".to_owned(),
-                (None, None) if sweep["in_wallet"] == true => "in the wallet, waits for a block".to_owned(),
+                (None, None) if sweep["in_wallet"] == true => {
+                    "in the wallet, counted there; waits for a block".to_owned()
+                }
                 (None, None) if txid.is_empty() => "its sweep is sent with the next block".to_owned(),
                 (None, None) => "its sweep waits for a block".to_owned(),
             },
@@ -339,6 +348,13 @@ mod tests {
         assert!(text.contains("its sweep is signed, and no chain source took it yet"), "{text}");
         let text = sweeps_text(&json!({ "claims": [claim("0a")] }), &channels, &unsent);
         assert_eq!(text, "No coins of closed channels are on their way.");
+    }
+
+    #[test]
+    fn what_is_in_an_open_channel_is_on_no_way() {
+        let claim = |id: &str, open: bool| json!({ "channel_id": id, "amount_sat": 40_000, "open": open });
+        let coins = json!({ "claims": [claim("c1", true), claim("c2", false)], "sweeps": [] });
+        assert_eq!(coming(&coins), json!({ "claims": [claim("c2", false)], "sweeps": [] }));
     }
 
     #[test]

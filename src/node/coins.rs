@@ -231,7 +231,7 @@ fn claim(balance: &LightningBalance) -> Claim {
         }
     };
     let (channel_id, peer) = (channel_id.to_string(), peer.to_string());
-    Claim { channel_id, peer, amount_sat: *amount_sat, waits, until_height, in_wallet: false }
+    Claim { channel_id, peer, amount_sat: *amount_sat, waits, until_height, in_wallet: false, open: false }
 }
 
 fn sweep(balance: &PendingSweepBalance) -> Sweep {

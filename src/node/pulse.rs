@@ -116,9 +116,11 @@ fn coming_home(balances: &BalanceDetails) -> Vec<ComingHome> {
             PendingSweepBalance::PendingBroadcast { channel_id, amount_satoshis } => {
                 (channel_id, amount_satoshis, "their sweep is about to be sent")
             }
-            PendingSweepBalance::BroadcastAwaitingConfirmation { channel_id, amount_satoshis, .. } => {
-                (channel_id, amount_satoshis, "their sweep waits for a block")
-            }
+            PendingSweepBalance::BroadcastAwaitingConfirmation { channel_id, amount_satoshis, .. } => (
+                channel_id,
+                amount_satoshis,
+                "their sweep waits for a block, and is the wallet’s from when that sees it",
+            ),
             // In the wallet already; the library only keeps an eye on it.
             PendingSweepBalance::AwaitingThresholdConfirmations { .. } => return None,
         };

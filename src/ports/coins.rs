@@ -114,6 +114,8 @@ pub struct Claim {
     pub until_height: Option<u32>,
     /// The wallet has it already, and counts it: it is named here until its transaction is deep enough to stay.
     pub in_wallet: bool,
+    /// The channel is open: nothing of it is on its way to the wallet.
+    pub open: bool,
 }
 
 /// What a [`Claim`] waits for.
@@ -211,7 +213,7 @@ pub enum Splice {
 
 /// Sees and moves coins.
 pub trait Coins: Send + Sync {
-    /// What there is, as the node says it; [`Claim::in_wallet`] and [`Sweep::in_wallet`] are not told here.
+    /// What there is, as the node says it; [`Claim::in_wallet`], [`Claim::open`] and [`Sweep::in_wallet`] are not told here.
     fn coins(&self) -> BoxFuture<'_, Result<CoinsView, NodeFault>>;
 
     /// The on-chain wallet's transactions, in no order. One that was just sent may be missing until the

@@ -2,12 +2,16 @@
 //!
 //! The library goes on naming a closed channel's coins until the transaction that brings them is six blocks deep,
 //! and the wallet counts them from when it sees it. Which of them the wallet has is marked here, from its own
-//! transactions; of what is in no block yet the wallet names no transaction, and then what waits in it is told by its
-//! sums. The library's sums are not exact to the fee, so half is enough to know one by.
+//! transactions; of what is in no block yet the wallet names no transaction, and then it is told by its sums. An agreed
+//! close pays an address that the wallet gives out, so that its coins wait there; a sweep pays the wallet's change, which
+//! may be spent at once. The library's sums are not exact to the fee, so half is enough to know one by.
 
-use super::{Treasury, TreasuryError};
+use std::collections::BTreeSet;
+
+use super::mark::Mark;
+use super::{Treasury, TreasuryError, settled};
 use crate::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
-use crate::store::ChannelRow;
+use crate::store::{ChannelRow, OperationState};
 
 /// A close by agreement is told for so many blocks after its own.
 const TOLD_FOR: u32 = 5;
@@ -21,6 +25,8 @@ pub(super) struct BeforeFees {
     closed: Vec<ChannelRow>,
     /// The wallet's transactions.
     transactions: Vec<ChainTx>,
+    /// What came to the wallet as its own and is in no block.
+    own_sat: u64,
 }
 
 impl Treasury {
@@ -30,8 +36,8 @@ impl Treasury {
     /// # Errors
     /// When the node cannot be asked, or the ledger fails.
     pub async fn coins(&self) -> Result<CoinsView, TreasuryError> {
-        let BeforeFees { mut coins, closed, transactions } = self.coins_before_fees().await?;
-        exact(&mut coins, &closed, &transactions);
+        let BeforeFees { mut coins, closed, transactions, own_sat } = self.coins_before_fees().await?;
+        exact(&mut coins, &closed, &transactions, own_sat);
         Ok(coins)
     }
 
@@ -44,23 +50,66 @@ impl Treasury {
         let channels = parts.node.view().await.channels;
         let listed = transactions.iter().map(|tx| tx.txid.clone()).collect();
         let gone = |id: &str| !channels.iter().any(|channel| channel.channel_id == id);
-        let mut closed = Vec::new();
+        coins.claims.iter_mut().for_each(|claim| claim.open = !gone(&claim.channel_id));
+        let (mut closed, mut own_sat) = (Vec::new(), 0);
         if !coins.sweeps.is_empty() || coins.claims.iter().any(|claim| gone(&claim.channel_id)) {
             closed = parts.ledger.closed_channels(LOOKED_UP).await?;
             let agreed = |id: &str| {
                 let of = closed.iter().find(|row| row.channel_id == id).and_then(|row| row.cause.as_deref());
                 gone(id) && of.is_some_and(|cause| cause.starts_with("agreed"))
             };
-            mark(&mut coins, &transactions, agreed);
+            let waits = |sweep: &Sweep| sweep.txid.is_some() && sweep.confirmed_height.is_none();
+            if coins.sweeps.iter().any(waits) {
+                own_sat =
+                    own(&coins, &transactions, self.spent_unconfirmed(&coins, &listed, &transactions).await?);
+            }
+            mark(&mut coins, &transactions, own_sat, agreed);
         }
         self.follow(&mut coins, &listed, &channels).await?;
         self.without_voids(&mut coins, &channels).await?;
-        Ok(BeforeFees { coins, closed, transactions })
+        Ok(BeforeFees { coins, closed, transactions, own_sat })
+    }
+
+    /// What operations took out of the wallet, as it knows, by transactions that are in no block.
+    async fn spent_unconfirmed(
+        &self,
+        coins: &CoinsView,
+        listed: &BTreeSet<String>,
+        transactions: &[ChainTx],
+    ) -> Result<u64, TreasuryError> {
+        let mut sent = self.0.parts.ledger.open_operations().await?;
+        sent.retain(|row| row.state == OperationState::Sent && settled::chooses_coins(&row.kind));
+        let unlearnt = self.unlearnt(sent.clone(), coins, listed).await;
+        sent.retain(|row| unlearnt.iter().all(|other| other.id != row.id));
+        let mut spent = 0_u64;
+        for row in sent {
+            let txid = self.told(&row).await;
+            let known = transactions.iter().find(|tx| Some(&tx.txid) == txid.as_ref());
+            if known.is_some_and(|tx| tx.confirmed_height.is_some()) {
+                continue;
+            }
+            let amount = row.ask["amount_sat"].as_u64().or(Mark::of(&row.outcome).spendable_sat).unwrap_or(0);
+            let fee = known.and_then(|tx| tx.fee_sat).unwrap_or(0);
+            spent = spent.saturating_add(amount).saturating_add(fee);
+        }
+        Ok(spent)
     }
 }
 
+/// What came to the wallet as its own and is in no block: what it may spend or keeps back, beyond what its transactions in
+/// blocks left it, when its own transactions in no block took `spent_sat`.
+fn own(coins: &CoinsView, transactions: &[ChainTx], spent_sat: u64) -> u64 {
+    let in_blocks = || transactions.iter().filter(|tx| tx.confirmed_height.is_some());
+    let came = in_blocks().filter(|tx| !tx.outgoing).fold(0_u64, |sum, tx| sum.saturating_add(tx.amount_sat));
+    let went = in_blocks()
+        .filter(|tx| tx.outgoing)
+        .fold(0_u64, |sum, tx| sum.saturating_add(tx.amount_sat).saturating_add(tx.fee_sat.unwrap_or(0)));
+    let trusted = coins.spendable_sat.saturating_add(coins.reserved_sat);
+    trusted.saturating_add(went).saturating_add(spent_sat).saturating_sub(came)
+}
+
 /// Puts what the wallet got in the place of what was owed, where one part of the channel is all that is named of it.
-fn exact(coins: &mut CoinsView, closed: &[ChannelRow], transactions: &[ChainTx]) {
+fn exact(coins: &mut CoinsView, closed: &[ChannelRow], transactions: &[ChainTx], own_sat: u64) {
     let came = |id: &str| closed.iter().find(|row| row.channel_id == id).and_then(|row| row.came_sat);
     // The wallet may list a closing transaction before its block.
     let brings = |id: &str| {
@@ -78,10 +127,18 @@ fn exact(coins: &mut CoinsView, closed: &[ChannelRow], transactions: &[ChainTx])
         let id = sweep.channel_id.as_deref().filter(|id| alone(id));
         sweep.amount_sat = id.and_then(came).unwrap_or(sweep.amount_sat);
     }
+    // One that waits alone is all that the wallet has of its own in no block.
+    let mut waiting: Vec<&mut Sweep> =
+        coins.sweeps.iter_mut().filter(|sweep| sweep.in_wallet && sweep.confirmed_height.is_none()).collect();
+    if let [sweep] = waiting.as_mut_slice() {
+        let listed = transactions.iter().find(|tx| !tx.outgoing && Some(&tx.txid) == sweep.txid.as_ref());
+        sweep.amount_sat = listed.map_or(own_sat, |tx| tx.amount_sat).min(sweep.amount_sat);
+    }
 }
 
-/// Marks what the wallet has. `agreed` says whether a channel was closed by agreement, which pays the wallet itself.
-fn mark(coins: &mut CoinsView, transactions: &[ChainTx], agreed: impl Fn(&str) -> bool) {
+/// Marks what the wallet has. `own_sat` came to it as its own and is in no block; `agreed` says whether a channel was
+/// closed by agreement, which pays the wallet itself.
+fn mark(coins: &mut CoinsView, transactions: &[ChainTx], own_sat: u64, agreed: impl Fn(&str) -> bool) {
     // Where nothing can be spent, what is kept back may be coins that are not confirmed.
     let mut waiting = match coins.spendable_sat {
         0 => coins.total_sat,
@@ -106,17 +163,34 @@ fn mark(coins: &mut CoinsView, transactions: &[ChainTx], agreed: impl Fn(&str) -
                 _ => false,
             };
     }
-    let mut seen: Vec<String> = Vec::new();
-    for Sweep { txid, confirmed_height, amount_sat, in_wallet, .. } in &mut coins.sweeps {
-        let Some(txid) = txid else { continue };
-        *in_wallet = confirmed_height.is_some()
-            || seen.contains(txid)
-            || transactions.iter().filter(known).any(|tx| tx.txid == *txid)
-            || waits(*amount_sat);
-        if *in_wallet {
-            seen.push(txid.clone());
+    let listed = |txid: &str| transactions.iter().filter(known).any(|tx| tx.txid == txid);
+    let mut own_sat = own_sat;
+    for txid in unconfirmed(&coins.sweeps) {
+        // One transaction may sweep several outputs, and takes one fee of them together.
+        let together = |sweep: &&mut Sweep| {
+            sweep.confirmed_height.is_none() && sweep.txid.as_deref() == Some(txid.as_str())
+        };
+        let mut sweeps: Vec<&mut Sweep> = coins.sweeps.iter_mut().filter(together).collect();
+        let amount_sat = sweeps.iter().map(|sweep| sweep.amount_sat).fold(0, u64::saturating_add);
+        if listed(&txid) || own_sat > 0 && own_sat >= amount_sat / 2 {
+            own_sat = own_sat.saturating_sub(amount_sat);
+            sweeps.iter_mut().for_each(|sweep| sweep.in_wallet = true);
         }
     }
+    coins
+        .sweeps
+        .iter_mut()
+        .filter(|sweep| sweep.confirmed_height.is_some())
+        .for_each(|sweep| sweep.in_wallet = true);
+}
+
+/// The transactions of sweeps that are in no block.
+fn unconfirmed(sweeps: &[Sweep]) -> BTreeSet<String> {
+    sweeps
+        .iter()
+        .filter(|sweep| sweep.confirmed_height.is_none())
+        .filter_map(|sweep| sweep.txid.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,6 +208,7 @@ mod tests {
             waits,
             until_height,
             in_wallet: false,
+            open: false,
         }
     }
 
@@ -173,13 +248,13 @@ mod tests {
             let claims = claims.into_iter().collect();
             let mut coins =
                 CoinsView { total_sat, spendable_sat, reserved_sat: 25_000, claims, ..CoinsView::default() };
-            mark(&mut coins, &transactions, |id| id == CLOSED);
+            mark(&mut coins, &transactions, 0, |id| id == CLOSED);
             assert_eq!(sum(&coins), wanted, "{when}");
         }
         // A wallet in which only the reserve of another channel is.
         let claims = vec![claim(Waits::Closing, None)];
         let mut coins = CoinsView { total_sat: 48_500, reserved_sat: 25_000, claims, ..CoinsView::default() };
-        mark(&mut coins, &[], |_| true);
+        mark(&mut coins, &[], 0, |_| true);
         assert_eq!(sum(&coins), 48_500);
     }
 
@@ -232,7 +307,7 @@ mod tests {
             claims: vec![claim(Waits::Confirmations, Some(105))],
             ..CoinsView::default()
         };
-        mark(&mut coins, &[tx("a deposit", 48_500, Some(100))], |_| false);
+        mark(&mut coins, &[tx("a deposit", 48_500, Some(100))], 0, |_| false);
         assert_eq!(sum(&coins), 148_700, "a deposit in the same block is not it");
 
         let sweep = |txid: Option<&str>, confirmed_height| Sweep {
@@ -243,23 +318,36 @@ mod tests {
             confirmed_height,
             in_wallet: false,
         };
-        let of = |sweeps: Vec<Sweep>, total_sat, spendable_sat| CoinsView {
+        // What the wallet had before, and what it may spend: a sweep is its own from when it sees it.
+        let before = [tx("before", 60_000, Some(50))];
+        let swept = |height| [tx("before", 60_000, Some(50)), tx("s", 48_400, height)];
+        let of = |sweeps: Vec<Sweep>, total_sat: u64, waiting_sat: u64| CoinsView {
             total_sat,
-            spendable_sat,
+            spendable_sat: total_sat - waiting_sat - 25_000,
             reserved_sat: 25_000,
             sweeps,
             ..CoinsView::default()
         };
-        let cases = [
-            ("not sent", of(vec![sweep(None, None)], 60_000, 35_000), 108_700),
-            ("sent, and not seen", of(vec![sweep(Some("s"), None)], 60_000, 35_000), 108_700),
-            ("seen", of(vec![sweep(Some("s"), None)], 108_400, 35_000), 108_400),
-            ("two outputs in one", of(vec![sweep(Some("s"), None); 2], 156_900, 35_000), 156_900),
-            ("in a block", of(vec![sweep(Some("s"), Some(251))], 108_400, 83_400), 108_400),
+        let sent = || vec![sweep(Some("s"), None)];
+        let cases: [(&str, CoinsView, &[ChainTx], u64, u64); 8] = [
+            ("not sent", of(vec![sweep(None, None)], 60_000, 0), &before, 0, 108_700),
+            ("sent, and not seen", of(sent(), 60_000, 0), &before, 0, 108_700),
+            ("not seen, beside a deposit", of(sent(), 110_000, 50_000), &before, 0, 158_700),
+            ("seen", of(sent(), 108_400, 0), &before, 0, 108_400),
+            ("seen, when 20,100 sat were sent away", of(sent(), 88_300, 0), &before, 20_100, 88_300),
+            ("two outputs in one", of(vec![sweep(Some("s"), None); 2], 156_900, 0), &before, 0, 156_900),
+            ("seen and listed", of(sent(), 108_400, 0), &swept(None), 0, 108_400),
+            ("in a block", of(vec![sweep(Some("s"), Some(251))], 108_400, 0), &swept(Some(251)), 0, 108_400),
         ];
-        for (when, mut coins, wanted) in cases {
-            mark(&mut coins, &[], |_| false);
+        for (when, mut coins, transactions, spent, wanted) in cases {
+            let own_sat = own(&coins, transactions, spent);
+            mark(&mut coins, transactions, own_sat, |_| false);
             assert_eq!(sum(&coins), wanted, "{when}");
+            // What one alone brought is known before its block.
+            exact(&mut coins, &[], transactions, own_sat);
+            let amount =
+                (coins.sweeps.len() == 1 && when.starts_with("seen")).then(|| coins.sweeps[0].amount_sat);
+            assert!(amount.is_none_or(|sat| sat == 48_400), "{when}: {amount:?}");
         }
     }
 }

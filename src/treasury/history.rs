@@ -3,7 +3,7 @@
 //! The library tells of a transaction from its first block on; with some chain sources of deposits and of our own
 //! sends alike. The sends are told from what was asked for, and what waits to come in from the wallet's sums.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -54,6 +54,8 @@ impl Treasury {
             one.fee_sat = fee(row, &coins, &transactions);
         }
         transactions.extend(pending);
+        let swept = swept(&coins).filter(|tx| transactions.iter().all(|known| known.txid != tx.txid));
+        transactions.extend(swept.collect::<Vec<_>>());
         transactions
             .sort_by_key(|tx| std::cmp::Reverse((tx.confirmed_height.unwrap_or(u32::MAX), tx.at_secs)));
         let labels = self.labels(from_vault).await?;
@@ -82,6 +84,27 @@ fn pending(row: &OperationRow) -> Option<ChainTx> {
     })
 }
 
+/// Transactions in no block that sweep closed channels, as far as the wallet has them: what each brings is about, where
+/// it is not alone.
+fn swept(coins: &CoinsView) -> impl Iterator<Item = ChainTx> {
+    let mut brings: BTreeMap<&str, u64> = BTreeMap::new();
+    for sweep in coins.sweeps.iter().filter(|sweep| sweep.in_wallet && sweep.confirmed_height.is_none()) {
+        if let Some(txid) = sweep.txid.as_deref() {
+            let sum = brings.entry(txid).or_default();
+            *sum = sum.saturating_add(sweep.amount_sat);
+        }
+    }
+    brings.into_iter().map(|(txid, amount_sat)| ChainTx {
+        txid: txid.to_owned(),
+        outgoing: false,
+        amount_sat,
+        fee_sat: None,
+        confirmed_height: None,
+        settled: false,
+        at_secs: 0,
+    })
+}
+
 /// What the wallet paid for the transaction of an operation that is in no block: what it has less than before, beyond what
 /// was asked for. `None` where anything else came or went since, so that its sum does not tell.
 fn fee(row: &OperationRow, coins: &CoinsView, listed: &[ChainTx]) -> Option<u64> {
@@ -95,7 +118,9 @@ fn fee(row: &OperationRow, coins: &CoinsView, listed: &[ChainTx]) -> Option<u64>
 /// What the wallet counts and cannot spend yet, beyond what is listed as waiting. Its own change can be spent.
 fn unlisted(coins: &CoinsView, listed: &[ChainTx]) -> u64 {
     let waiting = waiting(coins);
-    let incoming = listed.iter().filter(|tx| !tx.outgoing && tx.confirmed_height.is_none());
+    // A sweep can be spent at once.
+    let swept = |tx: &ChainTx| coins.sweeps.iter().any(|sweep| sweep.txid.as_ref() == Some(&tx.txid));
+    let incoming = listed.iter().filter(|tx| !tx.outgoing && tx.confirmed_height.is_none() && !swept(tx));
     waiting.saturating_sub(incoming.map(|tx| tx.amount_sat).fold(0, u64::saturating_add))
 }
 

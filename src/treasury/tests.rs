@@ -279,6 +279,7 @@ pub(super) fn claim(channel_id: &str, amount_sat: u64) -> Claim {
         waits: Waits::Closing,
         until_height: None,
         in_wallet: false,
+        open: false,
     }
 }
 
@@ -562,6 +563,7 @@ async fn coins_that_came_home_unseen_are_found_in_the_wallet() {
         waits: Waits::Closing,
         until_height: None,
         in_wallet: false,
+        open: false,
     };
     world.node.claims.lock().unwrap().push(claim);
     world.treasury.note_channels().await.unwrap();

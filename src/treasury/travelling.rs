@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::mark::Mark;
 use super::{Treasury, TreasuryError};
-use crate::ports::{ChannelView, CoinsView, Waits};
+use crate::ports::{ChannelView, CoinsView, NodeView, Waits};
 use crate::store::{OperationRow, OperationState};
 
 impl Treasury {
@@ -41,6 +41,19 @@ impl Treasury {
         // Of coins that are gone, nothing is kept back.
         coins.reserved_sat = coins.reserved_sat.min(coins.total_sat);
         Ok(())
+    }
+}
+
+impl Treasury {
+    /// The node at this moment, its on-chain sums less what was just sent, as [`Treasury::coins`] has them.
+    pub async fn node(&self) -> NodeView {
+        let mut view = self.0.parts.node.view().await;
+        if view.running
+            && let Ok(coins) = self.coins().await
+        {
+            view.onchain_spendable_sat = view.onchain_spendable_sat.saturating_sub(coins.unseen_sat);
+        }
+        view
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::figures::{grouped, grouped_in, shortened};
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
-use crate::ports::{Claim, CoinsView, NodeView, Sweep, UnsentView, Waits};
+use crate::ports::{Claim, CoinsView, Sweep, UnsentView, Waits};
 use crate::store::StoreError;
 use crate::treasury::reserve_missing;
 use cold::Cold;
@@ -109,9 +109,8 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
     let unlisted = Some(all.unlisted_sat).filter(|sat| *sat > 0 && after.is_none());
     let channel_fees = all.channel_fees.says().map(|says| grouped_in(&says));
     let history = History::of(all.transactions, after, &unsent);
-    let view = parts.node.view().await;
-    let homecomings = homecomings(&coins, &view, &untaken);
-    let coming: u64 = coming_sat(&coins, &view);
+    let homecomings = homecomings(&coins, &untaken);
+    let coming: u64 = coming_sat(&coins);
     let pending = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
     let empty = coins.total_sat == 0 && history.lines.is_empty() && after.is_none();
     let deposit = match empty {
@@ -138,12 +137,8 @@ async fn wallet(desk: &Desk, after: Option<&str>) -> Result<Option<Wallet>, Stor
 }
 
 /// What is ours in contracts of channels that are no longer open, and not in the wallet yet.
-fn claims<'a>(coins: &'a CoinsView, view: &'a NodeView) -> impl Iterator<Item = &'a Claim> {
-    let open = |id: &str| view.channels.iter().any(|channel| channel.channel_id == id);
-    coins
-        .claims
-        .iter()
-        .filter(move |claim| claim.amount_sat > 0 && !claim.in_wallet && !open(&claim.channel_id))
+fn claims(coins: &CoinsView) -> impl Iterator<Item = &Claim> {
+    coins.claims.iter().filter(|claim| claim.amount_sat > 0 && !claim.in_wallet && !claim.open)
 }
 
 /// Sweeps that the wallet does not see yet.
@@ -151,8 +146,8 @@ fn sweeps(coins: &CoinsView) -> impl Iterator<Item = &Sweep> {
     coins.sweeps.iter().filter(|sweep| !sweep.in_wallet)
 }
 
-fn coming_sat(coins: &CoinsView, view: &NodeView) -> u64 {
-    let claimed = claims(coins, view).map(|claim| claim.amount_sat);
+fn coming_sat(coins: &CoinsView) -> u64 {
+    let claimed = claims(coins).map(|claim| claim.amount_sat);
     claimed.chain(sweeps(coins).map(|sweep| sweep.amount_sat)).fold(0, u64::saturating_add)
 }
 
@@ -168,9 +163,9 @@ async fn untaken(desk: &Desk, unsent: &[UnsentView]) -> Result<BTreeSet<String>,
     Ok(ids.chain(closed.map(|row| row.channel_id)).collect())
 }
 
-fn homecomings(coins: &CoinsView, view: &NodeView, untaken: &BTreeSet<String>) -> Vec<Homecoming> {
+fn homecomings(coins: &CoinsView, untaken: &BTreeSet<String>) -> Vec<Homecoming> {
     let link = |id: &str| (format!("/lightning/channels/{id}"), shortened(id));
-    let claimed = claims(coins, view).map(|claim| Homecoming {
+    let claimed = claims(coins).map(|claim| Homecoming {
         channel: Some(link(&claim.channel_id)),
         amount: grouped(claim.amount_sat),
         waits: match claim.waits {
@@ -239,6 +234,7 @@ mod tests {
             waits,
             until_height,
             in_wallet: false,
+            open: false,
         };
         assert_eq!(
             waits(&claim(Waits::Confirmations, Some(1_144)), 1_000),

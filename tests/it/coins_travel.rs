@@ -114,6 +114,36 @@ async fn counted_once(bitcoind: &Bitcoind, node: &Appliance, id: &str, wanted: u
     }
 }
 
+/// Waits for a sweep that the wallet has and no block: it is among the wallet's own coins, so that nothing is to come any
+/// more; and no part of an open channel is listed as on its way.
+async fn swept_and_counted_once(bitcoind: &Bitcoind, node: &Appliance, id: &str, wanted: u64) {
+    let coins = until("the sweep, in no block", async || {
+        let (_, sum, coins) = in_all(node, id).await;
+        assert!(sum.abs_diff(wanted) < 5_000, "{sum} sat, {wanted} wanted: {coins}");
+        let sweep = &coins["sweeps"][0];
+        if sweep["txid"].is_null() {
+            bitcoind.mine(1).await;
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            return None;
+        }
+        assert!(sweep["confirmed_height"].is_null(), "it is seen before its block: {coins}");
+        (sweep["in_wallet"] == true).then_some(coins)
+    })
+    .await;
+    // It may be spent at once, and it is in the history as what it brought.
+    let brought = coins["sweeps"][0]["amount_sat"].as_u64().expect("a sum");
+    let listed = node.get("/api/v1/onchain/transactions").await;
+    let mut listed = listed["transactions"].as_array().into_iter().flatten();
+    let sweep = listed.find(|tx| tx["txid"] == coins["sweeps"][0]["txid"]).expect("it is listed");
+    assert_eq!((&sweep["amount_sat"], &sweep["outgoing"]), (&json!(brought), &json!(false)));
+    let before = coins["spendable_sat"].as_u64().expect("a sum");
+    counted_once(bitcoind, node, id, wanted, 2).await;
+    let after = spendable(node).await;
+    assert!(after.abs_diff(before) < 2_000, "{before} sat spendable before its block, {after} after it");
+    let row = record(bitcoind, node, id, returned).await;
+    assert_eq!(row["came_sat"], brought, "{row}");
+}
+
 /// An address of somebody else: of one kind or the other.
 async fn away(bitcoind: &Bitcoind, kind: &str) -> String {
     let address: Address<_> =
@@ -265,7 +295,9 @@ async fn coins_travel_and_come_back() {
     let row = record(&bitcoind, &shop, &id, matures).await;
     assert_eq!((&row["cause"], &row["returned_height"]), (&json!("forced_by_us"), &Value::Null));
     let due = row["claim_height"].as_u64().expect("a height");
+    let (_, whole, _) = in_all(&shop, &id).await;
     bitcoind.mine(DELAY).await;
+    swept_and_counted_once(&bitcoind, &shop, &id, whole).await;
     let row = record(&bitcoind, &shop, &id, returned).await;
     let sweep = &row["sweeps"][0];
     assert!(sweep["confirmed_height"].as_u64() >= Some(due), "{row}");

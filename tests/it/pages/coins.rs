@@ -43,6 +43,7 @@ fn travelled(app: &AdminApp) {
             waits: Waits::Confirmations,
             until_height: Some(361),
             in_wallet: false,
+            open: false,
         }],
         sweeps: vec![Sweep {
             channel_id: Some("2c".repeat(32)),

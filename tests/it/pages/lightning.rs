@@ -114,6 +114,7 @@ async fn channels(app: &AdminApp) {
         waits: Waits::Closing,
         until_height: None,
         in_wallet: false,
+        open: false,
     };
     let mut wallet = app.node.wallet.lock().expect("no panic");
     wallet.coins.claims = vec![claim(third, 44_340)];
