@@ -261,9 +261,9 @@ pub trait Payer: Send + Sync {
 /// One channel as the operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelView {
-    /// The channel's id, hexadecimal; it changes once while the channel is negotiated.
+    /// The channel's id, hexadecimal; it changes once, before `funding` is there.
     pub channel_id: String,
-    /// Our own id of it, which it has from the start.
+    /// Our own id of it, which it has from the start; it is found by that, too.
     pub local_id: String,
     /// The other node's key, hexadecimal.
     pub peer: String,
@@ -293,6 +293,8 @@ pub struct ChannelView {
     pub announced: bool,
     /// We opened it.
     pub outbound: bool,
+    /// Its closing transaction has no anchors, so that it pays for itself and nothing is kept back for it.
+    pub without_anchors: bool,
     /// What forwarding through it costs others.
     pub fees: ForwardingFees,
     /// Blocks that our coins wait when we close by force.

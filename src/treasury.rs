@@ -58,6 +58,9 @@ pub use preview::{Preview, nothing_back, too_little};
 pub use reserve::{RESERVE_SAT, of_each_channel, reserve_missing};
 pub use standing::{OpenChannel, PendingSplice, SpliceWay};
 
+/// A close waits so long for the channels to be noted.
+const BEFORE_CLOSE: Duration = Duration::from_secs(2);
+
 /// How often open operations are looked up.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -271,9 +274,21 @@ impl Treasury {
             BegunOperation::Known(row) | BegunOperation::Another(row) => return same(row, deed),
         };
         Moment::Intended.reached();
+        if matches!(deed, Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. }) {
+            self.note_before_close().await;
+        }
         let found = self.act(deed, rate).await;
         Moment::Asked.reached();
         self.note(id, OperationState::Intended, found).await
+    }
+
+    /// Notes what is in the channels, so that what a close costs is known to the satoshi. No close waits for a chain source.
+    async fn note_before_close(&self) {
+        match tokio::time::timeout(BEFORE_CLOSE, self.note_channels()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the channels could not be noted before a close"),
+            Err(_) => tracing::debug!("the channels could not be noted in time before a close"),
+        }
     }
 
     /// Notes what was found of an operation that stood as `was`; what the node told meanwhile goes before it.
@@ -391,7 +406,9 @@ impl Treasury {
     /// # Errors
     /// When the ledger fails.
     pub async fn operations(&self, before: i64, limit: u32) -> Result<Vec<OperationRow>, TreasuryError> {
-        Ok(self.0.parts.ledger.operations(before, limit).await?)
+        let mut rows = self.0.parts.ledger.operations(before, limit).await?;
+        self.tell_closes(&mut rows).await?;
+        Ok(rows)
     }
 
     /// The operation that a key names, if one does.
@@ -407,7 +424,37 @@ impl Treasury {
     /// # Errors
     /// When the ledger fails, or there is none.
     pub async fn operation(&self, id: i64) -> Result<OperationRow, TreasuryError> {
-        self.0.parts.ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))
+        let mut row = self.0.parts.ledger.operation(id).await?.ok_or(TreasuryError::Unknown(id))?;
+        self.tell_closes(std::slice::from_mut(&mut row)).await?;
+        Ok(row)
+    }
+
+    /// Adds to closes that are done what became known of their channels since: an operation ends when the channel is gone,
+    /// which is before its closing transaction is found.
+    async fn tell_closes(&self, rows: &mut [OperationRow]) -> Result<(), TreasuryError> {
+        let closes = |row: &OperationRow| {
+            row.state == OperationState::Done
+                && matches!(row.kind.as_str(), "close_channel" | "force_close_channel")
+        };
+        let local_ids: Vec<String> =
+            rows.iter().filter(|row| closes(row)).filter_map(|row| Mark::of(&row.outcome).local_id).collect();
+        if local_ids.is_empty() {
+            return Ok(());
+        }
+        let local_ids: Vec<&str> = local_ids.iter().map(String::as_str).collect();
+        let records = self.0.parts.ledger.channel_records(&local_ids).await?;
+        for row in rows.iter_mut().filter(|row| closes(row)) {
+            let local_id = Mark::of(&row.outcome).local_id;
+            let Some(record) = records.iter().find(|record| Some(&record.local_id) == local_id.as_ref())
+            else {
+                continue;
+            };
+            row.outcome["channel_id"] = record.channel_id.as_str().into();
+            row.outcome["closing_txid"] = json!(record.closing_txid);
+            row.outcome["came_sat"] = json!(record.came_sat);
+            row.outcome["closing_cost_msat"] = json!(record.closing_cost_msat);
+        }
+        Ok(())
     }
 }
 

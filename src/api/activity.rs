@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::Table;
 use super::{bad_query, ledger_fault};
 use crate::event::{Event, LoggedEvent, Subject};
-use crate::store::{OperationRow, OperationState};
+use crate::store::{ChannelRow, Ledger, OperationRow, OperationState, StoreError};
 use crate::treasury::Moved;
 use crate::types::Msat;
 use crate::web::sheet::{self, Cell};
@@ -71,12 +71,8 @@ pub(super) async fn table(
             let last = rows.last().map(|row| row.id).or(before);
             let mut table = Vec::new();
             for row in &rows {
-                // What was asked for stands in the operation alone.
-                let operation = match row.event {
-                    Event::OperationChanged { operation, .. } => ledger.operation(operation).await,
-                    _ => Ok(None),
-                };
-                table.push(cells(row, operation.map_err(std::io::Error::other)?.as_ref()));
+                let more = Beside::of(ledger, &row.event).await.map_err(std::io::Error::other)?;
+                table.push(cells(row, &more));
             }
             Ok((table, last))
         }
@@ -84,8 +80,32 @@ pub(super) async fn table(
     Ok(Table(sheet::download("activity.csv", &HEAD, None, next)))
 }
 
+/// What of a row stands beside its event.
+#[derive(Default)]
+struct Beside {
+    /// What was asked for stands in the operation alone.
+    operation: Option<OperationRow>,
+    /// What a channel's close cost is known when its coins are home: its record has it.
+    closed: Option<ChannelRow>,
+}
+
+impl Beside {
+    async fn of(ledger: &Ledger, event: &Event) -> Result<Beside, StoreError> {
+        Ok(match event {
+            Event::OperationChanged { operation, .. } => {
+                Beside { operation: ledger.operation(*operation).await?, closed: None }
+            }
+            Event::ChannelClosed { local_id, .. } => {
+                Beside { operation: None, closed: ledger.channel_record(local_id).await? }
+            }
+            _ => Beside::default(),
+        })
+    }
+}
+
 /// The columns. What came has a plus and what left for good a minus, once for each deed; `moved_sat` is what only went
-/// from one place of ours to another. `event` is the whole event, as the API has it.
+/// from one place of ours to another. What a close cost stands where the channel closed, from when its coins are home.
+/// `event` is the whole event, as the API has it.
 const HEAD: [&str; 12] = [
     "id",
     "at",
@@ -101,19 +121,20 @@ const HEAD: [&str; 12] = [
     "event",
 ];
 
-fn cells(row: &LoggedEvent, operation: Option<&OperationRow>) -> Vec<Cell> {
+fn cells(row: &LoggedEvent, beside: &Beside) -> Vec<Cell> {
     let mut body = json!(row.event);
     let kind = body.as_object_mut().and_then(|fields| fields.remove("kind")).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default().to_owned();
     let known = |name: &str| body[name].as_str().or_else(|| body["outcome"][name].as_str());
     let funding = || known("funding").and_then(|output| output.split(':').next());
-    let (amount, moved) = amounts(&row.event, operation);
+    let operation = beside.operation.as_ref();
+    let (amount, moved) = amounts(&row.event, beside);
     let of = |name: &str| Cell::text(known(name));
     vec![
         Cell::Number(row.id),
         Cell::Time(row.at),
         Cell::Text(kind.clone()),
-        Cell::Text(what(&row.event, &kind, &body)),
+        Cell::Text(what(&row.event, &kind, &body, beside)),
         amount.map_or(Cell::Empty, Cell::Number),
         amount.map_or(Cell::Empty, Cell::Satoshi),
         moved.and_then(|sat| i64::try_from(sat).ok()).map_or(Cell::Empty, Cell::Number),
@@ -126,7 +147,7 @@ fn cells(row: &LoggedEvent, operation: Option<&OperationRow>) -> Vec<Cell> {
 }
 
 /// In words, with what is said of it.
-fn what(event: &Event, kind: &str, body: &Value) -> String {
+fn what(event: &Event, kind: &str, body: &Value, beside: &Beside) -> String {
     let plain = |word: &str| word.replace('_', " ");
     let word = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     match event {
@@ -134,6 +155,10 @@ fn what(event: &Event, kind: &str, body: &Value) -> String {
         Event::OperationChanged { what, state, outcome, .. } => {
             let reason = outcome["reason"].as_str().map(|reason| format!(", {reason}")).unwrap_or_default();
             format!("{}: {}{reason}", plain(what), plain(state))
+        }
+        Event::ChannelClosed { cause, reason, .. } => {
+            let why = if cause.is_empty() { reason } else { cause };
+            format!("{}: {why}{}", plain(kind), beside.closed.as_ref().map(cost).unwrap_or_default())
         }
         Event::VaultMoved { received_sat, sent_sat, height, .. } => {
             let way = if sent_sat <= received_sat { "came to the vault" } else { "left the vault" };
@@ -150,9 +175,18 @@ fn what(event: &Event, kind: &str, body: &Value) -> String {
     }
 }
 
+/// That what a close cost is not known, or not yet, where that is so.
+fn cost(record: &ChannelRow) -> &'static str {
+    match (record.closing_cost_msat, record.back_sat(), record.cause.as_deref()) {
+        (Some(_), ..) | (_, _, Some("never_opened")) => "",
+        (None, Some((_, true)), _) => "; what closing it cost is not known",
+        (None, ..) => "; what closing it costs is not known yet",
+    }
+}
+
 /// What came or went for good, millisatoshi with its sign, and what only changed its place, satoshi. Each deed has them
 /// once: a move of coins when it is done, a transaction of the vault when it is in a block.
-fn amounts(event: &Event, operation: Option<&OperationRow>) -> (Option<i64>, Option<u64>) {
+fn amounts(event: &Event, beside: &Beside) -> (Option<i64>, Option<u64>) {
     let msat = |amount: Msat| i64::try_from(amount.msat()).ok();
     let sat = |sat: u64| i64::try_from(sat).ok()?.checked_mul(1_000);
     match event {
@@ -167,9 +201,13 @@ fn amounts(event: &Event, operation: Option<&OperationRow>) -> (Option<i64>, Opt
         Event::VaultMoved { received_sat, sent_sat, height: Some(_), .. } => {
             (sat(*received_sat).zip(sat(*sent_sat)).map(|(came, went)| came - went), None)
         }
+        Event::ChannelClosed { .. } => {
+            let cost = beside.closed.as_ref().and_then(|record| record.closing_cost_msat);
+            (cost.filter(|msat| *msat > 0).and_then(|msat| i64::try_from(msat).ok()).map(|cost| -cost), None)
+        }
         Event::ChannelCoinsHome { amount_sat, exactly: true, .. } => (None, Some(*amount_sat)),
         Event::OperationChanged { what, state, outcome, .. } if state == OperationState::Done.word() => {
-            let ask = operation.map(|row| row.ask.clone()).unwrap_or_default();
+            let ask = beside.operation.as_ref().map(|row| row.ask.clone()).unwrap_or_default();
             let moved = Moved::of(what, &ask, outcome);
             (moved.gone_sat.and_then(sat).map(|gone| -gone), moved.kept_sat)
         }

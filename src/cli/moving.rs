@@ -149,11 +149,12 @@ pub(super) fn row_text(row: &Value, unsent: &Unsent) -> String {
     };
     let waits = waits.map(|waits| format!(" The transaction {waits}")).unwrap_or_default();
     format!(
-        "Operation {} ({}, {}) {what}{}{}{}.{waits}",
+        "Operation {} ({}, {}) {what}{}{}{}{}.{waits}",
         row["operation"],
         in_words(row["kind"].as_str().unwrap_or_default()),
         times::moment(&row["begun_at"]),
         word("txid", "transaction "),
+        word("closing_txid", "closing transaction "),
         word("channel_id", "channel "),
         word("reason", ""),
     )

@@ -109,8 +109,9 @@ async fn listed(admin: &Admin, limit: u32) -> Result<Shown, Failure> {
 fn listed_text(rows: &Value, unsent: &Unsent) -> String {
     let lines = rows["operations"].as_array().into_iter().flatten().map(|row| {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told = ["txid", "channel_id", "reason", "payment_hash"];
+        let told = ["txid", "closing_txid", "channel_id", "reason", "payment_hash"];
         let told = told.into_iter().find_map(|name| row["outcome"][name].as_str());
+        let told = told.or_else(|| row["ask"]["channel_id"].as_str());
         [
             row["operation"].to_string(),
             moment(&row["begun_at"]),
@@ -137,6 +138,8 @@ mod tests {
             row(json!({ "amount_sat": 1_070 }), json!({ "txid": "ab" })),
             row(json!({ "amount_msat": 1_500 }), json!({ "payment_hash": "cd" })),
             row(json!({ "amount_msat": null }), json!({ "amount_msat": 9_000, "reason": "no route" })),
+            row(json!({ "channel_id": "c7" }), json!({ "channel_id": "c7", "closing_txid": "ef" })),
+            row(json!({ "channel_id": "c8" }), json!({})),
         ];
         let listed = json!({ "operations": rows });
         let Ok(shown) = listed_text(&listed, &Unsent::default())
@@ -146,9 +149,10 @@ mod tests {
             .collect::<Vec<_>>()
             .try_into()
         else {
-            panic!("three rows")
+            panic!("five rows")
         };
-        let [send, paid, failed]: [String; 3] = shown;
+        let [send, paid, failed, closed, closes]: [String; 5] = shown;
+        assert!(closed.ends_with("ef") && closes.ends_with("c8"), "{closed} {closes}");
         assert!(send.contains("pay out  done   1,070") && send.ends_with("ab"), "{send}");
         assert!(paid.contains("1.5") && paid.ends_with("cd"), "{paid}");
         assert!(failed.contains(" 9 ") && failed.ends_with("no route"), "{failed}");

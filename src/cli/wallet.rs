@@ -320,7 +320,7 @@ mod tests {
             &json!({ "transactions": [], "unlisted_sat": 5_000, "channel_fees": fees }),
             &Unsent::default(),
         );
-        assert!(history.contains("at least 340 sat, over 2 transactions. What"), "{history}");
+        assert!(history.contains("at least 340 sat, over 2 transactions. Where"), "{history}");
         assert!(history.contains("5000 sat more are on their way in"), "{history}");
     }
 

@@ -184,7 +184,7 @@ fn balances(node: &Node) -> CoinsView {
         total_sat: balances.total_onchain_balance_sats,
         spendable_sat: balances.spendable_onchain_balance_sats,
         reserved_sat: balances.total_anchor_channels_reserve_sats,
-        reserve_wanted_sat: reserve_wanted_sat(node),
+        reserve_wanted_sat: reserve_wanted_sat(node, &balances),
         lightning_sat: balances.total_lightning_balance_sats,
         splicing_sat: 0,
         unseen_sat: 0,

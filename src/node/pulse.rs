@@ -69,7 +69,7 @@ fn of(node: &Node, stage: NodeStage) -> NodePulse {
         fee_rates_at: status.latest_fee_rate_cache_update_timestamp.map(Timestamp::from_secs),
         onchain_synced_at: status.latest_onchain_wallet_sync_timestamp.map(Timestamp::from_secs),
         peers_known: node.list_peers().len(),
-        reserve_wanted_sat: super::view::reserve_wanted_sat(node),
+        reserve_wanted_sat: super::view::reserve_wanted_sat(node, &balances),
         onchain_total_sat: balances.total_onchain_balance_sats,
         coming_home: coming_home(&balances),
     }

@@ -36,6 +36,8 @@ pub struct ChannelSeen {
     pub ready: bool,
     /// What of it would be ours if it were closed now, satoshi, where the node says so.
     pub ours_sat: Option<u64>,
+    /// All that is ours in it before any fee, millisatoshi, where nothing is under way.
+    pub side_msat: Option<u64>,
 }
 
 /// What of a channel's contract is still to come.
@@ -135,7 +137,13 @@ pub struct ChannelRow {
     pub lost_sat: Option<u64>,
     /// What was ours in it when it was last seen open, satoshi.
     pub last_sat: Option<u64>,
-    /// When that was.
+    /// All that was ours in it before any fee when it was last seen open, millisatoshi; `null` where a payment or a splice
+    /// was under way, or nobody saw it.
+    pub side_msat: Option<u64>,
+    /// What its close took of that, millisatoshi: the closing transaction’s fee as far as it was ours to pay, what was too
+    /// little for an output, and the sweep’s fee; `null` while it is open, and until both sums are known.
+    pub closing_cost_msat: Option<u64>,
+    /// When `last_sat` was seen.
     pub last_at: Option<Timestamp>,
     /// The height at which that was.
     #[serde(skip)]
@@ -252,12 +260,13 @@ impl Ledger {
 fn note_open(page: &mut Page<'_>, seen: &ChannelSeen, height: u32) -> Result<(), StoreError> {
     let mut upsert = page.connection.prepare_cached(
         "INSERT INTO channels (local_id, channel_id, peer, funding, capacity_sat, outbound, announced, seen_at,
-                               opened_height, last_sat, last_at, last_height)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, IIF(?10 IS NULL, NULL, ?8), IIF(?10 IS NULL, NULL, ?11))
+                               opened_height, last_sat, last_at, last_height, side_msat)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, IIF(?10 IS NULL, NULL, ?8), IIF(?10 IS NULL, NULL, ?11), ?12)
          ON CONFLICT (local_id) DO UPDATE SET
              channel_id = ?2, funding = COALESCE(?4, funding), capacity_sat = ?5, outbound = ?6, announced = ?7,
              opened_height = COALESCE(opened_height, ?9), last_sat = COALESCE(?10, last_sat),
-             last_at = IIF(?10 IS NULL, last_at, ?8), last_height = IIF(?10 IS NULL, last_height, ?11)
+             last_at = IIF(?10 IS NULL, last_at, ?8), last_height = IIF(?10 IS NULL, last_height, ?11),
+             side_msat = IIF(spliced_to IS NOT NULL AND spliced_to <> COALESCE(?4, funding, ''), NULL, ?12)
          WHERE closed_at IS NULL",
     )?;
     upsert.execute(params![
@@ -272,6 +281,7 @@ fn note_open(page: &mut Page<'_>, seen: &ChannelSeen, height: u32) -> Result<(),
         seen.ready.then_some(height),
         seen.ours_sat.map(signed),
         height,
+        seen.side_msat.map(signed),
     ])?;
     if let Some(funding) = &seen.funding {
         let (ready_at, of) = (seen.ready.then_some(height), (seen.local_id.as_str(), funding.as_str()));
@@ -367,7 +377,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
     let closed_at = at("closed_at")?;
     let lost_sat =
         closings::lost(came_sat, owed_sat, last_sat, cause.as_deref()).filter(|_| closed_at.is_some());
-    Ok(ChannelRow {
+    let side_msat: Option<i64> = row.get("side_msat")?;
+    let side_msat = side_msat.and_then(|msat| u64::try_from(msat).ok());
+    let row = ChannelRow {
         channel_id: row.get("channel_id")?,
         local_id: row.get("local_id")?,
         peer: row.get("peer")?,
@@ -387,6 +399,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         came_sat,
         lost_sat,
         last_sat,
+        side_msat,
+        closing_cost_msat: None,
         last_at: at("last_at")?,
         last_height: row.get("last_height")?,
         claim_sat: sat(row, "claim_sat")?,
@@ -394,7 +408,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         returned_height: row.get("returned_height")?,
         fundings: Vec::new(),
         sweeps: Vec::new(),
-    })
+    };
+    let closing_cost_msat = closings::cost(&row);
+    Ok(ChannelRow { closing_cost_msat, ..row })
 }
 
 #[cfg(test)]
@@ -417,6 +433,7 @@ mod tests {
             announced: false,
             ready: n == 0,
             ours_sat: Some(ours_sat),
+            side_msat: None,
         };
         let mut open = vec![seen(0, Some("f0:0".to_owned()), 49_000)];
         open.extend((1..=5).map(|n| seen(n, None, 0)));
@@ -452,6 +469,7 @@ mod tests {
             announced: false,
             ready: true,
             ours_sat: Some(9_500),
+            side_msat: None,
         };
         let open = || (1..=3).map(seen).collect();
         ledger.note_channels(ChannelsSeen { open: open(), ..ChannelsSeen::default() }, 100).await.unwrap();

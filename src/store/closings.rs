@@ -214,6 +214,14 @@ pub(super) fn lost(
     nothing.then(|| owed.filter(|sat| *sat > 0).or(last)).flatten().filter(|sat| *sat > 0)
 }
 
+/// What a close took of what was ours, millisatoshi, once it is known what came back. More may come than was there, as of
+/// a payment under way or from a side that broke the rules: then nobody can tell.
+pub(super) fn cost(row: &ChannelRow) -> Option<u64> {
+    let closed = row.closed_at.is_some() && row.cause.as_deref() != Some(NEVER_OPENED);
+    let (came_sat, _) = row.back_sat().filter(|(_, exactly)| closed && *exactly)?;
+    row.side_msat?.checked_sub(came_sat.checked_mul(1_000)?)
+}
+
 /// The cause of a channel that never came to be.
 const NEVER_OPENED: &str = "never_opened";
 

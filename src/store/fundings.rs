@@ -136,6 +136,7 @@ mod tests {
                 announced: false,
                 ready,
                 ours_sat: None,
+                side_msat: None,
             }],
             ..ChannelsSeen::default()
         };

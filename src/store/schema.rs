@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0012_copies.sql"),
     include_str!("schema/0013_came.sql"),
     include_str!("schema/0014_waiting.sql"),
+    include_str!("schema/0015_side.sql"),
 ];
 
 /// Opens the file for writing, made with mode 0600 when it is not there.

@@ -272,6 +272,7 @@ mod tests {
             announced: false,
             ready: true,
             ours_sat: Some(48_700),
+            side_msat: None,
         };
         ledger
             .note_channels(ChannelsSeen { open: vec![seen], ..ChannelsSeen::default() }, 100)

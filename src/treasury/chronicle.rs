@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::held::too_little_in;
+use super::held::{side_msat, too_little_in};
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, ChannelView, CoinsView, NodeFault, NodeView, Waits};
 use crate::store::{Brought, ChannelRow, ChannelSeen, ChannelsSeen, ClaimSeen, OperationRow, SweepRow};
@@ -52,6 +52,8 @@ pub(super) struct Noted {
     pub(super) deposits_began: bool,
     /// Our own ids of channels whose coins were told without the transaction that brought them.
     unfound: BTreeSet<String>,
+    /// Ids that channels had before they were funded, and our own ids of those.
+    earlier: BTreeMap<String, String>,
     /// Transactions whose coins were told, or were no deposit.
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
@@ -71,6 +73,9 @@ impl Treasury {
         if !view.running {
             return Ok(());
         }
+        let unfunded = view.channels.iter().filter(|channel| channel.funding.is_none());
+        let unfunded = unfunded.map(|channel| (channel.channel_id.clone(), channel.local_id.clone()));
+        self.noted().earlier.extend(unfunded);
         let (height, seen) = (view.block_height, seen(&view, self.coins_before_fees().await?.coins));
         let (same, moved) = {
             let noted = self.noted();
@@ -205,12 +210,23 @@ impl Treasury {
         Ok(spender.filter(|txid| Some(txid.as_str()) != splice))
     }
 
-    /// The channel that is called `id`: its own id, or ours of it.
+    /// The id by which a deed names the channel that is called `id`; `id` itself where no channel is called so.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn channel_id(&self, id: String) -> Result<String, TreasuryError> {
+        let known = self.channel(&id).await?;
+        Ok(known.map_or(id, |known| known.ids().0.to_owned()))
+    }
+
+    /// The channel that is called `id`: its own id, also one that it had before it was funded, in this run; or ours of it.
     ///
     /// # Errors
     /// When the ledger fails.
     pub async fn channel(&self, id: &str) -> Result<Option<KnownChannel>, TreasuryError> {
         let parts = &self.0.parts;
+        let earlier = self.noted().earlier.get(id).cloned();
+        let id = earlier.as_deref().unwrap_or(id);
         let channels = parts.node.view().await.channels;
         let open = channels.into_iter().find(|view| view.channel_id == id || view.local_id == id);
         let record = match &open {
@@ -286,7 +302,7 @@ fn gave_nothing(row: &ChannelRow, closing: &str, transactions: &[ChainTx]) -> bo
 
 /// The same without what payments change.
 fn unpaid(seen: &ChannelsSeen) -> ChannelsSeen {
-    let open = seen.open.iter().map(|open| ChannelSeen { ours_sat: None, ..open.clone() });
+    let open = seen.open.iter().map(|open| ChannelSeen { ours_sat: None, side_msat: None, ..open.clone() });
     ChannelsSeen { open: open.collect(), ..seen.clone() }
 }
 
@@ -296,6 +312,11 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
         let sat = own.map(|claim| claim.amount_sat).reduce(u64::saturating_add)?;
         // What a close would not give is on record, too: it is lost then.
         if sat == 0 { too_little_in(channel).or(Some(0)) } else { Some(sat) }
+    };
+    // A payment under way is a part of its own.
+    let plain = |channel: &ChannelView| {
+        let mut own = coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
+        own.all(|claim| claim.waits == Waits::Closing)
     };
     let open = view.channels.iter().map(|channel| ChannelSeen {
         local_id: channel.local_id.clone(),
@@ -307,6 +328,7 @@ fn seen(view: &NodeView, coins: CoinsView) -> ChannelsSeen {
         announced: channel.announced,
         ready: channel.ready,
         ours_sat: ours(channel),
+        side_msat: side_msat(channel).filter(|_| plain(channel)),
     });
     let open = open.collect();
     // What open channels owe is still theirs to owe.

@@ -2,7 +2,7 @@
 //! brought their coins home.
 //!
 //! Invariant: only what this node paid is counted. A transaction that the other side pays for is not among the wallet's;
-//! of a splice the operation that asked for it knows the fee, and of a close the record knows what was owed and what came.
+//! of a splice the operation that asked for it knows the fee, and of a close the record knows what was ours and what came.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::store::{ChannelRow, OperationRow, OperationState};
 use crate::types::counted;
 
-/// The fees that are known of channels' transactions. It is the least that they cost: what of a close the contract itself
-/// kept back is not told by the library.
+/// The fees that are known of channels' transactions. It is the least that they cost: where nobody saw what was ours just
+/// before a close, what the contract itself kept back for it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelFees {
     /// Together, satoshi.
@@ -26,8 +26,8 @@ impl ChannelFees {
         let of = counted(self.transactions, "transaction");
         (self.transactions > 0).then(|| {
             format!(
-                "Fees paid for channels, to open, resize and close them: at least {} sat, over {of}. What a channel’s \
-                 contract had kept back for its close is not known, and not counted.",
+                "Fees paid for channels, to open, resize and close them: at least {} sat, over {of}. Where it was not seen \
+                 what was yours just before a close, what the contract had kept back for it is not counted.",
                 self.fee_sat
             )
         })
@@ -62,6 +62,9 @@ impl ChannelFees {
 
 /// What bringing a closed channel's coins home took of them, and over how many transactions.
 fn closing(row: &ChannelRow) -> Option<(u64, usize)> {
+    if let Some(cost) = row.closing_cost_msat {
+        return Some((cost / 1_000, row.sweeps.len().saturating_add(1)));
+    }
     if let Some(lost) = row.lost_sat {
         return Some((lost, 1));
     }

@@ -169,7 +169,8 @@ const RECENT: u32 = 1_000;
 fn channel_facts(channel: &ChannelView) -> Value {
     json!({
         "local_id": channel.local_id,
-        "channel_id": channel.channel_id,
+        // Before it is funded it has an id that changes: our own is told then.
+        "channel_id": channel.funding.as_ref().map(|_| channel.channel_id.as_str()),
         "funding": channel.funding,
         "capacity_sat": channel.capacity_sat,
     })

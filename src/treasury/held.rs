@@ -40,7 +40,8 @@ impl Held {
         let its = if !view.outbound || receivable > 0 { view.their_reserved_sat } else { 0 };
         // What can be sent is told with the reserve that a smaller channel will have.
         let filled = if splicing_sat > 0 { 0 } else { mine.saturating_add(its) };
-        let anchors_sat = rest.saturating_sub(filled).min(ANCHORS_SAT);
+        let anchors = if view.without_anchors { 0 } else { ANCHORS_SAT };
+        let anchors_sat = rest.saturating_sub(filled).min(anchors);
         let rest = rest - anchors_sat;
         let theirs_sat = match receivable {
             0 => rest.saturating_sub(view.reserved_sat).min(view.their_reserved_sat),
@@ -56,6 +57,25 @@ impl Held {
 pub(super) fn side(view: &ChannelView, held: &Held) -> u64 {
     let anchors = if view.outbound { held.anchors_sat } else { 0 };
     (view.spendable_msat / 1_000).saturating_add(held.ours_sat).saturating_add(anchors)
+}
+
+/// All of ours in the channel before any fee, millisatoshi; `None` where payments or a splice under way hide it: seen from
+/// either side it is the same, where that side can be told.
+pub(super) fn side_msat(view: &ChannelView) -> Option<u64> {
+    let anchors = if view.without_anchors { 0 } else { ANCHORS_SAT };
+    let (our_anchors, their_anchors) = if view.outbound { (anchors, 0) } else { (0, anchors) };
+    // Who can send has filled their reserve.
+    let all = |capacity_msat: u64, reserve_sat: u64, anchors_sat: u64| {
+        let kept = reserve_sat.saturating_add(anchors_sat).saturating_mul(1_000);
+        (capacity_msat > 0).then(|| capacity_msat.saturating_add(kept))
+    };
+    let ours = all(view.spendable_msat, view.reserved_sat, our_anchors);
+    let theirs = all(view.receivable_msat, view.their_reserved_sat, their_anchors);
+    let rest = theirs.and_then(|theirs| view.capacity_sat.checked_mul(1_000)?.checked_sub(theirs));
+    match (ours, rest) {
+        (Some(ours), Some(rest)) => (ours == rest).then_some(ours),
+        (ours, rest) => ours.or(rest),
+    }
 }
 
 /// What is ours in it, satoshi, where the contract counts nothing of it: it gives no output to so little.

@@ -192,6 +192,7 @@ mod tests {
             announced: false,
             ready: true,
             ours_sat: Some(9_500),
+            side_msat: None,
         };
         let open = |open| ChannelsSeen { open, ..ChannelsSeen::default() };
         world.ledger.note_channels(open(vec![seen("7", "f1"), seen("8", "g1")]), 100).await.unwrap();

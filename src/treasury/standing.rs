@@ -208,6 +208,7 @@ fn pending(
 #[cfg(test)]
 mod tests {
     use super::super::Deed;
+    use super::super::held::side_msat;
     use super::super::tests::{channel, claim, world};
     use super::*;
 
@@ -245,6 +246,22 @@ mod tests {
             assert_eq!(parts(&view(outbound, 78_000_000, 900_000_000)), (10_000, 12_000, 0, 0));
         }
         assert_eq!(parts(&view(false, 0, 0)), (0, 0, 0, 0));
+        // What was earned first there fills our reserve, and is for no anchors.
+        let old = |receivable_msat| ChannelView { without_anchors: true, ..view(false, 0, receivable_msat) };
+        assert_eq!(parts(&old(987_963_000)), (37, 12_000, 0, 0));
+    }
+
+    #[test]
+    fn all_that_is_ours_is_known_where_nothing_is_under_way() {
+        let side = |outbound, spendable, receivable| side_msat(&view(outbound, spendable, receivable));
+        assert_eq!(side(false, 0, 987_319_400), Some(20_600));
+        assert_eq!(side(true, 989_240_000, 0), Some(999_900_000));
+        assert_eq!(side(true, 78_000_400, 899_339_600), Some(88_660_400));
+        assert_eq!(side(false, 78_000_400, 899_339_600), Some(88_000_400));
+        assert_eq!(side(true, 70_000_000, 899_340_000), None, "8,000 sat are under way");
+        assert_eq!(side(true, 0, 0), None);
+        let old = ChannelView { without_anchors: true, ..view(false, 0, 987_963_000) };
+        assert_eq!(side_msat(&old), Some(37_000));
     }
 
     /// An opened channel of 1,000,000 sat, from which 60,000 sat go to an address at a fee of 1,230 sat.

@@ -1,6 +1,7 @@
 //! The treasury against a node that is made up: what is asked once, and what a crash hides.
 
 mod came;
+mod told;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

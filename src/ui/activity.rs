@@ -20,7 +20,7 @@ use super::sale::Sale;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::event::{Event, LoggedEvent, Subject};
-use crate::store::{OperationRow, OperationState, StoreError};
+use crate::store::{ChannelRow, OperationRow, OperationState, StoreError};
 use superseded::Superseded;
 use words::Told;
 
@@ -113,7 +113,8 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
             }
             Event::ChannelClosed { local_id, .. } => {
                 let record = ledger.channel_record(local_id).await?;
-                Told::of(&row.event).returning(record.and_then(|record| record.back_sat()))
+                let told = Told::of(&row.event).returning(record.as_ref().and_then(ChannelRow::back_sat));
+                record.iter().fold(told, Told::costing)
             }
             Event::ChannelReady { channel_id, peer } if told.was_ready(row) => {
                 Told::resized(channel_id, peer)

@@ -60,7 +60,15 @@ pub(super) async fn page(desk: Desk, Path(id): Path<String>) -> Response {
 
 async fn find(desk: &Desk, id: &str) -> Result<Option<OperationRow>, Response> {
     let Ok(id) = id.parse::<i64>() else { return Ok(None) };
-    desk.op.parts.ledger.operation(id).await.map_err(|error| fault(&error))
+    match desk.op.parts.treasury.operation(id).await {
+        Ok(row) => Ok(Some(row)),
+        Err(TreasuryError::Unknown(_)) => Ok(None),
+        Err(TreasuryError::Store(error)) => Err(fault(&error)),
+        Err(error) => {
+            tracing::error!(%error, "a move of coins could not be looked up");
+            Err(entry::failure())
+        }
+    }
 }
 
 async fn shown(desk: &Desk, row: &OperationRow) -> Page {
@@ -211,6 +219,10 @@ fn facts(row: &OperationRow) -> Vec<Fact> {
     say("With", text(&row.ask["peer"]).map(|peer| shortened(&peer)), None);
     say("Channel", channel.as_deref().map(shortened), channel.map(|id| format!("/lightning/channels/{id}")));
     say("Transaction", text(&row.outcome["txid"]), None);
+    say("Closing transaction", text(&row.outcome["closing_txid"]), None);
+    say("Came back", sat(&row.outcome["came_sat"]), None);
+    let cost = row.outcome["closing_cost_msat"].as_u64();
+    say("Cost of closing", cost.map(|msat| format!("{} sat", sats_exact(msat))), None);
     say("Block", row.outcome["confirmed_height"].as_u64().map(grouped), None);
     say("Funding", text(&row.outcome["funding"]), None);
     say("Payment hash", text(&row.outcome["payment_hash"]), None);

@@ -1,6 +1,8 @@
 //! Coins through their whole life on a real bitcoind, moved with the commands that an operator types: in, out,
 //! into channels and back, by agreement, by force, and by the other side's force, until they are spendable.
 
+use std::collections::BTreeMap;
+
 use bitcoin::Address;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -345,6 +347,21 @@ async fn coins_travel_and_come_back() {
         (home.len() >= 3).then_some(home)
     });
     assert_eq!((home.await.len(), closed["channels"].as_array().map(Vec::len)), (3, Some(3)));
+
+    // With what each close cost, the rows of the table add up to what there is: nothing.
+    for row in closed["channels"].as_array().into_iter().flatten() {
+        assert!(row["closing_cost_msat"].as_u64().is_some_and(|msat| msat < 20_000_000), "{row}");
+    }
+    let mut program = shop.tool("activity", &["--csv"]);
+    let table =
+        tokio::task::spawn_blocking(move || program.output()).await.expect("no panic").expect("it runs");
+    let mut table = csv::Reader::from_reader(table.stdout.as_slice());
+    let rows: Vec<BTreeMap<String, String>> =
+        table.deserialize().map(|row| row.expect("a row of the head's length")).collect();
+    let sum: i64 = rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum();
+    let moves: Vec<_> =
+        rows.iter().map(|row| (&row["what"], &row["amount_sat"], &row["moved_sat"])).collect();
+    assert_eq!(sum, 0, "{moves:?} {closed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

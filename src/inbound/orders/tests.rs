@@ -154,6 +154,7 @@ impl World {
             funding: channel.funding.clone(),
             capacity_sat: channel.capacity_sat,
             ours_sat: None,
+            side_msat: None,
             outbound: channel.outbound,
             announced: false,
             ready: channel.ready,

@@ -15,6 +15,7 @@ fn open(ready: bool) -> ChannelSeen {
         announced: false,
         ready,
         ours_sat: Some(49_000),
+        side_msat: Some(50_000_400),
     }
 }
 
@@ -111,6 +112,10 @@ async fn a_forced_close_is_followed_until_its_sweep_is_in_a_block() {
     );
     let txids: Vec<&str> = rows[0].sweeps.iter().map(|sweep| sweep.txid.as_str()).collect();
     assert_eq!(txids, ["dearer"]);
+    // What closing it cost is what was ours less what came, once that is known.
+    assert_eq!((rows[0].side_msat, rows[0].closing_cost_msat), (Some(50_000_400), None));
+    ledger.note_came("7", came(48_774, 254)).await.unwrap();
+    assert_eq!(ledger.channel_record("7").await.unwrap().unwrap().closing_cost_msat, Some(1_226_400));
     let told = events(&ledger).await;
     assert!(
         told.iter()

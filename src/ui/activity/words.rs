@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::codes::{self, plain};
 use super::prices;
 use crate::event::Event;
-use crate::store::{CUT_OFF, OperationRow, OperationState};
+use crate::store::{CUT_OFF, ChannelRow, OperationRow, OperationState};
 use crate::treasury::Moved;
 use crate::types::{Kind, Msat, PaymentHash, Severity, Timestamp};
 use crate::ui::figures::{back, counted, grouped, grouped_in, sats_exact, shortened, utc};
@@ -91,6 +91,23 @@ impl Told {
             "of it are yours by its contract; closing it may cost more"
         };
         self.more(format!("{more}; {} {what}", back((sat, exactly))))
+    }
+
+    /// Of a channel that closed, with what that cost: the fee of its closing transaction as far as it was ours, and its
+    /// sweep's. That it is not known is said once what came back is.
+    pub(super) fn costing(self, record: &ChannelRow) -> Told {
+        let more = self.more.clone().unwrap_or_default();
+        match record.closing_cost_msat {
+            Some(0) => self,
+            Some(msat) => {
+                let amount = Some(format!("−{}", sats_exact(msat)));
+                Told { amount, ..self.more(format!("{more}; closing it cost {} sat", sats_exact(msat))) }
+            }
+            None if record.came_sat.is_some_and(|sat| sat > 0) => {
+                self.more(format!("{more}; what closing it cost is not known"))
+            }
+            None => self,
+        }
     }
 
     /// Of `event`.

@@ -331,12 +331,15 @@ fn closed(row: &ChannelRow, unsent: bool) -> Closed {
             false => words::coins_of(row),
         },
         back: row.back_sat().map(|(_, exactly)| (words::back(row), exactly)),
-        fees: row
-            .owed_sat
-            .zip(row.came_sat)
-            .and_then(|(owed, came)| owed.checked_sub(came))
-            .filter(|fee| *fee > 0 && row.lost_sat.is_none())
-            .map(grouped),
+        fees: fees(row),
         last: row.last_sat.zip(row.last_at).map(|(sat, at)| (grouped(sat), iso(at), utc(at))),
     }
+}
+
+/// What closing it took of what was ours: all of it, where what was ours before it is known; else what the contract owed
+/// and did not come.
+fn fees(row: &ChannelRow) -> Option<String> {
+    let owed = row.owed_sat.zip(row.came_sat).and_then(|(owed, came)| owed.checked_sub(came));
+    let known = row.closing_cost_msat.or(owed.and_then(|sat| sat.checked_mul(1_000)));
+    known.filter(|msat| *msat > 0 && row.lost_sat.is_none()).map(sats_exact)
 }

@@ -154,10 +154,13 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
     if row.claim_sat > 0 {
         let what = match row.claim_height {
             Some(height) => {
-                format!("{} sat wait for height {}", grouped(row.claim_sat), grouped(height.into()))
+                format!("About {} sat wait for height {}", grouped(row.claim_sat), grouped(height.into()))
             }
             None => {
-                format!("{} sat wait for the closing transaction’s confirmations", grouped(row.claim_sat))
+                format!(
+                    "About {} sat wait for the closing transaction’s confirmations",
+                    grouped(row.claim_sat)
+                )
             }
         };
         steps.push(Step::new(what).awaited());
@@ -228,6 +231,8 @@ mod tests {
             came_sat: None,
             lost_sat: None,
             last_sat: None,
+            side_msat: None,
+            closing_cost_msat: None,
             last_at: None,
             last_height: None,
             claim_sat: 0,

@@ -179,6 +179,7 @@ pub(crate) fn usable_channel(spendable_sat: u64, receivable_sat: u64) -> Channel
         announced: false,
         local_id: "1".to_owned(),
         outbound: false,
+        without_anchors: false,
         fees: ForwardingFees::default(),
         force_close_blocks: Some(144),
     }

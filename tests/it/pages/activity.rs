@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tollhouse::event::Event;
 use tollhouse::ledger::Bought;
-use tollhouse::store::{BegunOperation, Intent, OperationState, OutgoingState};
+use tollhouse::store::{
+    BegunOperation, Brought, ChannelEnd, ChannelSeen, ChannelsSeen, Intent, OperationState, OutgoingState,
+};
 use tollhouse::types::{Msat, PaymentHash, Preimage, Severity};
 use tollhouse::web::keys::Scope;
 
@@ -230,8 +232,54 @@ async fn one_deed_is_one_line_and_one_sum() {
     let vault: Vec<(&str, &str)> = vault.map(|row| (&*row["what"], &*row["amount_sat"])).collect();
     let (seen, mined) = ("coins came to the vault, in no block yet", "coins came to the vault, in block 230");
     assert_eq!(vault, [(mined, "50000"), (seen, "")]);
+    closed_and_costed(&app, &session, &key, sum).await;
     let free = |row: &BTreeMap<String, String>| row.values().all(|cell| !cell.starts_with(['=', '+', '@']));
     assert!(rows.iter().all(free), "no cell is a formula");
+}
+
+/// A close has what it cost in its line and its row, from when it is known what came back: with that the rows add up to
+/// what is less than before.
+async fn closed_and_costed(app: &AdminApp, session: &str, key: &str, before: i64) {
+    let (channel_id, peer) = ("7c".repeat(32), format!("02{}", "cd".repeat(32)));
+    let seen = ChannelSeen {
+        local_id: "7".to_owned(),
+        channel_id: channel_id.clone(),
+        peer: peer.clone(),
+        funding: Some("f7:0".to_owned()),
+        capacity_sat: 50_000,
+        outbound: true,
+        announced: false,
+        ready: true,
+        ours_sat: Some(49_000),
+        side_msat: Some(49_817_400),
+    };
+    let seen = ChannelsSeen { open: vec![seen], ..ChannelsSeen::default() };
+    app.ledger.note_channels(seen, 100).await.expect("noted");
+    let (reason, cause) = ("because".to_owned(), "forced_by_us".to_owned());
+    let end = ChannelEnd { local_id: "7".to_owned(), channel_id, peer, reason, cause };
+    app.ledger.end_channel(end).await.expect("noted");
+    let table = async || {
+        let text = app.read("/api/v1/activity.csv", key).await.text().await.expect("a file");
+        let rows = rows(&text);
+        let closed = rows.iter().find(|row| row["kind"] == "channel_closed").expect("it is there").clone();
+        let home = rows.iter().find(|row| row["kind"] == "channel_coins_home").cloned();
+        let sum: i64 = rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum();
+        (closed, home, sum)
+    };
+    let (closed, home, sum) = table().await;
+    assert_eq!((closed["amount_sat"].as_str(), home, sum), ("", None, before));
+    assert_eq!(closed["what"], "channel closed: forced_by_us; what closing it costs is not known yet");
+    app.ledger.note_came("7", Brought { amount_sat: 48_474, height: 260 }).await.expect("noted");
+    let (closed, home, sum) = table().await;
+    assert_eq!(closed["what"], "channel closed: forced_by_us");
+    assert_eq!((closed["amount_sat"].as_str(), sum), ("-1343.4", before - 1_343_400));
+    assert_eq!(
+        home.map(|row| (row["amount_sat"].clone(), row["moved_sat"].clone())),
+        Some((String::new(), "48474".to_owned()))
+    );
+    let get = app.get("/activity?about=channels").header("cookie", session).send().await;
+    let told = get.expect("an answer").text().await.expect("text");
+    assert!(told.contains("closing it cost 1,343.4 sat") && told.contains("−1,343.4"), "{told}");
 }
 
 /// A move of coins is one line, its newest, however many pages lie between its steps.

@@ -29,6 +29,7 @@ fn seen(n: u8, ready: bool) -> ChannelSeen {
         announced: false,
         ready,
         ours_sat: Some(120_000),
+        side_msat: None,
     }
 }
 
