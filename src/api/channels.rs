@@ -117,7 +117,7 @@ pub(super) struct Close {
     force: bool,
 }
 
-/// `DELETE /api/v1/channels/{id}`, `?force=true` without the peer's consent.
+/// `DELETE /api/v1/channels/{id}`, by its id or by our own of it; `?force=true` without the peer's consent.
 pub(super) async fn close(
     _: MaySpend,
     State(op): State<Arc<Operator>>,
@@ -127,6 +127,7 @@ pub(super) async fn close(
     how: Result<Query<How>, QueryRejection>,
 ) -> Answer {
     let Query(close) = query.map_err(bad_query)?;
+    let channel_id = op.parts.treasury.channel_id(channel_id).await.map_err(treasury_problem)?;
     let deed =
         if close.force { Deed::ForceCloseChannel { channel_id } } else { Deed::CloseChannel { channel_id } };
     carry_out(&op, how.map_err(bad_query)?.0, key, deed).await
@@ -140,6 +141,7 @@ pub(super) async fn set_fees(
     body: Result<Json<ForwardingFees>, JsonRejection>,
 ) -> Result<Json<ForwardingFees>, Problem> {
     let Json(fees) = body.map_err(bad_body)?;
+    let channel_id = op.parts.treasury.channel_id(channel_id).await.map_err(treasury_problem)?;
     op.parts.peers.set_fees(&channel_id, fees).await.map_err(node_fault)?;
     Ok(Json(fees))
 }
@@ -161,6 +163,7 @@ pub(super) async fn splice_in(
     body: Result<Json<In>, JsonRejection>,
 ) -> Answer {
     let Json(In { amount_sat }) = body.map_err(bad_body)?;
+    let channel_id = op.parts.treasury.channel_id(channel_id).await.map_err(treasury_problem)?;
     carry_out(&op, how.map_err(bad_query)?.0, key, Deed::SpliceIn { channel_id, amount_sat }).await
 }
 
@@ -182,5 +185,6 @@ pub(super) async fn splice_out(
     body: Result<Json<Out>, JsonRejection>,
 ) -> Answer {
     let Json(Out { amount_sat, address }) = body.map_err(bad_body)?;
+    let channel_id = op.parts.treasury.channel_id(channel_id).await.map_err(treasury_problem)?;
     carry_out(&op, how.map_err(bad_query)?.0, key, Deed::SpliceOut { channel_id, address, amount_sat }).await
 }

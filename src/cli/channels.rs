@@ -185,7 +185,7 @@ fn list_text(listed: &Value, ids: &[String]) -> String {
     let rows = listed["channels"].as_array().into_iter().flatten().map(|channel| {
         let held = &channel["held"];
         [
-            named::shown(&word(&channel["channel_id"]), ids),
+            named::called(channel, ids),
             word(&channel["peer"]).chars().take(16).collect(),
             state(channel),
             number(&channel["capacity_sat"]),
@@ -230,7 +230,16 @@ fn show_text(channel: &Value) -> String {
     let fees = &channel["fees"];
     let held = &channel["held"];
     let mut lines = vec![
-        format!("channel     {}", word(&channel["channel_id"])),
+        format!(
+            "channel     {}",
+            word(
+                &channel[if channel["funding"].is_null() && channel["ready"] != true {
+                    "local_id"
+                } else {
+                    "channel_id"
+                }]
+            )
+        ),
         format!("peer        {}", word(&channel["peer"])),
         format!("funding     {}", word(&channel["funding"])),
         format!("state       {}", state(channel)),

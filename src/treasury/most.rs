@@ -218,7 +218,16 @@ mod tests {
         for (deed, says) in deeds {
             let plan = world.treasury.preview(&deed).await.unwrap();
             assert!(!plan.enough && plan.lines.len() == 1 && plan.lines[0].starts_with(says), "{plan:?}");
-            assert!(plan.figures["most_sat_about"].as_u64() > Some(50_000), "{plan:?}");
+            let most = plan.figures["most_sat_about"].as_u64().unwrap();
+            assert!(most > 50_000, "{plan:?}");
+            // A dry run takes what was told, and not one more.
+            let mut ask = deed.ask();
+            for (amount, enough) in [(most, true), (most + 1, false)] {
+                ask["amount_sat"] = amount.into();
+                let other = Deed::of_record(deed.kind(), &ask).expect("a deed");
+                let plan = world.treasury.preview(&other).await.unwrap();
+                assert_eq!(plan.enough, enough, "{amount}: {plan:?}");
+            }
             // Who did not ask before is told the same in the end.
             let done = world.treasury.run(deed.kind(), deed).await.unwrap();
             let reason = done.outcome["reason"].as_str().unwrap();

@@ -20,6 +20,15 @@ use crate::store::{OperationRow, OperationState, StoreError};
 
 /// Each side's reserve is a hundredth of the channel.
 const RESERVED_PART: u64 = 100;
+/// What we have the other side of a new channel reserve at the least, satoshi (the library's).
+const LEAST_RESERVED_SAT: u64 = 1_000;
+/// A reserve after a splice is no less than the dust limit, satoshi.
+const DUST_SAT: u64 = 354;
+
+/// What each side reserves of a channel that was spliced to that size (BOLT 2).
+fn reserved_after(capacity_sat: u64) -> u64 {
+    (capacity_sat / RESERVED_PART).max(DUST_SAT)
+}
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -85,11 +94,25 @@ impl Treasury {
             let most = most::spliced_in(&sight.coins, sight.rates.as_ref(), sight.change_sat);
             Treasury::check_confirmed(&sight.coins, sight.change_sat, needed, &most)?;
         }
-        Ok(sight.told(deed, channel.as_ref())?.or_why_not(sight.most(deed, channel.as_ref())))
+        let most = sight.most(deed, channel.as_ref());
+        Ok(sight.told(deed, channel.as_ref())?.within(most.as_ref(), deed).or_why_not(most))
     }
 }
 
 impl Preview {
+    /// There is enough for what is no more than the most that is told.
+    fn within(self, most: Option<&Most>, deed: &Deed) -> Preview {
+        let asked = match deed {
+            Deed::Send { amount_sat, .. }
+            | Deed::OpenChannel { amount_sat, .. }
+            | Deed::SpliceIn { amount_sat, .. }
+            | Deed::SpliceOut { amount_sat, .. } => Some(*amount_sat),
+            Deed::SendAll { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => None,
+        };
+        let enough = asked.zip(most).map(|(asked, most)| asked <= most.sat);
+        Preview { enough: enough.unwrap_or(self.enough), ..self }
+    }
+
     /// Where there is not enough, what would happen is not told, for it will not.
     fn or_why_not(mut self, most: Option<Most>) -> Preview {
         if let (Some(most), Some(figures)) = (&most, self.figures.as_object_mut()) {
@@ -314,9 +337,20 @@ impl Sight {
         if push_sat > 0 {
             lines.push(format!("{push_sat} sat of it are given to the other side: a gift."));
         }
+        let theirs = (amount_sat / RESERVED_PART).max(LEAST_RESERVED_SAT);
+        let receivable = push_sat.saturating_sub(theirs);
+        let first = match (push_sat, receivable) {
+            (0, _) => "0 sat".to_owned(),
+            (gift, 0) => format!(
+                "0 sat, for the other side must reserve {theirs} sat, more than the {gift} sat that it gets"
+            ),
+            (_, sat) => {
+                format!("about {sat} sat, for the other side must reserve {theirs} sat of what it gets")
+            }
+        };
         lines.push(format!(
             "{own} sat are then yours to send, less about 1 % that a channel reserves. What you send becomes \
-             what you can receive; at first that is {push_sat} sat."
+             what you can receive, beyond as much that the other side reserves; at first that is {first}."
         ));
         if announce {
             lines.push("The public network learns of the channel, and of this node.".to_owned());
@@ -335,7 +369,7 @@ impl Sight {
             lines,
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee, "reserve_sat": RESERVE_SAT,
-                "push_msat": push_msat, "left_sat_about": self.coins.spendable_sat.saturating_sub(needed),
+                "push_msat": push_msat, "receivable_first_sat_about": receivable, "left_sat_about": self.coins.spendable_sat.saturating_sub(needed),
             }),
         }
     }
@@ -352,16 +386,16 @@ impl Sight {
     fn splice_in(&self, deed: &Deed, channel: &ChannelView, amount_sat: u64) -> Preview {
         let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
         let needed = amount_sat.saturating_add(fee);
-        let reserve = channel.capacity_sat.saturating_add(amount_sat) / RESERVED_PART;
-        // Who can send has filled the reserve that the channel has now.
-        let sendable = channel.spendable_msat / 1_000;
-        let filled = if sendable == 0 { 0 } else { sendable.saturating_add(channel.reserved_sat) };
-        let ours = self.ours(channel).unwrap_or(filled);
-        let lacking = reserve.saturating_sub(ours).min(amount_sat);
-        let stays = format!(
-            "What you can receive over this channel stays about {} sat.",
-            channel.receivable_msat / 1_000
-        );
+        let capacity = channel.capacity_sat.saturating_add(amount_sat);
+        let lacking = reserved_after(capacity).saturating_sub(self.held.ours_sat).min(amount_sat);
+        let receivable = self.receivable_after(channel, capacity);
+        let stays = match (channel.receivable_msat / 1_000).saturating_sub(receivable) {
+            0 => format!("What you can receive over this channel stays about {receivable} sat."),
+            less => format!(
+                "What you can receive over this channel becomes about {receivable} sat: the other side's reserve grows \
+                 with the channel, by about {less} sat."
+            ),
+        };
         Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
@@ -388,13 +422,21 @@ impl Sight {
             .collect(),
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee,
-                "capacity_after_sat": channel.capacity_sat.saturating_add(amount_sat),
+                "capacity_after_sat": capacity, "receivable_after_sat_about": receivable,
             }),
         }
     }
 
+    /// What can be received over the channel when it has that size, and what each side has is as now.
+    fn receivable_after(&self, channel: &ChannelView, capacity_sat: u64) -> u64 {
+        let theirs = (channel.receivable_msat / 1_000).saturating_add(self.held.theirs_sat);
+        theirs.saturating_sub(reserved_after(capacity_sat))
+    }
+
     fn splice_out(&self, deed: &Deed, channel: &ChannelView, address: &str, amount_sat: u64) -> Preview {
         let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
+        let capacity = channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee));
+        let receivable = self.receivable_after(channel, capacity);
         let needed = amount_sat.saturating_add(fee).saturating_mul(1_000);
         Preview {
             kind: deed.kind(),
@@ -407,9 +449,8 @@ impl Sight {
                 ),
                 format!("Its transaction costs about {fee} sat, paid from your side of the channel."),
                 format!(
-                    "You can send that much less. What you can receive over this channel stays {} sat: only paying over \
-                     Lightning frees that.",
-                    channel.receivable_msat / 1_000
+                    "You can send about that much less. What you can receive over this channel is then about {receivable} \
+                     sat: only paying over Lightning makes room for more."
                 ),
                 ]
             .into_iter()
@@ -418,7 +459,7 @@ impl Sight {
             .collect(),
             figures: json!({
                 "amount_sat": amount_sat, "fee_sat_about": fee,
-                "capacity_after_sat_about": channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee)),
+                "capacity_after_sat_about": capacity, "receivable_after_sat_about": receivable,
             }),
         }
     }

@@ -7,7 +7,8 @@ pub const RESERVE_SAT: u64 = 25_000;
 pub fn of_each_channel() -> String {
     format!(
         "Each channel keeps {RESERVE_SAT} sat of the on-chain wallet back while it is open, for closing it by force; one \
-         with a provider that you named keeps none."
+         with a provider that you named keeps none, and neither does one without anchor outputs, which pays for its own \
+         closing."
     )
 }
 

@@ -21,6 +21,26 @@ pub(in crate::cli) fn shown(id: &str, all: &[String]) -> String {
     id.chars().take(length).collect()
 }
 
+/// What a table calls a channel: its id, and before it is funded, when that changes, our own of it.
+pub(in crate::cli) fn called(channel: &Value, all: &[String]) -> String {
+    match channel["funding"].is_null() && channel["ready"] != true {
+        true => word(&channel["local_id"]).chars().take(SHOWN).collect(),
+        false => shown(&word(&channel["channel_id"]), all),
+    }
+}
+
+/// The id of the channel of `listed` that is called `name` by our own id of it; else `name`. Ours are numbers: less of one
+/// than tables show is taken for the beginning of another's id.
+fn of_own(listed: &Value, name: &str) -> String {
+    let name = name.trim();
+    let ours = |row: &&Value| {
+        let own = word(&row["local_id"]);
+        own == name || name.len() >= SHOWN && own.starts_with(name)
+    };
+    let row = listed["channels"].as_array().and_then(|rows| rows.iter().find(ours));
+    row.map_or_else(|| name.to_owned(), |row| word(&row["channel_id"]))
+}
+
 /// The ids of all channels, open and closed; of the open ones only as far as the node can be asked.
 pub(in crate::cli) async fn ids(admin: &Admin) -> Vec<String> {
     let mut ids = Vec::new();
@@ -34,27 +54,29 @@ fn of(listed: &Value) -> Vec<String> {
     listed["channels"].as_array().into_iter().flatten().map(|row| word(&row["channel_id"])).collect()
 }
 
-/// The id of the channel, open or closed, that begins so.
+/// The id of the channel, open or closed, that begins so, or whose id of ours does.
 pub(super) async fn any(admin: &Admin, beginning: &str) -> Result<String, Failure> {
-    let mut ids = of(&admin.get("/api/v1/channels/closed").await?);
+    let closed = admin.get("/api/v1/channels/closed").await?;
+    let (mut ids, mut beginning) = (of(&closed), of_own(&closed, beginning));
     // While the node is not up, closed ones can be told all the same.
     let away = match admin.get("/api/v1/channels").await {
         Ok(open) => {
             ids.extend(of(&open));
+            beginning = of_own(&open, &beginning);
             None
         }
         Err(away) => Some(away),
     };
-    one(&ids, beginning, "no channel's id").map_err(|failure| match failure {
+    one(&ids, &beginning, "no channel's id").map_err(|failure| match failure {
         Wrong::None(_) if away.is_some() => away.unwrap_or_else(|| failure.into()),
         other => other.into(),
     })
 }
 
-/// The id of the open channel that begins so.
+/// The id of the open channel that begins so, or whose id of ours does.
 pub(super) async fn open(admin: &Admin, beginning: &str) -> Result<String, Failure> {
-    let ids = of(&admin.get("/api/v1/channels").await?);
-    Ok(one(&ids, beginning, "no open channel's id")?)
+    let listed = admin.get("/api/v1/channels").await?;
+    Ok(one(&of(&listed), &of_own(&listed, beginning), "no open channel's id")?)
 }
 
 /// Why none is meant.
@@ -101,6 +123,8 @@ fn one(ids: &[String], beginning: &str, none: &str) -> Result<String, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -116,5 +140,16 @@ mod tests {
         assert!(matches!(one(&all, "cdcdcdc", "none"), Err(Wrong::Short)));
         assert!(matches!(one(&all, "00000000", "none"), Err(Wrong::None(_))));
         assert!(one(&all, "CDCDCDCD", "none").is_ok());
+        // Our own id of one, which it has before it is funded, too.
+        let own = "340282366920938463463374607431768211455";
+        let row =
+            |funding: Option<&str>| json!({ "channel_id": all[2], "local_id": own, "funding": funding });
+        let listed = json!({ "channels": [row(None)] });
+        assert_eq!(called(&row(None), &all), own[..SHOWN]);
+        assert_eq!(called(&row(Some("f:0")), &all), shown(&all[2], &all));
+        for name in [own, &own[..SHOWN]] {
+            assert_eq!(of_own(&listed, name), all[2]);
+        }
+        assert_eq!(of_own(&listed, &own[..LEAST]), own[..LEAST]);
     }
 }

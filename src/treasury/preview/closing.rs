@@ -132,7 +132,7 @@ impl Sight {
     fn goes(&self, channel: &ChannelView, back: &Back) -> String {
         let side = self.side(channel).unwrap_or_default();
         let guessed = channel.outbound && !self.rates.as_ref().is_some_and(|rates| rates.estimated);
-        let after = "they are spendable after a few blocks";
+        let after = "they are spendable once its transaction is in a block";
         match back {
             Back::AtLeast(sat) if guessed => {
                 format!("Probably at least {sat} sat go to the on-chain wallet; {after}.")
@@ -147,7 +147,10 @@ impl Sight {
             Back::Nothing => format!("Nothing comes back: {}.", too_little(side)),
             Back::About(sat) => format!("About {sat} sat go to the on-chain wallet; {after}."),
             Back::Unknown => {
-                format!("{} It is spendable after a few blocks.", Sight::unknown_return(channel))
+                format!(
+                    "{} It is spendable once its transaction is in a block.",
+                    Sight::unknown_return(channel)
+                )
             }
         }
     }
@@ -202,12 +205,19 @@ impl Sight {
             "returned_sat_about": ours, "fee_sat_about": fee, "lost_sat": lost, "delay_blocks": delay,
             "receivable_lost_msat": channel.receivable_msat,
         });
-        if self.coins.total_sat == 0 {
+        if self.coins.total_sat == 0 && !channel.without_anchors {
             let empty = "The on-chain wallet is empty, and nothing in it could pay for the closing transaction: put \
                          coins there first.";
             let lines = vec![empty.to_owned()];
             return Preview { kind: deed.kind(), enough: false, undoable: false, lines, figures };
         }
+        let paid_from = match channel.without_anchors {
+            true => "what comes back",
+            false => {
+                "the on-chain wallet and from what comes back. Nothing is kept back for that any more from then on: leave \
+                 coins in the wallet until the closing transaction is in a block"
+            }
+        };
         let after = format!(
             "{} (about {}) after the closing transaction is in a block",
             counted(delay, "block"),
@@ -228,9 +238,7 @@ impl Sight {
                         Sight::unknown_return(channel)
                     ),
                 },
-                format!(
-                    "The transactions cost about {fee} sat, paid from the on-chain wallet and from what comes back."
-                ),
+                format!("The transactions cost about {fee} sat, paid from {paid_from}."),
                 self.lost(channel),
                 "Payments under way are settled on the chain, which may take longer.".to_owned(),
                 "It needs nobody's consent. Try an agreed close first: it is cheaper and quicker.".to_owned(),
