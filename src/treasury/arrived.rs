@@ -144,7 +144,6 @@ fn mark(coins: &mut CoinsView, transactions: &[ChainTx], own_sat: u64, agreed: i
         0 => coins.total_sat,
         spendable => coins.total_sat.saturating_sub(spendable).saturating_sub(coins.reserved_sat),
     };
-    let known = |tx: &&ChainTx| !tx.outgoing && tx.confirmed_height.is_none();
     let mut waits = |amount_sat: u64| {
         let there = waiting > 0 && waiting >= amount_sat / 2;
         if there {
@@ -163,7 +162,8 @@ fn mark(coins: &mut CoinsView, transactions: &[ChainTx], own_sat: u64, agreed: i
                 _ => false,
             };
     }
-    let listed = |txid: &str| transactions.iter().filter(known).any(|tx| tx.txid == txid);
+    // The wallet sees a block before the sweeper does, or after it.
+    let listed = |txid: &str| transactions.iter().find(|tx| !tx.outgoing && tx.txid == txid);
     let mut own_sat = own_sat;
     for txid in unconfirmed(&coins.sweeps) {
         // One transaction may sweep several outputs, and takes one fee of them together.
@@ -172,8 +172,10 @@ fn mark(coins: &mut CoinsView, transactions: &[ChainTx], own_sat: u64, agreed: i
         };
         let mut sweeps: Vec<&mut Sweep> = coins.sweeps.iter_mut().filter(together).collect();
         let amount_sat = sweeps.iter().map(|sweep| sweep.amount_sat).fold(0, u64::saturating_add);
-        if listed(&txid) || own_sat > 0 && own_sat >= amount_sat / 2 {
-            own_sat = own_sat.saturating_sub(amount_sat);
+        let (known, in_block) =
+            (listed(&txid), listed(&txid).is_some_and(|tx| tx.confirmed_height.is_some()));
+        if known.is_some() || own_sat > 0 && own_sat >= amount_sat / 2 {
+            own_sat = if in_block { own_sat } else { own_sat.saturating_sub(amount_sat) };
             sweeps.iter_mut().for_each(|sweep| sweep.in_wallet = true);
         }
     }
@@ -330,7 +332,7 @@ mod tests {
             ..CoinsView::default()
         };
         let sent = || vec![sweep(Some("s"), None)];
-        let cases: [(&str, CoinsView, &[ChainTx], u64, u64); 8] = [
+        let cases: [(&str, CoinsView, &[ChainTx], u64, u64); 9] = [
             ("not sent", of(vec![sweep(None, None)], 60_000, 0), &before, 0, 108_700),
             ("sent, and not seen", of(sent(), 60_000, 0), &before, 0, 108_700),
             ("not seen, beside a deposit", of(sent(), 110_000, 50_000), &before, 0, 158_700),
@@ -338,6 +340,7 @@ mod tests {
             ("seen, when 20,100 sat were sent away", of(sent(), 88_300, 0), &before, 20_100, 88_300),
             ("two outputs in one", of(vec![sweep(Some("s"), None); 2], 156_900, 0), &before, 0, 156_900),
             ("seen and listed", of(sent(), 108_400, 0), &swept(None), 0, 108_400),
+            ("seen in a block by the wallet alone", of(sent(), 108_400, 0), &swept(Some(251)), 0, 108_400),
             ("in a block", of(vec![sweep(Some("s"), Some(251))], 108_400, 0), &swept(Some(251)), 0, 108_400),
         ];
         for (when, mut coins, transactions, spent, wanted) in cases {

@@ -147,7 +147,8 @@ impl World<'_> {
         );
         self.told_in_sight("#in_sat", "900 000 000").await;
 
-        let words = ["50,000 sat of the on-chain wallet go into the channel", "You can send 50,000 sat more"];
+        let words =
+            ["50,000 sat of the on-chain wallet go into the channel", "You can send about 49,500 sat more"];
         let splicing = self.put_in(channel, "50 000", &words).await;
         let operation = self.url(&format!("/operations/{splicing}"));
         says(tab, &operation, "its new size waits for confirmations").await;
