@@ -65,6 +65,7 @@
     const { hash, macaroon, kind, service, words, until, unlock } = offer;
     keep(session, PENDING, [...pending, { hash, macaroon, kind, service, words, until, unlock, at }], 16);
     $('copy').hidden = false;
+    $('programs').open = false;
     $('copy').addEventListener('click', () => copy(offer.invoice, $('copy')));
     $('proof').hidden = false;
     $('proof').addEventListener('submit', (event) => { event.preventDefault(); prove($('preimage').value); });
@@ -86,7 +87,7 @@
       const two = (number) => String(number).padStart(2, '0');
       const hours = Math.floor(left / 3600), minutes = Math.floor(left / 60) % 60;
       const time = (hours ? hours + ':' + two(minutes) : minutes) + ':' + two(left % 60);
-      $('time').textContent = 'Scan it with a Lightning wallet. ' + time + (hours ? ' hours' : ' minutes') + ' left to pay.';
+      $('time').textContent = 'Scan it with a Lightning wallet. ' + time + ' left.';
       return;
     }
     clearInterval(clock);
@@ -237,9 +238,10 @@
   async function deliver(bought) {
     if (offer.again !== 'true') {
       $('line').textContent = 'Authorization: ' + bought.auth;
-      $('line').closest('details').open = true;
+      $('programs').open = true;
       return say('Your token is complete. This page cannot send your request again: send it with the header that is shown under “For programs”.');
     }
+    paying(false);
     say('Paid. Fetching…');
     remember(bought);
     // The same word gets the same answer again, should the connection break.
@@ -262,14 +264,29 @@
       }
       await wait(1000 * Math.max(1, Math.min(5, Number(answer?.headers.get('Retry-After')) || tries)));
     }
+    clearInterval(clock);
     say(text + ' You have not lost what you paid for. ');
-    $('said').append(button('Try again', () => redeem(bought)));
+    const again = button('Try again', () => redeem(bought));
+    again.className = 'main';
+    $('said').append(again);
+  }
+
+  /* Who has paid meets no invoice beside what became of it: nobody shall pay twice. */
+  const paying = (on) => document.querySelector('main').classList.toggle('bought', !on);
+
+  function over({ kind, words }) {
+    switch (kind) {
+      case 'request': return 'Your one request was made already. Buy another below.';
+      case 'pack': return 'Your ' + words + ' are used up. Buy more below.';
+      case 'balance': return 'Your balance is used up. Buy more below.';
+    }
   }
 
   function refused(fresh, bought) {
     const code = fresh?.dataset.code;
     if (code === 'preimage_mismatch' || code === 'preimage_missing') {
       forget(bought);
+      paying(true);
       say('This is not the preimage of this invoice. Nothing was charged.');
       return $('preimage').focus();
     }
@@ -278,7 +295,9 @@
     if (!fresh) return location.reload();
     swap(fresh);
     say('');
-    document.querySelector('.refusal')?.scrollIntoView({ block: 'center' });
+    const notice = document.querySelector('.refusal');
+    if (notice && code === 'spent') notice.textContent = over(bought) ?? notice.textContent;
+    notice?.scrollIntoView({ block: 'center' });
   }
 
   function name(answer) {

@@ -162,7 +162,11 @@ fn of(offered: &Offered) -> Page<'_> {
         words: ware.words(),
         choices: choices(ware, offered.wares()),
         code: offered.code(),
-        notice: (offered.code() != "payment_required").then(|| sentence(offered.detail())),
+        notice: match offered.code() {
+            "payment_required" => None,
+            "spent" => Some("What this token was for is used up. Buy more below.".to_owned()),
+            _ => Some(sentence(offered.detail())),
+        },
         qr: qr::in_capitals("lightning", &bolt11),
         macaroon: challenge.token.base64(),
         hash: challenge.payment_hash.to_hex(),
