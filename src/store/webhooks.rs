@@ -37,6 +37,8 @@ pub struct WebhookRow {
     pub disabled: Option<(Timestamp, String)>,
     /// Deliveries that wait.
     pub waiting: u64,
+    /// Those of them that did not arrive when they were tried last.
+    pub failing: u64,
     /// Deliveries whose tries are used up.
     pub parked: u64,
 }
@@ -108,6 +110,8 @@ impl Ledger {
             let mut query = connection.prepare_cached(
                 "SELECT w.*,
                     (SELECT COUNT(*) FROM deliveries d WHERE d.webhook = w.id AND d.state = 'waiting') AS waiting,
+                    (SELECT COUNT(*) FROM deliveries d
+                        WHERE d.webhook = w.id AND d.state = 'waiting' AND d.attempts > 0) AS failing,
                     (SELECT COUNT(*) FROM deliveries d
                         WHERE d.webhook = w.id AND d.state = 'parked' AND d.event > 0) AS parked
                  FROM webhooks w ORDER BY w.id",
@@ -249,6 +253,7 @@ fn read_webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
         created_at: column(row, "created_at")?,
         disabled: column_or_none(row, "disabled_at")?.map(|at| (at, why.unwrap_or_default())),
         waiting: row.get("waiting")?,
+        failing: row.get("failing")?,
         parked: row.get("parked")?,
     })
 }

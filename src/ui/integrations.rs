@@ -24,6 +24,7 @@ use crate::web::keys::Scope;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod keys;
+mod meanings;
 mod refused;
 
 use deliveries::DeliveryLine;
@@ -180,8 +181,11 @@ fn endpoint_line(row: &WebhookRow) -> EndpointLine {
 fn left(row: &WebhookRow) -> Option<String> {
     match (row.waiting, row.parked) {
         (0, 0) => None,
+        // How it stands says how many.
+        (_, 0) if row.failing > 0 => None,
         (waiting, 0) => Some(format!("{} waiting", grouped(waiting))),
         (0, parked) => Some(format!("{} given up", grouped(parked))),
+        (_, parked) if row.failing > 0 => Some(format!("{} given up", grouped(parked))),
         (waiting, parked) => Some(format!("{} waiting, {} given up", grouped(waiting), grouped(parked))),
     }
 }
@@ -190,6 +194,7 @@ fn left(row: &WebhookRow) -> Option<String> {
 fn standing(row: &WebhookRow) -> (String, &'static str) {
     match &row.disabled {
         Some((_, why)) => (format!("Disabled: {why}"), "bad"),
+        None if row.failing > 0 => (format!("Failing, {} waiting", grouped(row.waiting)), "bad"),
         None if row.parked > 0 => ("Some deliveries were given up".to_owned(), "bad"),
         None => ("Enabled".to_owned(), "good"),
     }

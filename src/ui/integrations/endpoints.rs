@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::deliveries::DeliveryLine;
 use super::keys::shown_once;
+use super::meanings::meaning;
 use super::refused::{failed, unknown};
 use super::{above, gets, standing};
 use crate::egress::Reach;
@@ -28,53 +29,85 @@ const SHOWN: u32 = 50;
 /// One thing that can be chosen.
 struct Topic {
     name: &'static str,
+    says: &'static str,
     ticked: bool,
 }
 
 /// Things of one kind that can be chosen.
 struct Group {
+    /// The field that chooses all of it.
+    word: &'static str,
     name: &'static str,
     says: &'static str,
+    ticked: bool,
     topics: Vec<Topic>,
 }
 
-/// The kinds, each with what its topics' names begin with; what none claims is of the last one.
-const GROUPS: [(&str, &str, &[&str]); 6] = [
-    ("Payments", "What customers paid, and what was paid out.", &["payment", "sale", "payouts"]),
+impl Group {
+    /// Whether some of it was chosen one by one.
+    fn singly(&self) -> bool {
+        self.topics.iter().any(|topic| topic.ticked)
+    }
+}
+
+/// The kinds, each with its field and what its topics' names begin with; what none claims is of the last one.
+const GROUPS: [(&str, &str, &str, &[&str]); 6] = [
     (
+        "all_payments",
+        "Payments",
+        "What customers paid, and what was paid out.",
+        &["payment", "sale", "payouts"],
+    ),
+    (
+        "all_tokens",
         "Tokens",
         "What becomes of what customers bought: used up, given back, revoked, in doubt.",
         &["unit", "grant", "token", "epoch"],
     ),
-    ("Alarms", "Something needs a person, got worse, or is over.", &["alarm"]),
+    ("all_alarms", "Alarms", "Something needs a person, got worse, or is over.", &["alarm"]),
     (
+        "all_channels",
         "Channels",
         "Channels that open, close or change their size, and the chain source.",
         &["channel", "chain"],
     ),
     (
+        "all_moves",
         "Moves of coins",
         "What was asked for and what became of it, by hand or by a rule; the vault.",
         &["operation", "rule", "vault"],
     ),
-    ("This Tollhouse", "Starts, changes of what is sold, backups, the seed, and proofs of the books.", &[]),
+    (
+        "all_house",
+        "This Tollhouse",
+        "Starts, changes of what is sold, backups, the seed, and proofs of the books.",
+        &[],
+    ),
 ];
+
+/// Which of the kinds a topic is of.
+fn kind(topic: &str) -> usize {
+    let word = topic.split('.').next().unwrap_or_default();
+    GROUPS.iter().position(|(.., words)| words.contains(&word)).unwrap_or(GROUPS.len() - 1)
+}
 
 /// All that can be chosen, in groups, as `fields` has it ticked.
 fn groups(fields: &Fields) -> Vec<Group> {
-    let kind = |topic: &str| {
-        let word = topic.split('.').next().unwrap_or_default();
-        GROUPS.iter().position(|(.., words)| words.contains(&word)).unwrap_or(GROUPS.len() - 1)
-    };
-    let group = |(at, (name, says, _)): (usize, (&'static str, &'static str, _))| Group {
+    let topic = |name| Topic { name, says: meaning(name), ticked: fields.ticked(name) };
+    let group = |(at, (word, name, says, _)): (usize, (&'static str, &'static str, &'static str, _))| Group {
+        word,
         name,
         says,
-        topics: topics()
-            .filter(|topic| kind(topic) == at)
-            .map(|name| Topic { name, ticked: fields.ticked(name) })
-            .collect(),
+        ticked: fields.ticked(word),
+        topics: topics().filter(|topic| kind(topic) == at).map(topic).collect(),
     };
     GROUPS.into_iter().enumerate().map(group).collect()
+}
+
+/// What `fields` choose, by kinds and one by one.
+fn chosen(fields: &Fields) -> Vec<String> {
+    let wanted = |topic: &&str| fields.ticked(topic) || fields.ticked(GROUPS[kind(topic)].0);
+    topics().filter(wanted).map(str::to_owned).collect()
 }
 
 #[derive(Template)]
@@ -119,7 +152,7 @@ pub(in crate::ui) async fn add(desk: Desk, Vouched(fields): Vouched) -> Response
     };
     let ask = WebhookAsk {
         url: fields.text("url").to_owned(),
-        topics: topics().filter(|topic| fields.ticked(topic)).map(str::to_owned).collect(),
+        topics: chosen(&fields),
         label: name.clone(),
         reach: Reach::allowing(fields.ticked("allow_private")),
     };
@@ -277,7 +310,7 @@ fn outcome(tested: &Tested) -> (bool, String) {
     let took = tested.took.as_millis();
     match (&tested.error, tested.status) {
         (None, Some(status)) => {
-            (true, format!("The test message arrived: it answers {status} in {took} ms."))
+            (true, format!("The test message arrived: it was answered {status} in {took} ms."))
         }
         (None, None) => (true, format!("The test message arrived in {took} ms.")),
         (Some(error), _) => (false, format!("The test message did not arrive: {error}.")),
@@ -330,7 +363,7 @@ fn removing(hook: &WebhookRow) -> Question {
         warning: Some("This cannot be undone. Disabling it keeps everything.".to_owned()),
         action: format!("/integrations/webhooks/{}/remove", hook.id),
         fields: Vec::new(),
-        yes: Some("Remove it"),
+        yes: Some("Remove"),
         refusal: None,
     }
 }

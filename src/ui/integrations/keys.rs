@@ -23,18 +23,47 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// How long a key may last: what the form sends, what it says, and the span.
 const LASTS: [(&str, &str, Option<Duration>); 6] = [
-    ("", "No end", None),
     ("1", "A day", Some(DAY)),
     ("7", "A week", Some(Duration::from_secs(7 * 86_400))),
     ("30", "30 days", Some(Duration::from_secs(30 * 86_400))),
     ("90", "90 days", Some(Duration::from_secs(90 * 86_400))),
     ("365", "A year", Some(Duration::from_secs(365 * 86_400))),
+    ("", "No end", None),
 ];
+/// What is chosen before anybody chose: a key that was forgotten about ends.
+const USUALLY_LASTS: &str = "90";
+
+/// The scopes as the form lists them: what can take everything comes last.
+const LISTED: [Scope; 7] = [
+    Scope::Read,
+    Scope::Integrate,
+    Scope::ForwardAuth,
+    Scope::Metrics,
+    Scope::Wallet,
+    Scope::Pay,
+    Scope::Admin,
+];
+
+/// What a scope is called by people.
+const fn name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "See the books",
+        Scope::Pay => "Pay",
+        Scope::Admin => "Do everything",
+        Scope::Integrate => "Sell for an application",
+        Scope::ForwardAuth => "Answer for another proxy",
+        Scope::Metrics => "Read the metrics",
+        Scope::Wallet => "Spend within limits",
+    }
+}
 
 /// One scope of the form.
 struct ScopeTick {
     word: &'static str,
+    name: &'static str,
     allows: &'static str,
+    /// What whoever finds such a key can take.
+    warns: Option<String>,
     ticked: bool,
 }
 
@@ -76,18 +105,18 @@ async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Refused>) -> Respon
     let status = if refusal.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let tick = |scope: Scope| ScopeTick {
         word: scope.word(),
+        name: name(scope),
         allows: scope.allows(),
+        warns: grave(&[scope]),
         ticked: fields.ticked(scope.word()),
     };
-    let choice = |(value, name, _): (&'static str, &'static str, _)| Choice {
-        value,
-        name,
-        chosen: fields.text("lasts") == value,
-    };
+    let lasts = if fields.ticked("lasts") { fields.text("lasts") } else { USUALLY_LASTS };
+    let choice =
+        |(value, name, _): (&'static str, &'static str, _)| Choice { value, name, chosen: lasts == value };
     let page = New {
         refusal,
         label: fields.text("label").to_owned(),
-        scopes: Scope::ALL.into_iter().map(tick).collect(),
+        scopes: LISTED.into_iter().map(tick).collect(),
         lasts: LASTS.into_iter().map(choice).collect(),
         per_day: fields.text("per_day_sat").to_owned(),
         per_payment: fields.text("per_payment_sat").to_owned(),
@@ -240,7 +269,7 @@ fn revoking(row: &ApiKeyRow) -> Question {
         warning: Some("This cannot be undone: a program that still needs it gets a new key.".to_owned()),
         action: format!("/integrations/keys/{}/revoke", row.id),
         fields: Vec::new(),
-        yes: Some("Revoke it"),
+        yes: Some("Revoke"),
         refusal: None,
     }
 }

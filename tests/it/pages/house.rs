@@ -72,6 +72,9 @@ async fn integrations_are_legible_and_what_others_say_is_text() {
         tab.open(&format!("{}{path}", app.origin)).await;
         is_text(&tab, name).await;
     }
+    tab.open(&format!("{}/integrations", app.origin)).await;
+    let told = tab.text("main").await;
+    assert!(told.contains("Failing, "), "what does not arrive is not told as well: {told}");
     clean(&app, &tab);
 }
 
@@ -92,6 +95,15 @@ async fn a_key_is_made_behind_the_password_shown_once_and_revoked() {
     until(&tab, "!!document.querySelector('.refusal')").await;
     assert!(tab.text(".refusal").await.contains("at least one scope"));
     assert_eq!(tab.value("document.querySelector('#label').value").await, "dashboard", "kept");
+    assert_eq!(
+        tab.value("document.querySelector('#lasts').value").await,
+        "90",
+        "it ends, unless one says else"
+    );
+    for scope in ["pay", "admin"] {
+        let warned = format!("!!document.querySelector('label:has([name={scope}]) .wrong')");
+        assert_eq!(tab.value(&warned).await, true, "{scope} warns before it is ticked");
+    }
     tab.click("input[name=read]").await;
     tab.value("document.querySelector('#lasts').value = '7'; 1").await;
     tab.click("main form button[type=submit]").await;
@@ -100,6 +112,8 @@ async fn a_key_is_made_behind_the_password_shown_once_and_revoked() {
     for said in ["see revenue", "ends by itself in 7 days", "shown once"] {
         assert!(question.contains(said), "{said}: {question}");
     }
+    assert!(tab.text("footer").await.contains("Times are of "), "the zone is told once");
+    assert!(!question.contains("UTC"), "in a sentence a moment is of that zone, too: {question}");
     fill(&tab, "#password", PASSWORD).await;
     tab.click("main form button[type=submit]").await;
     until(&tab, "!!document.querySelector('#secret')").await;
@@ -139,6 +153,7 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     tab.open(&format!("{}/integrations/webhooks/new", app.origin)).await;
     fill(&tab, "#label", "accounting").await;
     fill(&tab, "#url", &receiver.url).await;
+    tab.value("document.querySelectorAll('details').forEach(part => { part.open = true; }); 1").await;
     tab.click("input[name='payment.received']").await;
     tab.click("main form button[type=submit]").await;
     until(&tab, "!!document.querySelector('.refusal')").await;
@@ -169,7 +184,7 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     assert_eq!(receiver.got(|got| got.len() == 2).await[1].told()["type"], "webhook.test");
     let newest = tab.text(".cards tbody tr").await;
     assert!(newest.contains("webhook.test") && newest.contains("answered 200"), "{newest}");
-    assert!(!newest.contains("Again"), "a test is made anew: {newest}");
+    assert!(!newest.contains("again"), "a test is made anew: {newest}");
     tab.click("form[action$='/redeliver'] button").await;
     until(&tab, "document.querySelector('.said')?.textContent.includes('once more')").await;
     let got = receiver.got(|got| got.len() == 3).await;
@@ -193,6 +208,18 @@ async fn an_endpoint_is_added_tested_switched_and_its_deliveries_made_again() {
     tab.click("main form button[type=submit]").await;
     until(&tab, "!!document.querySelector('.said')").await;
     assert!(app.ledger.webhooks().await.expect("rows").is_empty());
+
+    // One tick takes all of a kind, and nothing of another.
+    tab.open(&format!("{}/integrations/webhooks/new", app.origin)).await;
+    fill(&tab, "#label", "money").await;
+    fill(&tab, "#url", &receiver.url).await;
+    tab.click("input[name=allow_private]").await;
+    tab.click("input[name=all_payments]").await;
+    tab.click("main form button[type=submit]").await;
+    until(&tab, "!!document.querySelector('#secret')").await;
+    let chosen = app.ledger.webhooks().await.expect("rows")[0].topics.clone();
+    let has = |topic: &str| chosen.split(' ').any(|one| one == topic);
+    assert!(has("payment.received") && has("sale.attributed") && !has("alarm.raised"), "{chosen}");
     clean(&app, &tab);
 }
 
