@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use self::saving::{Silent, silent};
-use self::wording::{Sales, price, sold_as};
+use self::wording::{Sales, offers, price};
 use super::figures::{counted, grouped, iso, sats_exact, utc};
 use super::form::Fields;
 use super::question::notice;
@@ -120,6 +120,8 @@ struct Line {
     name: String,
     about: String,
     price: String,
+    /// What else may be bought, one by one.
+    offers: Vec<String>,
     more: Option<String>,
     calls: String,
     earned: String,
@@ -156,15 +158,13 @@ async fn page(desk: Desk, query: Result<Query<After>, QueryRejection>) -> Respon
         let service = table.services().iter().find(|service| service.name == own.name);
         let sums = sales.of(&own.name, None);
         let more = service.map_or(0, |service| service.routes.len());
+        let sold = service.filter(|_| own.faults.is_empty());
         Line {
             address: address(own.name.as_str()),
             name: own.spec.title.clone().unwrap_or_else(|| own.name.to_string()),
             about: place(own),
-            price: service.filter(|_| own.faults.is_empty()).map_or_else(String::new, |service| {
-                let also = sold_as(&service.terms);
-                let start = price(&service.terms);
-                if also.is_empty() { start } else { format!("{start}, or {also}") }
-            }),
+            price: sold.map_or_else(String::new, |service| price(&service.terms)),
+            offers: sold.map_or_else(Vec::new, |service| offers(&service.terms)),
             more: (more > 0 && own.faults.is_empty())
                 .then(|| format!("{} priced apart", counted(count(more), "route"))),
             calls: grouped(sums.calls),

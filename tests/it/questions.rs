@@ -71,6 +71,6 @@ async fn a_route_whose_requests_become_free_is_asked_about_as_that() {
     let own = stock.iter().find(|own| own.name.as_str() == "api").expect("it is sold");
     let seen = format!("seen={}", own.changed_at.millis());
     let (status, page) = sent(&app, &session, "/services/api/routes/0/delete", &seen).await;
-    assert!(status == StatusCode::OK && page.contains("Take the route /api/one away?"), "{status} {page}");
+    assert!(status == StatusCode::OK && page.contains("Remove the route /api/one?"), "{status} {page}");
     assert!(page.contains("nothing from then on"), "{page}");
 }

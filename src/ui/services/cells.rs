@@ -44,8 +44,13 @@ impl TermsDraft {
 
     /// What a buyer can choose.
     pub(super) fn offer_lines(&self, wrongs: &Wrongs) -> Vec<Line> {
-        const KINDS: [(&str, &str); 5] =
-            [("", "–"), ("request", "Request"), ("pack", "Pack"), ("pass", "Pass"), ("balance", "Balance")];
+        const KINDS: [(&str, &str); 5] = [
+            ("", "None"),
+            ("request", "Request"),
+            ("pack", "Pack"),
+            ("pass", "Pass"),
+            ("balance", "Balance"),
+        ];
         let line = |(n, row): (usize, super::offer_rows::OfferRow)| {
             let (id, number) = (format!("offer{n}"), n + 1);
             let holder = match row.what.as_str() {
@@ -54,8 +59,9 @@ impl TermsDraft {
                 "balance" => "1000 sat",
                 _ => "",
             };
+            let empty = row == super::offer_rows::OfferRow::default();
             Line {
-                label: format!("Offer {number}"),
+                label: if empty { "Another offer".to_owned() } else { format!("Offer {number}") },
                 choices: KINDS.into_iter().map(|(word, name)| (word, name, word == row.what)).collect(),
                 wrong: wrongs.at(&format!("{id}_what")).map(str::to_owned),
                 cells: vec![
@@ -67,7 +73,7 @@ impl TermsDraft {
                         holder,
                     ),
                     cell(wrongs, format!("{id}_price"), format!("Offer {number}: price"), &row.price, ""),
-                    cell(wrongs, format!("{id}_name"), format!("Offer {number}: its name"), &row.name, ""),
+                    cell(wrongs, format!("{id}_name"), format!("Offer {number}: name"), &row.name, ""),
                 ],
                 id: format!("{id}_what"),
             }

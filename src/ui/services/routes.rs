@@ -102,7 +102,7 @@ pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, 
     };
     let up = (address(&name), name.clone());
     if !fresh(&own, &fields) {
-        let text = format!("Nothing was taken away: {STALE}.");
+        let text = format!("Nothing was removed: {STALE}.");
         return notice(&desk, Section::Services, up, StatusCode::CONFLICT, ("Nothing changed", &text)).await;
     }
     let what = route_words(route);
@@ -120,12 +120,12 @@ pub(super) async fn remove(desk: Desk, Path((name, at)): Path<(String, usize)>, 
     let question = Question {
         section: Section::Services,
         above: up,
-        title: format!("Take the route {what} away?"),
+        title: format!("Remove the route {what}?"),
         lines,
         warning: None,
         action: format!("{}/routes/{at}/delete", address(&name)),
         fields: fields.again(&["seen"]),
-        yes: Some("Take it away"),
+        yes: Some("Remove"),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {

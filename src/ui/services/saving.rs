@@ -208,7 +208,7 @@ fn title(stop: &Stop) -> String {
     let name = &stop.service;
     match (stop.how, stop.requests.as_slice()) {
         (How::Off, _) => format!("Turn “{name}” off?"),
-        (How::Removed, _) => format!("Take the service “{name}” away?"),
+        (How::Removed, _) => format!("Remove the service “{name}”?"),
         (How::Free | How::Shadow, []) => format!("Let everybody use “{name}” for nothing?"),
         (How::Free | How::Shadow, [one]) => format!("Let everybody ask {one} for nothing?"),
         (How::Free | How::Shadow, _) => format!("Let everybody use parts of “{name}” for nothing?"),
@@ -255,7 +255,7 @@ fn warning(stop: &Stop) -> Option<String> {
 const fn yes(stop: &Stop) -> &'static str {
     match stop.how {
         How::Off => "Turn it off",
-        How::Removed => "Take it away",
+        How::Removed => "Remove",
         How::Free | How::Shadow if stop.requests.is_empty() => "Let all pass",
         How::Free | How::Shadow => "Let them pass",
     }

@@ -75,7 +75,7 @@ pub(super) struct TermsDraft {
 
 /// More than any list has.
 const MOST_ROWS: usize = 64;
-/// Empty rows below those that say something.
+/// Empty steps below those that say something.
 const SPARE: usize = 2;
 
 impl TermsDraft {
@@ -165,9 +165,9 @@ impl TermsDraft {
         self.tiers.iter().cloned().chain(spare).enumerate().collect()
     }
 
-    /// The offers, and empty ones to fill in.
+    /// The offers, and an empty one to fill in: once it is saved, there is room for the next.
     pub(super) fn offer_rows(&self) -> Vec<(usize, OfferRow)> {
-        let spare = std::iter::repeat_n(OfferRow::default(), SPARE);
+        let spare = [OfferRow::default()];
         self.offers.iter().cloned().chain(spare).enumerate().collect()
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::catalog::{AllowanceBy, Offering, Terms};
 use crate::clock::in_words;
-use crate::pricing::{Amount, Rule};
+use crate::pricing::{Amount, Fiat, Rule};
 use crate::store::{HourSums, RouteRevenue, SalesFilter, Step, StoreError};
 use crate::types::{Msat, Name};
 use crate::ui::figures::{grouped, sats_exact, typeset};
@@ -18,8 +18,17 @@ const LATELY: u32 = 30;
 pub(super) fn amount(amount: &Amount) -> String {
     match amount {
         Amount::Msat(msat) => sats(*msat),
-        Amount::Fiat(fiat) => fiat.to_string(),
+        Amount::Fiat(fiat) => money(fiat),
     }
+}
+
+/// An amount of another currency, exact, with two decimals at least: half a dollar is `0.50 USD` everywhere.
+fn money(fiat: &Fiat) -> String {
+    let mut amount = fiat.amount.normalize();
+    if amount.scale() < 2 {
+        amount.rescale(2);
+    }
+    format!("{amount} {}", fiat.currency)
 }
 
 /// An amount in satoshi, exact.
@@ -61,6 +70,11 @@ pub(super) fn price(terms: &Terms) -> String {
 
 /// What else a buyer can choose; empty where there are single requests alone.
 pub(super) fn sold_as(terms: &Terms) -> String {
+    offers(terms).join(", ")
+}
+
+/// The same, one by one.
+pub(super) fn offers(terms: &Terms) -> Vec<String> {
     let for_price = |price: &Option<Amount>| {
         price.as_ref().map(|price| format!(" for {}", amount(price))).unwrap_or_default()
     };
@@ -76,7 +90,7 @@ pub(super) fn sold_as(terms: &Terms) -> String {
             Some(format!("a balance of {}{}", amount(value), for_price(price)))
         }
     };
-    terms.offers.iter().filter_map(|own| offer(&own.what)).collect::<Vec<_>>().join(", ")
+    terms.offers.iter().filter_map(|own| offer(&own.what)).collect()
 }
 
 /// How everything sold in the last days, route by route.
@@ -120,7 +134,7 @@ mod tests {
              free = { requests = 20, per = \"day\" }",
         );
         assert_eq!(price(&many), "5 sat a request; 20 free a day for each address");
-        assert_eq!(sold_as(&many), "1,000 requests for 400 sat, a pass of 1 day for 1.5 USD");
+        assert_eq!(sold_as(&many), "1,000 requests for 400 sat, a pass of 1 day for 1.50 USD");
         let formula = terms("price = { formula = \"sat(1) + request.size_bytes\", ceiling = \"20 sat\" }");
         assert_eq!(price(&formula), "By a formula, at most 20 sat");
     }

@@ -184,6 +184,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     tab.click("button[value=price]").await;
     tab.until("document.querySelector('#cost')").await;
     assert_eq!(tab.text("#cost").await, "It costs 2 sat");
+    assert_eq!(tab.value("location.hash").await, "#cost", "the answer is in sight, below a long form");
     looked_at(&app.origin, &tab, "service-price").await;
     tab.click("button[value=ask]").await;
     tab.until("document.querySelector('#status')?.textContent.startsWith('402')").await;
@@ -238,7 +239,7 @@ async fn a_service_is_made_changed_tried_and_taken_away() {
     let closed = app.client.get(format!("{}/v1/rates", app.gateway)).send().await.expect("an answer");
     assert_eq!(closed.status(), 404);
     tab.click("button[formaction$='/delete']").await;
-    tab.until("document.querySelector('h1')?.textContent.includes('away?')").await;
+    tab.until("document.querySelector('h1')?.textContent.startsWith('Remove')").await;
     looked_at(&app.origin, &tab, "service-delete").await;
     tab.click("button[type=submit].button").await;
     tab.until("location.pathname === '/services' && document.querySelector('.said')").await;
