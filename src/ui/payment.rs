@@ -134,7 +134,7 @@ fn quoted(quote: &str) -> String {
 fn facts(grant: Option<&GrantRow>, refused: Option<TooDear>, revoked_at: Option<Timestamp>) -> Vec<Fact> {
     let said = |name, value: String| Fact { name, value, iso: None };
     let moment = |name, at| Fact { name, value: utc(at), iso: Some(iso(at)) };
-    let revoked = revoked_at.map(|at| moment("Revoked", at));
+    let revoked = revoked_at.map(|at| moment("Revoked on", at));
     let Some(row) = grant else {
         return revoked.into_iter().flat_map(|when| [said("State", "Revoked".to_owned()), when]).collect();
     };
@@ -172,13 +172,19 @@ fn units(row: &GrantRow) -> Vec<Fact> {
         ("Left", grant.left),
         ("On its way", grant.held),
         ("Used", grant.spent),
-        ("Ran out", grant.expired),
-        ("Taken back", grant.revoked),
+        ("Expired", grant.expired),
+        ("Revoked", grant.revoked),
     ];
-    let amounts = amounts.map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None });
+    // What did not happen is not told; how much was sold and what is left always is.
+    let told = amounts.into_iter().filter(|(name, units)| *units > 0 || *name == sold || *name == "Left");
+    let told = told.map(|(name, units)| Fact { name, value: amount(grant.kind, units), iso: None });
     let back = grant.restored.saturating_add(grant.crash_restored);
-    let back = Fact { name: "Requests given back", value: grouped(back), iso: None };
-    budget.into_iter().chain(amounts).chain([back]).collect()
+    let back = (back > 0).then(|| Fact {
+        name: "Given back after a failure",
+        value: counted(back, "request"),
+        iso: None,
+    });
+    budget.into_iter().chain(told).chain(back).collect()
 }
 
 /// So many of a kind's units, with their unit.

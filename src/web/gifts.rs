@@ -76,7 +76,10 @@ impl Operator {
 /// An amount that may be given away, each period anew, for longer than anybody lives: the books' sums
 /// never come near their end by it.
 fn budget(text: &str) -> Result<Msat, Wrong> {
-    let budget = words::msat(text)?;
+    let budget = words::msat(text).map_err(|wrong| {
+        let what = wrong.what.replace("is not a price", "is not an amount of money");
+        Wrong::new(what.replace("a price of zero", "nothing could be used"), "Write it in sat: \"1000 sat\".")
+    })?;
     if budget > LARGEST_BUDGET {
         return Err(Wrong::new(
             format!("\"{text}\" is more than a token may have"),

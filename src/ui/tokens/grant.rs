@@ -21,6 +21,8 @@ const FIELDS: [&str; 5] = ["label", "service", "budget", "per", "expires"];
 struct Form {
     shell: Shell,
     refusal: Option<String>,
+    /// The field that made no sense, and why.
+    wrong: Option<(&'static str, String)>,
     services: Vec<(String, bool)>,
     label: String,
     budget: String,
@@ -43,6 +45,13 @@ struct Given {
     sample: String,
 }
 
+impl Form {
+    /// What is wrong with a field.
+    fn wrong_at(&self, field: &str) -> Option<&str> {
+        self.wrong.as_ref().filter(|(own, _)| *own == field).map(|(_, why)| why.as_str())
+    }
+}
+
 /// `GET /tokens/grant`.
 pub(super) async fn form(desk: Desk) -> Response {
     let form =
@@ -55,6 +64,7 @@ async fn empty(desk: &Desk, chosen: &str) -> Form {
     let names = stock.iter().map(|own| own.name.to_string());
     Form {
         refusal: None,
+        wrong: None,
         services: names.map(|name| (name.clone(), name == chosen)).collect(),
         label: String::new(),
         budget: String::new(),
@@ -105,7 +115,7 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
     match desk.op.give(ask).await {
         Ok(gift) => {
             let given = Given {
-                sample: tried(&desk, &service, &gift.authorization()),
+                sample: tried(&desk, &service),
                 hash: gift.payment_hash.to_hex(),
                 until: utc(gift.valid_until),
                 until_iso: iso(gift.valid_until),
@@ -125,8 +135,8 @@ pub(super) async fn give(desk: Desk, fields: Fields) -> Response {
     }
 }
 
-/// The line that asks `service` with the token in a shell: what costs something there, else its own address.
-fn tried(desk: &Desk, service: &str, authorization: &str) -> String {
+/// The line that asks `service` in a shell, with the header in `$TOKEN`: what costs something there, else its own address.
+fn tried(desk: &Desk, service: &str) -> String {
     let gateway = &desk.op.parts.config.gateway;
     let (host, url) = desk.op.sample(Some(service)).map_or_else(
         || {
@@ -138,7 +148,7 @@ fn tried(desk: &Desk, service: &str, authorization: &str) -> String {
         |sample| (sample.host, sample.url),
     );
     let host = host.map(|host| format!("-H 'Host: {host}' ")).unwrap_or_default();
-    format!("curl -H 'Authorization: {authorization}' {host}'{url}'")
+    format!("curl -H \"Authorization: $TOKEN\" {host}'{url}'")
 }
 
 fn words(fields: &Fields) -> Result<GiftWords<'_>, Problem> {
@@ -157,11 +167,20 @@ fn words(fields: &Fields) -> Result<GiftWords<'_>, Problem> {
 
 async fn again(desk: &Desk, fields: &Fields, problem: Problem) -> Response {
     let text = |name: &str| fields.text(name).to_owned();
-    // The API names the setting; the form has it under a name for people.
-    let detail = problem.detail.replacen("budget:", "It may use:", 1);
-    let detail = detail.replacen("per:", "In each:", 1).replacen("expires:", "Good for:", 1);
+    // The API names the setting; the form has it under a name for people, and marks its field.
+    let named = [("budget", "Budget"), ("per", "Per"), ("expires", "Valid for")].into_iter().find_map(
+        |(field, label)| {
+            let rest = problem.detail.strip_prefix(field)?.strip_prefix(": ")?;
+            Some((field, label, rest.to_owned()))
+        },
+    );
+    let refusal = match &named {
+        Some((_, label, rest)) => format!("Nothing was given. {label}: {rest}"),
+        None => format!("Nothing was given. {}", problem.detail),
+    };
     let form = Form {
-        refusal: Some(format!("Nothing was given. {detail}")),
+        refusal: Some(refusal),
+        wrong: named.map(|(field, _, rest)| (field, rest)),
         label: text("label"),
         budget: text("budget"),
         per: text("per"),

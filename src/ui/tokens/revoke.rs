@@ -66,7 +66,7 @@ pub(super) async fn revoke(desk: Desk, Path(hash): Path<String>, fields: Fields)
         warning: Some("This cannot be undone.".to_owned()),
         action: format!("{here}/revoke"),
         fields: Vec::new(),
-        yes: Some("Revoke it"),
+        yes: Some("Revoke"),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {
