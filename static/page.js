@@ -4,16 +4,38 @@
 (() => {
   const EVERY_MS = 3000;
 
+  // A moment within a sentence, as the server writes it; what is code or typed is left alone.
+  const MOMENT = /\b(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4}) (\d\d:\d\d:\d\d) UTC/;
+  const momentsInText = (within) => {
+    const texts = document.createTreeWalker(within, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      if (MOMENT.test(text.data) && !text.parentElement.closest("time, code, pre, textarea, script, title")) found.push(text);
+    }
+    for (let text of found) {
+      for (let met = MOMENT.exec(text.data); met; met = MOMENT.exec(text.data)) {
+        const moment = text.splitText(met.index);
+        text = moment.splitText(met[0].length);
+        const at = new Date(`${met[1]} ${met[2]} ${met[3]} ${met[4]} UTC`);
+        const time = document.createElement("time");
+        time.textContent = met[0];
+        if (!Number.isNaN(at.getTime())) time.dateTime = at.toISOString();
+        moment.replaceWith(time);
+      }
+    }
+  };
+
+  // The frame's foot says once which zone the times are in.
   const localTimes = (within) => {
-    const now = new Date();
+    momentsInText(within);
     for (const time of within.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-      const date = at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-      const year = at.getFullYear() === now.getFullYear() ? "" : ` ${at.getFullYear()}`;
+      const date = at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
       time.title ||= time.textContent;
-      time.textContent = `${date}${year} ${at.toLocaleTimeString("en-GB", clock)}`;
+      time.textContent = `${date} ${at.toLocaleTimeString("en-GB", clock)}`;
     }
   };
 
@@ -71,6 +93,8 @@
     setTimeout(asks, Number(part.dataset.every) || EVERY_MS);
   };
 
+  const zone = document.getElementById("zone");
+  if (zone) zone.textContent = `Times in ${Intl.DateTimeFormat().resolvedOptions().timeZone || "this browser’s zone"}`;
   stand(document);
   document.addEventListener("replaced", (event) => stand(event.target));
   for (const part of document.querySelectorAll("[data-part]:not(#live)")) again(part);

@@ -62,7 +62,15 @@ struct Notice {
     text: String,
 }
 
+/// How the buttons of what takes something away begin.
+const TAKES: [&str; 6] = ["Remove", "Revoke", "Close", "Force", "Give up", "Let them go"];
+
 impl Question {
+    /// Whether a yes takes something away for good, so that its button is not dressed as one that earns.
+    fn takes(&self) -> bool {
+        self.yes.is_some_and(|yes| TAKES.iter().any(|verb| yes.starts_with(verb)))
+    }
+
     /// Shows it, under a key of its own.
     pub(super) async fn ask(self, desk: &Desk) -> Response {
         let key = desk.op.fresh_key();

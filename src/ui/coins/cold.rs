@@ -36,6 +36,8 @@ pub(super) struct Cold {
     external: String,
     internal: Option<String>,
     birthday: Option<String>,
+    /// When the chain was looked at last, and how far.
+    looked_at: Option<(String, String)>,
     looked: String,
     unpaid: String,
     known: bool,
@@ -53,18 +55,15 @@ impl Cold {
             external: view.external.clone(),
             internal: view.internal.clone(),
             birthday: view.birthday.map(|height| grouped(height.into())),
+            looked_at: view.synced_at.filter(|_| view.searching.is_none()).map(|at| (iso(at), utc(at))),
             looked: match (view.searching, view.synced_at) {
                 (Some((at, last)), _) => {
-                    format!("Searching: block {} of {}.", grouped(at.into()), grouped(last.into()))
+                    format!("Searching: block {} of {}", grouped(at.into()), grouped(last.into()))
                 }
-                (None, Some(at)) => format!("{}, up to block {}.", utc(at), grouped(view.height.into())),
-                (None, None) => "Not yet since the start.".to_owned(),
+                (None, Some(_)) => format!("up to block {}", grouped(view.height.into())),
+                (None, None) => "Not yet since the start".to_owned(),
             },
-            unpaid: format!(
-                "unpaid: {} of at most {}",
-                grouped(view.unpaid.into()),
-                grouped(view.gap.into())
-            ),
+            unpaid: format!("{} of at most {}", grouped(view.unpaid.into()), grouped(view.gap.into())),
             known: view.scanned_at.is_some(),
         }
     }

@@ -60,10 +60,6 @@ impl FromBlock {
         }
     }
 
-    fn label(self) -> &'static str {
-        if self == FromBlock::Needed { "From block (needed)" } else { "From block (advised)" }
-    }
-
     fn reason(self) -> &'static str {
         match self {
             FromBlock::Needed => "Your chain source is bitcoind, which is read block by block.",
@@ -201,9 +197,9 @@ pub(in crate::ui) async fn remove(desk: Desk, fields: Fields) -> Response {
     let question = Question {
         section: Section::Coins,
         above: ("/coins/vault".to_owned(), "Vault".to_owned()),
-        title: "Stop watching this vault?".to_owned(),
+        title: "Remove this vault?".to_owned(),
         lines: vec![
-            format!("It holds {held} sat. They stay where they are, in your own wallet’s hands."),
+            format!("It is watched no more. It holds {held} sat: they stay where they are, in your own wallet’s hands."),
             "Rules and forms that send to the vault stop until another is set.".to_owned(),
             "The addresses that were handed out stay in the record; set again, the same keys go on behind them."
                 .to_owned(),
@@ -211,7 +207,7 @@ pub(in crate::ui) async fn remove(desk: Desk, fields: Fields) -> Response {
         warning: None,
         action: "/coins/vault/remove".to_owned(),
         fields: Vec::new(),
-        yes: Some("Stop watching it"),
+        yes: Some("Remove"),
         refusal: None,
     };
     if let Err(response) = question.answered(&desk, &fields).await {

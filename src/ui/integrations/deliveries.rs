@@ -58,7 +58,7 @@ impl DeliveryLine {
 fn answer(row: &DeliveryRow) -> String {
     let status = row.last_status.map(|status| format!("answered {status}"));
     let told = match (status, &row.last_error) {
-        (_, Some(error)) => error.clone(),
+        (_, Some(error)) => error.replacen("it answers", "it answered", 1),
         (Some(status), None) => status,
         (None, None) => return "not tried yet".to_owned(),
     };

@@ -106,7 +106,7 @@ async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Refused>) -> Respon
     let tick = |scope: Scope| ScopeTick {
         word: scope.word(),
         name: name(scope),
-        allows: scope.allows(),
+        allows: scope.allows().trim_start_matches("everything: "),
         warns: grave(&[scope]),
         ticked: fields.ticked(scope.word()),
     };

@@ -13,8 +13,10 @@ use crate::store::{OperationRow, OperationState, StoreError};
 use crate::types::Msat;
 use crate::ui::figures::{iso, sats_exact, sats_whole, utc};
 use crate::ui::form::Fields;
+use crate::ui::operation::sentence;
 use crate::ui::operation_line::OperationLine;
 use crate::ui::question::Question;
+use crate::ui::reasons::unpaid;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html, live};
 use crate::upkeep::{PAY_OUT, PayoutAsk, PayoutError, PayoutPlan};
@@ -40,6 +42,8 @@ struct Line {
     fee: Option<String>,
     /// What is said in its place.
     no_fee: &'static str,
+    /// Why it was not done.
+    reason: Option<String>,
     state: &'static str,
     dot: &'static str,
 }
@@ -69,10 +73,12 @@ struct Page {
 pub(super) struct To {
     #[serde(default)]
     to: String,
+    /// The payout that was not done and whose payee is filled in once more: nobody else's link says whom.
+    again: Option<i64>,
 }
 
 /// `GET /lightning/payouts`; with `?to=payer` to the sandbox's payer.
-pub(super) async fn page(desk: Desk, Query(To { to }): Query<To>) -> Response {
+pub(super) async fn page(desk: Desk, Query(To { to, again }): Query<To>) -> Response {
     let mut page = match draw(&desk, None, &Fields::default()).await {
         Ok(page) => page,
         Err(error) => return fault(&error),
@@ -82,6 +88,8 @@ pub(super) async fn page(desk: Desk, Query(To { to }): Query<To>) -> Response {
             Ok(invoice) => page.to = invoice,
             Err(problem) => page.refusal = Some(problem.detail),
         }
+    } else if let Some(line) = page.payouts.iter().find(|line| Some(line.id) == again) {
+        page.to.clone_from(&line.to);
     }
     html(StatusCode::OK, &page)
 }
@@ -218,7 +226,11 @@ fn line(row: &OperationRow) -> Line {
         to: to.to_owned(),
         amount: msat(&row.outcome["amount_msat"]).or(msat(&row.ask["amount_msat"])).unwrap_or_default(),
         fee: msat(&row.outcome["fee_msat"]),
-        no_fee: if row.state == OperationState::Failed { "none" } else { "not known yet" },
+        no_fee: if row.state == OperationState::Failed { "–" } else { "not known yet" },
+        reason: row.outcome["reason"]
+            .as_str()
+            .filter(|_| row.state == OperationState::Failed)
+            .map(|reason| sentence(&unpaid(reason))),
         state,
         dot,
     }

@@ -91,7 +91,7 @@ async fn a_person_pays_and_reads() {
     let tab = world.browser.tab().await;
     tab.open(&world.url("/report.json")).await;
     assert_eq!(tab.text("h1:not(#got)").await, "Exchange rates");
-    tab.until("/14:5\\d minutes left/.test(document.getElementById('time').textContent)").await;
+    tab.until("/14:5\\d left/.test(document.getElementById('time').textContent)").await;
     let invoice = tab.value("document.getElementById('wallet').href").await;
     assert!(invoice.as_str().is_some_and(|href| href.starts_with("lightning:lnbcrt")), "{invoice}");
     assert_eq!(tab.value("here.hidden").await, true, "there is no wallet in this browser");

@@ -217,7 +217,7 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
 
     // A private key is neither taken nor said again.
     let told = "document.querySelector('label[for=birthday]').innerText";
-    assert_eq!(tab.value(told).await, "From block (needed)", "bitcoind is read block by block");
+    assert_eq!(tab.value(told).await, "From block", "bitcoind is read block by block");
     assert_eq!(tab.value("document.querySelector('#birthday').value").await, "now");
     fill(&tab, "#keys", &private.to_string()).await;
     tab.click("main button[type=submit]").await;
@@ -290,7 +290,7 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
 
     tab.open(&format!("{}/coins/vault", app.origin)).await;
     tab.click("form[action='/coins/vault/remove'] button").await;
-    tab.until("document.querySelector('h1')?.textContent === 'Stop watching this vault?'").await;
+    tab.until("document.querySelector('h1')?.textContent === 'Remove this vault?'").await;
     tab.click("main button[type=submit]").await;
     tab.until("document.querySelector('.said')?.innerText.includes('not watched any more')").await;
     assert_eq!(app.op.parts.vault.view(), None);

@@ -112,7 +112,7 @@ async fn a_key_is_made_behind_the_password_shown_once_and_revoked() {
     for said in ["see revenue", "ends by itself in 7 days", "shown once"] {
         assert!(question.contains(said), "{said}: {question}");
     }
-    assert!(tab.text("footer").await.contains("Times are of "), "the zone is told once");
+    assert!(tab.text("footer").await.contains("Times in "), "the zone is told once");
     assert!(!question.contains("UTC"), "in a sentence a moment is of that zone, too: {question}");
     fill(&tab, "#password", PASSWORD).await;
     tab.click("main form button[type=submit]").await;

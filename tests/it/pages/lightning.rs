@@ -377,6 +377,11 @@ async fn payouts_rules_peers_and_orders_are_asked_about_and_done() {
     open("/lightning/payouts").await;
     assert!(tab.text(".cards").await.contains("onerror"), "what an outsider wrote is text");
     unharmed(&app, &tab).await;
+    // What was not done says why, and can be tried again.
+    tab.click(".cards a[href*='again=']").await;
+    tab.until("location.search.includes('again=') && document.readyState === 'complete'").await;
+    assert_eq!(tab.value("document.querySelector('#to').value").await, CANARY);
+    open("/lightning/payouts").await;
     fill(&tab, "#to", "lno1any").await;
     tab.click(".form .button").await;
     tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
