@@ -40,6 +40,7 @@ mod payment_line;
 mod question;
 mod reasons;
 mod revenue;
+mod room;
 mod sale;
 mod services;
 mod shell;

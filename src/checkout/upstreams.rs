@@ -46,6 +46,14 @@ impl Upstreams {
         looks.insert(service.clone(), look);
     }
 
+    /// Forgets a failure of `service`'s upstream: somebody answers there now.
+    pub fn forget_failure(&self, service: &Name) {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.get(service).is_some_and(|look| look.answer.is_err()) {
+            looks.remove(service);
+        }
+    }
+
     /// How it answered last; `None` when it was not asked since the start.
     pub fn last(&self, service: &Name) -> Option<UpstreamLook> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
@@ -65,7 +73,10 @@ mod tests {
         assert!(upstreams.last(&name).expect("noted").well(), "a 404 is an answer");
         upstreams.note(&name, look(Ok(StatusCode::BAD_GATEWAY)));
         assert!(!upstreams.last(&name).expect("noted").well());
+        upstreams.forget_failure(&name);
         upstreams.note(&name, look(Err("upstream_unreachable")));
-        assert!(!upstreams.last(&name).expect("noted").well());
+        assert!(!upstreams.last(&name).expect("an answer stays").well());
+        upstreams.forget_failure(&name);
+        assert_eq!(upstreams.last(&name), None);
     }
 }

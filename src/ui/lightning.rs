@@ -26,7 +26,7 @@ use serde::Deserialize;
 use super::channel_line::ChannelLine;
 use super::figures::{grouped, grouped_in, iso, sats_exact, sats_whole, shortened, utc};
 use super::shell::{Desk, Section, Shell};
-use super::{fault, html, live, outlook};
+use super::{fault, html, live, outlook, room};
 use crate::ports::NodeView;
 use crate::store::{ChannelRow, StoreError};
 use crate::upkeep::{Forecast, PAY_OUT_RULE, RuleView};
@@ -119,6 +119,10 @@ struct Page {
     /// Why the node does not run.
     away: Option<String>,
     receivable: String,
+    /// Whether there is room.
+    title: String,
+    /// There is more when other nodes are back.
+    more: Option<String>,
     nothing: bool,
     largest: String,
     spendable: String,
@@ -156,13 +160,15 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         away,
         receivable: sats_whole(node.receivable_msat),
         nothing,
+        title: if nothing { room::title(&node, None) } else { "You can receive".to_owned() },
+        more: room::away(&node).filter(|_| !nothing),
         largest: sats_whole(node.largest_receivable_msat),
         spendable: sats_whole(node.spendable_msat),
         reserved: grouped(standing.iter().map(|channel| channel.held.ours_sat).sum()),
         keeps: grouped_in(&crate::treasury::of_each_channel()),
         unsold: if node.running { unsold(&forecast) } else { Vec::new() },
         forecast: outlook::sentence(&forecast),
-        ways: if nothing && node.running { Some(Ways::of(desk, &node).await) } else { None },
+        ways: if nothing && node.running { Some(Ways::of(desk, &node, &standing).await) } else { None },
         channels: standing.iter().map(ChannelLine::of).collect(),
         rules: rules.iter().filter_map(|view| rule(view, &node)).collect(),
         closed: closed.iter().map(closed_line).collect(),

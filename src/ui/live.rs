@@ -8,10 +8,10 @@ use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats
 use super::payment_line::PaymentLine;
 use super::sale::Sale;
 use super::steps::StepLine;
-use super::{operation, outlook};
+use super::{operation, outlook, room};
 use crate::ports::{ChainView, NodeView};
 use crate::store::{AlarmRow, StoreError};
-use crate::treasury::{of_each_channel, reserve_missing};
+use crate::treasury::{OpenChannel, of_each_channel, reserve_missing};
 use crate::types::{Msat, Timestamp};
 use crate::web::{Checklist, Operator, Step};
 
@@ -53,8 +53,14 @@ struct Receiving {
     title: String,
     /// There is no room, but a payment that is large enough opens a channel: what that costs.
     opens: Option<String>,
-    ways_out: bool,
-    wait: Option<&'static str>,
+    /// There is none: the ways to come by some.
+    ways: bool,
+    /// What has to end by itself first.
+    wait: Option<String>,
+    /// What was earned can be paid out.
+    pay_out: Option<String>,
+    /// There is more when other nodes are back.
+    away: Option<String>,
 }
 
 /// Everything that moves, as one moment saw it.
@@ -68,7 +74,8 @@ pub(super) struct Live {
     total: Earned,
     converted: Converted,
     unearned: String,
-    alarm: Option<String>,
+    /// What is wrong, and where to look.
+    alarm: Option<(String, &'static str, &'static str)>,
     alarms: Vec<AlarmLine>,
     steps: Vec<StepLine>,
     /// All that selling needs is done.
@@ -110,8 +117,8 @@ impl Live {
         let list = op.checklist().await?;
         let alarms = alarms(ledger.alarms().await?, &list);
         let alarm = match node.running {
-            true => silence(&node, now),
-            false => Some(away(op).await),
+            true => silence(&node, now).map(|says| (says, "/start/chain", "Ask the chain source now")),
+            false => Some((away(op).await, "/system", "How the node stands")),
         };
         let earned = |sum: Msat, calls, against| Earned {
             figure: sats_exact(sum.msat()),
@@ -158,7 +165,7 @@ impl Live {
                 true => outlook::sentence(&op.parts.upkeep.forecast().await?),
                 false => String::new(),
             },
-            receiving: receiving(op, &node),
+            receiving: receiving(op, &node, &standing),
             known: node.running,
             lightning: Balances {
                 receivable: sats_whole(node.receivable_msat),
@@ -210,47 +217,32 @@ fn silence(node: &NodeView, now: Timestamp) -> Option<String> {
     let silent = now.secs().saturating_sub(node.synced_at?);
     (silent > STALE_SECS).then(|| {
         format!(
-            "The node last heard from its chain source {}. Payments may still arrive, but channels are not \
-             watched until it answers again. Check the chain source in the configuration.",
+            "The node last heard from its chain source {}. Channels are not watched until it answers again, and \
+             before long nothing is sold.",
             ago(silent)
         )
     })
 }
 
-/// The least payment that opens a channel now, and what the provider keeps of it, in satoshi.
-pub(super) fn opening(op: &Operator) -> Option<(String, String)> {
-    let view = op.parts.inbound.openings.as_ref()?.view();
-    Some((sats_exact(view.least_msat?.msat()), sats_exact(view.least_fee_msat?.msat())))
-}
-
-/// That the first payment opens a channel, as a title.
-pub(super) fn opening_title(least: &str) -> String {
-    format!("The first payment of {least} sat or more opens a channel")
-}
-
-fn receiving(op: &Operator, node: &NodeView) -> Receiving {
-    let told = |title: String| Receiving { title, opens: None, ways_out: false, wait: None };
+fn receiving(op: &Operator, node: &NodeView, standing: &[OpenChannel]) -> Receiving {
+    let told =
+        |title: String| Receiving { title, opens: None, ways: false, wait: None, pay_out: None, away: None };
     if !node.running {
         return told("Nobody can pay you now".to_owned());
     }
-    let wait = if node.channels.iter().any(|channel| !channel.ready) {
-        Some("A channel is opening; it is listed below with the confirmations that it still needs.")
-    } else if node.channels.iter().any(|channel| !channel.usable) {
-        Some("A channel is open, but the other node is away. Payments pass again when it is back.")
-    } else {
-        None
-    };
-    match (node.receivable_msat / 1_000, opening(op)) {
-        (0, Some((least, fee))) => Receiving {
-            opens: Some(format!(
-                "The provider keeps at least {fee} sat of it. Who buys for less gets an error until a channel is open."
-            )),
-            wait,
-            ..told(opening_title(&least))
-        },
-        (0, None) => Receiving { ways_out: true, wait, ..told("You cannot receive yet".to_owned()) },
-        (sat, _) => told(format!("You can receive {} sat", grouped(sat))),
+    let opening = room::opening(op);
+    let title = room::title(node, opening.as_ref().map(|(least, _)| least.as_str()));
+    if node.receivable_msat >= 1_000 {
+        return Receiving { away: room::away(node), ..told(title) };
     }
+    let opens = opening.map(|(_, fee)| {
+        format!(
+            "The provider keeps at least {fee} sat of it. Who buys for less gets an error until there is room in a \
+             channel."
+        )
+    });
+    let (wait, pay_out) = (room::wait(node, standing), room::pay_out(node));
+    Receiving { opens, ways: true, wait, pay_out, ..told(title) }
 }
 
 /// When the chain was heard of last, and no more than that: the page may stand for long, and the source may be away.

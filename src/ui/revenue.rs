@@ -16,7 +16,7 @@ use super::sale::Sale;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::store::{
-    Account, HourSums, ReceivedSum, RevenuePoint, RouteRevenue, SalesFilter, Step, StoreError,
+    Account, HourSums, ReceivedSum, Revenue, RevenuePoint, RouteRevenue, SalesFilter, Step, StoreError,
 };
 use crate::types::{Msat, Name, Timestamp};
 
@@ -112,25 +112,44 @@ impl Came {
 /// What became of all that came.
 struct Left {
     received: String,
-    went: String,
+    /// What of it was for what, in satoshi: with what nobody knows the use of yet it is all of it.
+    parts: Vec<(&'static str, String)>,
+    /// What is left of it, in a sentence.
     left: String,
 }
 
 impl Left {
-    fn of(account: &Account) -> Option<Left> {
-        let sats = |msat: i64| {
-            let sign = if msat < 0 { "−" } else { "" };
-            format!("{sign}{}", sats_exact(msat.unsigned_abs()))
-        };
+    fn of(account: &Account, all: &Revenue) -> Option<Left> {
+        let sats = |msat: i64| sats_exact(msat.unsigned_abs());
         let received = account.received_msat.saturating_add(account.surplus_msat);
         if received == 0 && account.balance_msat == 0 {
             return None;
         }
-        Some(Left {
-            received: sats(received),
-            went: sats(received.saturating_sub(account.balance_msat)),
-            left: sats(account.balance_msat),
-        })
+        let went = sats(received.saturating_sub(account.balance_msat));
+        let left = match account.balance_msat {
+            balance if balance == received => {
+                "Nothing of it was paid out again or went for fees and channels yet.".to_owned()
+            }
+            balance if balance < 0 => format!(
+                "{went} sat were paid out again or went for fees and channels: {} sat more than came.",
+                sats(balance)
+            ),
+            balance => format!(
+                "{went} sat were paid out again or went for fees and channels: {} sat are left of it.",
+                sats(balance)
+            ),
+        };
+        let parts = [
+            ("Earned", all.total),
+            ("Paid ahead", all.unearned),
+            ("Ran out unused, or taken back", all.lapsed),
+            ("Paid above the price", all.overpaid),
+            ("Perhaps paid twice", all.surplus),
+        ];
+        let part = |(name, msat): (&'static str, Msat)| {
+            (msat > Msat::ZERO || name == "Earned").then(|| (name, sats_exact(msat.msat())))
+        };
+        Some(Left { received: sats(received), parts: parts.into_iter().filter_map(part).collect(), left })
     }
 }
 
@@ -150,7 +169,6 @@ struct Page {
     restored: String,
     converted: Option<(String, String)>,
     shadow: Option<String>,
-    unearned: String,
     received: Option<Came>,
     /// What became of all that came; nothing before the first payment.
     account: Option<Left>,
@@ -212,12 +230,11 @@ async fn read(desk: &Desk, asked: &Asked) -> Result<Page, StoreError> {
             let would = sats_exact(sums.shadow_msat.msat());
             format!("{} in shadow mode would have earned {would} sat.", counted(sums.shadow_calls, "call"))
         }),
-        unearned: sats_exact(all.unearned.msat()),
         received: match (view.service, view.route) {
             (None, None) => Some(Came::of(&ledger.received_between(from, end).await?)),
             _ => None,
         },
-        account: Left::of(&ledger.account().await?),
+        account: Left::of(&ledger.account().await?, &all),
         chart: chart(&points, range, from, span),
         lines: lines(&routes, view),
         payments: rows.iter().map(PaymentLine::of).collect(),

@@ -210,7 +210,7 @@ fn left(list: &Checklist) -> Vec<(&'static str, &'static str)> {
 fn why(view: &SystemView, calm: bool, open: Vec<&CheckView>) -> Vec<String> {
     let mut lines: Vec<String> = open
         .into_iter()
-        .map(|check| format!("The {}: {}.", check.name, check.detail.trim_end_matches('.')))
+        .map(|check| format!("{}: {}.", part(check.name), check.detail.trim_end_matches('.')))
         .collect();
     if calm && lines.is_empty() {
         lines.extend(view.not_ready.map(|code| {
@@ -295,7 +295,7 @@ fn check(check: &CheckView) -> CheckLine {
         _ => secs / 86_400 * 86_400,
     };
     CheckLine {
-        name: check.name,
+        name: part(check.name),
         class,
         state,
         detail: match (check.name, check.status) {
@@ -304,6 +304,26 @@ fn check(check: &CheckView) -> CheckLine {
             _ => typeset(&grouped_in(&check.detail)),
         },
         age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
+    }
+}
+
+/// What a check is called here; `doctor` and the API have its short name.
+fn part(name: &'static str) -> &'static str {
+    match name {
+        "node" => "Lightning node",
+        "chain" => "Chain source",
+        "clock" => "Clock",
+        "fees" => "Fee rates",
+        "receivable" => "Room to receive",
+        "peers" => "Peers of channels",
+        "reserve" => "Reserve for closing",
+        "closings" => "Closed channels",
+        "monitors" => "Stored channel state",
+        "unsent" => "Transactions to publish",
+        "operations" => "Moves of coins",
+        "orders" => "Ordered channels",
+        "disk" => "Disk",
+        other => other,
     }
 }
 

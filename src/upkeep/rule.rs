@@ -225,11 +225,11 @@ impl PayOutRule {
         }
         let max_fee = self.fee(amount);
         let why = format!(
-            "receivable is {}, below {below}: {amount} of the {} up to {until}, for at most {} of routing; {} is \
-             spendable, {} is left of the day",
+            "receivable is {}, below {below}: {amount} goes out, for at most {} of routing; {} is missing to {until}, \
+             {} is spendable, and {} may still go today",
             receivable.in_sat(),
-            wanted.in_sat(),
             max_fee.in_sat(),
+            wanted.in_sat(),
             spendable.in_sat(),
             today.in_sat()
         );

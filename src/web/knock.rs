@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use super::Operator;
+use crate::checkout::UpstreamLook;
 use crate::egress::{Call, EgressFault, Reach, Take};
 use crate::storefront::Plan;
 use crate::types::Name;
@@ -31,7 +32,18 @@ impl Operator {
         let knock = async |url: &Url| self.nobody_at(url).await.then(|| url.clone());
         let dead: Vec<Url> =
             join_all(addresses.into_iter().take(MOST).map(knock)).await.into_iter().flatten().collect();
-        asked.into_iter().filter(|(_, url)| dead.contains(url)).map(|(name, _)| name.clone()).collect()
+        let upstreams = self.parts.checkout.upstreams();
+        let (at, answer) = (self.parts.checkout.now(), Err("upstream_unreachable"));
+        let mut silent = Vec::new();
+        for (name, url) in asked {
+            if dead.contains(&url) {
+                upstreams.note(name, UpstreamLook { at, answer });
+                silent.push(name.clone());
+            } else {
+                upstreams.forget_failure(name);
+            }
+        }
+        silent
     }
 
     async fn nobody_at(&self, url: &Url) -> bool {

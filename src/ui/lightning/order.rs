@@ -48,7 +48,9 @@ struct Page {
     provider: String,
     at: String,
     at_iso: String,
-    paid_by: Option<&'static str>,
+    paid_by: Option<String>,
+    /// The provider's name of the order.
+    order: String,
     funding: Option<String>,
     ways: Vec<Way>,
     /// It waits for a payment whose price holds no more.
@@ -124,7 +126,15 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         provider: shortened(&row.lsp),
         at: utc(row.placed_at),
         at_iso: iso(row.placed_at),
-        paid_by: row.way.filter(|_| !refused).map(named),
+        paid_by: row.way.filter(|_| !refused).map(|way| {
+            let price = match way {
+                OrderWay::Lightning => row.told.lightning.as_ref(),
+                OrderWay::Onchain => row.told.onchain.as_ref(),
+            };
+            let total = price.map(|price| format!("{} sat ", grouped(price.total_sat))).unwrap_or_default();
+            format!("{total}{}", named(way))
+        }),
+        order: row.told.order_id.clone(),
         funding: row.told.funding.clone(),
         lapsed: (row.state == OrderState::Quoted || refused) && ways.is_empty(),
         ways,
@@ -187,8 +197,8 @@ fn meaning(row: &OrderRow) -> &'static str {
 }
 
 const UNCLEAR: &str = "Perhaps the provider has the money: what became of the payment is not known. It is not paid again \
-                       by itself, and no other order should take its place before that is known. The provider knows it, \
-                       by the order’s name.";
+                       by itself, and no other order should take its place before that is known. Ask the \
+                       provider, by the order’s name below.";
 
 /// That a payment was refused for now, and why it would be again, as far as one can see.
 async fn unpaid(desk: &Desk) -> Result<String, StoreError> {

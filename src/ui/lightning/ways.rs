@@ -1,9 +1,11 @@
-//! The ways out of "You cannot receive yet", each with what it costs.
+//! The ways out of "You cannot receive", each with what it costs.
 
 use std::time::Duration;
 
 use crate::ports::NodeView;
+use crate::treasury::OpenChannel;
 use crate::ui::figures::{grouped, sats_exact};
+use crate::ui::room;
 use crate::ui::shell::Desk;
 
 /// A chain source that does not say by then what a transaction pays is not waited for.
@@ -13,8 +15,10 @@ const FUNDING_VBYTES: u64 = 221;
 
 /// The ways out.
 pub(super) struct Ways {
-    /// A channel that is opening, or whose other side is away.
-    pub(super) wait: Option<&'static str>,
+    /// What has to end by itself first.
+    pub(super) wait: Option<String>,
+    /// What was earned can be paid out.
+    pub(super) pay_out: Option<String>,
     /// A provider opens one for the first payment; what it wants, where it said so.
     pub(super) just_in_time: Option<String>,
     /// It does now.
@@ -29,19 +33,13 @@ pub(super) struct Ways {
 
 impl Ways {
     /// The ways out for a node that looks like this.
-    pub(super) async fn of(desk: &Desk, node: &NodeView) -> Ways {
+    pub(super) async fn of(desk: &Desk, node: &NodeView, standing: &[OpenChannel]) -> Ways {
         let parts = &desk.op.parts;
-        let wait = if node.channels.iter().any(|channel| !channel.ready) {
-            Some("A channel is opening; it is listed below with the confirmations that it still needs.")
-        } else if node.channels.iter().any(|channel| !channel.usable) {
-            Some("A channel is open, but the other node is away. Payments pass again when it is back.")
-        } else {
-            None
-        };
         let rates = tokio::time::timeout(PATIENCE, parts.coins.fee_rates()).await.ok().and_then(Result::ok);
         let fee = rates.map(|rates| rates.slow_sat_per_kvb.fee_sat(FUNDING_VBYTES));
         Ways {
-            wait,
+            wait: room::wait(node, standing),
+            pay_out: room::pay_out(node),
             just_in_time: parts.inbound.openings.as_ref().map(|openings| {
                 let view = openings.view();
                 match (view.least_msat, view.least_fee_msat) {
@@ -53,7 +51,7 @@ impl Ways {
                     _ => "The provider has not said what it wants, so no channel is opened now.".to_owned(),
                 }
             }),
-            opens: crate::ui::live::opening(&desk.op).is_some(),
+            opens: room::opening(&desk.op).is_some(),
             orders: parts.inbound.orders.is_some(),
             opening: match fee {
                 Some(fee) => format!("It costs about {} sat for its transaction", grouped(fee)),

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::Onward;
 use crate::ui::figures::{grouped, grouped_in, sats_exact};
 use crate::ui::shell::{Desk, Section, Shell};
-use crate::ui::{fault, html, live};
+use crate::ui::{fault, html, room};
 use crate::web::Step;
 
 /// Somebody opens a channel for the first payment that needs one.
@@ -23,6 +23,8 @@ struct Page {
     onward: Onward,
     title: String,
     opening: bool,
+    /// What was earned can be paid out.
+    pay_out: Option<String>,
     just_in_time: Option<JustInTime>,
     sells: bool,
     onchain: String,
@@ -61,11 +63,8 @@ pub(in crate::ui) async fn page(desk: Desk) -> Response {
     });
     let page = Page {
         onward,
-        title: match (node.receivable_msat / 1_000, live::opening(&desk.op)) {
-            (0, Some((least, _))) => live::opening_title(&least),
-            (0, None) => "You cannot receive yet".to_owned(),
-            (sat, _) => format!("You can receive {} sat", grouped(sat)),
-        },
+        title: room::title(&node, room::opening(&desk.op).as_ref().map(|(least, _)| least.as_str())),
+        pay_out: room::pay_out(&node),
         opening: node.channels.iter().any(|channel| !channel.ready),
         just_in_time,
         sells: parts.inbound.orders.is_some(),
