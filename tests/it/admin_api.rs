@@ -314,6 +314,7 @@ async fn home_shows_the_way_out_and_then_the_money() {
     for path in ["/", "/live"] {
         let full = page(path).await;
         assert!(full.contains("You can receive 667,600 sat"), "{path}");
+        assert!(full.contains("Nothing is on sale for money now"), "{path}: also once something was paid");
         assert!(full.contains(&hash.to_hex()) && full.contains("rates / exchange-rates"), "{path}");
     }
     let stranger = app.get("/live").send().await.expect("an answer");

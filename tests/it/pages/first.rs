@@ -146,11 +146,28 @@ async fn home_says_what_is_the_matter_and_where_to_mend_it() {
     );
     // What a part says of itself may repeat what a peer or a server said.
     let foreign = Alarm::new("odd", Severity::Critical, CANARY, CANARY).about(CANARY);
-    let found = Findings { standing: vec![foreign], notices: Vec::new(), watched: 0 };
+    // An id is cut short, and there in full for who asks; sums stand in groups.
+    let id = "ab".repeat(32);
+    let text = format!("A transaction of ours waits ({id}: away); 1234567 sat.");
+    let long = Alarm::new("transactions_unsent", Severity::Warning, text, "Wait for 20000 sat.");
+    let found = Findings { standing: vec![foreign, long], notices: Vec::new(), watched: 0 };
     app.ledger.note_alarms(found).await.expect("noted");
     tab.open(&format!("{}/", app.origin)).await;
     assert!(tab.text(".alarms").await.contains("<script>alert(1)"));
     assert_eq!(tab.value("document.querySelectorAll('img[src=x],script:not([nonce])').length").await, 0);
+    let told = tab.text(".alarms").await;
+    assert!(
+        told.contains("(abababab…ababab: away); 1,234,567 sat.") && told.contains("20,000 sat"),
+        "{told}"
+    );
+    assert!(!told.contains(&id), "{told}");
+    tab.click(".alarms .ids summary").await;
+    assert!(tab.text(".alarms").await.contains(&id));
+    tab.looks(360, 740, "light").await;
+    tab.picture("home-alarms-360-light").await;
+    super::fits(&tab, "alarms with ids", 360).await;
+    assert_eq!(tab.value(super::LEGIBLE).await, json!([]));
+    tab.looks(1440, 900, "light").await;
     let wide = tab.value("document.querySelector('time').textContent.includes('UTC')").await;
     assert_eq!(wide, json!(false), "the script makes times local");
     clean(&app, &tab);
