@@ -112,7 +112,7 @@ impl Live {
         let now = op.parts.clock.now();
         let revenue = ledger.revenue(now).await?;
         let payments = ledger.payments(SHOWN, None).await?;
-        let node = op.parts.node.view().await;
+        let node = op.parts.treasury.node().await;
         let standing = op.parts.treasury.standing(&node.channels).await?;
         let list = op.checklist().await?;
         let alarms = alarms(ledger.alarms().await?, &list);
