@@ -1,5 +1,8 @@
 //! The settings from outside: each kind of mistake is found, on its line, with what to do.
 
+mod money;
+mod service;
+
 use std::path::Path;
 
 use tollhouse::catalog::PathPattern;
@@ -194,137 +197,6 @@ fn who_may_stand_in_front_and_how_often_one_may_ask() {
 }
 
 #[test]
-fn every_mistake_in_a_service_names_its_line() {
-    // Lines 1 to 4 are HEAD, the service begins on line 5.
-    let with = |lines: &str| format!("{HEAD}{SERVICE}{lines}\n");
-    wrong(&with("pirce = 5"), 9, "service.a.pirce", "Did you mean `price`?");
-    wrong(&with("host = \"a:80\""), 9, "service.a.host", "leave out the port");
-    wrong(&with("host = 5"), 9, "service.a.host", "expected a string, found an integer");
-    wrong(&with("path = \"v1\""), 9, "service.a.path", "does not start with `/`");
-    wrong(&with("path = \"/a/../b\""), 9, "service.a.path", "dot segment");
-    wrong(&with("path = \"/a/*\""), 9, "service.a.path", "end of a route's path");
-    wrong(&with("strip_prefix = \"/v1\""), 9, "service.a.strip_prefix", "not every request");
-    wrong(&with("upstream_host = \"a b\""), 9, "service.a.upstream_host", "not a host name");
-    let headers = "service.a.upstream_headers";
-    wrong(&with("upstream_headers = 5"), 9, headers, "expected a table");
-    let key = format!("{headers}.Authorization");
-    wrong(
-        &with("upstream_headers = { Authorization = { env = \"NOPE\" } }"),
-        9,
-        &format!("{key}.env"),
-        "variable NOPE is not set",
-    );
-    wrong(
-        &with("[service.upstream_headers]\n\nAuthorization = { evn = \"A\" }"),
-        11,
-        &format!("{key}.evn"),
-        "Did you mean `env`?",
-    );
-    wrong(
-        &with("upstream_headers = { Authorization = { prefix = \"A\" } }"),
-        9,
-        &format!("{key}.env"),
-        "it is missing",
-    );
-    wrong(&with("upstream_headers = { Host = \"a\" }"), 9, &format!("{headers}.Host"), "Use upstream_host");
-    wrong(
-        &with("upstream_headers = { TE = \"a\" }"),
-        9,
-        &format!("{headers}.TE"),
-        "belongs to the connection",
-    );
-    wrong(
-        &with("upstream_headers = { \"a b\" = \"a\" }"),
-        9,
-        &format!("{headers}.a b"),
-        "not a header's name",
-    );
-    wrong(
-        &with("upstream_headers = { a = \"x\\ny\" }"),
-        9,
-        &format!("{headers}.a"),
-        "cannot stand in a header",
-    );
-
-    let changed = |from: &str, to: &str| format!("{HEAD}{}", SERVICE.replacen(from, to, 1));
-    wrong(&changed("5 sat", "0 sat"), 7, "service.a.price", "Write \"free\"");
-    wrong(&changed("5 sat", "5 btc"), 7, "service.a.price", "Use sat, msat or a currency");
-    wrong(&changed("\"5 sat\"", "5"), 7, "service.a.price", "Put it in quotes");
-    wrong(&changed("\"a\"", "\"A\""), 6, "service[0].name", "a-z, 0-9");
-    wrong(&changed("http://", "ftp://"), 8, "service.a.upstream", "not an http or https URL");
-    wrong(&changed("9000", "9000/?a=b"), 8, "service.a.upstream", "a query or a fragment");
-    wrong(&changed("name = \"a\"\n", ""), 5, "service[0].name", "it is missing");
-    wrong(&changed("price = \"5 sat\"\n", ""), 5, "service.a.price", "it is missing");
-    wrong(&changed("upstream = \"http://127.0.0.1:9000\"\n", ""), 5, "service.a.upstream", "it is missing");
-
-    let route = |lines: &str| with(&format!("path = \"/v1\"\n[[service.route]]\n{lines}"));
-    wrong(&route("price = \"free\""), 10, "service.a.route[0].path", "it is missing");
-    assert!(read(&route("path = \"/v1/x\"")).is_ok(), "a route has its service's price");
-    wrong(&route("path = \"/v1/x{id}\""), 11, "service.a.route[0].path", "a whole segment");
-    wrong(
-        &with("offers = [\n\"request\",\n{ pack = 1 },\n]"),
-        11,
-        "service.a.offers[1].pack",
-        "a pack has 2",
-    );
-    wrong(&with("free = { requests = 5, per = \"dya\" }"), 9, "service.a.free.per", "not a span of time");
-    wrong(
-        &route("price = \"free\"\npath = \"/v2\""),
-        12,
-        "service.a.route[0].path",
-        "outside the service's path",
-    );
-    wrong(&route("price = \"free\"\npath = \"/v1/./x\""), 12, "service.a.route[0].path", "dot segment");
-    wrong(&route("price = \"0 msat\"\npath = \"/v1/x\""), 11, "service.a.route[0].price", "a price of zero");
-    wrong(
-        &route("price = \"free\"\npath = \"/v1/x\"\nmethod = \"get\""),
-        13,
-        "service.a.route[0].method",
-        "\"GET\"",
-    );
-    wrong(
-        &route("price = \"free\"\npath = \"/v1/x\"\nmehtod = \"GET\""),
-        13,
-        "service.a.route[0].mehtod",
-        "`method`",
-    );
-}
-
-#[test]
-fn what_matches_the_same_requests_is_an_error_on_the_later_one() {
-    let two = |first: &str, second: &str| {
-        format!("{HEAD}{SERVICE}{first}\n{}{second}\n", SERVICE.replacen("\"a\"", "\"b\"", 1))
-    };
-    // The second service begins on line 10.
-    wrong(&two("", ""), 10, "service.b.path", "service `a` matches the same requests (on line 5)");
-    wrong(&two("path = \"/v1/\"", "path = \"/v1\""), 14, "service.b.path", "service `a` matches the same");
-    wrong(&two("host = \"A.example\"", "host = \"a.example\""), 10, "service.b.path", "the same requests");
-    assert!(read(&two("path = \"/v1\"", "path = \"/v1/x\"")).is_ok(), "the longer path is its own");
-    assert!(read(&two("host = \"a.example\"", "")).is_ok(), "a host of its own");
-
-    let same_name = format!("{HEAD}{SERVICE}\n{SERVICE}path = \"/b\"\n");
-    wrong(&same_name, 11, "service.a.name", "another service has the name `a` (on line 5)");
-
-    let routes = |second: &str| {
-        let first = "[[service.route]]\npath = \"/x\"\nprice = \"free\"\n";
-        format!("{HEAD}{SERVICE}{first}[[service.route]]\n{second}\nprice = \"free\"\n")
-    };
-    wrong(
-        &routes("name = \"other\"\npath = \"/x\""),
-        14,
-        "service.a.route[1].path",
-        "`x` matches the same requests",
-    );
-    wrong(
-        &routes("name = \"x\"\npath = \"/y\""),
-        13,
-        "service.a.route[1].name",
-        "another route of this service",
-    );
-    assert!(read(&routes("method = \"GET\"\npath = \"/x\"")).is_ok(), "a method of its own");
-}
-
-#[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let text = format!("netwrok = 1\n{HEAD}[gateway]\nlisten = \"x\"\n{}", SERVICE.replace("5 sat", "0 sat"));
     let problems = read(&text).expect_err("three mistakes");
@@ -357,36 +229,6 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     let flags = Flags { network: Some("moon".into()), ..Flags::default() };
     let problems = Settings::read(Path::new("t.toml"), &text, &flags, &env).expect_err("no such network");
     assert!(problems.to_string().starts_with("--network: network: "), "{problems}");
-}
-
-#[test]
-fn a_service_is_read_as_it_is_written() {
-    let text = format!(
-        "{HEAD}{SERVICE}host = \"API.Example.com\"\npath = \"/v1/\"\nstrip_prefix = \"/v1\"\n\
-         upstream_host = \"inner.example:81\"\n\
-         upstream_headers = {{ Authorization = {{ env = \"UPSTREAM_KEY\", prefix = \"Bearer \" }}, X-Plan = \"gold\" }}\n\
-         [[service.route]]\nmethod = \"GET\"\npath = \"/v1/files/*\"\nprice = \"250 msat\"\n\
-         [[service.route]]\nname = \"alive\"\npath = \"/v1/health\"\nprice = \"free\"\n"
-    );
-    let settings = read(&text).expect("in order");
-    let [service] = settings.services.as_slice() else { panic!("one service") };
-    assert_eq!(service.host.as_deref(), Some("api.example.com"));
-    assert_eq!(service.path, "/v1");
-    assert_eq!(service.upstream.strip_prefix.as_deref(), Some("/v1"));
-    assert_eq!(service.upstream.host.as_ref().map(|h| h.as_bytes()), Some(b"inner.example:81".as_slice()));
-    let headers: Vec<(&str, &[u8])> =
-        service.upstream.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
-    assert_eq!(headers, [("authorization", b"Bearer sesame".as_slice()), ("x-plan", b"gold")]);
-    assert!(!format!("{settings:?}").contains("sesame"), "a key is never in a debug print");
-    let [files, alive] = service.routes.as_slice() else { panic!("two routes") };
-    assert_eq!(files.name.as_str(), "get-v1-files-all");
-    assert_eq!(files.path, PathPattern::Under("/v1/files".into()));
-    assert_eq!(files.terms.rule.to_string(), "250 msat");
-    assert_eq!(alive.name.as_str(), "alive");
-    assert_eq!(
-        (alive.path.clone(), alive.terms.rule.is_free()),
-        (PathPattern::Exact("/v1/health".into()), true)
-    );
 }
 
 #[test]
@@ -474,79 +316,4 @@ fn the_template_is_in_order_and_every_line_in_comments_would_be_too() {
             }
         }
     }
-}
-
-#[test]
-fn every_mistake_in_the_rates_names_its_line() {
-    // Lines 1 to 4 are HEAD, [rates] is line 5.
-    let with = |lines: &str| format!("{HEAD}[rates]\n{lines}\n");
-    wrong(&with("max_age = \"soon\""), 6, "rates.max_age", "is not a time");
-    wrong(&with("max_age = \"10s\""), 6, "rates.max_age", "out of bounds");
-    wrong(&with("refresh = \"1s\""), 6, "rates.refresh", "out of bounds");
-    wrong(&with("refresh = \"10m\""), 6, "rates.refresh", "too seldom");
-    wrong(&with("max_step_percent = 0"), 6, "rates.max_step_percent", "from 1 to 50");
-    wrong(&with("max_setp_percent = 5"), 6, "rates.max_setp_percent", "Did you mean");
-    wrong(&with("display = \"dollars\""), 6, "rates.display", "not a currency");
-    wrong(&with("display = \"EUR\""), 6, "rates.display", "no source has a rate for EUR");
-    wrong(&with("fixed = 5"), 6, "rates.fixed", "expected a table");
-    wrong(&with("fixed = { usd = \"1\" }"), 6, "rates.fixed.usd", "not a currency");
-    for lie in ["\"0\"", "0", "\"-5\"", "\"1e5\"", "\"many\"", "true"] {
-        wrong(&with(&format!("fixed = {{ USD = {lie} }}")), 6, "rates.fixed.USD", "");
-    }
-    let source = |name: &str, rest: &str| {
-        format!(
-            "{{ name = \"{name}\", url = \"https://a.example/\", pointer = \"/a\", currency = \"USD\"{rest} }}"
-        )
-    };
-    let (one, two) = (source("one", ""), source("two", ""));
-    assert_eq!(read(&with(&format!("sources = [{one}, {two}]"))).expect("in order").rates.sources.len(), 2);
-    wrong(&with(&format!("sources = [{one}]")), 6, "rates.sources", "only source for USD");
-    wrong(&with(&format!("sources = [{one}, {one}]")), 6, "rates.sources.one.name", "another source");
-    wrong(&with(&format!("sources = [{one},\n{}]", source("two", ", a = 1"))), 7, "rates.sources.two.a", "");
-    let changed = |from: &str, to: &str| with(&format!("sources = [{one},\n{}]", two.replacen(from, to, 1)));
-    wrong(&changed("https:", "http:"), 7, "rates.sources.two.url", "plain http");
-    wrong(&changed("https://a", "https://u:p@a"), 7, "rates.sources.two.url", "user or password");
-    wrong(&changed("\"/a\"", "\"a\""), 7, "rates.sources.two.pointer", "JSON pointer");
-    wrong(&changed("\"USD\"", "\"dollars\""), 7, "rates.sources.two.currency", "not a currency");
-    wrong(&changed("pointer = \"/a\", ", ""), 7, "rates.sources.two.pointer", "it is missing");
-    let private = format!(", allow_private = {}", "5");
-    wrong(
-        &with(&format!("sources = [{one},\n{}]", source("two", &private))),
-        7,
-        "rates.sources.two.allow_private",
-        "",
-    );
-
-    // Any currency may be displayed that has sources or a fixed rate; none is unless it is said.
-    for (lines, currency) in
-        [("display = \"USD\"", "USD"), ("fixed = { CHF = 57000 }\ndisplay = \"CHF\"", "CHF")]
-    {
-        let display = read(&with(lines)).expect("in order").rates.display;
-        assert_eq!(display.map(|display| display.to_string()).as_deref(), Some(currency));
-    }
-    // A fixed rate needs no second source; without a word of it the usual three are there.
-    let settings = read(&with(&format!("sources = [{one}]\nfixed = {{ USD = 64000 }}"))).expect("in order");
-    assert_eq!(settings.rates.fixed.len(), 1);
-    assert_eq!(read(HEAD).expect("in order").rates, tollhouse::rates::RatesConfig::default());
-    let http = "sources = [{ name = \"one\", url = \"http://127.0.0.1:1/\", pointer = \"\", currency = \"USD\", \
-                allow_private = true }]\nfixed = { USD = \"1\" }";
-    assert!(read(&with(http)).is_ok(), "an address of one's own may be plain");
-}
-
-#[test]
-fn a_provider_that_opens_channels_is_named_whole() {
-    let node = "node = \"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"";
-    let address = "address = \"lsp.example:9735\"";
-    let said = |lines: &str| format!("{HEAD}[liquidity.lsps2]\n{lines}\n");
-    let settings = read(&said(&format!("{node}\n{address}"))).expect("it is right");
-    let just_in_time = settings.node.liquidity.just_in_time.expect("it is set");
-    assert_eq!((just_in_time.max_fee.sats_floor(), just_in_time.max_fee_percent), (5_000, 30));
-    assert_eq!(just_in_time.max_per_hour, 12);
-    wrong(&said(node), 5, "liquidity.lsps2.address", "it is missing");
-    wrong(&said(address), 5, "liquidity.lsps2.node", "it is missing");
-    wrong(&said("token = \"x\""), 6, "liquidity.lsps2.token", "without who takes it");
-    wrong(&said(&format!("{node}\naddress = \"lsp\"")), 7, "liquidity.lsps2.address", "not a node's address");
-    let percent = format!("{node}\n{address}\nmax_fee_percent = 101");
-    wrong(&said(&percent), 8, "liquidity.lsps2.max_fee_percent", "out of bounds");
-    wrong(&format!("{HEAD}[liquidity.lsps3]\nnode = \"\"\n"), 5, "liquidity.lsps3", "");
 }
