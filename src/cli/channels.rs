@@ -357,8 +357,8 @@ fn cause(code: &str) -> String {
     match code {
         "agreed_by_us" => "agreed, you asked".to_owned(),
         "agreed_by_peer" => "agreed, the peer asked".to_owned(),
-        "forced_by_us" => "by force, yours".to_owned(),
-        "forced_by_peer" => "by force, the peer’s".to_owned(),
+        "forced_by_us" => "by force, by you".to_owned(),
+        "forced_by_peer" => "by force, by the peer".to_owned(),
         "restart" => "to be safe: this node’s copy was old".to_owned(),
         "fault" => "the peer broke the protocol".to_owned(),
         other => in_words(other),

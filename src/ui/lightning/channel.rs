@@ -128,6 +128,13 @@ impl Refusal {
 }
 
 impl Page {
+    /// Why its size cannot be changed now; a form that was refused says so itself.
+    fn no_splice(&self, open: &Open) -> Option<&'static str> {
+        let waits =
+            "A change of its size is under way. It can be changed again when that has its confirmations.";
+        (self.refusal.is_none() && open.line.splice.is_some()).then_some(waits)
+    }
+
     /// Why the form of that name was refused.
     fn refused(&self, form: &str) -> Option<&str> {
         self.refusal.as_ref().filter(|refusal| refusal.form == form).map(|refusal| refusal.text.as_str())
@@ -273,6 +280,13 @@ fn returns(channel: &OpenChannel, ours: Option<u64>) -> Option<(String, String)>
             Some((sums, "before it".to_owned()))
         }
         Some((None, Some(after))) => Some((format!("{} sat", grouped(after)), "with the splice".to_owned())),
+        _ if ours.is_none() => {
+            let most = (channel.view.spendable_msat / 1_000).saturating_add(channel.held.ours_sat);
+            (most > 0).then(|| {
+                let why = "before the fee of its closing transaction; the node cannot say more now";
+                (format!("at most {} sat", grouped(most)), why.to_owned())
+            })
+        }
         _ => ours.map(|ours| {
             let fee = closing_fee(channel, ours);
             let less = fee.map(|fee| {

@@ -9,7 +9,7 @@ use super::channel::{Refusal, find, shown};
 use super::decimal::scaled;
 use crate::ports::{ChannelView, ForwardingFees};
 use crate::treasury::Deed;
-use crate::ui::figures::{grouped, sats_whole, shortened};
+use crate::ui::figures::{grouped, grouped_in, sats_whole, shortened, typeset};
 use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::question::{Errand, notice};
@@ -187,6 +187,8 @@ struct BeforeForce {
     receivable: String,
     delay: String,
     hours: String,
+    /// What it gives back and costs, as far as that can be told.
+    lines: Vec<String>,
     refusal: Option<&'static str>,
 }
 
@@ -203,6 +205,10 @@ pub(super) async fn before_force(desk: Desk, Path(id): Path<String>) -> Response
 
 async fn first_question(subject: &Subject, status: StatusCode, refusal: Option<&'static str>) -> Response {
     let blocks = u64::from(subject.view.force_close_blocks.unwrap_or(USUAL_DELAY));
+    let deed = Deed::ForceCloseChannel { channel_id: subject.view.channel_id.clone() };
+    // The same sums as on the page after it; without them it says what is sure.
+    let preview = subject.desk.op.parts.treasury.preview(&deed).await.ok();
+    let lines = preview.map(|preview| preview.lines.iter().map(|line| typeset(&grouped_in(line))).collect());
     let page = BeforeForce {
         shell: subject.desk.shell(Section::Lightning).await,
         path: subject.path.clone(),
@@ -211,6 +217,7 @@ async fn first_question(subject: &Subject, status: StatusCode, refusal: Option<&
         receivable: sats_whole(subject.view.receivable_msat),
         delay: grouped(blocks),
         hours: grouped(blocks.div_ceil(6)),
+        lines: lines.unwrap_or_default(),
         refusal,
     };
     html(status, &page)

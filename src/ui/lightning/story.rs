@@ -68,7 +68,7 @@ pub(super) fn steps(
     let opened = row.and_then(|row| row.opened_height);
     match (view, opened) {
         (_, Some(height)) => {
-            steps.push(Step::new(format!("Ready at height {}", grouped(height.into()))).by(funding));
+            steps.push(Step::new(format!("Ready since block {}", grouped(height.into()))).by(funding));
         }
         (Some(view), None) if !view.ready => {
             let wanted = view.confirmations_required.unwrap_or(0);
@@ -116,7 +116,7 @@ fn resized(
     let fee = asked.and_then(|row| row.outcome["fee_sat"].as_u64());
     let fee = fee.map(|fee| format!("; its fee was {} sat", grouped(fee))).unwrap_or_default();
     let sat = |sat: u64| grouped(sat);
-    let height = splice.height.map(|height| format!(" at height {}", grouped(height.into())));
+    let height = splice.height.map(|height| format!(" in block {}", grouped(height.into())));
     let height = height.unwrap_or_default();
     let there = now == Some(splice.funding.as_str()) || splice.capacity_sat.is_some();
     let what = match (before, splice.capacity_sat) {
@@ -154,7 +154,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
     if row.claim_sat > 0 {
         let what = match row.claim_height {
             Some(height) => {
-                format!("About {} sat wait for height {}", grouped(row.claim_sat), grouped(height.into()))
+                format!("About {} sat wait for block {}", grouped(row.claim_sat), grouped(height.into()))
             }
             None => {
                 format!(
@@ -169,7 +169,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
         let amount = grouped(sweep.amount_sat);
         let step = match sweep.confirmed_height {
             Some(height) => Step::new(format!(
-                "{amount} sat swept to the wallet at height {}, less the transaction’s fee",
+                "{amount} sat swept to the wallet in block {}, less the transaction’s fee",
                 grouped(height.into())
             )),
             None => Step::new(format!("A transaction that sweeps {amount} sat waits for a block")).awaited(),
@@ -189,7 +189,7 @@ fn end(row: &ChannelRow, steps: &mut Vec<Step>) {
             )));
         }
         (Some(height), None) => steps.push(Step::new(format!(
-            "Nothing of it is still to come, at height {}; how much came, the node did not see",
+            "All of it had arrived by block {}; how much that was, the node did not see",
             grouped(height.into())
         ))),
         (None, _) if row.claim_sat == 0 && row.sweeps.is_empty() => {
@@ -301,11 +301,8 @@ mod tests {
         assert_eq!(
             told(&through),
             [
-                line("Ready at height 106", Some("f")),
-                line(
-                    "Made larger at height 140, from 50,000 to 80,000 sat; its fee was 1,210 sat",
-                    Some("g")
-                ),
+                line("Ready since block 106", Some("f")),
+                line("Made larger in block 140, from 50,000 to 80,000 sat; its fee was 1,210 sat", Some("g")),
             ]
         );
         let waits = ChannelRow {
@@ -314,12 +311,12 @@ mod tests {
         };
         assert_eq!(told(&waits)[1], line("A new size waits for confirmations", Some("g")));
         // Of before they were noted: what it was opened with is not made up.
-        let old = [line("Ready at height 106", None), line("Has a new size", Some("g"))];
+        let old = [line("Ready since block 106", None), line("Has a new size", Some("g"))];
         assert_eq!(told(&record(Vec::new(), Some("g:0"))), old);
         let seen_again = record(vec![funding("g", Some(140), Some(80_000))], Some("g:0"));
         assert_eq!(told(&seen_again)[0], old[0]);
-        assert!(told(&seen_again)[1].0.starts_with("Has a new size at height 140, 80,000 sat"));
+        assert!(told(&seen_again)[1].0.starts_with("Has a new size in block 140, 80,000 sat"));
         let plain = ChannelRow { funding: Some("f:0".to_owned()), ..record(vec![first()], None) };
-        assert_eq!(told(&plain), [line("Ready at height 106", Some("f"))]);
+        assert_eq!(told(&plain), [line("Ready since block 106", Some("f"))]);
     }
 }

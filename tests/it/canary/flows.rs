@@ -213,8 +213,9 @@ impl Stage {
             }
         };
         let shown = |page: &str, id: &str| {
-            let rest = page.split_once(&format!("<code id=\"{id}\">")).unwrap_or_else(|| panic!("{page}")).1;
-            rest.split('<').next().expect("it ends").to_owned()
+            let rest = page.split_once(&format!("<code id=\"{id}\"")).unwrap_or_else(|| panic!("{page}")).1;
+            let text = rest.split_once('>').expect("the tag ends").1;
+            text.split('<').next().expect("it ends").to_owned()
         };
         let key = answer("/integrations/keys", &[("label", "page"), ("read", "on")]).await;
         let key = shown(&key, "secret");

@@ -243,7 +243,7 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     let closed = tab.text(".cards").await;
     let words =
         ["about 120,000 sat are back", "88,000 sat on their way, the last from block 370", "amount not seen"];
-    for words in words.into_iter().chain(["the other side asked", "yours"]) {
+    for words in words.into_iter().chain(["the other side asked", "by you"]) {
         assert!(closed.contains(words), "{words}: {closed}");
     }
     assert!(closed.contains("channel 05050505…050505"), "{closed}");
@@ -273,7 +273,7 @@ async fn a_channel_tells_its_life_and_is_closed_after_two_questions() {
     assert!(!unseen.contains("Nothing of it was yours"), "{unseen}");
     tab.open(&format!("{}{}", app.origin, page(6))).await;
     let life = tab.text(".timeline").await;
-    for words in ["Ready at height 200", "by force", "wait for height 370", "sweeps 87,000 sat", "onerror"] {
+    for words in ["Ready since block 200", "by force", "wait for block 370", "sweeps 87,000 sat", "onerror"] {
         assert!(life.contains(words), "{words}: {life}");
     }
     assert_eq!(tab.value("document.querySelectorAll('form[action*=channels]').length").await, 0);

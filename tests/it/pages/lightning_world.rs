@@ -157,12 +157,16 @@ impl World<'_> {
             "300,000 sat until the splice is confirmed; then 350,000 sat",
             "Ready; a splice is under way",
             "A splice that puts 50,000 sat into the channel waits for its confirmations.",
+            "It can be changed again when that has its confirmations.",
         ] {
             assert!(waits.contains(words), "{words}: {waits}");
         }
-        // A second one is not begun.
-        fill(tab, "#in_sat", "1 000").await;
-        tab.click("form[action$='/splice-in'] button").await;
+        // A second one is not begun, also from a page that was opened before the first.
+        assert_eq!(tab.value("document.querySelectorAll('#in_sat').length").await, 0);
+        let sent = "(() => { const form = document.createElement('form'); form.method = 'post';
+            form.action = location.pathname + '/splice-in'; form.innerHTML = '<input name=in_sat value=\"1 000\">';
+            document.body.append(form); form.submit(); return true })()";
+        assert_eq!(tab.value(sent).await, true);
         tab.until("document.readyState === 'complete' && document.querySelector('.refusal')").await;
         let refusal = tab.text(".refusal").await;
         let words =
@@ -386,7 +390,7 @@ impl World<'_> {
             text.contains("sat for its closing transaction"),
             "what the close would cost is named: {text}"
         );
-        assert!(life.contains("Opening asked for by you") && life.contains("Ready at height"), "{life}");
+        assert!(life.contains("Opening asked for by you") && life.contains("Ready since block"), "{life}");
         assert!(tab.text("main").await.contains("Open a channel of 300,000 sat"), "what was asked is listed");
         tab.click("form[action$='/close'] button").await;
         tab.until(ASKED).await;
