@@ -154,7 +154,10 @@ fn what(event: &Event, kind: &str, body: &Value, beside: &Beside) -> String {
         Event::OperationBegun { what, .. } => format!("{}: asked for", plain(what)),
         Event::OperationChanged { what, state, outcome, .. } => {
             let reason = outcome["reason"].as_str().map(|reason| format!(", {reason}")).unwrap_or_default();
-            format!("{}: {}{reason}", plain(what), plain(state))
+            let ask = beside.operation.as_ref().map(|row| row.ask.clone()).unwrap_or_default();
+            let own = Moved::of(what, &ask, outcome).to_own;
+            let own = if own { ", to an address of your own wallet" } else { "" };
+            format!("{}: {}{own}{reason}", plain(what), plain(state))
         }
         Event::ChannelClosed { cause, reason, .. } => {
             let why = if cause.is_empty() { reason } else { cause };

@@ -195,8 +195,11 @@ fn spliced(
     let Some(channel) = view.channels.iter().find(same) else {
         return unclear("the channel was closed before its new size was seen");
     };
+    let to_own_sat = to_own(row, deed, channel, transactions);
     if channel.funding == mark.funding {
-        return None;
+        return to_own_sat
+            .map(|sat| Finding::new(OperationState::Sent, json!({ "to_own_sat": sat })))
+            .filter(|_| row.state == OperationState::Sent);
     }
     let told = row.outcome["spliced_to"].as_str();
     if told.is_some_and(|told| channel.funding.as_deref() != Some(told)) || !resized(deed, mark, channel) {
@@ -204,7 +207,20 @@ fn spliced(
     }
     let mut facts = channel_facts(channel);
     facts["fee_sat"] = splice_fee(deed, mark, channel, transactions).into();
+    if let Some(sat) = to_own_sat {
+        facts["to_own_sat"] = sat.into();
+    }
     Some(Finding::new(OperationState::Done, facts))
+}
+
+/// What a splice out of a channel brings to the wallet itself, satoshi, as soon as the wallet lists its transaction as one
+/// that came in: then the address was one of its own.
+fn to_own(row: &OperationRow, deed: &Deed, channel: &ChannelView, transactions: &[ChainTx]) -> Option<u64> {
+    let Deed::SpliceOut { amount_sat, .. } = deed else { return None };
+    let output = row.outcome["spliced_to"].as_str().or(channel.funding.as_deref())?;
+    let txid = output.split(':').next()?;
+    let came = transactions.iter().find(|tx| !tx.outgoing && tx.txid == txid)?;
+    Some(came.amount_sat.min(*amount_sat))
 }
 
 /// What a splice cost: coins that left the wallet and did not come into the channel, or left the channel and did

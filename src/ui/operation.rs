@@ -215,6 +215,7 @@ fn facts(row: &OperationRow) -> Vec<Fact> {
     say("Amount", amount(row), None);
     say("Fee", sat(&row.outcome["fee_sat"]), None);
     say("Fee", row.outcome["fee_msat"].as_u64().map(|fee| format!("{} sat", sats_exact(fee))), None);
+    say("Of it to your own wallet", sat(&row.outcome["to_own_sat"]), None);
     say("To", text(&row.ask["address"]).or_else(|| text(&row.ask["to"])), None);
     say("With", text(&row.ask["peer"]).map(|peer| shortened(&peer)), None);
     say("Channel", channel.as_deref().map(shortened), channel.map(|id| format!("/lightning/channels/{id}")));

@@ -109,6 +109,10 @@ impl Came {
     }
 }
 
+/// The account is of Lightning alone.
+const ON_CHAIN: &str =
+    "Fees of channels and of coins on-chain are not counted here: On-chain & vault tells them.";
+
 /// What became of all that came.
 struct Left {
     received: String,
@@ -128,14 +132,16 @@ impl Left {
         let went = sats(received.saturating_sub(account.balance_msat));
         let left = match account.balance_msat {
             balance if balance == received => {
-                "Nothing of it was paid out again or went for fees and channels yet.".to_owned()
+                format!("Nothing of it was paid out over Lightning yet. {ON_CHAIN}")
             }
             balance if balance < 0 => format!(
-                "{went} sat were paid out again or went for fees and channels: {} sat more than came.",
+                "{went} sat were paid over Lightning or kept for channels opened by a payment: {} sat more than came. \
+                 {ON_CHAIN}",
                 sats(balance)
             ),
             balance => format!(
-                "{went} sat were paid out again or went for fees and channels: {} sat are left of it.",
+                "{went} sat were paid over Lightning or kept for channels opened by a payment: {} sat are left of it. \
+                 {ON_CHAIN}",
                 sats(balance)
             ),
         };

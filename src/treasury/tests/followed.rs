@@ -40,6 +40,11 @@ async fn channels_are_followed_to_what_became_of_them() {
     world.ledger.splice_agreed("c7".to_owned(), "f3:1".to_owned()).await.unwrap();
     let (state, outcome) = world.look(spliced.id).await;
     assert_eq!((state, &outcome["txid"]), (OperationState::Sent, &json!("f3")));
+    assert!(outcome["to_own_sat"].is_null(), "{outcome}");
+    // Its address is one of the wallet's own: the wallet lists what came.
+    let came = ChainTx { outgoing: false, ..tx("f3", 9_000, Some(101)) };
+    world.node.transactions.lock().unwrap().push(came);
+    assert_eq!(world.look(spliced.id).await.1["to_own_sat"], 9_000);
     let refused = world.treasury.settle(spliced.id, Verdict::Failed).await.unwrap_err();
     assert!(matches!(refused, TreasuryError::NotUnclear(_)), "the chain tells its end");
     {
@@ -48,6 +53,8 @@ async fn channels_are_followed_to_what_became_of_them() {
     }
     let (state, outcome) = world.look(spliced.id).await;
     assert_eq!((state, &outcome["funding"]), (OperationState::Done, &json!("f3:1")));
+    let moved = crate::treasury::Moved::of("splice_out", &json!({ "amount_sat": 9_000 }), &outcome);
+    assert_eq!((moved.gone_sat, moved.kept_sat, moved.to_own), (Some(200), Some(9_000), true));
 
     let close =
         world.treasury.run("close", Deed::CloseChannel { channel_id: "c7".to_owned() }).await.unwrap();

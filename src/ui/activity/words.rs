@@ -394,6 +394,7 @@ fn changed((operation, what): (i64, &str), state: &str, ask: &Value, outcome: &V
         None => line.state.to_lowercase(),
     };
     let moved = sums(what, state, ask, outcome);
+    let more = if moved.to_own { format!("{more}, to an address of your own wallet") } else { more };
     let more = match moved.fee_sat {
         Some(fee) => format!("{more}; its fee was {} sat", grouped(fee)),
         None => more,

@@ -201,11 +201,18 @@ async fn one_deed_is_one_line_and_one_sum() {
     for height in [None, Some(230)] {
         app.ledger.log(moved(height)).await.expect("logged");
     }
+    // Another one goes to the own wallet: its fee alone is gone.
+    let ask = json!({ "channel_id": "7d".repeat(32), "amount_sat": 20_000, "address": "bcrt1qown" });
+    let begun = app.ledger.begin_operation("own", "splice_out", ask).await.expect("noted");
+    let BegunOperation::New(own) = begun else { panic!("it is new") };
+    let outcome = json!({ "txid": "8d".repeat(32), "fee_sat": 171, "to_own_sat": 20_000 });
+    app.ledger.note_operation(own, OperationState::Done, outcome).await.expect("noted");
     let page = async || {
         let get = app.get("/activity").header("cookie", &session).send().await;
         get.expect("an answer").text().await.expect("text")
     };
     let told = page().await;
+    assert!(told.contains("done, to an address of your own wallet; its fee was 171 sat"), "{told}");
     let lines = |told: &str, words: &str| told.matches(words).count();
     let counts = ["+50,000", "−100,183", "−100,000", "Channel ready", "new size", "waits for a block"]
         .map(|words| lines(&told, words));
@@ -222,7 +229,10 @@ async fn one_deed_is_one_line_and_one_sum() {
     let text = app.read("/api/v1/activity.csv", &key).await.text().await.expect("a file");
     let rows = rows(&text);
     let sum: i64 = rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum();
-    assert_eq!(sum, (50_000 - 100_183) * 1_000);
+    assert_eq!(sum, (50_000 - 100_183 - 171) * 1_000);
+    let words = "splice out: done, to an address of your own wallet";
+    let own = rows.iter().find(|row| row["what"] == words).expect("it is there");
+    assert_eq!((own["amount_sat"].as_str(), own["moved_sat"].as_str()), ("-171", "20000"));
     let done = rows.iter().find(|row| row["what"] == "splice out: done").expect("it is there");
     let told = ["amount_sat", "channel_id", "txid", "operation"].map(|name| done[name].as_str());
     let (txid, id) = ("5e".repeat(32), id.to_string());

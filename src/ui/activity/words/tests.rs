@@ -114,6 +114,10 @@ fn what_came_and_went_has_its_sign() {
         (put.amount.as_deref(), put.more.as_deref()),
         (Some("50,000"), Some("done; its fee was 1,210 sat"))
     );
+    let own = serde_json::json!({ "txid": "ab", "fee_sat": 183, "to_own_sat": 50_000 });
+    let own = told("splice_out", "done", own);
+    let said = "done, to an address of your own wallet; its fee was 183 sat";
+    assert_eq!((own.amount.as_deref(), own.more.as_deref()), (Some("50,000"), Some(said)));
     for (what, state) in [("send", "failed"), ("send", "sent"), ("close_channel", "done")] {
         assert_eq!(told(what, state, serde_json::json!({})).amount, None, "{what} {state}");
     }
