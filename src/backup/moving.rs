@@ -140,6 +140,12 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// The files that lie beside the network's directory: the configuration, and files that it names.
+    pub fn beside(&self) -> impl Iterator<Item = &Path> {
+        let paths = self.pieces.iter().map(|piece| piece.path.as_path());
+        paths.filter(|path| path.components().count() == 1)
+    }
+
     /// Bytes of all files together.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.bytes))
@@ -291,9 +297,9 @@ pub fn import(
         return Err(MoveFault::Nonsense(file.to_owned()));
     }
     let mut left_out = Vec::new();
-    for piece in moved.pieces.iter().filter(|piece| piece.path.components().count() == 1) {
-        let to = data_dir.join(&piece.path);
-        match std::fs::hard_link(stage.path().join(&piece.path), &to) {
+    for path in moved.beside() {
+        let to = data_dir.join(path);
+        match std::fs::hard_link(stage.path().join(path), &to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => left_out.push(to),
             done => done.map_err(in_data)?,
         }

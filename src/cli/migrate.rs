@@ -1,6 +1,6 @@
 //! `tollhouse migrate`: moves an appliance with its channels to another machine, in one sealed file.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,11 +11,11 @@ use zeroize::Zeroizing;
 
 use super::ground::{Ground, Yes, ask_line};
 use super::operator::{Failure, OperatorArgs, Shown, fail};
-use super::{logging, warn};
+use super::{logging, next, warn};
 use crate::app::take_dir;
-use crate::backup::{self, MoveCode, MoveFault, Moving};
+use crate::backup::{self, MoveCode, MoveFault, Moved, Moving};
 use crate::clock::{Clock, SystemClock, SystemEntropy};
-use crate::config::{Environment, Settings, usual_data_dir};
+use crate::config::{Environment, Flags, Settings, config_file, data_dir_of};
 use crate::secrets;
 use crate::types::Timestamp;
 
@@ -101,8 +101,7 @@ fn export(
     let code = MoveCode::new(entropy.as_ref());
     if let Some(path) = code_file {
         let text = Zeroizing::new(format!("{}\n", code.words()));
-        secrets::write_private(path, &text)
-            .map_err(|error| Failure::arguments(format!("{}: {error}", path.display())))?;
+        secrets::write_private(path, &text).map_err(|error| unwritten(path, &error))?;
     }
     let beside = beside(&ground, args, env);
     let now = SystemClock::new(Timestamp::default()).now();
@@ -135,11 +134,7 @@ fn import(
     code_file: Option<&Path>,
     sure: Yes,
 ) -> Result<Shown, Failure> {
-    let data_dir = match args.operator.data_dir(env) {
-        Some(dir) => dir,
-        None => usual_data_dir(env)
-            .ok_or_else(|| Failure::arguments("there is no home directory: say --data-dir DIR"))?,
-    };
+    let data_dir = new_home(args, env)?;
     let code = match code_file {
         Some(path) => Zeroizing::new(
             std::fs::read_to_string(path)
@@ -162,8 +157,7 @@ fn import(
     bar.finish_and_clear();
     let (moved, left_out) = imported.map_err(refused)?;
     let mut text = format!(
-        "{} files, {} bytes are in {}. The file is renamed, never to be imported again: delete it.\nLook over \
-         `tollhouse check`: paths and addresses may be others on this machine. Then: tollhouse run",
+        "{} files, {} bytes are in {}. The file is renamed, never to be imported again: delete it.",
         moved.pieces.len(),
         moved.bytes(),
         data_dir.display(),
@@ -171,7 +165,53 @@ fn import(
     for path in &left_out {
         text.push_str(&format!("\n{} was there already and stays as it is.", path.display()));
     }
+    text.push_str(&after_import(&args.operator.settings_flags(), env, &moved, &data_dir));
     Ok(Shown::new(json!({ "data_dir": data_dir, "moved": moved, "left_out": left_out }), text))
+}
+
+/// The data directory that is filled: the one that is said, else the configuration's, else the usual one.
+fn new_home(args: &MigrateArgs, env: &Environment) -> Result<PathBuf, Failure> {
+    let said = data_dir_of(&args.operator.settings_flags(), env)
+        .map_err(|problems| Failure::arguments(problems.to_string()))?;
+    said.ok_or_else(|| Failure::arguments("there is no home directory: say --data-dir DIR"))
+}
+
+/// What comes next, for what `flags` say: which configuration counts here, and what in it may be another machine's.
+fn after_import(flags: &Flags, env: &Environment, moved: &Moved, data_dir: &Path) -> String {
+    let carried = moved.beside().filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    let carried: Vec<PathBuf> = carried.map(|path| data_dir.join(path)).collect();
+    let usual = config_file(flags, env).ok().filter(|(path, _)| path.is_file());
+    let (config, flags) = match (usual, carried.as_slice()) {
+        (Some((path, _)), _) => (path.display().to_string(), flags.clone()),
+        (None, []) => {
+            return "\nNo configuration came along: write one with `tollhouse init`, whose data_dir names this \
+                    directory. Then: tollhouse run"
+                .to_owned();
+        }
+        // Of several, one is the configuration and the others are files of services that it names.
+        (None, [one]) => (one.display().to_string(), said_with(one)),
+        (None, _) => {
+            (data_dir.join("FILE.toml").display().to_string(), said_with(&data_dir.join("FILE.toml")))
+        }
+    };
+    let which = match carried.len() {
+        0 | 1 => String::new(),
+        _ => {
+            let names: Vec<String> = carried.iter().map(|path| path.display().to_string()).collect();
+            format!("\nThe configuration and the files that it names came along: {}.", names.join(", "))
+        }
+    };
+    format!(
+        "{which}\nThe configuration is {config}. Before the first start, look over its paths and addresses, which may be \
+         others on this machine; where it says data_dir, that must be {}. Then:\n  {}\n  {}",
+        data_dir.display(),
+        next::command("check", &flags),
+        next::command("run", &flags),
+    )
+}
+
+fn said_with(config: &Path) -> Flags {
+    Flags { config: Some(config.to_owned()), ..Flags::default() }
 }
 
 fn undo(args: &MigrateArgs, env: &Environment, sure: bool) -> Result<Shown, Failure> {
@@ -187,6 +227,18 @@ fn undo(args: &MigrateArgs, env: &Environment, sure: bool) -> Result<Shown, Fail
     warn("Destroy the file that was exported: it must never be imported now.");
     let text = format!("{} may start again.", ground.dir.display());
     Ok(Shown::new(json!({ "undone": ground.dir }), text))
+}
+
+/// Why the code was not written.
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    let path = path.display();
+    Failure::arguments(match error.kind() {
+        ErrorKind::AlreadyExists => format!(
+            "{path} is there already, and may be the code of another file: name one that is not there with --code-file. \
+             Nothing was exported"
+        ),
+        _ => format!("{path}: {error}"),
+    })
 }
 
 /// The files of settings, which go along beside the network's directory.

@@ -84,11 +84,6 @@ impl OperatorArgs {
         self.demo || elsewhere
     }
 
-    /// The data directory that was said.
-    pub(super) fn data_dir(&self, env: &Environment) -> Option<PathBuf> {
-        self.data_dir.as_deref().or_else(|| env.get("TOLLHOUSE_DATA_DIR")).map(PathBuf::from)
-    }
-
     /// What was said of the settings.
     pub(super) fn settings_flags(&self) -> Flags {
         self.flags()

@@ -9,7 +9,7 @@ use super::value;
 
 /// Where an appliance keeps its things when nobody says: `$XDG_DATA_HOME/tollhouse`, or
 /// `~/.local/share/tollhouse`.
-pub fn data_dir(env: &Environment) -> Option<PathBuf> {
+pub(super) fn data_dir(env: &Environment) -> Option<PathBuf> {
     below(env, "XDG_DATA_HOME", ".local/share")
 }
 

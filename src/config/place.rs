@@ -10,6 +10,27 @@ use super::problem::{Bad, Problems};
 use super::{config_file, data_dir, missing, of_file, or_default, unlock, value};
 use crate::secrets::Unlock;
 
+/// Where an appliance of these settings keeps its things, whatever else they say: also where no network is said yet.
+/// `None` when nothing says it and there is no home directory.
+///
+/// # Errors
+/// When a file that was asked for cannot be read, or what says the directory is wrong.
+pub fn data_dir_of(flags: &Flags, env: &Environment) -> Result<Option<PathBuf>, Problems> {
+    let Ok((path, asked_for)) = config_file(flags, env) else { return Ok(None) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => String::new(),
+        Err(error) => {
+            return Err(Problems(vec![of_file(&path, Bad::new(format!("cannot be read: {error}"), ""))]));
+        }
+    };
+    let (origin, table, _) = document::parse(&path, &text);
+    let mut top = Section::top(&origin, &table);
+    let mut layers = Layers { flags, env, origin: &origin, problems: Vec::new(), shown: Vec::new() };
+    let found = data_dir(&mut layers, &mut top, path.parent().unwrap_or(Path::new("")));
+    if layers.problems.is_empty() { Ok(found) } else { Err(Problems(layers.problems)) }
+}
+
 /// The operator's door of one appliance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminPlace {
@@ -86,6 +107,28 @@ impl AdminPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_data_directory_of_a_configuration_is_found_without_a_network() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("shop2.toml");
+        std::fs::write(&file, "data_dir = \"there\"\n").expect("written");
+        let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+        let home = Environment::from_iter([("HOME", "/home/somebody")]);
+        assert_eq!(data_dir_of(&flags, &home).expect("in order"), Some(folder.path().join("there")));
+        let named = Environment::from_iter([("TOLLHOUSE_CONFIG", file.to_str().expect("a path"))]);
+        assert_eq!(
+            data_dir_of(&Flags::default(), &named).expect("in order"),
+            Some(folder.path().join("there"))
+        );
+        // What is said on the line counts before the file, and without either there is the usual place.
+        let said = Flags { data_dir: Some("/elsewhere".to_owned()), ..flags };
+        assert_eq!(data_dir_of(&said, &home).expect("in order"), Some("/elsewhere".into()));
+        let usual = data_dir_of(&Flags::default(), &home).expect("in order");
+        assert_eq!(usual, Some("/home/somebody/.local/share/tollhouse".into()));
+        let gone = Flags { config: Some(folder.path().join("gone.toml")), ..Flags::default() };
+        assert!(data_dir_of(&gone, &home).is_err());
+    }
 
     #[test]
     fn only_what_leads_to_the_door_has_to_be_right() {

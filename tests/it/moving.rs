@@ -53,6 +53,10 @@ async fn a_shop_moves_with_its_channel() {
     let running = migrate(home, &shop, &export);
     assert!(String::from_utf8_lossy(&running.stdout).contains("another tollhouse runs on"));
     before.stop().await;
+    std::fs::write(&code, "another's\n").expect("written");
+    let taken = migrate(home, &shop, &export);
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("is there already"), "{taken:?}");
+    std::fs::remove_file(&code).expect("removed");
 
     done(&migrate(home, &shop, &export));
     let Err(refused) = world(&dir).await else { panic!("the source started again") };
@@ -60,9 +64,16 @@ async fn a_shop_moves_with_its_channel() {
     let unsure = migrate(home, &shop, &["undo"]);
     assert!(String::from_utf8_lossy(&unsure.stdout).contains("not_confirmed"));
 
-    // The other machine.
+    // The other machine, whose configuration says where.
     std::fs::rename(&shop, home.join("old")).expect("set aside");
-    done(&migrate(home, &shop, &["import", &file, "--code-file", &code, "--yes"]));
+    let config = text(&home.join("shop2.toml"));
+    std::fs::write(&config, format!("data_dir = {shop:?}\nnetwork = \"regtest\"\n")).expect("written");
+    let import = ["migrate", "import", &file, "--code-file", &code, "--yes", "--config", &config];
+    let imported = tollhouse(home, &import).output().expect("it runs");
+    done(&imported);
+    let next = String::from_utf8_lossy(&imported.stdout);
+    let run = format!("tollhouse run --config {config}");
+    assert!(next.contains(&run) && next.contains(&format!("that must be {}", shop.display())), "{next}");
     assert!(!Path::new(&file).exists(), "it is not imported twice");
     let after = world(&dir).await.expect("the world wakes");
     assert_eq!(sell(&after).await, channel, "it is the same channel");
