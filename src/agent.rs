@@ -30,7 +30,8 @@ pub use offer::{Choice, Offer};
 pub use wallet::Wallet;
 
 use crate::clock::{Clock, Entropy};
-use crate::types::{Msat, Name};
+use crate::l402::Sold;
+use crate::types::Msat;
 use desk::Desk;
 use purse::Purse;
 use record::{Proof, Record, State};
@@ -153,7 +154,7 @@ impl Agent {
             return Err(Fault::AuthorizationTaken);
         }
         if let Some(sold) = &offer.sold
-            && let Some(record) = self.use_kept(ask, Some(&sold.service), limits, shop, &desk).await?
+            && let Some(record) = self.use_kept(ask, Some(sold), limits, shop, &desk).await?
         {
             return Ok(Fetched::Bought(desk.bought(record)?));
         }
@@ -170,38 +171,44 @@ impl Agent {
         }
     }
 
-    /// Tries the tokens of earlier purchases that the seller may take for this request, those for `service` where
-    /// that is known; gives the purchase when one was taken.
+    /// Tries the tokens of earlier purchases that the seller may take for this request, for which `like` is for sale where
+    /// that is known; gives the purchase when one was taken. Where an offer was asked for by name, tokens of others are
+    /// left alone. One that has something left and is refused is not paid for again unasked.
     async fn use_kept(
         &self,
         ask: &Ask,
-        service: Option<&Name>,
+        like: Option<&Sold>,
         limits: &Limits,
         shop: &Shop,
         desk: &Desk,
     ) -> Result<Option<Record>, Fault> {
         let purse = Purse::open(&self.state_dir)?;
-        let tickets = purse.find(&ask.url, service, self.clock.now())?;
+        let mut tickets = purse.find(&ask.url, like, self.clock.now())?;
+        if let Some(like) = like.filter(|_| ask.names_offer()) {
+            let same = |sold: Sold| (sold.kind, sold.units) == (like.kind, like.units);
+            tickets.retain(|ticket| ticket.sold().is_some_and(same));
+        }
         if tickets.is_empty() {
             return Ok(None);
         }
+        let mut disputed = None;
         for ticket in tickets {
+            let of_route = |sold: Sold| like.is_none_or(|like| sold.route == like.route);
+            let for_this = ticket.sold().is_none_or(of_route);
             let mut record = Record::with(ticket, self.nonce());
             desk.save(&record)?;
             match self.redeem(ask, shop, desk, &mut record).await? {
                 Redeemed::Complete => return Ok(Some(record)),
-                // The seller may yet honour it: what is left of it is not paid for again unasked.
-                Redeemed::Refused { code } if code == RESTORED && !limits.pay_again => {
-                    desk.clear()?;
-                    return Err(refused(code, &record));
-                }
                 Redeemed::Refused { code } => {
                     tracing::warn!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
+                    if code == RESTORED || (code == PRICE_CHANGED && for_this) {
+                        disputed.get_or_insert_with(|| refused(code, &record));
+                    }
                 }
             }
         }
         desk.clear()?;
-        Ok(None)
+        disputed.filter(|_| !limits.pay_again).map_or(Ok(None), Err)
     }
 
     /// Redeems, with the token safe for later when it is good for more, and thrown away when it is dead.
@@ -277,6 +284,9 @@ impl Agent {
 
 /// A seller whose ledger was put back from a copy says so of every older token until it honours it.
 const RESTORED: &str = "restored_ledger";
+
+/// A seller says so of a token that covers less than this request costs by now.
+const PRICE_CHANGED: &str = "price_changed";
 
 /// Pays for nothing else than what was asked for by name.
 async fn as_asked(ask: &Ask, response: &mut reqwest::Response) -> Result<(), Fault> {

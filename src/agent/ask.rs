@@ -28,12 +28,20 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 impl Ask {
+    /// Whether an offer is asked for by name.
+    pub(super) fn names_offer(&self) -> bool {
+        self.preference().is_some()
+    }
+
+    fn preference(&self) -> Option<&str> {
+        let asked = self.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        asked.map(str::trim).find(|text| text.starts_with(&format!("{L402_OFFER}=")))
+    }
+
     /// The offer that is asked for by name, unless an answer with `headers` says that it is the one.
     pub(super) fn missed_offer(&self, headers: &HeaderMap) -> Option<&str> {
         let named = |value: &http::HeaderValue| Some(value.to_str().ok()?.trim().to_owned());
-        let asked = self.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        let mut asked = asked.filter(|text| text.trim().starts_with(&format!("{L402_OFFER}=")));
-        let text = asked.next()?.trim();
+        let text = self.preference()?;
         let applied = headers.get_all(PREFERENCE_APPLIED).iter().filter_map(named).any(|one| one == text);
         if applied { None } else { text.split_once('=').map(|(_, offer)| offer) }
     }

@@ -14,6 +14,7 @@ use url::Url;
 use super::desk::private_file;
 use super::fault::Fault;
 use super::record::{Record, Ticket};
+use crate::l402::Sold;
 use crate::secrets::{SecretsError, private_dir};
 use crate::types::{Name, PaymentHash, Timestamp};
 
@@ -66,14 +67,9 @@ impl Purse {
         write().map_err(|error| Fault::State { path: path.clone(), error })
     }
 
-    /// The tokens that `url`'s origin sold, for `service` alone where one is said, the one that ends first in front. A file that
-    /// cannot be read is left alone and told of: it may be money.
-    pub(super) fn find(
-        &self,
-        url: &Url,
-        service: Option<&Name>,
-        now: Timestamp,
-    ) -> Result<Vec<Ticket>, Fault> {
+    /// The tokens that `url`'s origin sold, the one that ends first in front; where `like` says what is for sale, those for
+    /// its service alone. A file that cannot be read is left alone and told of: it may be money.
+    pub(super) fn find(&self, url: &Url, like: Option<&Sold>, now: Timestamp) -> Result<Vec<Ticket>, Fault> {
         let fault = |error| Fault::State { path: self.dir.clone(), error };
         let origin = url.origin().ascii_serialization();
         let mut found = Vec::new();
@@ -85,7 +81,7 @@ impl Purse {
             let read = std::fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Kept>(&text)?));
             match read {
                 Ok(kept) if kept.until < now => self.remove(kept.ticket.payment_hash)?,
-                Ok(kept) if kept.origin == origin && service.is_none_or(|one| kept.service == *one) => {
+                Ok(kept) if kept.origin == origin && like.is_none_or(|sold| kept.service == sold.service) => {
                     found.push(kept)
                 }
                 Ok(_) => {}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, Paid};
 use super::offer::Offer;
-use crate::l402;
+use crate::l402::{self, ReceivedChallenge, Sold};
 use crate::types::{Msat, Name, PaymentHash, Preimage, Timestamp};
 
 /// One purchase. It holds the token: no `Debug`, and its file is private.
@@ -83,6 +83,15 @@ impl Proof {
             return Err(Fault::FalseProof(payment_hash));
         }
         Ok(Proof { preimage: preimage.to_owned(), fee_msat })
+    }
+}
+
+impl Ticket {
+    /// What the token says that it sold; `None` where no Tollhouse made it.
+    pub(super) fn sold(&self) -> Option<Sold> {
+        let challenge =
+            ReceivedChallenge { macaroon_b64: self.macaroon.clone(), invoice: self.invoice.clone() };
+        challenge.sold()
     }
 }
 

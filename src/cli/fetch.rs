@@ -40,7 +40,7 @@ pub(super) struct FetchArgs {
     #[arg(long, alias = "max-fee-sats", value_name = "SATS")]
     max_fee_sat: Option<u64>,
     /// Which of the seller's offers to buy, such as pack-100; --quote shows them. What is left of a
-    /// token bought before is used up first
+    /// token bought before is used up first, when it came from such an offer
     #[arg(long, value_name = "NAME")]
     offer: Option<String>,
     /// Only show the price
@@ -67,7 +67,7 @@ pub(super) struct FetchArgs {
     /// A file with a key that may pay there; or the key itself in the variable TOLLHOUSE_WALLET_KEY
     #[arg(long, value_name = "FILE")]
     wallet_key_file: Option<PathBuf>,
-    /// When the server does not take a proof that was paid for earlier: pay once more
+    /// When the server does not take a proof that was paid for earlier, or what is left of a pack: pay once more
     #[arg(long)]
     pay_again: bool,
 }

@@ -346,6 +346,35 @@ async fn a_token_for_several_requests_is_kept_and_used_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_pack_is_not_paid_for_again_in_silence() {
+    let world = World::start().await;
+    world.inside.units.store(3, Ordering::SeqCst);
+    assert_eq!(world.run("/paid", &["--offer", "pack-3"]).await.exit, Some(0));
+    *locked(&world.inside.refusing) = Some("price_changed");
+    for _ in 0..2 {
+        let refused = world.run("/paid", &[]).await;
+        assert_eq!((refused.exit, refused.text().as_str()), (Some(1), ""));
+        assert!(
+            refused.stderr.contains("price_changed") && refused.stderr.contains("--pay-again"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!((world.paid(), world.served()), (1, 1));
+    assert!(world.left().is_empty(), "{:?}", world.left());
+    // It is good again when the price fell.
+    *locked(&world.inside.refusing) = None;
+    assert_eq!(world.run("/paid", &["--json"]).await.json()["paid_before"], json!(true));
+    // What another offer left is not used where one is asked for by name.
+    world.inside.units.store(2, Ordering::SeqCst);
+    let proofs = world.inside.proofs.load(Ordering::SeqCst);
+    assert_eq!(
+        world.run("/paid", &["--offer", "pack-3", "--json"]).await.json()["paid_before"],
+        json!(false)
+    );
+    assert_eq!((world.paid(), world.inside.proofs.load(Ordering::SeqCst)), (2, proofs + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kept_token_is_good_where_nobody_can_be_paid() {
     let world = World::start().await;
     world.inside.units.store(3, Ordering::SeqCst);

@@ -93,6 +93,8 @@ pub(crate) struct Inside {
     /// What the wallet answers to the next payments: a refusal's code, or `failed`.
     pub(crate) wallet_says: Mutex<Option<&'static str>>,
     pub(crate) forgets_answers: Mutex<bool>,
+    /// Why no proof is taken.
+    pub(crate) refusing: Mutex<Option<&'static str>>,
     /// Nobody can pay it: where a challenge would be, there is none.
     pub(crate) closed: AtomicBool,
     pub(crate) idempotency_keys: Mutex<HashSet<String>>,
@@ -147,6 +149,7 @@ impl World {
             failing_with: AtomicU16::new(502),
             wallet_says: Mutex::default(),
             forgets_answers: Mutex::default(),
+            refusing: Mutex::default(),
             closed: AtomicBool::default(),
             idempotency_keys: Mutex::default(),
             prefers: Mutex::default(),
@@ -278,6 +281,10 @@ async fn paywall(State(world): State<Arc<Inside>>, request: Request) -> Response
     locked(&world.idempotency_keys).insert(key.clone());
     if world.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
         return failing(&world);
+    }
+    let refusing = *locked(&world.refusing);
+    if let Some(code) = refusing {
+        return challenge(&world, code).await;
     }
     world.reach(Point::BeforeService).await;
     let before = locked(&world.served).get(&hash).cloned().unwrap_or_default();
