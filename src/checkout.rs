@@ -313,13 +313,15 @@ impl Checkout {
                 {
                     return Outcome::Replayed(kept);
                 }
-                let turn = if matches!(why, Why::Refused(_) | Why::ChargeRefused(_)) {
+                let revoked = self.taken_back(&why).await;
+                let turn = if revoked.is_some() || matches!(why, Why::Refused(_) | Why::ChargeRefused(_)) {
                     failed()
                 } else {
                     challenge()
                 };
+                let reason = revoked.unwrap_or_else(|| counter.reason(&why));
                 match turn {
-                    Ok(()) => counter.offer_or_open(openings, counter.reason(&why)).await,
+                    Ok(()) => counter.offer_or_open(openings, reason).await,
                     Err(refused) => Outcome::Refused(refused.into()),
                 }
             }
@@ -387,6 +389,14 @@ impl Checkout {
             Err(ReserveError::Refused(refused)) => Err(Unreserved::Refused(refused)),
             Err(ReserveError::Store(error)) => Err(Unreserved::Ledger(error)),
         }
+    }
+
+    /// What is told instead of `why`, when that is about a token that was taken back: it opens nothing at any price.
+    /// Where nobody knows, `why` is true too.
+    async fn taken_back(&self, why: &Why) -> Option<(&'static str, String)> {
+        let revoked = self.parts.ledger.is_revoked(why.copy()?.payment_hash).await;
+        let refused = ReserveRefused::Revoked;
+        matches!(revoked, Ok(true)).then(|| (refused.code(), refused.to_string()))
     }
 
     /// What was kept for this request of a token that was not taken back.

@@ -186,7 +186,9 @@ impl Checkout {
             Decision::Malformed(malformed) => return Err(malformed.into()),
             Decision::Unpriced { why, .. } => return Err(why.into()),
             Decision::Challenge(why) => {
-                return Err(NotHeld::Unpaid { code: why.code(), detail: why.to_string() });
+                let revoked = self.taken_back(&why).await;
+                let (code, detail) = revoked.unwrap_or_else(|| (why.code(), why.to_string()));
+                return Err(NotHeld::Unpaid { code, detail });
             }
         };
         // What the answer decides the application tells, not a meter of ours.

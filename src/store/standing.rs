@@ -31,6 +31,14 @@ impl Ledger {
     pub async fn standing(&self, sale: Sale) -> Result<Standing, StoreError> {
         self.0.readers.read(move |connection| standing(connection, &sale)).await
     }
+
+    /// Whether the token of this payment was taken back.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn is_revoked(&self, payment_hash: PaymentHash) -> Result<bool, StoreError> {
+        self.0.readers.read(move |connection| is_revoked(connection, payment_hash)).await
+    }
 }
 
 fn standing(connection: &Connection, sale: &Sale) -> Result<Standing, StoreError> {
@@ -38,7 +46,7 @@ fn standing(connection: &Connection, sale: &Sale) -> Result<Standing, StoreError
     let found = grants::find(connection, hash)?;
     let stranger = found.as_ref().map_or(sale.kind == Kind::Granted, |row| !row.is_of(sale));
     let mut grant = found.map_or_else(|| Grant::of(sale), |row| row.grant);
-    if is_there(connection, "SELECT 1 FROM revocations WHERE payment_hash = ?1", hash)? {
+    if is_revoked(connection, hash)? {
         grant.revoke();
     }
     Ok(Standing {
@@ -48,6 +56,10 @@ fn standing(connection: &Connection, sale: &Sale) -> Result<Standing, StoreError
         stranger,
         doubtful: generations::is_doubtful(connection, sale)?,
     })
+}
+
+fn is_revoked(connection: &Connection, hash: PaymentHash) -> Result<bool, StoreError> {
+    is_there(connection, "SELECT 1 FROM revocations WHERE payment_hash = ?1", hash)
 }
 
 fn is_there(connection: &Connection, sql: &str, hash: PaymentHash) -> Result<bool, StoreError> {

@@ -179,6 +179,11 @@ async fn a_token_buys_what_it_was_sold_for() {
     gate.catalog.swap(RouteTable::new(vec![service(&origin)]).expect("a table"));
     assert_eq!(gate.get("/ok", &cheap.line()).await.status, 200);
     assert_eq!((gate.settled(&cheap).await, origin.hits()), (SPENT, 1));
+
+    // One that was taken back opens nothing at any price, and is told so.
+    let back = gate.buy("/ok").await;
+    gate.ledger.revoke(back.hash).await.expect("it is taken back");
+    assert_eq!(gate.get("/dear/ok", &back.line()).await.code(), "revoked");
 }
 
 #[tokio::test]
