@@ -230,6 +230,9 @@ async fn coins_travel_and_come_back() {
     let path = format!("/api/v1/channels/{id}/splice-out?dry_run=true");
     let refused = shop.refused(&path, json!({ "address": legacy, "amount_sat": 60_000 })).await;
     assert_eq!(refused, (400, "bad_address".to_owned()));
+    // Without an address it goes to the wallet.
+    let ours = does(&shop, "channels", &["splice-out", short, "--amount-sat", "60000", "--dry-run"]).await;
+    assert!(ours["lines"].to_string().contains("bcrt1"), "{ours}");
     let to = away(&bitcoind, "bech32").await;
     let spliced =
         does(&shop, "channels", &["splice-out", short, &to, "--amount-sat", "60000", "--yes"]).await;
