@@ -5,10 +5,15 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::operator::{Failure, OperatorArgs, Shown, ask, table};
+use super::operations;
+use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
+use super::unsent::Unsent;
 use crate::config::Environment;
 use crate::types::grouped;
+
+/// Pages that are read at most to fill the lines that were asked for.
+const MOST_PAGES: usize = 50;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ActivityArgs {
@@ -41,14 +46,43 @@ pub(super) fn run(args: &ActivityArgs, env: &Environment) -> ExitCode {
         if args.csv {
             return csv(admin.text(&format!("/api/v1/activity.csv?{about}")).await?);
         }
-        let listed = admin.get(&format!("/api/v1/activity?limit={}&{about}", args.limit)).await?;
-        let rows = newest_steps(&listed).into_iter().map(|row| {
-            let kind = row["kind"].as_str().unwrap_or_default().replace('_', " ");
-            [moment(&row["at"]), kind, details(row)]
+        let listed = listed(admin, &about, args).await?;
+        let rows = newest_steps(&listed);
+        // What was asked for stands in the operations alone.
+        let (operations, unsent) = match rows.iter().any(|row| is_move(row)) {
+            true => (admin.get("/api/v1/operations?limit=500").await?, Unsent::now(admin).await),
+            false => (Value::Null, Unsent::default()),
+        };
+        let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
+        let rows = rows.into_iter().take(shown).map(|row| {
+            let [kind, details] = told(row, &operations, &unsent);
+            [moment(&row["at"]), kind, details]
         });
         let text = table(["AT", "WHAT", ""], rows);
         Ok(Shown::new(listed, text))
     })
+}
+
+/// A page of what happened; for people as many more as it takes to fill their lines.
+async fn listed(admin: &Admin, about: &str, args: &ActivityArgs) -> Result<Value, Failure> {
+    let page = async |before: &str| {
+        admin.get(&format!("/api/v1/activity?limit={}{before}&{about}", args.limit)).await
+    };
+    let mut listed = page("").await?;
+    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    for _ in 0..MOST_PAGES {
+        let Some(before) = listed["next_before"].as_i64() else { break };
+        if args.operator.json() || newest_steps(&listed).len() >= wanted {
+            break;
+        }
+        let mut more = page(&format!("&before={before}")).await?;
+        let rows = more["activity"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        listed["next_before"] = more["next_before"].take();
+        if let Some(all) = listed["activity"].as_array_mut() {
+            all.extend(rows);
+        }
+    }
+    Ok(listed)
 }
 
 /// The rows, of each move of coins and of each transaction of the vault the newest alone: that says how it stands.
@@ -61,6 +95,20 @@ fn newest_steps(listed: &Value) -> Vec<&Value> {
         _ => true,
     })
     .collect()
+}
+
+fn is_move(row: &Value) -> bool {
+    matches!(row["kind"].as_str(), Some("operation_begun" | "operation_changed"))
+}
+
+/// What happened, and the rest of it; a move of coins as `tollhouse operations` has it.
+fn told(row: &Value, operations: &Value, unsent: &Unsent) -> [String; 2] {
+    let known = operations["operations"].as_array().into_iter().flatten();
+    let mut known = known.filter(|known| known["operation"] == row["operation"]);
+    match known.next().filter(|_| is_move(row)) {
+        Some(operation) => operations::line(operation, unsent),
+        None => [row["kind"].as_str().unwrap_or_default().replace('_', " "), details(row)],
+    }
 }
 
 /// What came and went.
@@ -162,6 +210,18 @@ mod tests {
         ] });
         let ids: Vec<u64> = newest_steps(&listed).iter().filter_map(|row| row["id"].as_u64()).collect();
         assert_eq!(ids, [9, 8, 5, 4, 2]);
+    }
+
+    #[test]
+    fn a_move_says_how_much_and_how_it_stands() {
+        let operations = json!({ "operations": [{ "operation": 6, "kind": "splice_out", "state": "done", "begun_at": 0,
+            "ask": { "amount_sat": 60_000, "channel_id": "c7" }, "outcome": { "txid": "ab" } }] });
+        let row =
+            json!({ "kind": "operation_changed", "operation": 6, "what": "splice_out", "state": "done" });
+        let says = ["splice out".to_owned(), "60,000 sat, done, ab".to_owned()];
+        assert_eq!(told(&row, &operations, &Unsent::default()), says);
+        let [kind, rest] = told(&row, &Value::Null, &Unsent::default());
+        assert!(kind == "operation changed" && rest.contains("splice_out"), "{rest}");
     }
 
     #[test]

@@ -106,23 +106,31 @@ async fn listed(admin: &Admin, limit: u32) -> Result<Shown, Failure> {
     Ok(Shown::new(rows, text))
 }
 
+/// What an operation does, how it stands, how many satoshi it moves, and what tells it from others.
+fn told(row: &Value, unsent: &Unsent) -> [String; 4] {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = ["txid", "closing_txid", "channel_id", "reason", "payment_hash"];
+    let told = told.into_iter().find_map(|name| row["outcome"][name].as_str());
+    let told = told.or_else(|| row["ask"]["channel_id"].as_str());
+    let state = match unsent.of_operation(row) {
+        Some(_) => "not taken by a chain source yet".to_owned(),
+        None => state(&word(&row["state"])).to_owned(),
+    };
+    [in_words(&word(&row["kind"])), state, sat(row), told.unwrap_or_default().to_owned()]
+}
+
+/// The same in two parts: what it does; and how much, how it stands, and what tells it from others.
+pub(super) fn line(row: &Value, unsent: &Unsent) -> [String; 2] {
+    let [what, state, sat, told] = told(row, unsent);
+    let sat = if sat.is_empty() { sat } else { format!("{sat} sat") };
+    let parts = [sat, state, told].into_iter().filter(|part| !part.is_empty());
+    [what, parts.collect::<Vec<_>>().join(", ")]
+}
+
 fn listed_text(rows: &Value, unsent: &Unsent) -> String {
     let lines = rows["operations"].as_array().into_iter().flatten().map(|row| {
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told = ["txid", "closing_txid", "channel_id", "reason", "payment_hash"];
-        let told = told.into_iter().find_map(|name| row["outcome"][name].as_str());
-        let told = told.or_else(|| row["ask"]["channel_id"].as_str());
-        [
-            row["operation"].to_string(),
-            moment(&row["begun_at"]),
-            in_words(&word(&row["kind"])),
-            match unsent.of_operation(row) {
-                Some(_) => "not taken by a chain source yet".to_owned(),
-                None => state(&word(&row["state"])).to_owned(),
-            },
-            sat(row),
-            told.unwrap_or_default().to_owned(),
-        ]
+        let [what, state, sat, told] = told(row, unsent);
+        [row["operation"].to_string(), moment(&row["begun_at"]), what, state, sat, told]
     });
     table(["ID", "BEGUN", "WHAT", "STATE", "SAT", "OUTCOME"], lines)
 }
