@@ -26,7 +26,7 @@ use crate::config::{Environment, Flags, Settings};
 use crate::node::{Birthday, MonitoredChannel, Search};
 use crate::rescue::{Found, Place, Recovery, Source};
 use crate::secrets::SeedPlace;
-use crate::types::counted;
+use crate::types::{counted, grouped};
 use outcome::{Ended, told_text};
 
 /// What `recover` is told.
@@ -92,10 +92,11 @@ async fn recover(args: &RecoverArgs, settings: Settings) -> Result<u8> {
     }
     let plan = plan_json(&recovery, &channels, &offline.place().node_id);
     if args.dry_run {
-        say(if args.json { plan.to_string() } else { plan_text(&recovery, &channels, &plan) })?;
+        let said = &args.peer;
+        say(if args.json { plan.to_string() } else { plan_text(&recovery, &channels, said, &plan) })?;
         return Ok(0);
     }
-    warn(plan_text(&recovery, &channels, &plan));
+    warn(plan_text(&recovery, &channels, &args.peer, &plan));
     warn(what_happens(recovery.found(), &channels));
     if !args.yes && !confirmed()? {
         warn("Nothing was changed.");
@@ -286,7 +287,20 @@ fn plan_json(recovery: &Recovery, channels: &[MonitoredChannel], node_id: &str) 
     })
 }
 
-fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -> String {
+/// Where the channel's peer is called: as `said` on the line, else as it is known.
+fn address_of(channel: &MonitoredChannel, said: &[(String, String)]) -> String {
+    let said =
+        said.iter().find(|(key, _)| key.eq_ignore_ascii_case(&channel.peer)).map(|(_, address)| address);
+    let known = said.or(channel.peer_address.as_ref());
+    known.cloned().unwrap_or_else(|| "unknown: it calls, or say --peer".to_owned())
+}
+
+fn plan_text(
+    recovery: &Recovery,
+    channels: &[MonitoredChannel],
+    said: &[(String, String)],
+    plan: &Value,
+) -> String {
     let found = recovery.found();
     let mut lines = vec![format!("node      {}", plan["node_id"].as_str().unwrap_or_default())];
     lines.push(match &found.source {
@@ -328,9 +342,9 @@ fn plan_text(recovery: &Recovery, channels: &[MonitoredChannel], plan: &Value) -
             [
                 channel.peer.clone(),
                 channel.funding.clone(),
-                format!("{} sat", channel.ours_sat),
+                format!("{} sat", grouped(channel.ours_sat)),
                 state_of(channel).to_owned(),
-                channel.peer_address.clone().unwrap_or_else(|| "unknown: it calls, or say --peer".to_owned()),
+                address_of(channel, said),
             ]
         });
         lines.push(table(["PEER", "FUNDING", "YOURS", "STATE", "ADDRESS"], rows));
@@ -372,6 +386,21 @@ mod tests {
             seen_height: 100,
             closes_alone,
         }
+    }
+
+    #[test]
+    fn a_peer_that_was_named_is_called_where_it_was_said() {
+        let (away, known) = (
+            channel(false, true),
+            MonitoredChannel { peer_address: Some("a:1".to_owned()), ..channel(false, true) },
+        );
+        let said = [("02".to_owned(), "b:2".to_owned())];
+        assert_eq!(
+            (address_of(&away, &said), address_of(&known, &said)),
+            ("b:2".to_owned(), "b:2".to_owned())
+        );
+        assert_eq!(address_of(&known, &[]), "a:1");
+        assert!(address_of(&away, &[]).starts_with("unknown"));
     }
 
     #[test]

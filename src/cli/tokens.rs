@@ -16,6 +16,7 @@ use super::{doubts, epochs};
 use crate::clock::in_words;
 use crate::config::Environment;
 use crate::store::PaymentState;
+use crate::types::counted;
 
 /// A hash as tables show it.
 const SHORT: usize = 12;
@@ -158,8 +159,8 @@ pub(super) fn run(args: &TokensArgs, env: &Environment) -> ExitCode {
                         // A pass that was begun is spent and yet was open.
                         none if none.as_u64() == Some(0) => "The token opens nothing any more.".to_owned(),
                         taken => format!(
-                            "The token opens nothing any more; {} left in it is taken back.",
-                            amount(&token, taken)
+                            "The token opens nothing any more. Taken from its holder: {}.",
+                            taken_back(&token, taken)
                         ),
                     }
                 }
@@ -391,6 +392,25 @@ fn budget(token: &Value) -> String {
 }
 
 /// So many units, in what they are.
+/// What was left in a token that was taken back, in its units and in what was paid for them.
+fn taken_back(token: &Value, taken: &Value) -> String {
+    let sold = &token["units"]["sold"];
+    let (Some(left), Some(all)) = (taken.as_u64(), sold.as_u64().filter(|all| *all > 0)) else {
+        return "what was left in it".to_owned();
+    };
+    let of = match token["unit"].as_str() {
+        Some("msat") => return format!("{} of {}", sats(taken), sats(sold)),
+        Some("request") => format!("{left} of {}", counted(all, "request")),
+        _ => "its time".to_owned(),
+    };
+    let paid = token["price_msat"].as_u64().unwrap_or_default();
+    let share = u128::from(paid) * u128::from(left) / u128::from(all);
+    match u64::try_from(share) {
+        Ok(msat @ 1..) => format!("{of}, {} of the {} that was paid", sats(&msat.into()), sats(&paid.into())),
+        _ => of,
+    }
+}
+
 fn amount(token: &Value, units: &Value) -> String {
     if token["unit"] == "msat" { sats(units) } else { units.to_string() }
 }
@@ -415,6 +435,13 @@ mod tests {
                          "held": 0, "left": 48_500 }],
             "spends": [{ "number": 3, "at": 1_760_000_001_000_u64, "route": "fx", "units": 500, "how": "metered" }],
         })
+    }
+
+    #[test]
+    fn what_is_taken_back_has_its_unit() {
+        let pack = json!({ "unit": "request", "price_msat": 40_000, "units": { "sold": 10 } });
+        assert_eq!(taken_back(&pack, &json!(8)), "8 of 10 requests, 32 sat of the 40 sat that was paid");
+        assert_eq!(taken_back(&token(), &json!(750_500)), "750.5 sat of 2,000 sat");
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl StepLine {
         let line = |point: &crate::web::Point| {
             let (name, why, href, verb) = match point.step {
                 Step::Service if list.example => THE_EXAMPLE,
+                Step::Words if !point.needed => UNNEEDED_WORDS,
                 step => words(step),
             };
             StepLine {
@@ -50,6 +51,14 @@ impl StepLine {
         list.points.iter().map(line).collect()
     }
 }
+
+/// The step of the words where the network's coins are worth nothing.
+const UNNEEDED_WORDS: (&str, &str, &str, &str) = (
+    "The seed’s words on paper",
+    "With them the coins outlive this machine. Here no coins are worth anything; where they are, this comes first.",
+    "/start/seed",
+    "Show and check",
+);
 
 /// The step of a price list in which there is but the example.
 const THE_EXAMPLE: (&str, &str, &str, &str) = (
@@ -141,6 +150,8 @@ mod tests {
             lines.iter().map(|line| (line.next, line.optional)).collect::<Vec<_>>()
         };
         assert_eq!(next(&list), [(false, false), (false, true), (true, false), (false, false)]);
+        // Nothing is called lost that can wait.
+        assert!(StepLine::all(&list)[1].why.contains("Here no coins are worth anything"));
         let beside = Checklist {
             points: vec![point(Step::Words, true, true), point(Step::Backup, true, true)],
             same_disk: true,

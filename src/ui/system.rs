@@ -323,6 +323,10 @@ fn part(name: &'static str) -> &'static str {
         "operations" => "Moves of coins",
         "orders" => "Ordered channels",
         "disk" => "Disk",
+        "seed" => "Seed’s words",
+        "restore" => "Restored copy",
+        "snapshot" => "Channels’ snapshot",
+        "backup" => "Backups",
         other => other,
     }
 }

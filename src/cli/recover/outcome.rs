@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::app::offline::{Brought, NotProved, Told, UnknownSpend, in_words};
 use crate::node::{Homecoming, MonitoredChannel, Waits};
-use crate::types::counted;
+use crate::types::{counted, grouped};
 
 /// The most that a commitment leaves out, because it is too little for an output of its own: the limit that nodes
 /// agree on is lower still (BOLT 3).
@@ -47,7 +47,7 @@ impl Ended<'_> {
         if !unknown.is_empty() {
             return format!(
                 "{} sat are in the on-chain wallet. Not all may be home: see above.",
-                home.home_sat
+                grouped(home.home_sat)
             );
         }
         if self.all_home() {
@@ -58,7 +58,11 @@ impl Ended<'_> {
                      sat at most. It went to the miners."
                 ),
             };
-            return format!("All coins are in the on-chain wallet: {} sat.{lost}\n{}", home.home_sat, next());
+            return format!(
+                "All coins are in the on-chain wallet: {} sat.{lost}\n{}",
+                grouped(home.home_sat),
+                next()
+            );
         }
         if home.on_the_way.is_empty() {
             let which: Vec<String> = untold
@@ -71,7 +75,7 @@ impl Ended<'_> {
                 "{} sat are in the on-chain wallet, and nothing is known to be on its way. It is not proved that all is \
                  home: the chain source did not say what spent\n{}\nSay `tollhouse recover` again with another chain \
                  source to know it.",
-                home.home_sat,
+                grouped(home.home_sat),
                 which.join("\n")
             );
         }
@@ -115,7 +119,7 @@ fn coins_text(home: &Homecoming) -> String {
         "block {}, {} connected: {} sat are in the on-chain wallet",
         home.height,
         counted(home.peers_connected, "peer"),
-        home.home_sat
+        grouped(home.home_sat)
     )];
     lines.extend(home.on_the_way.iter().map(|coins| {
         let whose = match (&coins.peer, coins.waits) {
@@ -124,7 +128,7 @@ fn coins_text(home: &Homecoming) -> String {
         };
         let what = match coins.sat {
             0 => "what came to an empty channel since".to_owned(),
-            sat => format!("{sat} sat"),
+            sat => format!("{} sat", grouped(sat)),
         };
         format!("  {what} waits {}{whose}", in_words(coins.waits))
     }));
@@ -146,7 +150,7 @@ mod tests {
         };
         let full = MonitoredChannel { ours_sat: 50_000, ..channel(false, true) };
         let (said, all, _) = text(&brought, &[full.clone(), channel(true, true)]);
-        assert_eq!((said.as_str(), all), ("All coins are in the on-chain wallet: 99000 sat.\nNext", true));
+        assert_eq!((said.as_str(), all), ("All coins are in the on-chain wallet: 99,000 sat.\nNext", true));
         // Seven sat are no output.
         let (said, all, lost) = text(&brought, &[full, channel(false, true), channel(false, false)]);
         assert!(said.contains("1090 sat at most") && all && lost == 2 * DUST_SAT, "{said}");
