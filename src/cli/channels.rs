@@ -218,7 +218,7 @@ fn list_text(listed: &Value, ids: &[String]) -> String {
             number(&held["ours_sat"]),
             number(&held["theirs_sat"]),
             grouped(
-                ["anchors_sat", "splicing_sat", "under_way_sat"]
+                ["anchors_sat", "splicing_sat", "under_way_sat", "unsure_sat"]
                     .iter()
                     .filter_map(|part| held[part].as_u64())
                     .sum(),
@@ -289,6 +289,9 @@ fn show_text(channel: &Value) -> String {
             .map(|sat| format!("anchors     {sat} sat of who opened it, for its closing transaction")),
     );
     lines.extend(part("under_way_sat").map(|sat| format!("under way   {sat} sat in payments")));
+    lines.extend(part("unsure_sat").map(|sat| {
+        format!("with it     {sat} sat held back while the splice is under way, for it or in payments")
+    }));
     lines.extend(splice_lines(channel));
     lines.join("\n")
 }

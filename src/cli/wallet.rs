@@ -122,7 +122,11 @@ fn balance_text(coins: &Value) -> String {
         format!("spendable  {} sat", number(&coins["spendable_sat"])),
         format!("reserved   {} sat, for closing channels by force", number(&coins["reserved_sat"])),
         format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
-        format!("channels   {} sat in contracts, {} sat being swept", sum("claims"), sum("sweeps")),
+        format!(
+            "channels   {} sat in contracts, {} sat being swept",
+            sum("claims").saturating_sub(coins["leaving_sat"].as_u64().unwrap_or_default()),
+            sum("sweeps")
+        ),
     ];
     let reserve = |name: &str| coins[name].as_u64().unwrap_or_default();
     let missing = reserve_missing(reserve("reserved_sat"), reserve("reserve_wanted_sat"));
@@ -131,6 +135,12 @@ fn balance_text(coins: &Value) -> String {
     lines.extend(more("splicing_sat").map(|sat| {
         format!(
             "splicing   {sat} sat on their way into a channel, whose transaction waits for its first block"
+        )
+    }));
+    lines.extend(more("leaving_sat").map(|sat| {
+        format!(
+            "leaving    {sat} sat of channels, not counted in them any more: a splice takes them out, whose \
+             transaction waits for its first block"
         )
     }));
     lines.extend(more("unseen_sat").map(|sat| {
@@ -264,6 +274,9 @@ fn sweeps_text(coins: &Value, channels: &Channels, unsent: &Unsent) -> String {
             channels.shown(&claim["channel_id"]),
             number(&claim["amount_sat"]),
             match claim["waits"].as_str().unwrap_or_default() {
+                "closing" if claim["in_wallet"] == true => {
+                    "on its way into the wallet, counted in its total; waits for a block".to_owned()
+                }
                 _ if claim["in_wallet"] == true => "in the wallet, counted there".to_owned(),
                 "closing" => channels.closing(&claim["channel_id"], unsent),
                 "never" => "nowhere: another transaction spent what was to fund the channel".to_owned(),

@@ -90,6 +90,9 @@ pub struct CoinsView {
     pub lightning_sat: u64,
     /// What splices took from the wallet, in no block yet: `total_sat` has it no more, `claims` not yet.
     pub splicing_sat: u64,
+    /// What splices take out of channels, in no block yet, with their fees as far as they are known: `claims` have it still,
+    /// and `total_sat` may have it already, where it goes to the wallet.
+    pub leaving_sat: u64,
     /// What was just sent, without its fee: the wallet does not see its transaction yet, which takes seconds. It is
     /// taken from the sums already.
     pub unseen_sat: u64,

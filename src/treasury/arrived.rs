@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::history::unlisted;
 use super::mark::Mark;
 use super::{Treasury, TreasuryError, settled};
 use crate::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
@@ -126,6 +127,15 @@ fn exact(coins: &mut CoinsView, closed: &[ChannelRow], transactions: &[ChainTx],
     for sweep in coins.sweeps.iter_mut().filter(|sweep| sweep.confirmed_height.is_some()) {
         let id = sweep.channel_id.as_deref().filter(|id| alone(id));
         sweep.amount_sat = id.and_then(came).unwrap_or(sweep.amount_sat);
+    }
+    // An agreed close that waits alone brings what the wallet waits for, and lists nothing of.
+    let unlisted = unlisted(coins, transactions);
+    let mut closing: Vec<&mut Claim> =
+        coins.claims.iter_mut().filter(|claim| claim.in_wallet && claim.waits == Waits::Closing).collect();
+    if let [claim] = closing.as_mut_slice()
+        && unlisted > claim.amount_sat / 2
+    {
+        claim.amount_sat = claim.amount_sat.min(unlisted);
     }
     // One that waits alone is all that the wallet has of its own in no block.
     let mut waiting: Vec<&mut Sweep> =
@@ -296,7 +306,9 @@ mod tests {
             let claim = world.treasury.coins().await.unwrap().claims.remove(0);
             (claim.in_wallet, claim.amount_sat)
         };
-        assert_eq!(told().await, (true, 48_700), "by its contract, as long as nothing else is known");
+        assert_eq!(told().await, (true, 48_474), "what the wallet waits for, and lists nothing of");
+        *world.node.waiting.lock().unwrap() = 98_474;
+        assert_eq!(told().await, (true, 48_700), "by its contract, where a deposit waits, too");
         world.node.transactions.lock().unwrap().push(tx("closing", 48_474, None));
         assert_eq!(told().await, (true, 48_474));
     }

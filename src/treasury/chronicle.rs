@@ -58,6 +58,8 @@ pub(super) struct Noted {
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
     pub(super) waiting: BTreeSet<String>,
+    /// What splices out of channels pay as their fee, by their transactions, as far as this run saw it.
+    pub(super) splice_fees: BTreeMap<String, u64>,
 }
 
 impl Treasury {

@@ -24,6 +24,8 @@ pub struct Held {
     pub splicing_sat: u64,
     /// In payments under way.
     pub under_way_sat: u64,
+    /// While a splice is agreed and under way: held back for it, or in payments; the node does not say which.
+    pub unsure_sat: u64,
 }
 
 impl Held {
@@ -48,7 +50,14 @@ impl Held {
             _ => rest.min(view.their_reserved_sat),
         };
         let ours_sat = (rest - theirs_sat).min(view.reserved_sat);
-        Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat: rest - theirs_sat - ours_sat }
+        let under_way_sat = rest - theirs_sat - ours_sat;
+        Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat, unsure_sat: 0 }
+    }
+
+    /// The same of a channel of which a splice is agreed: what can be used is told for the old and the new size at once, so
+    /// that what is missing of the old one need be in no payment.
+    pub(super) fn amid_splice(self) -> Held {
+        Held { under_way_sat: 0, unsure_sat: self.under_way_sat, ..self }
     }
 }
 

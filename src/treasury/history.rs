@@ -116,7 +116,7 @@ fn fee(row: &OperationRow, coins: &CoinsView, listed: &[ChainTx]) -> Option<u64>
 }
 
 /// What the wallet counts and cannot spend yet, beyond what is listed as waiting. Its own change can be spent.
-fn unlisted(coins: &CoinsView, listed: &[ChainTx]) -> u64 {
+pub(super) fn unlisted(coins: &CoinsView, listed: &[ChainTx]) -> u64 {
     let waiting = waiting(coins);
     // A sweep can be spent at once.
     let swept = |tx: &ChainTx| coins.sweeps.iter().any(|sweep| sweep.txid.as_ref() == Some(&tx.txid));

@@ -95,11 +95,21 @@ impl Treasury {
             Treasury::check_confirmed(&sight.coins, sight.change_sat, needed, &most)?;
         }
         let most = sight.most(deed, channel.as_ref());
-        Ok(sight.told(deed, channel.as_ref())?.within(most.as_ref(), deed).or_why_not(most))
+        let told = sight.told(deed, channel.as_ref())?.within(most.as_ref(), deed).or_why_not(most);
+        Ok(if sight.rates.is_none() { told.unheard() } else { told })
     }
 }
 
 impl Preview {
+    /// No chain source answers: what is done now is on no way before one does.
+    fn unheard(mut self) -> Preview {
+        if self.enough {
+            let says = "The chain source does not answer now: the transaction waits until one does.";
+            self.lines.push(says.to_owned());
+        }
+        self
+    }
+
     /// There is enough for what is no more than the most that is told.
     fn within(self, most: Option<&Most>, deed: &Deed) -> Preview {
         let asked = match deed {

@@ -30,7 +30,9 @@ pub struct OpenChannel {
 impl OpenChannel {
     fn of(view: &ChannelView, splice: Option<PendingSplice>) -> OpenChannel {
         let leaves = splice.as_ref().map_or(0, PendingSplice::leaves);
-        OpenChannel { held: Held::of(view, leaves), view: view.clone(), splice }
+        let held = Held::of(view, leaves);
+        let agreed = splice.as_ref().is_some_and(|splice| splice.txid.is_some());
+        OpenChannel { held: if agreed { held.amid_splice() } else { held }, view: view.clone(), splice }
     }
 }
 
@@ -117,7 +119,8 @@ impl PendingSplice {
                 (self.before_sat, self.after_sat_about) = (Some(claimed), claimed.checked_add(amount));
             }
             SpliceWay::Out => {
-                self.fee_sat = if alone { leaving(coins).and_then(|all| fee(all, amount)) } else { None };
+                let told = if alone { fee_of_one(coins, amount) } else { None };
+                self.fee_sat = told.or(self.fee_sat);
                 self.before_sat = Some(claimed);
                 self.after_sat_about = Some(claimed.saturating_sub(self.leaves()));
             }
@@ -126,8 +129,9 @@ impl PendingSplice {
     }
 }
 
-fn fee(leaving: u64, amount: u64) -> Option<u64> {
-    leaving.checked_sub(amount).filter(|fee| (1..=DEAREST_FEE_SAT).contains(fee))
+/// The fee of the one splice that is under way and takes `amount` out, while no block has it.
+pub(super) fn fee_of_one(coins: &CoinsView, amount: u64) -> Option<u64> {
+    leaving(coins)?.checked_sub(amount).filter(|fee| (1..=DEAREST_FEE_SAT).contains(fee))
 }
 
 /// What the library's sum has less than its parts: it counts a splice as done, while they are as before it. `None`
@@ -163,10 +167,29 @@ impl Treasury {
             && let Ok(BeforeFees { coins, .. }) = self.coins_before_fees().await
         {
             for (channel, splice) in channels.iter().zip(&mut splices) {
-                *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));
+                *splice = splice.take().map(|splice| self.remembered(splice).weighed(channel, &coins, alone));
+                splice.iter().for_each(|splice| self.remember(splice));
             }
         }
         Ok(channels.iter().zip(splices).map(|(view, splice)| OpenChannel::of(view, splice)).collect())
+    }
+
+    /// With its fee, where that was seen before: from its first block on nothing tells it, and it leaves the channel until
+    /// the channel has its new size.
+    fn remembered(&self, splice: PendingSplice) -> PendingSplice {
+        let fee_sat = splice.txid.as_deref().and_then(|txid| self.splice_fee_seen(txid));
+        PendingSplice { fee_sat: fee_sat.filter(|_| splice.way == SpliceWay::Out), ..splice }
+    }
+
+    fn remember(&self, splice: &PendingSplice) {
+        if let (Some(txid), Some(fee_sat)) = (&splice.txid, splice.fee_sat) {
+            self.noted().splice_fees.insert(txid.clone(), fee_sat);
+        }
+    }
+
+    /// The fee of the splice of this transaction, where this run saw it.
+    pub(super) fn splice_fee_seen(&self, txid: &str) -> Option<u64> {
+        self.noted().splice_fees.get(txid).copied()
     }
 
     async fn splices(&self, channels: &[ChannelView]) -> Result<Vec<Option<PendingSplice>>, StoreError> {
@@ -308,12 +331,20 @@ mod tests {
         world.node.claims.lock().unwrap()[0].amount_sat = 937_166;
         let splice = told(&waits).await.splice.unwrap();
         assert_eq!((splice.before_sat, splice.after_sat_about), (None, Some(937_166)));
+        *world.node.lightning.lock().unwrap() = None;
+        let mined = told(&waits).await;
+        assert_eq!((mined.held, mined.splice.unwrap().fee_sat), (exact.held, Some(1_230)), "nothing jumps");
         let after = ChannelView { funding: Some("f2:0".to_owned()), capacity_sat: 938_770, ..waits };
         assert_eq!(told(&after).await.splice, None);
         // One of the other side changes nothing of ours.
         world.node.channels.lock().unwrap().push(channel("7", "g1"));
         world.treasury.note_channels().await.unwrap();
         world.ledger.splice_agreed("c7".to_owned(), "g2:0".to_owned()).await.unwrap();
+        // What it holds back is called no payment.
+        let less = ChannelView { funding: Some("g1:0".to_owned()), ..view(false, 70_000_000, 899_340_000) };
+        let less = ChannelView { channel_id: "c7".to_owned(), local_id: "7".to_owned(), ..less };
+        let held = told(&less).await.held;
+        assert_eq!((held.under_way_sat, held.unsure_sat), (0, 8_000));
         let other = told(&channel("7", "g1")).await;
         assert_eq!(other.splice.unwrap().says, "A splice of the channel waits for its confirmations.");
         assert_eq!(other.held.splicing_sat, 0);

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::mark::Mark;
+use super::standing::fee_of_one;
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChannelView, CoinsView, NodeView, Waits};
 use crate::store::{OperationRow, OperationState};
@@ -23,6 +24,7 @@ impl Treasury {
         let mut sent = self.0.parts.ledger.open_operations().await?;
         sent.retain(|row| row.state == OperationState::Sent);
         coins.splicing_sat = splicing(&sent, coins, channels);
+        coins.leaving_sat = self.leaving(&sent, coins, channels);
         for row in self.unlearnt(sent, coins, listed).await {
             // After a start the wallet is told of all that waits, and what it has since may hide that it knows.
             let of_this_run = row.begun_at >= self.0.begun;
@@ -45,6 +47,21 @@ impl Treasury {
 }
 
 impl Treasury {
+    /// What splices take out of channels whose contracts have it still, with their fees as far as they are known.
+    fn leaving(&self, sent: &[OperationRow], coins: &CoinsView, channels: &[ChannelView]) -> u64 {
+        let alone = sent.iter().filter(|row| !row.outcome["spliced_to"].is_null()).count() == 1;
+        let leaves = |row: &OperationRow| {
+            let amount = row.ask["amount_sat"].as_u64().filter(|_| row.kind == "splice_out")?;
+            let to = row.outcome["spliced_to"].as_str()?;
+            let channel = spliced(row, channels)?;
+            let there = channel.funding.as_deref() != Some(to) && has(coins, channel, amount);
+            let fee = || if alone { fee_of_one(coins, amount) } else { None };
+            let seen = || self.splice_fee_seen(to.split(':').next().unwrap_or_default());
+            there.then(|| amount.saturating_add(fee().or_else(seen).unwrap_or(0)))
+        };
+        sent.iter().filter_map(leaves).fold(0, u64::saturating_add)
+    }
+
     /// The node at this moment, its on-chain sums less what was just sent, as [`Treasury::coins`] has them.
     pub async fn node(&self) -> NodeView {
         let mut view = self.0.parts.node.view().await;
@@ -62,12 +79,17 @@ fn splicing(sent: &[OperationRow], coins: &CoinsView, channels: &[ChannelView]) 
     let waits = |row: &OperationRow| {
         let amount = row.ask["amount_sat"].as_u64().filter(|_| row.kind == "splice_in")?;
         let to = row.outcome["spliced_to"].as_str()?;
-        let local_id = Mark::of(&row.outcome).local_id?;
-        let channel = channels.iter().find(|channel| channel.local_id == local_id)?;
+        let channel = spliced(row, channels)?;
         let there = channel.funding.as_deref() == Some(to) || has(coins, channel, amount);
         (!there).then_some(amount)
     };
     sent.iter().filter_map(waits).fold(0, u64::saturating_add)
+}
+
+/// The channel that a splice is of.
+fn spliced<'a>(row: &OperationRow, channels: &'a [ChannelView]) -> Option<&'a ChannelView> {
+    let local_id = Mark::of(&row.outcome).local_id?;
+    channels.iter().find(|channel| channel.local_id == local_id)
 }
 
 /// Whether the contract has `amount` more than the channel: it counts a splice from its first block on, the channel
@@ -149,5 +171,29 @@ mod tests {
             channels[0].spendable_msat = 128_000_000;
         }
         assert_eq!(all().await, (329_200, 0), "the channel has it");
+    }
+
+    #[tokio::test]
+    async fn what_leaves_a_channel_is_counted_once_before_its_first_block() {
+        let world = world();
+        let less = ChannelView { spendable_msat: 198_000_000, reserved_sat: 1_000, ..channel("6", "f1") };
+        world.node.channels.lock().unwrap().push(less);
+        world.node.claims.lock().unwrap().push(claim("c6", 300_010));
+        *world.node.total.lock().unwrap() = 1_000_000;
+        let all = async || {
+            let coins = world.treasury.coins().await.unwrap();
+            (coins.total_sat + coins.claims[0].amount_sat - coins.leaving_sat, coins.leaving_sat)
+        };
+        let address = "bcrt1q".to_owned();
+        let deed = Deed::SpliceOut { channel_id: "c6".to_owned(), address, amount_sat: 100_000 };
+        world.treasury.run("out", deed).await.unwrap();
+        assert_eq!(all().await, (1_300_010, 0), "the peer was asked");
+        world.ledger.splice_agreed("c6".to_owned(), "f2:0".to_owned()).await.unwrap();
+        // The wallet, whose address it is, counts it at once, and so does the library's sum.
+        *world.node.total.lock().unwrap() = 1_100_000;
+        *world.node.lightning.lock().unwrap() = Some(199_827);
+        assert_eq!(all().await, (1_299_827, 100_183), "it waits for a block");
+        world.node.claims.lock().unwrap()[0].amount_sat = 199_827;
+        assert_eq!(all().await, (1_299_827, 0), "in its first block");
     }
 }

@@ -39,13 +39,14 @@ pub(super) fn ours_text(channel: &OpenChannel) -> (String, String) {
 
 /// What is held back in a sentence; `None` where there is nothing of the kind.
 fn held(channel: &OpenChannel) -> Option<String> {
-    let Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat } = channel.held;
-    (ours_sat + theirs_sat + anchors_sat + splicing_sat + under_way_sat > 0).then(|| {
+    let Held { ours_sat, theirs_sat, anchors_sat, splicing_sat, under_way_sat, unsure_sat } = channel.held;
+    (ours_sat + theirs_sat + anchors_sat + splicing_sat + under_way_sat + unsure_sat > 0).then(|| {
         let (ours, of) = ours_text(channel);
         let more = [
             (anchors_sat, "for the anchors of its closing transaction"),
             (splicing_sat, "that leave with the splice"),
             (under_way_sat, "in payments under way"),
+            (unsure_sat, "held back while the splice is under way"),
         ];
         let more = more.iter().filter(|(sat, _)| *sat > 0);
         let more: String = more.map(|(sat, what)| format!("; {} sat {what}", grouped(*sat))).collect();
@@ -150,5 +151,9 @@ mod tests {
         assert_eq!(spliced.state, "Ready; a splice is under way");
         assert!(spliced.splice.is_some_and(|said| said.contains("takes 60,000 sat out")));
         assert!(spliced.held.is_some_and(|said| said.ends_with("; 61,230 sat that leave with the splice")));
+        let unsure = ChannelLine::of(&channel(Held { unsure_sat: 5_000, ..full }, None)).held;
+        assert!(
+            unsure.is_some_and(|said| said.ends_with("; 5,000 sat held back while the splice is under way"))
+        );
     }
 }

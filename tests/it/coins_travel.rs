@@ -97,7 +97,7 @@ async fn in_all(node: &Appliance, id: &str) -> (u64, u64, Value) {
         to_come.filter_map(|row| row["amount_sat"].as_u64()).sum()
     };
     let own = |name: &str| coins[name].as_u64().expect("a sum");
-    let sum = own("total_sat") + own("splicing_sat") + part("claims") + part("sweeps");
+    let sum = own("total_sat") + own("splicing_sat") + part("claims") + part("sweeps") - own("leaving_sat");
     (coins["height"].as_u64().expect("a height"), sum, coins)
 }
 
@@ -236,11 +236,22 @@ async fn coins_travel_and_come_back() {
     let to = away(&bitcoind, "bech32").await;
     let spliced =
         does(&shop, "channels", &["splice-out", short, &to, "--amount-sat", "60000", "--yes"]).await;
+    let path = format!("/api/v1/operations/{}", spliced["operation"]);
+    until("the splice", async || (!shop.get(&path).await["outcome"]["txid"].is_null()).then_some(())).await;
+    // What leaves is not counted in the channel any more, also before its block, and called no payment.
+    let (.., coins) = in_all(&shop, &id).await;
+    let leaving = coins["leaving_sat"].as_u64().expect("a sum");
+    assert!((60_100..65_000).contains(&leaving), "{coins}");
+    let held = shop.get("/api/v1/channels").await["channels"][0]["held"].clone();
+    assert_eq!((&held["splicing_sat"], &held["under_way_sat"]), (&json!(leaving), &json!(0)), "{held}");
     confirm(&bitcoind, 6).await;
     let spliced = done(&shop, &spliced).await;
     let capacity = spliced["outcome"]["capacity_sat"].as_u64().expect("a capacity");
     assert!((335_000..340_000).contains(&capacity), "{capacity}");
     assert_eq!(spliced["outcome"]["fee_sat"], 340_000 - capacity);
+    assert_eq!(leaving, 400_000 - capacity);
+    let (.., coins) = in_all(&shop, &id).await;
+    assert_eq!(coins["leaving_sat"], 0, "{coins}");
     shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
     let before = spendable(&shop).await;
     let (_, whole, _) = in_all(&shop, &id).await;

@@ -188,6 +188,8 @@ async fn a_close_says_what_can_be_received_without_the_channel() {
         let force = Deed::ForceCloseChannel { channel_id: "c7".to_owned() };
         let [close, force] =
             [world.treasury.preview(&close).await.unwrap(), world.treasury.preview(&force).await.unwrap()];
+        let waits = "The chain source does not answer now: the transaction waits until one does.";
+        assert_eq!(close.lines.last().map(String::as_str), Some(waits));
         let line = close.lines.into_iter().find(|line| line.contains("receive")).unwrap();
         assert!(force.lines.contains(&line), "{line}: {:?}", force.lines);
         line

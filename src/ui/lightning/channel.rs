@@ -60,6 +60,8 @@ struct Open {
     anchors: Option<String>,
     /// What leaves with a splice.
     leaving: Option<String>,
+    /// What is held back while a splice is under way, and may be in payments.
+    unsure: Option<String>,
     /// What would be ours if it were closed, and of when that is. `None` while the node cannot be asked.
     returns: Option<(String, String)>,
     /// A new size waits for its confirmations: what it will be, where that is known.
@@ -253,6 +255,7 @@ async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
         largest: sats_whole(view.largest_receivable_msat),
         theirs: grouped(channel.held.theirs_sat),
         under_way: some(channel.held.under_way_sat),
+        unsure: some(channel.held.unsure_sat),
         anchors: some(channel.held.anchors_sat),
         leaving: some(channel.held.splicing_sat),
         returns: returns(channel, ours),
