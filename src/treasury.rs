@@ -450,6 +450,7 @@ impl Treasury {
                 continue;
             };
             row.outcome["channel_id"] = record.channel_id.as_str().into();
+            row.outcome["spends"] = json!(record.funding);
             row.outcome["closing_txid"] = json!(record.closing_txid);
             row.outcome["came_sat"] = json!(record.came_sat);
             row.outcome["closing_cost_msat"] = json!(record.closing_cost_msat);

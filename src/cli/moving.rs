@@ -141,6 +141,9 @@ pub(super) fn row_text(row: &Value, unsent: &Unsent) -> String {
     };
     let waits = unsent.of_operation(row);
     let what = match row["state"].as_str().unwrap_or_default() {
+        "done" if waits.is_some() => {
+            "is done as far as the channel goes, and its coins are not on their way yet"
+        }
         "done" => "is done",
         "failed" => "failed, and nothing moved",
         "unclear" => "is unclear: look whether it was done, and say so with `tollhouse operations settle`",

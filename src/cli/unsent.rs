@@ -11,6 +11,9 @@ use super::operator::Admin;
 const LOOKS: usize = 4;
 const BETWEEN: Duration = Duration::from_millis(200);
 
+/// What is done once the channel works no more, whatever becomes of its closing transaction.
+const CLOSES: [&str; 2] = ["close_channel", "force_close_channel"];
+
 /// What to make of it, wherever one is named.
 pub(super) const AGAIN: &str = "It is handed over again and again: do not send the same again.";
 
@@ -52,9 +55,16 @@ impl Unsent {
         self.0.iter().find(spends)?["txid"].as_str()
     }
 
-    /// That the transaction of an operation that is not over is on no way yet.
+    /// That the transaction of an operation is on no way yet.
     pub(super) fn of_operation(&self, row: &Value) -> Option<String> {
-        let why = self.why(transaction(row).filter(|_| row["state"] == "sent")?)?;
+        let closing = || self.spending(Some(&row["outcome"]["spends"]).filter(|it| it.is_string())?);
+        let txid = match row["state"].as_str() {
+            Some("sent") => transaction(row)?,
+            // A channel is closed from when its closing transaction is signed.
+            Some("done") if CLOSES.iter().any(|kind| row["kind"] == *kind) => closing()?,
+            _ => return None,
+        };
+        let why = self.why(txid)?;
         Some(format!("is signed, and no chain source took it yet: {why}. {AGAIN}"))
     }
 }
@@ -82,6 +92,8 @@ mod tests {
         let said = unsent.of_operation(&row("sent")).expect("it waits");
         assert!(said.starts_with("is signed, and no chain source took it yet: it is away."), "{said}");
         assert_eq!(unsent.of_operation(&row("done")), None);
+        let closed = json!({ "kind": "close_channel", "state": "done", "outcome": { "spends": "f0:1" } });
+        assert_eq!(unsent.of_operation(&closed), Some(said));
         let opens = json!({ "kind": "open_channel", "state": "sent", "outcome": { "funding": "ab:0" } });
         assert!(unsent.of_operation(&opens).is_some());
     }

@@ -14,6 +14,7 @@ use super::question::{Question, notice};
 use super::reasons::unpaid;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
+use crate::ports::UnsentView;
 use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Treasury, TreasuryError, Verdict, transaction};
 use crate::types::Timestamp;
@@ -112,8 +113,13 @@ fn above(section: Section) -> (&'static str, &'static str) {
 
 /// That its transaction is signed and on no way yet.
 fn unsent(desk: &Desk, row: &OperationRow) -> Option<String> {
-    let txid = transaction(row).filter(|_| row.state == OperationState::Sent)?;
-    let waits = desk.op.parts.chain.chain().unsent.into_iter().find(|one| one.txid == txid)?;
+    let txid = transaction(row).filter(|_| row.state == OperationState::Sent);
+    // A channel is closed from when its closing transaction is signed.
+    let spends = row.outcome["spends"].as_str().filter(|_| row.state == OperationState::Done);
+    let is_it = |one: &UnsentView| {
+        Some(one.txid.as_str()) == txid || one.spends.iter().any(|spent| Some(spent.as_str()) == spends)
+    };
+    let waits = desk.op.parts.chain.chain().unsent.into_iter().find(is_it)?;
     Some(format!(
         "The transaction is signed, and no chain source took it yet: {}. It is handed over again and again: do not send the \
          same again.",
