@@ -126,8 +126,10 @@ impl Upkeep {
         let from = now.minus(forecast::WINDOW);
         let hours = ledger.revenue_series(from, now, Step::Hour, SalesFilter::default()).await?;
         let earned_by = ledger.revenue_by_route(from, now, Step::Hour, SalesFilter::default()).await?;
-        let receivable = Msat::new(node.view().await.receivable_msat).unwrap_or(Msat::MAX);
+        let view = node.view().await;
+        let [receivable, largest] = [view.receivable_msat, view.largest_receivable_msat]
+            .map(|msat| Msat::new(msat).unwrap_or(Msat::MAX));
         let prices = forecast::prices(catalog.current().services(), exchange.as_ref(), now);
-        Ok(forecast::forecast(now, receivable, &hours, &earned_by, prices))
+        Ok(forecast::forecast(now, (receivable, largest), &hours, &earned_by, prices))
     }
 }

@@ -228,6 +228,8 @@ impl Watchman {
         memory.since.connected(now, view.channels.is_empty() || view.peers_connected > 0);
         let prices = self.prices(now);
         let unpayable = prices.smallest.and_then(|price| self.can_receive(price).err());
+        let dearest = prices.highest.as_ref();
+        let dearest_unpayable = dearest.is_some_and(|(price, _)| self.can_receive(*price).is_err());
         let open = ledger.open_operations().await?;
         let unclear = open.iter().filter(|row| row.state == OperationState::Unclear).count();
         let sent = open.iter().filter(|row| row.state == OperationState::Sent);
@@ -242,6 +244,7 @@ impl Watchman {
             since: memory.since.clone(),
             prices,
             unpayable,
+            dearest_unpayable,
             disk: disk::space(dir),
             unclear_operations: unclear,
             sent_operations: sent.map(|row| row.begun_at).collect(),

@@ -107,7 +107,12 @@ impl LightningNode {
                 let parent = self.unsent.parent(one);
                 // As soon as a source has the other one, it may take this one; and before the node says its height, not
                 // all was looked at.
-                let soon = height.is_none() || matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
+                // What is refused for the first time is asked about again, too: a block that came while it was looked for
+                // the other one may have it.
+                let again = matches!(one.stands, Stands::Refused(_));
+                let soon = !again
+                    || height.is_none()
+                    || matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
                 let due = if soon { now } else { now.plus(SLOWLY) };
                 let stands = match rival {
                     Rival::InBlock(by) => return self.ended(one, by).await,
@@ -133,7 +138,8 @@ impl LightningNode {
                 Some(at) if ours || at.saturating_add(DEEP) <= height.saturating_add(1) => {
                     return (Rival::InBlock(spend.txid), None);
                 }
-                _ if !ours => return (Rival::Waits, None),
+                // It is looked for again from here on, however many blocks come before the next look.
+                _ if !ours => return (Rival::Waits, Some(height.saturating_sub(DEEP))),
                 _ => {}
             }
         }

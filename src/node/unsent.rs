@@ -35,6 +35,9 @@ const MOST: usize = 200;
 /// What no source took for so long will not be taken.
 const HOPELESS: Duration = Duration::from_secs(14 * 24 * 3_600);
 
+/// Set in the kept height of one that a source had: no height has that bit.
+const HAD: u32 = 1 << 31;
+
 /// What became of it so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stands {
@@ -69,21 +72,33 @@ impl Waiting {
         self.transaction.input.iter().map(|input| input.previous_output)
     }
 
-    /// When it came, up to where it was looked, and its bytes.
+    /// Whether a source was seen to have it.
+    fn is_taken(&self) -> bool {
+        self.stands == Stands::Taken
+    }
+
+    /// When it came, up to where it was looked and whether a source had it then, and its bytes.
     fn bytes(&self) -> Vec<u8> {
         let since = self.since.millis().to_be_bytes();
-        [&since[..], &self.looked.to_be_bytes(), &serialize(&self.transaction)].concat()
+        let looked = self.looked | if self.is_taken() { HAD } else { 0 };
+        [&since[..], &looked.to_be_bytes(), &serialize(&self.transaction)].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Waiting> {
         let (since, rest) = bytes.split_first_chunk::<8>()?;
         let (looked, rest) = rest.split_first_chunk::<4>()?;
         let since = Timestamp::from_millis(u64::from_be_bytes(*since));
+        let looked = u32::from_be_bytes(*looked);
+        let stands = match looked & HAD {
+            0 => Stands::Away("it was not tried since the start".to_owned()),
+            // No source lost it but for a reason, and it is asked again at once.
+            _ => Stands::Taken,
+        };
         Some(Waiting {
             transaction: deserialize(rest).ok()?,
-            stands: Stands::Away("it was not tried since the start".to_owned()),
+            stands,
             due: since,
-            looked: u32::from_be_bytes(*looked),
+            looked: looked & !HAD,
             since,
         })
     }
@@ -216,10 +231,11 @@ impl Unsent {
     pub(super) fn stands(&self, txid: Txid, stands: Stands, due: Timestamp, looked: Option<u32>) {
         let mut all = self.waiting();
         let Some(one) = all.get_mut(&txid) else { return };
+        let had = one.is_taken();
         (one.stands, one.due) = (stands, due);
         let changed = looked.filter(|height| *height > one.looked);
         one.looked = changed.unwrap_or(one.looked);
-        let noted = changed.is_some().then(|| one.clone());
+        let noted = (changed.is_some() || had != one.is_taken()).then(|| one.clone());
         drop(all);
         if let Some(one) = noted {
             self.write(&one);

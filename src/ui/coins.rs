@@ -151,6 +151,24 @@ fn coming_sat(coins: &CoinsView) -> u64 {
     claimed.chain(sweeps(coins).map(|sweep| sweep.amount_sat)).fold(0, u64::saturating_add)
 }
 
+/// What is ours and in none of the sums of channels and wallet that can be used now, in a sentence: on its way home, in
+/// the wallet without a block, in a splice; and in channels that are `opening`, satoshi.
+pub(super) fn on_the_way(coins: &CoinsView, opening: u64) -> Option<String> {
+    let waits = coins.total_sat.saturating_sub(coins.spendable_sat).saturating_sub(coins.reserved_sat);
+    let parts = [
+        (coming_sat(coins), "of closed channels come home"),
+        (waits, "in the wallet wait for a block"),
+        (coins.splicing_sat, "move with a splice"),
+        (opening, "of yours are in channels that are opening"),
+    ];
+    let told: Vec<String> = parts
+        .into_iter()
+        .filter(|(sat, _)| *sat > 0)
+        .map(|(sat, what)| format!("{} sat {what}", grouped(sat)))
+        .collect();
+    (!told.is_empty()).then(|| format!("On the way, and counted above in none: {}.", told.join("; ")))
+}
+
 /// What no chain source took yet: the transactions' ids, and the channels whose closing transaction is among them.
 async fn untaken(desk: &Desk, unsent: &[UnsentView]) -> Result<BTreeSet<String>, StoreError> {
     if unsent.is_empty() {
@@ -224,6 +242,23 @@ fn at_block(until: u32, height: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_moves_is_in_no_other_sum() {
+        assert_eq!(on_the_way(&CoinsView::default(), 0), None);
+        let coins = CoinsView {
+            total_sat: 30_000,
+            spendable_sat: 4_000,
+            reserved_sat: 25_000,
+            ..CoinsView::default()
+        };
+        let told = on_the_way(&coins, 1_979_340).unwrap();
+        assert_eq!(
+            told,
+            "On the way, and counted above in none: 1,000 sat in the wallet wait for a block; 1,979,340 sat of yours are in \
+             channels that are opening."
+        );
+    }
 
     #[test]
     fn what_is_waited_for_is_said_with_its_time() {

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
+use super::coins::on_the_way;
 use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole, utc};
 use super::payment_line::PaymentLine;
 use super::sale::Sale;
@@ -12,7 +13,7 @@ use super::{operation, outlook, room};
 use crate::ports::{ChainView, NodeView};
 use crate::store::{AlarmRow, StoreError};
 use crate::treasury::{OpenChannel, of_each_channel, reserve_missing};
-use crate::types::{Msat, Timestamp};
+use crate::types::{Msat, Severity, Timestamp};
 use crate::web::{Checklist, Operator, Step};
 
 /// Payments shown.
@@ -88,6 +89,8 @@ pub(super) struct Live {
     onchain: Balances,
     /// That coins are missing for what is to be kept back on-chain.
     missing: Option<String>,
+    /// What is in neither sum while it moves.
+    on_the_way: Option<String>,
     /// What each channel takes of the wallet.
     keeps: String,
     channels_title: String,
@@ -115,7 +118,18 @@ impl Live {
         let node = op.parts.treasury.node().await;
         let standing = op.parts.treasury.standing(&node.channels).await?;
         let list = op.checklist().await?;
-        let alarms = alarms(ledger.alarms().await?, &list);
+        let opening = node.channels.iter().filter(|channel| !channel.ready);
+        let opening: u64 = opening.map(|channel| channel.spendable_msat / 1_000).sum();
+        let coins = op.parts.treasury.coins().await.ok().filter(|_| node.running);
+        let alarms = ledger.alarms().await?;
+        // Why the node is away is told once, above what nobody can mend before it is back.
+        let said = match node.running {
+            true => alarms.iter().any(|row| row.alarm.severity == Severity::Critical),
+            false => {
+                alarms.iter().any(|row| matches!(row.alarm.code.as_str(), "node_down" | "node_unreadable"))
+            }
+        };
+        let alarms = self::alarms(alarms, &list);
         let alarm = match node.running {
             true => silence(&node, now).map(|says| (says, "/start/chain", "Ask the chain source now")),
             false => Some((away(op).await, "/system", "How the node stands")),
@@ -157,7 +171,7 @@ impl Live {
                 },
             },
             unearned: sats_exact(revenue.unearned.msat()),
-            alarm: alarm.filter(|_| !alarms.iter().any(|line| line.class == "critical")),
+            alarm: alarm.filter(|_| !said),
             alarms,
             steps: if list.is_shown() { StepLine::all(&list) } else { Vec::new() },
             sells: list.done,
@@ -179,6 +193,7 @@ impl Live {
             },
             missing: reserve_missing(node.onchain_reserved_sat, node.onchain_reserve_wanted_sat)
                 .map(|missing| grouped_in(&missing)),
+            on_the_way: coins.and_then(|coins| on_the_way(&coins, opening)),
             keeps: grouped_in(&of_each_channel()),
             channels_title: counted(u64::try_from(node.channels.len()).unwrap_or(u64::MAX), "channel"),
             channels: standing.iter().map(ChannelLine::of).collect(),

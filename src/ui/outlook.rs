@@ -12,8 +12,8 @@ pub(super) fn sentence(forecast: &Forecast) -> String {
         (Outlook::RanOut, _) => {
             let routes = counted(u64::try_from(stuck).unwrap_or(u64::MAX), "route");
             format!(
-                "{routes} cost more than you can receive now and cannot be sold. Paying out, or a channel with \
-                     room on the other side, changes that."
+                "{routes} cost more than one payment can bring now and cannot be sold. Paying out, or a larger \
+                     channel with room on the other side, changes that."
             )
         }
         (Outlook::RunsOut, Some(at)) => format!(

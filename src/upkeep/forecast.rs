@@ -79,7 +79,7 @@ pub struct Forecast {
 /// A forecast at `now` from the hours that earned (oldest first), the routes' parts in them, and the prices.
 pub(super) fn forecast(
     now: Timestamp,
-    receivable: Msat,
+    (receivable, largest): (Msat, Msat),
     hours: &[RevenuePoint],
     earned_by: &[RouteRevenue],
     prices: Vec<(Name, Name, Option<Msat>)>,
@@ -92,7 +92,7 @@ pub(super) fn forecast(
         .fold(Msat::ZERO, |sum, hour| sum.checked_add(hour.sums.earned_msat).unwrap_or(Msat::MAX));
     let known = span >= LEAST_HOURS && calls >= LEAST_CALLS;
     let lasts = |what: Msat| known.then(|| time_to_earn(what, earned, span)).flatten();
-    let routes = needs(now, receivable, earned_by, prices, lasts);
+    let routes = needs(now, (receivable, largest), earned_by, prices, lasts);
     let runs_out = lasts(receivable).map(|time| now.plus(time));
     let stuck = routes.iter().filter(|route| route.sellable == Some(false)).count();
     let per_day = u128::from(earned.msat()) * 24 / u128::from(span.max(1));
@@ -103,7 +103,11 @@ pub(super) fn forecast(
             1 => "1 route costs more than that and cannot be sold now".to_owned(),
             several => format!("{several} routes cost more than that and cannot be sold now"),
         };
-        (Outlook::RanOut, format!("receivable is {}: {what}", receivable.in_sat()))
+        let at_once = match largest < receivable {
+            true => format!(", {} of it in one payment", largest.in_sat()),
+            false => String::new(),
+        };
+        (Outlook::RanOut, format!("receivable is {}{at_once}: {what}", receivable.in_sat()))
     } else if calls == 0 {
         (Outlook::Lasts, "nothing was earned lately, so receivable stays as it is".to_owned())
     } else if !known {
@@ -138,7 +142,7 @@ pub(super) fn forecast(
 
 fn needs(
     now: Timestamp,
-    receivable: Msat,
+    (receivable, largest): (Msat, Msat),
     earned_by: &[RouteRevenue],
     prices: Vec<(Name, Name, Option<Msat>)>,
     lasts: impl Fn(Msat) -> Option<Duration>,
@@ -146,7 +150,8 @@ fn needs(
     let need = |(service, route, price): (Name, Name, Option<Msat>)| {
         let mut parts = earned_by.iter().filter(|part| part.service == service && part.route == route);
         let earned_msat = parts.next().map_or(Msat::ZERO, |part| part.sums.earned_msat);
-        let left = price.map(|price| receivable.checked_sub(price).ok());
+        // One payment comes over one channel.
+        let left = price.map(|price| receivable.checked_sub(price).ok().filter(|_| price <= largest));
         let until = left.flatten().and_then(&lasts).map(|time| now.plus(time));
         RouteNeeds {
             service,
@@ -232,7 +237,7 @@ mod tests {
     fn it_tells_when_receivable_is_used_up_and_what_goes_first() {
         // 2,400 sat in 48 hours: 1,200 a day.
         let hours = [hour(48, 5, 1_200), hour(1, 5, 1_200)];
-        let told = forecast(NOW, sat(6_000), &hours, &[], prices());
+        let told = forecast(NOW, (sat(6_000), sat(6_000)), &hours, &[], prices());
         assert_eq!((told.outlook, told.per_day_msat), (Outlook::RunsOut, sat(1_200)));
         let day = Duration::from_secs(24 * 3_600);
         assert_eq!(told.runs_out_at, Some(NOW.plus(day * 5)));
@@ -244,34 +249,44 @@ mod tests {
 
     #[test]
     fn it_says_so_when_it_knows_too_little() {
-        let few = forecast(NOW, sat(6_000), &[hour(48, 9, 1_000)], &[], prices());
+        let few = forecast(NOW, (sat(6_000), sat(6_000)), &[hour(48, 9, 1_000)], &[], prices());
         assert_eq!((few.outlook, few.runs_out_at), (Outlook::TooLittleData, None));
         assert!(few.routes.iter().all(|route| route.until.is_none()));
-        let young = forecast(NOW, sat(6_000), &[hour(3, 900, 1_000)], &[], prices());
+        let young = forecast(NOW, (sat(6_000), sat(6_000)), &[hour(3, 900, 1_000)], &[], prices());
         assert_eq!((young.outlook, young.per_day_msat), (Outlook::TooLittleData, Msat::ZERO));
-        let first = forecast(NOW, sat(6_000), &[hour(1, 1, 15)], &[], prices());
+        let first = forecast(NOW, (sat(6_000), sat(6_000)), &[hour(1, 1, 15)], &[], prices());
         assert!(
             first.detail.starts_with("too early to tell: 1 paid request in 1 hour so far;"),
             "{}",
             first.detail
         );
-        assert_eq!(forecast(NOW, sat(6_000), &[], &[], prices()).outlook, Outlook::Lasts);
+        assert_eq!(forecast(NOW, (sat(6_000), sat(6_000)), &[], &[], prices()).outlook, Outlook::Lasts);
         let slow = [hour(48, 10, 1)];
-        assert_eq!(forecast(NOW, sat(9_000_000), &slow, &[], prices()).outlook, Outlook::Lasts);
+        assert_eq!(
+            forecast(NOW, (sat(9_000_000), sat(9_000_000)), &slow, &[], prices()).outlook,
+            Outlook::Lasts
+        );
     }
 
     #[test]
     fn what_cannot_be_sold_now_needs_no_forecast() {
-        let told = forecast(NOW, sat(1_999), &[], &[], prices());
+        let told = forecast(NOW, (sat(1_999), sat(1_999)), &[], &[], prices());
         assert_eq!(told.outlook, Outlook::RanOut);
         assert_eq!(
             told.detail,
             "receivable is 1999 sat: 1 route costs more than that and cannot be sold now"
         );
-        let none = forecast(NOW, Msat::ZERO, &[], &[], Vec::new());
+        // There is room for many, and not in one payment.
+        let large = forecast(NOW, (sat(9_000), sat(1_999)), &[], &[], prices());
+        assert_eq!(large.routes[0].sellable, Some(false));
+        assert_eq!(
+            large.detail,
+            "receivable is 9000 sat, 1999 sat of it in one payment: 1 route costs more than that and cannot be sold now"
+        );
+        let none = forecast(NOW, (Msat::ZERO, Msat::ZERO), &[], &[], Vec::new());
         assert_eq!(none.detail, "receivable is 0 sat: nothing can be sold now");
         assert_eq!(told.routes[0].sellable, Some(false));
         assert_eq!(told.routes[1].sellable, Some(true));
-        assert_eq!(forecast(NOW, Msat::ZERO, &[], &[], Vec::new()).outlook, Outlook::RanOut);
+        assert_eq!(forecast(NOW, (Msat::ZERO, Msat::ZERO), &[], &[], Vec::new()).outlook, Outlook::RanOut);
     }
 }

@@ -45,7 +45,7 @@ pub const CODES: &[AlarmCode] = &[
     of(
         "receivable_low",
         Warning,
-        "what can be received is below alarms.receivable_sales times the highest price",
+        "what can be received is below alarms.receivable_sales times the highest price, or one payment cannot bring that price",
         "`tollhouse pay-out`, `tollhouse inbound quote`, or a rule (`tollhouse rules`)",
     ),
     of(

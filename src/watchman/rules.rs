@@ -66,6 +66,9 @@ const OF_THE_NODE: [&str; 10] = [
     "monitor_large",
 ];
 
+/// What to do where no payment can be received.
+const GET_A_CHANNEL: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
+
 /// What can be received is not known before a peer is connected.
 const OF_THE_PEERS: [&str; 2] = ["cannot_receive", "receivable_low"];
 
@@ -285,7 +288,12 @@ impl Looked<'_> {
         let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
         if let Some(why) = &self.vitals.unpayable {
             let text = format!("Nothing can be sold: {why}.");
-            let fix = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
+            let opening = view.channels.iter().any(|channel| !channel.ready);
+            let fix = if opening {
+                "Wait: a channel is opening, and can be used when its funding has its confirmations (`tollhouse channels`)."
+            } else {
+                GET_A_CHANNEL
+            };
             // Without peers it is the peers' alarm, and with no chain source the chain's.
             let others = self.vitals.since.alone.is_some() || self.vitals.chain.stale;
             let alarm = (!others && self.age(None) >= self.limits.settling)
@@ -293,6 +301,14 @@ impl Looked<'_> {
             return check.with(alarm);
         }
         let Some((highest, place)) = &self.vitals.prices.highest else { return check };
+        if self.vitals.dearest_unpayable {
+            let text = format!(
+                "{place} costs {highest} and cannot be sold now: one payment brings {} at most, over one channel.",
+                sats(view.largest_receivable_msat)
+            );
+            let fix = "Get a larger channel that can receive (`tollhouse inbound`), sell for less at once, or pay out (`tollhouse pay-out`).";
+            return check.with([Alarm::new("receivable_low", Warning, text, fix)]);
+        }
         let wanted = highest.msat().saturating_mul(self.limits.receivable_sales);
         if !self.low("receivable_low", view.receivable_msat, wanted) {
             return check;

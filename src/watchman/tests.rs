@@ -49,6 +49,7 @@ fn well() -> Vitals {
             highest: Some((Msat::from_sat(1_000).unwrap(), "api/default".to_owned())),
         },
         unpayable: None,
+        dearest_unpayable: false,
         disk: Some(DiskSpace { free: 100 << 30, total: 200 << 30 }),
         unclear_operations: 0,
         sent_operations: vec![ago(3_600)],
@@ -247,6 +248,16 @@ fn receivable_is_measured_by_the_highest_price_and_does_not_waver() {
         text(1_500_000)
             .contains("1500 sat can be received: 1 more sale at the highest price, 1000 sat (api/default)")
     );
+}
+
+#[test]
+fn what_costs_more_than_one_payment_can_bring_is_not_counted_as_a_sale() {
+    let mut vitals = well();
+    (vitals.dearest_unpayable, vitals.view.largest_receivable_msat) = (true, 900_000);
+    let alarms = alarms_of(&vitals, &[]);
+    assert_eq!(alarms.iter().map(|alarm| alarm.code.as_str()).collect::<Vec<_>>(), ["receivable_low"]);
+    let text = "api/default costs 1000 sat and cannot be sold now: one payment brings 900 sat at most, over one channel.";
+    assert_eq!(alarms[0].text, text);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Vitals {
     pub prices: Prices,
     /// Why the smallest price cannot be received, if it cannot.
     pub unpayable: Option<String>,
+    /// The dearest thing cannot be paid at once, and no channel is opened for it.
+    pub dearest_unpayable: bool,
     /// The room on the disk.
     pub disk: Option<DiskSpace>,
     /// Operations whose outcome nobody knows.
