@@ -105,21 +105,18 @@ impl LightningNode {
             Published::Refused(words) => {
                 let (rival, looked) = self.rival(one, height).await;
                 let parent = self.unsent.parent(one);
-                // As soon as a source has the other one, it may take this one; and before the node says its height, not
-                // all was looked at.
-                // What is refused for the first time is asked about again, too: a block that came while it was looked for
-                // the other one may have it.
-                let again = matches!(one.stands, Stands::Refused(_));
-                let soon = !again
-                    || height.is_none()
-                    || matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
-                let due = if soon { now } else { now.plus(SLOWLY) };
                 let stands = match rival {
                     Rival::InBlock(by) => return self.ended(one, by).await,
                     Rival::Waits => Stands::Outbid,
                     Rival::Unseen if parent == Some(Stands::Outbid) => Stands::Outbid,
                     Rival::Unseen => Stands::Refused(words),
                 };
+                // Before the node says its height, not all was looked at. As soon as a source has what this one spends of,
+                // it may take this one. And what is refused for the first time is asked about again: a block that came
+                // while its rival was looked for may have that.
+                let first = matches!(stands, Stands::Refused(_)) && !matches!(one.stands, Stands::Refused(_));
+                let hangs = matches!(parent, Some(Stands::Away(_) | Stands::Refused(_)));
+                let due = if first || hangs || height.is_none() { now } else { now.plus(SLOWLY) };
                 self.note(txid, stands, due, looked).await;
             }
         }
