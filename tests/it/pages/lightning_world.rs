@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollhouse::sandbox::buyer::Wanted;
+use tollhouse::types::grouped;
 
 use super::hands::{agree, claim, fill, log_in, says};
 use super::lightning::ASKED;
@@ -482,11 +483,4 @@ async fn a_channel_is_opened_paid_over_spliced_and_closed_on_the_page() {
 /// What a channel is called by on the command line.
 fn part_of(channel: &Value) -> String {
     channel["channel_id"].as_str().expect("an id").chars().take(12).collect()
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let parts: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).expect("digits")).collect();
-    parts.join(",")
 }

@@ -3,6 +3,7 @@
 
 use bitcoin::{Amount, Network};
 use serde_json::json;
+use tollhouse::types::grouped;
 
 use crate::appliance::{Appliance, Process, TURN, bitcoind_section};
 use crate::bitcoind::Bitcoind;
@@ -54,7 +55,7 @@ async fn the_seed_alone_finds_the_coins() {
     let said = recovers(&shop, &["--yes"]).await;
     assert!(said.contains("from      the seed alone") && said.contains("2 coins"), "{said}");
     assert!(
-        said.contains(&format!("All coins are in the on-chain wallet: {} sat.", 2 * COINS_SAT)),
+        said.contains(&format!("All coins are in the on-chain wallet: {} sat.", grouped(2 * COINS_SAT))),
         "{said}"
     );
     shop.start_again();
@@ -78,7 +79,7 @@ async fn the_seed_alone_finds_the_coins() {
         let said = recovers(&shop, &[&["--yes"][..], more].concat()).await;
         assert!(said.contains(says), "{said}");
         assert!(
-            said.contains(&format!("All coins are in the on-chain wallet: {} sat.", 2 * COINS_SAT)),
+            said.contains(&format!("All coins are in the on-chain wallet: {} sat.", grouped(2 * COINS_SAT))),
             "{more:?}: {said}"
         );
     }
