@@ -261,7 +261,7 @@ pub trait Payer: Send + Sync {
 /// One channel as the operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelView {
-    /// The channel's id, hexadecimal; it changes once, before `funding` is there.
+    /// The channel's id, hexadecimal; before `funding` is there, `local_id`.
     pub channel_id: String,
     /// Our own id of it, which it has from the start; it is found by that, too.
     pub local_id: String,

@@ -25,6 +25,7 @@ use super::mint::Doors;
 use super::repeats::Beginnings;
 use super::storage::{Fence, LdkStorage};
 use super::unsent::Unsent;
+use super::view;
 use crate::ports::{CloseHow, KeyValue, NodeFault, OpenAsk, Outgoing, SendFault};
 use crate::types::{Msat, PaymentHash, Preimage};
 
@@ -350,7 +351,7 @@ pub(super) fn open_channel(node: &Node, ask: &OpenAsk) -> Result<String, SendFau
 /// The channel with that id.
 pub(super) fn find_channel(node: &Node, channel_id: &str) -> Result<ChannelDetails, NodeFault> {
     let channels = node.list_channels().into_iter();
-    let mut fitting = channels.filter(|channel| channel.channel_id.to_string() == channel_id);
+    let mut fitting = channels.filter(|channel| view::id(channel) == channel_id);
     fitting.next().ok_or_else(|| NodeFault(format!("no open channel `{channel_id}`")))
 }
 

@@ -127,22 +127,33 @@ impl LightningNode {
     async fn rival(&self, one: &Waiting, height: Option<u32>) -> (Rival, Option<u32>) {
         let Some(height) = height else { return (Rival::Unseen, None) };
         let from = if one.looked == 0 { height.saturating_sub(UNNOTED) } else { one.looked };
+        let (mut waits, mut all_asked, mut reached) = (false, true, height);
         for spends in one.spends() {
-            let Ok(Spent::By(spend)) = spent(self.sources.current(), spends, from).await else { continue };
+            let spend = match spent(self.sources.current(), spends, from).await {
+                Ok(Spent::By(spend)) => spend,
+                Ok(_) => {
+                    reached = from.saturating_add(MOST_BLOCKS).min(height);
+                    continue;
+                }
+                Err(_) => {
+                    all_asked = false;
+                    continue;
+                }
+            };
             let ours = spend.txid == one.txid();
             match spend.height {
                 // Ours comes back by itself when its block is taken back; before another one's is deep, ours may have to.
                 Some(at) if ours || at.saturating_add(DEEP) <= height.saturating_add(1) => {
                     return (Rival::InBlock(spend.txid), None);
                 }
-                // It is looked for again from here on, however many blocks come before the next look.
-                _ if !ours => return (Rival::Waits, Some(height.saturating_sub(DEEP))),
-                _ => {}
+                // What spends another of its outputs may be deep all the same.
+                _ => waits |= !ours,
             }
         }
-        // The last blocks are looked at again: they may be taken back, and the node may be behind its source.
-        let reached = from.saturating_add(MOST_BLOCKS).min(height);
-        (Rival::Unseen, Some(reached.saturating_sub(DEEP)))
+        // The last blocks are looked at again: they may be taken back, and the node may be behind its source. So is what
+        // a source did not say.
+        let looked = if all_asked { reached.saturating_sub(DEEP) } else { from };
+        (if waits { Rival::Waits } else { Rival::Unseen }, Some(looked))
     }
 
     /// Notes how one stands.

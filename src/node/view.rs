@@ -67,7 +67,7 @@ fn without_anchors(view: &ChannelView, ours_sat: u64) -> bool {
 fn channel(channel: &ChannelDetails, balances: &BalanceDetails) -> ChannelView {
     let own = balances.lightning_balances.iter().filter_map(|balance| match balance {
         LightningBalance::ClaimableOnChannelClose { channel_id, amount_satoshis, .. } => {
-            (*channel_id == channel.channel_id).then_some(*amount_satoshis)
+            (channel_id.to_string() == id(channel)).then_some(*amount_satoshis)
         }
         _ => None,
     });
@@ -75,9 +75,18 @@ fn channel(channel: &ChannelDetails, balances: &BalanceDetails) -> ChannelView {
     ChannelView { without_anchors: without_anchors(&view, own.fold(0, u64::saturating_add)), ..view }
 }
 
+/// By which id a channel is called: its own, which is of its funding. The one that it has before it is funded is the
+/// other node's choice where that opens it, and may be another channel's: it is called by our own id of it then.
+pub(super) fn id(channel: &ChannelDetails) -> String {
+    match channel.funding_txo {
+        Some(_) => channel.channel_id.to_string(),
+        None => channel.user_channel_id.0.to_string(),
+    }
+}
+
 fn of_channel(channel: &ChannelDetails) -> ChannelView {
     ChannelView {
-        channel_id: channel.channel_id.to_string(),
+        channel_id: id(channel),
         local_id: channel.user_channel_id.0.to_string(),
         peer: channel.counterparty_node_id.to_string(),
         funding: channel.funding_txo.map(|outpoint| outpoint.to_string()),

@@ -456,6 +456,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_stranger_takes_the_id_of_a_channel() {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        let ours = ChannelSeen {
+            local_id: "7".to_owned(),
+            channel_id: "c7".to_owned(),
+            peer: "02aa".to_owned(),
+            funding: Some("f7:0".to_owned()),
+            capacity_sat: 50_000,
+            outbound: true,
+            announced: true,
+            ready: true,
+            ours_sat: Some(9_500),
+            side_msat: None,
+        };
+        let seen = ChannelsSeen { open: vec![ours], ..ChannelsSeen::default() };
+        ledger.note_channels(seen, 100).await.unwrap();
+        world.clock.advance(std::time::Duration::from_secs(1));
+        // Until a channel is funded, its id is what the node that opens it says.
+        let end = |local_id: &str, channel_id: &str| ChannelEnd {
+            local_id: local_id.to_owned(),
+            channel_id: channel_id.to_owned(),
+            peer: "02ee".to_owned(),
+            reason: "because".to_owned(),
+            cause: "never_opened".to_owned(),
+        };
+        ledger.end_channel(end("8", "c7")).await.unwrap();
+        ledger.end_channel(end("9", "c9")).await.unwrap();
+        let called = async |id: &str| ledger.channel_called(id).await.unwrap().unwrap().local_id;
+        assert_eq!((called("c7").await.as_str(), called("c9").await.as_str()), ("7", "9"));
+        assert_eq!(ledger.channel_called("8").await.unwrap().unwrap().channel_id, "8");
+    }
+
+    #[tokio::test]
     async fn many_records_are_read_at_once_each_with_what_is_its_own() {
         let world = World::new();
         let (ledger, _) = world.open();

@@ -54,7 +54,8 @@ const RECOVERED: [&str; 2] =
 
 impl Ledger {
     /// Ends the records of channels that a recovery took up, with an event each; those that have ended stay as they
-    /// are, and one without a record gets one.
+    /// are, and one without a record gets one. What was ours in them may have changed since it was last noted, so that
+    /// nobody can say what their closes cost.
     ///
     /// # Errors
     /// When the disk fails.
@@ -72,7 +73,7 @@ impl Ledger {
                     "INSERT INTO channels (local_id, channel_id, peer, funding, capacity_sat, outbound, announced,
                                            seen_at, closed_at, cause, reason)
                      VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?5, ?6, ?7)
-                     ON CONFLICT (local_id) DO UPDATE SET closed_at = ?5, cause = ?6, reason = ?7",
+                     ON CONFLICT (local_id) DO UPDATE SET closed_at = ?5, cause = ?6, reason = ?7, side_msat = NULL",
                 )?;
                 let [cause, reason] = RECOVERED;
                 upsert.execute(params![
@@ -92,20 +93,28 @@ impl Ledger {
         self.0.writer.call(work).await
     }
 
-    /// Notes that a channel is closed, and says so in the log.
+    /// Notes that a channel is closed, and says so in the log. The id that a channel had before it was funded may be another
+    /// channel's, for the other node chose it: it is called by our own id of it then.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn end_channel(&self, end: ChannelEnd) -> Result<(), StoreError> {
         let work = move |page: &mut Page<'_>| {
+            let ChannelEnd { local_id, channel_id, peer, reason, cause } = end.clone();
+            let others = "SELECT EXISTS (SELECT 1 FROM channels WHERE channel_id = ?1 AND local_id <> ?2)
+                          AND NOT EXISTS (SELECT 1 FROM channels WHERE local_id = ?2 AND funding IS NOT NULL)";
+            let is_others: bool = page
+                .connection
+                .prepare_cached(others)?
+                .query_row([&channel_id, &local_id], |row| row.get(0))?;
+            let channel_id = if is_others { local_id.clone() } else { channel_id };
             let mut upsert = page.connection.prepare_cached(
                 "INSERT INTO channels (local_id, channel_id, peer, capacity_sat, outbound, announced, seen_at,
                                        closed_at, cause, reason)
                  VALUES (?1, ?2, ?3, 0, 0, 0, ?4, ?4, ?5, ?6)
-                 ON CONFLICT (local_id) DO UPDATE SET closed_at = ?4, cause = ?5, reason = ?6
+                 ON CONFLICT (local_id) DO UPDATE SET channel_id = ?2, closed_at = ?4, cause = ?5, reason = ?6
                  WHERE closed_at IS NULL",
             )?;
-            let ChannelEnd { local_id, channel_id, peer, reason, cause } = end.clone();
             upsert.execute(params![local_id, channel_id, peer, Stored(page.now), cause, reason])?;
             page.log(&Event::ChannelClosed { channel_id, peer, reason, cause, local_id })?;
             Ok(())

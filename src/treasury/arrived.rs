@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 
 use super::history::unlisted;
 use super::mark::Mark;
-use super::{Treasury, TreasuryError, settled};
+use super::settled::{self, RECENT};
+use super::{Treasury, TreasuryError};
 use crate::ports::{ChainTx, Claim, CoinsView, Sweep, Waits};
-use crate::store::{ChannelRow, OperationState};
+use crate::store::{ChannelRow, OperationRow, OperationState};
 
 /// A close by agreement is told for so many blocks after its own.
 const TOLD_FOR: u32 = 5;
@@ -81,7 +82,14 @@ impl Treasury {
         let mut sent = self.0.parts.ledger.open_operations().await?;
         sent.retain(|row| row.state == OperationState::Sent && settled::chooses_coins(&row.kind));
         let unlearnt = self.unlearnt(sent.clone(), coins, listed).await;
-        sent.retain(|row| unlearnt.iter().all(|other| other.id != row.id));
+        // After a start the wallet is told of all that waits, and what it has since may hide that it knows.
+        let of_before = |row: &OperationRow| row.begun_at < self.0.begun;
+        sent.retain(|row| of_before(row) || unlearnt.iter().all(|other| other.id != row.id));
+        // A channel may be ready, and its opening done, before its transaction is in a block.
+        let recent = self.0.parts.ledger.operations(i64::MAX, RECENT).await?;
+        sent.extend(recent.into_iter().filter(|row| {
+            row.kind == "open_channel" && row.state == OperationState::Done && self.is_young(row)
+        }));
         let mut spent = 0_u64;
         for row in sent {
             let txid = self.told(&row).await;
@@ -98,8 +106,12 @@ impl Treasury {
 }
 
 /// What came to the wallet as its own and is in no block: what it may spend or keeps back, beyond what its transactions in
-/// blocks left it, when its own transactions in no block took `spent_sat`.
+/// blocks left it, when its own transactions in no block took `spent_sat`. Where nothing may be spent and there is more
+/// than what is kept back, others sent it, and what is kept back may be of that.
 fn own(coins: &CoinsView, transactions: &[ChainTx], spent_sat: u64) -> u64 {
+    if coins.spendable_sat == 0 && coins.total_sat > coins.reserved_sat {
+        return 0;
+    }
     let in_blocks = || transactions.iter().filter(|tx| tx.confirmed_height.is_some());
     let came = in_blocks().filter(|tx| !tx.outgoing).fold(0_u64, |sum, tx| sum.saturating_add(tx.amount_sat));
     let went = in_blocks()
@@ -364,6 +376,17 @@ mod tests {
             let amount =
                 (coins.sweeps.len() == 1 && when.starts_with("seen")).then(|| coins.sweeps[0].amount_sat);
             assert!(amount.is_none_or(|sat| sat == 48_400), "{when}: {amount:?}");
+        }
+        // Nothing may be spent: of a deposit a part is named as kept back, and it is not the sweep.
+        let nothing = |total_sat: u64| {
+            let reserved_sat = total_sat.min(25_000);
+            CoinsView { total_sat, spendable_sat: 0, reserved_sat, sweeps: sent(), ..CoinsView::default() }
+        };
+        for (total_sat, wanted) in [(100_000, 148_700), (24_400, 24_400)] {
+            let mut coins = nothing(total_sat);
+            let own_sat = own(&coins, &[], 0);
+            mark(&mut coins, &[], own_sat, |_| false);
+            assert_eq!(sum(&coins), wanted, "{total_sat}");
         }
     }
 }

@@ -52,8 +52,6 @@ pub(super) struct Noted {
     pub(super) deposits_began: bool,
     /// Our own ids of channels whose coins were told without the transaction that brought them.
     unfound: BTreeSet<String>,
-    /// Ids that channels had before they were funded, and our own ids of those.
-    earlier: BTreeMap<String, String>,
     /// Transactions whose coins were told, or were no deposit.
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
@@ -75,9 +73,6 @@ impl Treasury {
         if !view.running {
             return Ok(());
         }
-        let unfunded = view.channels.iter().filter(|channel| channel.funding.is_none());
-        let unfunded = unfunded.map(|channel| (channel.channel_id.clone(), channel.local_id.clone()));
-        self.noted().earlier.extend(unfunded);
         let (height, seen) = (view.block_height, seen(&view, self.coins_before_fees().await?.coins));
         let (same, moved) = {
             let noted = self.noted();
@@ -221,14 +216,12 @@ impl Treasury {
         Ok(known.map_or(id, |known| known.ids().0.to_owned()))
     }
 
-    /// The channel that is called `id`: its own id, also one that it had before it was funded, in this run; or ours of it.
+    /// The channel that is called `id`: its own id, or ours of it.
     ///
     /// # Errors
     /// When the ledger fails.
     pub async fn channel(&self, id: &str) -> Result<Option<KnownChannel>, TreasuryError> {
         let parts = &self.0.parts;
-        let earlier = self.noted().earlier.get(id).cloned();
-        let id = earlier.as_deref().unwrap_or(id);
         let channels = parts.node.view().await.channels;
         let open = channels.into_iter().find(|view| view.channel_id == id || view.local_id == id);
         let record = match &open {

@@ -195,7 +195,7 @@ fn spliced(
     let Some(channel) = view.channels.iter().find(same) else {
         return unclear("the channel was closed before its new size was seen");
     };
-    let to_own_sat = to_own(row, deed, channel, transactions);
+    let to_own_sat = to_own(row, deed, (mark, channel), transactions);
     if channel.funding == mark.funding {
         return to_own_sat
             .map(|sat| Finding::new(OperationState::Sent, json!({ "to_own_sat": sat })))
@@ -207,17 +207,21 @@ fn spliced(
     }
     let mut facts = channel_facts(channel);
     facts["fee_sat"] = splice_fee(deed, mark, channel, transactions).into();
-    if let Some(sat) = to_own_sat {
-        facts["to_own_sat"] = sat.into();
-    }
+    facts["to_own_sat"] = to_own_sat.into();
     Some(Finding::new(OperationState::Done, facts))
 }
 
 /// What a splice out of a channel brings to the wallet itself, satoshi, as soon as the wallet lists its transaction as one
-/// that came in: then the address was one of its own.
-fn to_own(row: &OperationRow, deed: &Deed, channel: &ChannelView, transactions: &[ChainTx]) -> Option<u64> {
+/// that came in: then the address was one of its own. The transaction that the channel hung on before is another one's.
+fn to_own(
+    row: &OperationRow,
+    deed: &Deed,
+    (mark, channel): (&Mark, &ChannelView),
+    transactions: &[ChainTx],
+) -> Option<u64> {
     let Deed::SpliceOut { amount_sat, .. } = deed else { return None };
-    let output = row.outcome["spliced_to"].as_str().or(channel.funding.as_deref())?;
+    let new = channel.funding.as_deref().filter(|_| channel.funding != mark.funding);
+    let output = row.outcome["spliced_to"].as_str().or(new)?;
     let txid = output.split(':').next()?;
     let came = transactions.iter().find(|tx| !tx.outgoing && tx.txid == txid)?;
     Some(came.amount_sat.min(*amount_sat))

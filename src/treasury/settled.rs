@@ -26,7 +26,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 const YOUNG: Duration = Duration::from_secs(10 * 60);
 
 /// So many of the newest operations may have begun since.
-const RECENT: u32 = 256;
+pub(super) const RECENT: u32 = 256;
 
 /// The most that a transaction is thought to pay as its fee, satoshi.
 const DEAREST_FEE_SAT: u64 = 100_000;

@@ -56,6 +56,26 @@ async fn channels_are_followed_to_what_became_of_them() {
     let moved = crate::treasury::Moved::of("splice_out", &json!({ "amount_sat": 9_000 }), &outcome);
     assert_eq!((moved.gone_sat, moved.kept_sat, moved.to_own), (Some(200), Some(9_000), true));
 
+    // The next one goes to somebody else. That the wallet has the one before says nothing of it.
+    let deed = |amount_sat| Deed::SpliceOut {
+        channel_id: "c7".to_owned(),
+        address: "bcrt1qelse".to_owned(),
+        amount_sat,
+    };
+    let away = world.treasury.run("away", deed(9_000)).await.unwrap();
+    let (state, outcome) = world.look(away.id).await;
+    assert_eq!((state, outcome["to_own_sat"].is_null()), (OperationState::Sent, true), "{outcome}");
+    // What was once found wrongly of it does not stay.
+    let (sent, wrong) = (OperationState::Sent, json!({ "to_own_sat": 9_000 }));
+    world.ledger.note_facts(away.id, sent, sent, wrong).await.unwrap();
+    world.ledger.splice_agreed("c7".to_owned(), "f4:0".to_owned()).await.unwrap();
+    {
+        let mut channels = world.node.channels.lock().unwrap();
+        (channels[0].funding, channels[0].capacity_sat) = (Some("f4:0".to_owned()), 31_600);
+    }
+    let (state, outcome) = world.look(away.id).await;
+    assert_eq!((state, outcome["to_own_sat"].is_null()), (OperationState::Done, true), "{outcome}");
+
     let close =
         world.treasury.run("close", Deed::CloseChannel { channel_id: "c7".to_owned() }).await.unwrap();
     assert_eq!(world.look(close.id).await.0, OperationState::Sent);
