@@ -28,6 +28,7 @@ mod repeats;
 mod storage;
 mod unsent;
 mod view;
+mod wallet_keys;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -128,11 +128,15 @@ async fn in_outspend(url: &str, outpoint: OutPoint) -> Result<Option<(Txid, Opti
 }
 
 /// The outputs that a transaction spends, and what it pays, satoshi; none where the source does not know it. A bitcoind
-/// is asked for what waits for a block alone.
+/// is asked for what waits for a block, and for what is in the one at `height`.
 ///
 /// # Errors
 /// When the source does not answer; the text says why.
-pub async fn contents(source: &ChainSource, txid: Txid) -> Result<Option<(Vec<OutPoint>, u64)>, String> {
+pub async fn contents(
+    source: &ChainSource,
+    txid: Txid,
+    height: Option<u32>,
+) -> Result<Option<(Vec<OutPoint>, u64)>, String> {
     let of = |transaction: &Transaction| {
         let spent = transaction.input.iter().map(|input| input.previous_output).collect();
         let paid = transaction.output.iter().map(|output| output.value.to_sat());
@@ -141,8 +145,8 @@ pub async fn contents(source: &ChainSource, txid: Txid) -> Result<Option<(Vec<Ou
     match source {
         ChainSource::Bitcoind { host, port, auth } => {
             let bitcoind = Bitcoind::new(host, *port, auth, PATIENCE).map_err(|fault| fault.to_string())?;
-            let waiting = bitcoind.waiting(txid).await.map_err(|fault| fault.to_string())?;
-            Ok(waiting.as_ref().map(of))
+            let found = in_block_or_waiting(&bitcoind, txid, height).await;
+            Ok(found.map_err(|fault| fault.to_string())?.as_ref().map(of))
         }
         ChainSource::Esplora { url } => {
             #[derive(Deserialize)]
@@ -173,6 +177,21 @@ pub async fn contents(source: &ChainSource, txid: Txid) -> Result<Option<(Vec<Ou
             Ok(Some(of(&told)))
         }
     }
+}
+
+async fn in_block_or_waiting(
+    bitcoind: &Bitcoind,
+    txid: Txid,
+    height: Option<u32>,
+) -> Result<Option<Transaction>, super::rpc::RpcFault> {
+    if let Some(height) = height
+        && let Some(hash) = bitcoind.hash_at(height).await?
+        && let Some(found) =
+            bitcoind.block(hash).await?.txdata.into_iter().find(|one| one.compute_txid() == txid)
+    {
+        return Ok(Some(found));
+    }
+    bitcoind.waiting(txid).await
 }
 
 async fn in_json<T: DeserializeOwned>(url: &str, path: &str) -> Result<T, String> {

@@ -8,9 +8,9 @@ use ldk_node::config::ChannelConfig;
 use ldk_node::payment::{ConfirmationStatus, PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBalance};
 
-use super::LightningNode;
 use super::engine::{find_channel, public_key};
 use super::view::reserve_wanted_sat;
+use super::{LightningNode, wallet_keys};
 use crate::chain::{Spent, contents, fee_rates, spender, spent, waits};
 use crate::ports::{
     BoxFuture, ChainTx, Claim, Coins, CoinsView, FeeRate, FeeRates, ForwardingFees, Much, NodeFault,
@@ -51,6 +51,16 @@ impl Coins for LightningNode {
         })
     }
 
+    fn is_own(&self, address: &str) -> BoxFuture<'_, bool> {
+        let address = read_address(address, self.config.network);
+        let (seed, network) = (self.seed.clone(), self.config.network);
+        Box::pin(async move {
+            let Ok(address) = address else { return false };
+            let looked = tokio::task::spawn_blocking(move || wallet_keys::pays(&seed, network, &address));
+            looked.await.unwrap_or(false)
+        })
+    }
+
     fn withdraw(&self, txid: &str) -> BoxFuture<'_, ()> {
         let txid: Result<Txid, _> = txid.parse();
         Box::pin(async move {
@@ -60,11 +70,15 @@ impl Coins for LightningNode {
         })
     }
 
-    fn contents(&self, txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
+    fn contents(
+        &self,
+        txid: &str,
+        height: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         let txid: Result<Txid, _> = txid.parse();
         Box::pin(async move {
             let txid = txid.map_err(|_| NodeFault("that is not a transaction's id".to_owned()))?;
-            let found = contents(self.sources.current(), txid).await.map_err(NodeFault)?;
+            let found = contents(self.sources.current(), txid, height).await.map_err(NodeFault)?;
             Ok(found.map(|(inputs, pays_sat)| TxContents {
                 inputs: inputs.iter().map(ToString::to_string).collect(),
                 pays_sat,

@@ -237,9 +237,16 @@ pub trait Coins: Send + Sync {
     /// A transaction of ours shall not be published any more, where no chain source has it yet, nor what hangs on it.
     fn withdraw(&self, txid: &str) -> BoxFuture<'_, ()>;
 
+    /// Whether `address` is known as one of the wallet's own; one that it gave out after very many others is not.
+    fn is_own(&self, address: &str) -> BoxFuture<'_, bool>;
+
     /// What a transaction spends and pays; `None` where the chain source does not know it. A bitcoind knows what
-    /// waits for a block.
-    fn contents(&self, txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>>;
+    /// waits for a block, and what is in the one at `height`.
+    fn contents(
+        &self,
+        txid: &str,
+        height: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>>;
 
     /// The transaction in a block that spends an output, `txid:vout`, and its height; looked for from the block at
     /// `height` on, in a bitcoind in some hundred blocks at most. Asks the chain source.

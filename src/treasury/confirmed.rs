@@ -56,7 +56,7 @@ impl Treasury {
                 continue;
             }
             let Some(away) = away(&row).or(known.map(|tx| tx.amount_sat)) else { continue };
-            match parts.coins.contents(&txid).await {
+            match parts.coins.contents(&txid, None).await {
                 Ok(Some(contents)) => change = change.saturating_add(contents.pays_sat.saturating_sub(away)),
                 Ok(None) => {}
                 Err(fault) => tracing::debug!(%fault, txid, "what a transaction pays is not known"),

@@ -26,7 +26,11 @@ impl Treasury {
             Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => closed(&mark, &view),
             Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => {
                 let transactions = self.0.parts.coins.transactions().await?;
-                spliced(row, &deed, (&mark, &view), &transactions)
+                let fee_sat = match row.state {
+                    OperationState::Sent => self.waiting_fee(row, &view.channels).await?,
+                    _ => None,
+                };
+                spliced(row, &deed, (&mark, &view), &transactions, fee_sat)
             }
         };
         Ok(found.or_else(|| {
@@ -183,12 +187,14 @@ fn closed(mark: &Mark, view: &NodeView) -> Option<Finding> {
 }
 
 /// A channel with another funding output than before, and of the size that was asked for. That a splice is
-/// agreed or given up is told as an event; see `store::splices`.
+/// agreed or given up is told as an event; see `store::splices`. `fee_sat` is its fee, where that can be seen while it
+/// waits.
 fn spliced(
     row: &OperationRow,
     deed: &Deed,
     (mark, view): (&Mark, &NodeView),
     transactions: &[ChainTx],
+    fee_sat: Option<u64>,
 ) -> Option<Finding> {
     let same = |channel: &&ChannelView| Some(&channel.local_id) == mark.local_id.as_ref();
     let unclear = |reason: &str| Some(Finding::new(OperationState::Unclear, json!({ "reason": reason })));
@@ -197,9 +203,11 @@ fn spliced(
     };
     let to_own_sat = to_own(row, deed, (mark, channel), transactions);
     if channel.funding == mark.funding {
-        return to_own_sat
-            .map(|sat| Finding::new(OperationState::Sent, json!({ "to_own_sat": sat })))
-            .filter(|_| row.state == OperationState::Sent);
+        let facts = [("to_own_sat", to_own_sat), ("fee_sat", fee_sat)];
+        let facts = facts.into_iter().filter_map(|(name, sat)| Some((name.to_owned(), sat?.into())));
+        let facts: serde_json::Map<String, Value> = facts.collect();
+        let told = row.state == OperationState::Sent && !facts.is_empty();
+        return told.then(|| Finding::new(OperationState::Sent, facts.into()));
     }
     let told = row.outcome["spliced_to"].as_str();
     if told.is_some_and(|told| channel.funding.as_deref() != Some(told)) || !resized(deed, mark, channel) {
@@ -211,8 +219,9 @@ fn spliced(
     Some(Finding::new(OperationState::Done, facts))
 }
 
-/// What a splice out of a channel brings to the wallet itself, satoshi, as soon as the wallet lists its transaction as one
-/// that came in: then the address was one of its own. The transaction that the channel hung on before is another one's.
+/// What a splice out of a channel brings to the wallet itself, satoshi, from when it has a transaction: its address was
+/// known as one of the wallet's own, or the wallet lists the transaction as one that came in. The transaction that the
+/// channel hung on before is another one's.
 fn to_own(
     row: &OperationRow,
     deed: &Deed,
@@ -221,10 +230,9 @@ fn to_own(
 ) -> Option<u64> {
     let Deed::SpliceOut { amount_sat, .. } = deed else { return None };
     let new = channel.funding.as_deref().filter(|_| channel.funding != mark.funding);
-    let output = row.outcome["spliced_to"].as_str().or(new)?;
-    let txid = output.split(':').next()?;
-    let came = transactions.iter().find(|tx| !tx.outgoing && tx.txid == txid)?;
-    Some(came.amount_sat.min(*amount_sat))
+    let txid = row.outcome["spliced_to"].as_str().or(new)?.split(':').next()?;
+    let came = transactions.iter().find(|tx| !tx.outgoing && tx.txid == txid);
+    came.map(|came| came.amount_sat.min(*amount_sat)).or(mark.to_own.then_some(*amount_sat))
 }
 
 /// What a splice cost: coins that left the wallet and did not come into the channel, or left the channel and did

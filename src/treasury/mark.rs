@@ -38,6 +38,9 @@ pub(super) struct Mark {
     /// The value of that channel, satoshi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) capacity_sat: Option<u64>,
+    /// The address that an exact sum goes to is known as one of the wallet's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) to_own: bool,
 }
 
 impl Mark {
@@ -61,6 +64,9 @@ impl Treasury {
             return Err(NodeFault("it is not running".to_owned()).into());
         }
         let mut mark = Mark { height: view.block_height, ..Mark::default() };
+        if let Deed::Send { address, .. } | Deed::SpliceOut { address, .. } = deed {
+            mark.to_own = parts.coins.is_own(address).await;
+        }
         if settled::chooses_coins(deed.kind()) {
             let coins = parts.coins.coins().await?;
             mark.total_sat = Some(coins.total_sat);

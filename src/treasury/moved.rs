@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::mark::Mark;
+
 /// The sums of a move, satoshi.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -46,12 +48,14 @@ impl Moved {
 }
 
 /// What came to the wallet itself of a move to an address, satoshi. Of a send the wallet counts as sent what left it alone.
+/// Before the wallet has seen it, all of it does where the address was known as one of the wallet's own.
 fn came_back(kind: &str, ask: &Value, outcome: &Value) -> Option<u64> {
-    match kind {
+    let asked = || ask["amount_sat"].as_u64();
+    let seen = match kind {
         "splice_out" => outcome["to_own_sat"].as_u64(),
-        _ => ask["amount_sat"].as_u64()?.checked_sub(outcome["sent_sat"].as_u64()?),
-    }
-    .filter(|own| *own > 0)
+        _ => asked().zip(outcome["sent_sat"].as_u64()).and_then(|(asked, sent)| asked.checked_sub(sent)),
+    };
+    seen.or_else(|| asked().filter(|_| Mark::of(outcome).to_own)).filter(|own| *own > 0)
 }
 
 #[cfg(test)]
@@ -71,6 +75,10 @@ mod tests {
         assert_eq!(of("splice_out", asked(), fee()), (Some(100_183), None));
         let own = || json!({ "fee_sat": 183, "to_own_sat": 100_000 });
         assert_eq!(of("splice_out", asked(), own()), (Some(183), Some(100_000)));
+        // It is known from the start where it goes.
+        let own = || json!({ "before": { "height": 7, "to_own": true } });
+        assert_eq!(of("splice_out", asked(), own()), (None, Some(100_000)));
+        assert_eq!(of("send", asked(), own()), (None, Some(100_000)));
         let sent = |sent_sat: u64| json!({ "fee_sat": 183, "sent_sat": sent_sat });
         assert_eq!(of("send", asked(), sent(100_000)), (Some(100_183), None));
         assert_eq!(of("send", asked(), sent(0)), (Some(183), Some(100_000)));

@@ -142,6 +142,11 @@ fn leaving(coins: &CoinsView) -> Option<u64> {
     plain.then(|| parts.checked_sub(coins.lightning_sat)).flatten()
 }
 
+/// The fee of a splice that takes coins out, as it was noted while that could be seen.
+pub(super) fn fee_noted(row: &OperationRow) -> Option<u64> {
+    row.outcome["fee_sat"].as_u64().filter(|_| row.kind == "splice_out")
+}
+
 fn says(way: SpliceWay, amount_sat: Option<u64>, agreed: bool) -> String {
     let what = match (way, amount_sat) {
         (SpliceWay::In, Some(sat)) => format!("A splice that puts {sat} sat into the channel"),
@@ -167,29 +172,25 @@ impl Treasury {
             && let Ok(BeforeFees { coins, .. }) = self.coins_before_fees().await
         {
             for (channel, splice) in channels.iter().zip(&mut splices) {
-                *splice = splice.take().map(|splice| self.remembered(splice).weighed(channel, &coins, alone));
-                splice.iter().for_each(|splice| self.remember(splice));
+                *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));
             }
         }
         Ok(channels.iter().zip(splices).map(|(view, splice)| OpenChannel::of(view, splice)).collect())
     }
 
-    /// With its fee, where that was seen before: from its first block on nothing tells it, and it leaves the channel until
-    /// the channel has its new size.
-    fn remembered(&self, splice: PendingSplice) -> PendingSplice {
-        let fee_sat = splice.txid.as_deref().and_then(|txid| self.splice_fee_seen(txid));
-        PendingSplice { fee_sat: fee_sat.filter(|_| splice.way == SpliceWay::Out), ..splice }
-    }
-
-    fn remember(&self, splice: &PendingSplice) {
-        if let (Some(txid), Some(fee_sat)) = (&splice.txid, splice.fee_sat) {
-            self.noted().splice_fees.insert(txid.clone(), fee_sat);
+    /// The fee of a splice that waits and takes coins out of its channel, while that can be seen. From its first block on
+    /// nothing tells it, and it leaves the channel until the channel has its new size: it is noted with the operation.
+    pub(super) async fn waiting_fee(
+        &self,
+        row: &OperationRow,
+        channels: &[ChannelView],
+    ) -> Result<Option<u64>, StoreError> {
+        if row.kind != "splice_out" || row.outcome["spliced_to"].is_null() || fee_noted(row).is_some() {
+            return Ok(None);
         }
-    }
-
-    /// The fee of the splice of this transaction, where this run saw it.
-    pub(super) fn splice_fee_seen(&self, txid: &str) -> Option<u64> {
-        self.noted().splice_fees.get(txid).copied()
+        let mut splices = self.standing(channels).await?.into_iter().filter_map(|channel| channel.splice);
+        let own = splices.find(|splice| splice.txid.as_deref() == row.outcome["txid"].as_str());
+        Ok(own.and_then(|splice| splice.fee_sat))
     }
 
     async fn splices(&self, channels: &[ChannelView]) -> Result<Vec<Option<PendingSplice>>, StoreError> {
@@ -209,7 +210,8 @@ fn pending(
     let own = || asked.iter().filter(|row| row.ask["channel_id"] == channel.channel_id.as_str());
     let of = |row: &OperationRow, txid| {
         let way = if row.kind == "splice_in" { SpliceWay::In } else { SpliceWay::Out };
-        PendingSplice::new(way, row.ask["amount_sat"].as_u64(), txid)
+        let splice = PendingSplice::new(way, row.ask["amount_sat"].as_u64(), txid);
+        PendingSplice { fee_sat: fee_noted(row), ..splice }
     };
     let agreed = fundings.iter().find(|one| one.local_id == channel.local_id);
     if let Some(to) = agreed.map(|one| &one.spliced_to).filter(|to| channel.funding.as_ref() != Some(to)) {
@@ -327,7 +329,14 @@ mod tests {
         assert_eq!(splice.capacity_after_about(1_000_000), Some(938_770));
         let says = "A splice that takes 60000 sat out of the channel waits for its confirmations.";
         assert_eq!(splice.says, says);
-        // In its first block, which the contract knows at once.
+        *world.node.channels.lock().unwrap() = vec![waits.clone()];
+        world.treasury.reconcile().await.unwrap();
+        // After a restart. In its first block, which the contract knows at once.
+        let world = world.restarted();
+        let told = async |view: &ChannelView| {
+            let channels = world.treasury.standing(std::slice::from_ref(view)).await.unwrap();
+            channels.into_iter().next().unwrap()
+        };
         world.node.claims.lock().unwrap()[0].amount_sat = 937_166;
         let splice = told(&waits).await.splice.unwrap();
         assert_eq!((splice.before_sat, splice.after_sat_about), (None, Some(937_166)));

@@ -150,7 +150,11 @@ impl Coins for MadeUp {
         Box::pin(async {})
     }
 
-    fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
+    fn contents(
+        &self,
+        _txid: &str,
+        _height: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         let inputs: Vec<String> = self.funded_by.lock().unwrap().iter().map(ToString::to_string).collect();
         let pays_sat = *self.pays.lock().unwrap();
         let known = pays_sat > 0 || !inputs.is_empty();
@@ -166,6 +170,11 @@ impl Coins for MadeUp {
         let spent = buried.iter().find(|(output, _, at)| *output == outpoint && *at >= from);
         let spent = spent.map(|(_, by, at)| ((*by).to_owned(), *at));
         Box::pin(async move { Ok(spent) })
+    }
+
+    fn is_own(&self, address: &str) -> BoxFuture<'_, bool> {
+        let own = address == "bcrt1own";
+        Box::pin(async move { own })
     }
 
     fn check_address(&self, address: &str) -> Result<(), NodeFault> {
@@ -201,18 +210,27 @@ pub(super) fn world() -> World {
     let clock = FixedClock::at(Timestamp::from_secs(1_000));
     let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).unwrap();
     let node = Arc::new(MadeUp::default());
-    let treasury = Treasury::new(TreasuryParts {
+    let treasury = treasury(&ledger, &node, &clock);
+    World { node, ledger, treasury, clock, _dir: dir }
+}
+
+fn treasury(ledger: &Ledger, node: &Arc<MadeUp>, clock: &Arc<FixedClock>) -> Treasury {
+    Treasury::new(TreasuryParts {
         ledger: ledger.clone(),
         node: node.clone(),
         control: node.clone(),
         coins: node.clone(),
         clock: clock.clone(),
         tasks: TaskTracker::new(),
-    });
-    World { node, ledger, treasury, clock, _dir: dir }
+    })
 }
 
 impl World {
+    /// The same with a treasury that remembers nothing.
+    pub(super) fn restarted(self) -> World {
+        World { treasury: treasury(&self.ledger, &self.node, &self.clock), ..self }
+    }
+
     /// Lets no deed wait long for the wallet.
     pub(super) fn be_impatient(&mut self) {
         Arc::get_mut(&mut self.treasury.0).expect("nobody shares it yet").patience =

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::mark::Mark;
-use super::standing::fee_of_one;
+use super::standing::{fee_noted, fee_of_one};
 use super::{Treasury, TreasuryError};
 use crate::ports::{ChannelView, CoinsView, NodeView, Waits};
 use crate::store::{OperationRow, OperationState};
@@ -24,7 +24,7 @@ impl Treasury {
         let mut sent = self.0.parts.ledger.open_operations().await?;
         sent.retain(|row| row.state == OperationState::Sent);
         coins.splicing_sat = splicing(&sent, coins, channels);
-        coins.leaving_sat = self.leaving(&sent, coins, channels);
+        coins.leaving_sat = leaving(&sent, coins, channels);
         for row in self.unlearnt(sent, coins, listed).await {
             // After a start the wallet is told of all that waits, and what it has since may hide that it knows.
             let of_this_run = row.begun_at >= self.0.begun;
@@ -47,21 +47,6 @@ impl Treasury {
 }
 
 impl Treasury {
-    /// What splices take out of channels whose contracts have it still, with their fees as far as they are known.
-    fn leaving(&self, sent: &[OperationRow], coins: &CoinsView, channels: &[ChannelView]) -> u64 {
-        let alone = sent.iter().filter(|row| !row.outcome["spliced_to"].is_null()).count() == 1;
-        let leaves = |row: &OperationRow| {
-            let amount = row.ask["amount_sat"].as_u64().filter(|_| row.kind == "splice_out")?;
-            let to = row.outcome["spliced_to"].as_str()?;
-            let channel = spliced(row, channels)?;
-            let there = channel.funding.as_deref() != Some(to) && has(coins, channel, amount);
-            let fee = || if alone { fee_of_one(coins, amount) } else { None };
-            let seen = || self.splice_fee_seen(to.split(':').next().unwrap_or_default());
-            there.then(|| amount.saturating_add(fee().or_else(seen).unwrap_or(0)))
-        };
-        sent.iter().filter_map(leaves).fold(0, u64::saturating_add)
-    }
-
     /// The node at this moment, its on-chain sums less what was just sent, as [`Treasury::coins`] has them.
     pub async fn node(&self) -> NodeView {
         let mut view = self.0.parts.node.view().await;
@@ -72,6 +57,20 @@ impl Treasury {
         }
         view
     }
+}
+
+/// What splices take out of channels whose contracts have it still, with their fees as far as they are known.
+fn leaving(sent: &[OperationRow], coins: &CoinsView, channels: &[ChannelView]) -> u64 {
+    let alone = sent.iter().filter(|row| !row.outcome["spliced_to"].is_null()).count() == 1;
+    let leaves = |row: &OperationRow| {
+        let amount = row.ask["amount_sat"].as_u64().filter(|_| row.kind == "splice_out")?;
+        let to = row.outcome["spliced_to"].as_str()?;
+        let channel = spliced(row, channels)?;
+        let there = channel.funding.as_deref() != Some(to) && has(coins, channel, amount);
+        let fee = || if alone { fee_of_one(coins, amount) } else { None };
+        there.then(|| amount.saturating_add(fee().or_else(|| fee_noted(row)).unwrap_or(0)))
+    };
+    sent.iter().filter_map(leaves).fold(0, u64::saturating_add)
 }
 
 /// What splices took from the wallet and no contract has yet.
@@ -184,6 +183,7 @@ mod tests {
             let coins = world.treasury.coins().await.unwrap();
             (coins.total_sat + coins.claims[0].amount_sat - coins.leaving_sat, coins.leaving_sat)
         };
+        world.treasury.note_channels().await.unwrap();
         let address = "bcrt1q".to_owned();
         let deed = Deed::SpliceOut { channel_id: "c6".to_owned(), address, amount_sat: 100_000 };
         world.treasury.run("out", deed).await.unwrap();
@@ -193,6 +193,15 @@ mod tests {
         *world.node.total.lock().unwrap() = 1_100_000;
         *world.node.lightning.lock().unwrap() = Some(199_827);
         assert_eq!(all().await, (1_299_827, 100_183), "it waits for a block");
+        // With its fee, also where the library's sum tells that no more, and after a restart.
+        world.treasury.reconcile().await.unwrap();
+        *world.node.lightning.lock().unwrap() = None;
+        let world = world.restarted();
+        let all = async || {
+            let coins = world.treasury.coins().await.unwrap();
+            (coins.total_sat + coins.claims[0].amount_sat - coins.leaving_sat, coins.leaving_sat)
+        };
+        assert_eq!(all().await, (1_299_827, 100_183), "nothing jumps");
         world.node.claims.lock().unwrap()[0].amount_sat = 199_827;
         assert_eq!(all().await, (1_299_827, 0), "in its first block");
     }

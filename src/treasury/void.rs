@@ -31,7 +31,7 @@ impl Treasury {
     /// not to be known now.
     pub(super) async fn funded_by(&self, mark: &Mark, channel: &ChannelView) -> Option<Mark> {
         let txid = funding_of(channel).filter(|_| mark.inputs.is_empty() && is_unconfirmed(channel))?;
-        match self.0.parts.coins.contents(txid).await {
+        match self.0.parts.coins.contents(txid, None).await {
             Ok(contents) => Some(Mark { inputs: contents?.inputs, ..mark.clone() }),
             Err(fault) => {
                 tracing::debug!(%fault, txid, "what a channel is funded by is not known yet");

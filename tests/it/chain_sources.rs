@@ -138,7 +138,7 @@ async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
         let coin: Txid = first["tx"][0].as_str().expect("an id").parse().expect("an id");
         let waiting = bitcoind.expect("getrawmempool", json!([])).await;
         let waiting = waiting[0].as_str().expect("it waits").parse().expect("an id");
-        let (inputs, paid) = contents(&source, waiting).await.expect("an answer").expect("it waits");
+        let (inputs, paid) = contents(&source, waiting, None).await.expect("an answer").expect("it waits");
         assert_eq!(inputs, [OutPoint::new(coin, 0)]);
         assert!((4_999_900_000..5_000_000_000).contains(&paid), "the coin less a fee: {paid}");
         let Ok(Spent::By(spend)) = spent(&source, OutPoint::new(coin, 0), 100).await else {
@@ -146,6 +146,9 @@ async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
         };
         assert_eq!((spend.txid, spend.height), (waiting, None));
         bitcoind.mine(1).await;
+        let mined =
+            contents(&source, waiting, Some(102)).await.expect("an answer").expect("it is in that block");
+        assert_eq!(mined, (inputs, paid));
         let nowhere = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
         // An index is made in its own time.
         until("the index", async || (spent(&source, nowhere, 100).await == Ok(never)).then_some(())).await;

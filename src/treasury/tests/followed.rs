@@ -84,6 +84,36 @@ async fn channels_are_followed_to_what_became_of_them() {
 }
 
 #[tokio::test]
+async fn a_splice_to_the_wallet_itself_is_no_loss_from_its_start() {
+    let world = world();
+    world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    // The channel was made smaller before, and that went to the wallet.
+    let before = ChainTx { outgoing: false, ..tx("f1", 30_000, Some(90)) };
+    world.node.transactions.lock().unwrap().push(before);
+    let out = |address: &str| Deed::SpliceOut {
+        channel_id: "c7".to_owned(),
+        address: address.to_owned(),
+        amount_sat: 9_000,
+    };
+    let moved = |outcome: &serde_json::Value| {
+        let moved = crate::treasury::Moved::of("splice_out", &json!({ "amount_sat": 9_000 }), outcome);
+        (moved.gone_sat, moved.kept_sat, moved.to_own)
+    };
+    let away = world.treasury.run("away", out("bcrt1q")).await.unwrap();
+    let (_, outcome) = world.look(away.id).await;
+    assert_eq!(moved(&outcome), (Some(9_000), None, false), "{outcome}");
+    world.ledger.splice_given_up("c7".to_owned()).await.unwrap();
+
+    let own = world.treasury.run("own", out("bcrt1own")).await.unwrap();
+    assert_eq!(moved(&own.outcome), (None, Some(9_000), true), "{}", own.outcome);
+    assert!(world.look(own.id).await.1["to_own_sat"].is_null(), "it has no transaction");
+    world.ledger.splice_agreed("c7".to_owned(), "f2:1".to_owned()).await.unwrap();
+    let (_, outcome) = world.look(own.id).await;
+    assert_eq!(outcome["to_own_sat"], 9_000, "the wallet has not seen it, {outcome}");
+    assert_eq!(moved(&outcome), (None, Some(9_000), true));
+}
+
+#[tokio::test]
 async fn a_splice_ends_as_the_node_tells_or_as_the_operator_says() {
     let world = world();
     world.node.channels.lock().unwrap().push(channel("7", "f1"));

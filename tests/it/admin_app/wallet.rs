@@ -57,7 +57,15 @@ impl Coins for MadeUpNode {
         Box::pin(async {})
     }
 
-    fn contents(&self, _txid: &str) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
+    fn is_own(&self, _address: &str) -> BoxFuture<'_, bool> {
+        Box::pin(async { false })
+    }
+
+    fn contents(
+        &self,
+        _txid: &str,
+        _height: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TxContents>, NodeFault>> {
         Box::pin(async { Ok(None) })
     }
 
