@@ -348,6 +348,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         exactly: bool,
     },
+    /// The on-chain wallet paid to bring a transaction of a close by force into a block, and that is in one itself. It is no
+    /// part of what the close took of the channel’s own coins.
+    CloseFeePaid {
+        /// Which.
+        channel_id: String,
+        /// With whom.
+        peer: String,
+        /// The transaction that paid.
+        txid: String,
+        /// What left the wallet with it, satoshi.
+        fee_sat: u64,
+        /// The height of the block that it was in then.
+        height: u32,
+    },
     /// Somebody sent coins to the on-chain wallet, and they are in a block. It is told with the first one, at one
     /// confirmation: a reorganisation of the chain may undo it, and that is not told. Wait for more confirmations
     /// before you count on them.

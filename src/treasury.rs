@@ -9,6 +9,7 @@
 mod act;
 mod arrived;
 mod chronicle;
+mod close_fees;
 mod confirmed;
 mod costs;
 mod deed;
@@ -331,8 +332,13 @@ impl Treasury {
                 }
                 if let Err(error) = self.note_channels().await {
                     tracing::debug!(%error, "the channels could not be noted yet");
-                } else if let Err(error) = self.note_deposits().await {
-                    tracing::debug!(%error, "deposits could not be noted yet");
+                } else {
+                    if let Err(error) = self.note_deposits().await {
+                        tracing::debug!(%error, "deposits could not be noted yet");
+                    }
+                    if let Err(error) = self.note_close_fees().await {
+                        tracing::debug!(%error, "what closes cost could not be noted yet");
+                    }
                 }
                 tokio::time::sleep(LOOK).await;
             }

@@ -201,6 +201,7 @@ fn amounts(event: &Event, beside: &Beside) -> (Option<i64>, Option<u64>) {
             (msat(*amount_msat).zip(msat(*fee_msat)).map(|(paid, fee)| -paid - fee), None)
         }
         Event::CoinsArrived { amount_sat, .. } => (sat(*amount_sat), None),
+        Event::CloseFeePaid { fee_sat, .. } => (sat(*fee_sat).map(|fee| -fee), None),
         Event::VaultMoved { received_sat, sent_sat, height: Some(_), .. } => {
             (sat(*received_sat).zip(sat(*sent_sat)).map(|(came, went)| came - went), None)
         }

@@ -92,6 +92,7 @@ impl Subject {
                 "channel_ready",
                 "channel_closed",
                 "channel_coins_home",
+                "close_fee_paid",
                 "splice_pending",
                 "splice_failed",
             ],

@@ -56,8 +56,10 @@ pub(super) struct Noted {
     pub(super) deposits: BTreeSet<String>,
     /// Transactions that the ledger was asked of and that wait for a closing transaction.
     pub(super) waiting: BTreeSet<String>,
-    /// What splices out of channels pay as their fee, by their transactions, as far as this run saw it.
-    pub(super) splice_fees: BTreeMap<String, u64>,
+    /// What transactions of the wallet spend that may have paid for a close.
+    pub(super) spends: BTreeMap<String, Vec<String>>,
+    /// The height, and the events, up to which what closes cost was looked for.
+    pub(super) close_fees_at: Option<(u32, i64)>,
 }
 
 impl Treasury {

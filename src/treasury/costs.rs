@@ -54,8 +54,8 @@ impl ChannelFees {
         closes.fold(fees, |fees, (fee, transactions)| fees.and(fee, transactions))
     }
 
-    /// With the fees of transactions that opened a channel.
-    pub(super) fn with_openings(self, fees: impl Iterator<Item = u64>) -> ChannelFees {
+    /// With the fees of other transactions: of openings, and of those that only paid for another one.
+    pub(super) fn with(self, fees: impl Iterator<Item = u64>) -> ChannelFees {
         fees.fold(self, |fees, fee| fees.and(fee, 1))
     }
 }

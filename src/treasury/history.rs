@@ -62,7 +62,7 @@ impl Treasury {
         let transactions: Vec<WalletTx> = transactions.into_iter().map(|tx| labels.of(tx)).collect();
         let opened = |one: &&WalletTx| one.purpose == Purpose::ChannelOpened && one.tx.outgoing;
         let openings = transactions.iter().filter(opened).filter_map(|one| one.tx.fee_sat);
-        let channel_fees = labels.fees.with_openings(openings);
+        let channel_fees = labels.fees.with(openings);
         Ok(WalletHistory { transactions, unlisted_sat, channel_fees })
     }
 }

@@ -25,6 +25,8 @@ pub enum Purpose {
     ChannelOpened,
     /// They came back from a closed channel.
     ChannelClosed,
+    /// They paid for a closing transaction to get into a block.
+    CloseFee,
     /// They went into a channel that was open.
     SpliceIn,
     /// They came out of a channel that stays open.
@@ -45,6 +47,7 @@ impl Purpose {
             Purpose::Received => "Received",
             Purpose::ChannelOpened => "Channel opened",
             Purpose::ChannelClosed => "Back from a closed channel",
+            Purpose::CloseFee => "Fee to close a channel by force",
             Purpose::SpliceIn => "Put into a channel",
             Purpose::SpliceOut => "Taken out of a channel",
             Purpose::ToVault => "Sent to the vault",
@@ -98,8 +101,11 @@ impl Treasury {
         records.extend(parts.ledger.channel_records(&open).await?);
         let addresses = parts.ledger.all_vault_addresses().await?;
         let vault = addresses.into_iter().map(|(_, address)| address).collect();
-        let channels = records.iter().flat_map(of_channel).collect();
-        let fees = ChannelFees::of(&recent, &records);
+        let mut channels: BTreeMap<_, _> = records.iter().flat_map(of_channel).collect();
+        let close_fees = parts.ledger.close_fees().await?;
+        let fees = ChannelFees::of(&recent, &records).with(close_fees.iter().map(|paid| paid.fee_sat));
+        let paid = close_fees.into_iter().map(|paid| (paid.txid, (Purpose::CloseFee, paid.channel_id)));
+        channels.extend(paid);
         Ok(Labels { operations: by_transaction(&recent, &vault), channels, from_vault, fees })
     }
 }
@@ -233,7 +239,7 @@ mod tests {
         let labels = world.treasury.labels(BTreeSet::from(["cold".to_owned()])).await.unwrap();
         let swept = ChannelFees { fee_sat: 140, transactions: 1 };
         assert_eq!(labels.fees, swept, "a send is no splice");
-        let opened = labels.fees.with_openings([200].into_iter());
+        let opened = labels.fees.with([200].into_iter());
         assert_eq!(opened, ChannelFees { fee_sat: 340, transactions: 2 });
         let says =
             "Fees paid for channels, to open, resize and close them: at least 340 sat, over 2 transactions.";

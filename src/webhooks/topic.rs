@@ -46,6 +46,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("channel_ready", "channel.ready"),
     ("channel_closed", "channel.closed"),
     ("channel_coins_home", "channel.coins_home"),
+    ("close_fee_paid", "channel.close_fee_paid"),
     ("coins_arrived", "coins.arrived"),
     ("splice_pending", "channel.splice_pending"),
     ("splice_failed", "channel.splice_failed"),

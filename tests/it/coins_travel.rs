@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::appliance::{Appliance, TURN, bitcoind_section, until};
 use crate::bitcoind::Bitcoind;
 use crate::e2e_run::fund;
+use crate::esplora::Esplora;
 
 /// LDK's delay of a forced close.
 const DELAY: u32 = 144;
@@ -366,23 +367,83 @@ async fn coins_travel_and_come_back() {
     for row in closed["channels"].as_array().into_iter().flatten() {
         assert!(row["closing_cost_msat"].as_u64().is_some_and(|msat| msat < 20_000_000), "{row}");
     }
-    let mut program = shop.tool("activity", &["--csv"]);
+    let (sum, rows) = summed(&shop).await;
+    assert_eq!(sum, 0, "{rows:?} {closed}");
+}
+
+/// What the table of what happened adds up to, millisatoshi, and its rows.
+async fn summed(node: &Appliance) -> (i64, Vec<BTreeMap<String, String>>) {
+    let mut program = node.tool("activity", &["--csv"]);
     let table =
         tokio::task::spawn_blocking(move || program.output()).await.expect("no panic").expect("it runs");
     let mut table = csv::Reader::from_reader(table.stdout.as_slice());
     let rows: Vec<BTreeMap<String, String>> =
         table.deserialize().map(|row| row.expect("a row of the head's length")).collect();
-    let sum: i64 = rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum();
+    (rows.iter().filter_map(|row| row["amount_msat"].parse::<i64>().ok()).sum(), rows)
+}
+
+/// The closing transaction was signed for the least; the wallet adds one that pays for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brings_a_forced_close_into_a_block_is_told_as_its_cost() {
+    let _turn = TURN.lock().await;
+    let bitcoind = Bitcoind::start().await;
+    bitcoind.mine(101).await;
+    let esplora = Esplora::in_a_rush(&bitcoind, 25.0).await;
+    let shop = Appliance::start(&format!("source = \"esplora\"\nurl = \"{}\"", esplora.url), "");
+    let peer = Appliance::start(&bitcoind_section(bitcoind.port()), "");
+    shop.up().await;
+    peer.up().await;
+    fund(&bitcoind, &shop, &peer).await;
+    let id = open(&bitcoind, &shop, &peer).await;
+
+    // Some of it to the wallet itself, which is known before the wallet lists it.
+    let spliced = does(&shop, "channels", &["splice-out", &id[..12], "--amount-sat", "40000", "--yes"]).await;
+    let kept = async |state: &str| {
+        until("the splice", async || {
+            let (_, rows) = summed(&shop).await;
+            let mut rows = rows.into_iter().filter(|row| row["kind"] == "operation_changed");
+            rows.find(|row| row["what"].starts_with(&format!("splice out: {state}")))
+        })
+        .await
+    };
+    let before = kept("sent").await;
+    assert!(before["what"].ends_with("to an address of your own wallet"), "{before:?}");
+    confirm(&bitcoind, 6).await;
+    let spliced = done(&shop, &spliced).await;
+    assert_eq!(spliced["outcome"]["to_own_sat"], 40_000, "{spliced}");
+    let (after, fee) = (kept("done").await, spliced["outcome"]["fee_sat"].as_i64().expect("a fee"));
+    assert_eq!((&*after["moved_sat"], &after["amount_sat"]), ("40000", &format!("-{fee}")));
+    shop.node("the splice to be over", |node| node["channels"][0]["usable"] == true).await;
+
+    let closed = does(&shop, "channels", &["close", &id, "--force", "--yes"]).await;
+    until("the closing transaction and what pays for it", async || {
+        let waiting = bitcoind.expect("getrawmempool", json!([])).await;
+        (waiting.as_array().map(Vec::len) >= Some(2)).then_some(())
+    })
+    .await;
+    bitcoind.mine(1).await;
+    done(&shop, &closed).await;
+    let paid = until("what the wallet paid for it", async || {
+        let listed = shop.get("/api/v1/onchain/transactions").await;
+        let mut listed = listed["transactions"].as_array().cloned().unwrap_or_default().into_iter();
+        listed.find(|tx| tx["purpose"] == "close_fee")
+    })
+    .await;
+    assert_eq!(
+        (&paid["label"], &paid["channel_id"]),
+        (&json!("Fee to close a channel by force"), &json!(id))
+    );
+    let (_, rows) = summed(&shop).await;
+    let told = rows.iter().find(|row| row["kind"] == "close_fee_paid").expect("it is told");
+    assert_eq!((&told["channel_id"], &json!(told["txid"])), (&id, &paid["txid"]));
+    bitcoind.mine(DELAY).await;
+    record(&bitcoind, &shop, &id, returned).await;
+    // Each satoshi once: what came less what went is what there is.
+    let coins = shop.get("/api/v1/onchain").await;
+    let (sum, rows) = summed(&shop).await;
     let moves: Vec<_> =
         rows.iter().map(|row| (&row["what"], &row["amount_sat"], &row["moved_sat"])).collect();
-    // What the wallet paid to bring a forced close's transaction into a block stands in its history alone.
-    let listed = shop.get("/api/v1/onchain/transactions").await;
-    let listed = listed["transactions"].as_array().into_iter().flatten();
-    let bumps =
-        listed.filter(|tx| tx["outgoing"] == true && tx["operation"].is_null() && tx["channel_id"].is_null());
-    let bumped = bumps
-        .map(|tx| ["amount_sat", "fee_sat"].map(|part| tx[part].as_i64().unwrap_or(0)).iter().sum::<i64>());
-    assert_eq!(sum, bumped.sum::<i64>() * 1_000, "{moves:?} {closed}");
+    assert_eq!(sum / 1_000, coins["total_sat"].as_i64().expect("a sum"), "{moves:?} {paid}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

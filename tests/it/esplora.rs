@@ -37,12 +37,20 @@ pub(crate) struct Esplora {
 
 impl Esplora {
     pub(crate) async fn new(bitcoind: &Bitcoind) -> Esplora {
+        Esplora::with(Face::over(bitcoind)).await
+    }
+
+    /// One that says that what is to be in a block within two hours pays so much, sat/vB; what may wait pays the least.
+    pub(crate) async fn in_a_rush(bitcoind: &Bitcoind, urgent: f64) -> Esplora {
+        Esplora::with(Face { urgent, ..Face::over(bitcoind) }).await
+    }
+
+    async fn with(face: Face) -> Esplora {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
         let stop = CancellationToken::new();
-        let face = Arc::new(Face::over(bitcoind));
-        let served =
-            axum::serve(listener, router(face)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let served = axum::serve(listener, router(Arc::new(face)))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
         TaskTracker::new().spawn(served.into_future());
         Esplora { url, _stop: stop.drop_guard() }
     }
@@ -51,6 +59,8 @@ impl Esplora {
 pub(crate) struct Face {
     pub(crate) rpc: Rpc,
     index: Mutex<Index>,
+    /// What a transaction pays that is to be in a block within two hours, sat/vB.
+    urgent: f64,
 }
 
 /// What bitcoind holds, by what is asked for.
@@ -206,14 +216,19 @@ async fn older_history(State(face): Shared, Path((script, last)): Path<(sha256::
     Ok(axum::Json(older.filter_map(|txid| index.tx_json(txid)).collect::<Vec<_>>()).into_response())
 }
 
-async fn fee_estimates() -> axum::Json<Value> {
+async fn fee_estimates(State(face): Shared) -> axum::Json<Value> {
     let targets = [1, 2, 3, 4, 5, 6, 10, 12, 20, 25, 144, 504, 1008];
-    axum::Json(targets.iter().map(|blocks: &i32| (blocks.to_string(), json!(1.0))).collect())
+    axum::Json(
+        targets
+            .iter()
+            .map(|blocks: &i32| (blocks.to_string(), json!(if *blocks <= 12 { face.urgent } else { 1.0 })))
+            .collect(),
+    )
 }
 
 impl Face {
     pub(crate) fn over(bitcoind: &Bitcoind) -> Face {
-        Face { rpc: bitcoind.rpc(), index: Mutex::default() }
+        Face { rpc: bitcoind.rpc(), index: Mutex::default(), urgent: 1.0 }
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, Failure> {

@@ -277,6 +277,13 @@ fn moved(event: &Event) -> Option<Told> {
                 .good();
             Told { amount: exactly.then(|| grouped(*amount_sat)), ..told }
         }
+        Event::CloseFeePaid { channel_id, peer, fee_sat, height, .. } => {
+            let why = "from the on-chain wallet, so that the close gets into a block";
+            let told = Told::new("Fee paid to close a channel by force")
+                .more(format!("{why}; {}, block {}", with(peer, channel_id), grouped((*height).into())))
+                .of_channel(channel_id);
+            Told { amount: Some(format!("−{}", grouped(*fee_sat))), ..told }
+        }
         Event::CoinsArrived { txid, amount_sat, height } => {
             let told = Told::new("Coins arrived on-chain")
                 .more(format!("{}, block {}", shortened(txid), grouped((*height).into())))

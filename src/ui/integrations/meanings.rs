@@ -49,6 +49,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("channel.ready", "A channel can be used."),
     ("channel.closed", "A channel was closed."),
     ("channel.coins_home", "The coins of a closed channel are back."),
+    ("channel.close_fee_paid", "The on-chain wallet paid a fee to close a channel by force."),
     ("coins.arrived", "Coins arrived on-chain."),
     ("channel.splice_pending", "A change of a channel’s size waits for its block."),
     ("channel.splice_failed", "A change of a channel’s size was not made."),

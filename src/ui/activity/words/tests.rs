@@ -15,6 +15,7 @@ fn coded(kind: &str, word: &str) -> Event {
         "address": "bc1q", "deposit": "a_b", "txid": "HASH", "received_sat": 9, "sent_sat": 1, "height": 100,
         "source": "esplora https://a/", "position": 1, "order": 3, "lsp": "HASH", "receivable_sat": 9,
         "funding": "f:0", "channel_id": "HASH", "peer": "HASH", "cause": "WORD", "local_id": "7", "amount_sat": 9,
+        "fee_sat": 1,
         "subject": null, "severity": "warning", "text": "a_b", "fix": "a_b", "was": "info",
         "raised_at": 1760000000000, "before": { "price": "5 sat" }, "after": { "price": "6 sat" }, "ok": false,
         "mismatches": ["a_b"], "version": "1", "clean": false, "key": 4, "scopes": "read forward_auth",
@@ -68,6 +69,7 @@ fn what_others_sent_and_what_the_operator_did_is_told() {
     };
     assert!(told("coins_arrived").ends_with("block 100+9"), "{}", told("coins_arrived"));
     assert!(told("channel_coins_home").starts_with("Coins of a closed channel came home about 9 sat, with"));
+    assert!(told("close_fee_paid").ends_with("block 100−1"), "{}", told("close_fee_paid"));
     assert_eq!(told("key_made"), "Key made “a key”, for read, forward auth");
     assert_eq!(told("webhook_removed"), "Webhook removed “a key”, a.example");
     assert_eq!(told("service_changed"), "Service changed llm: price from 5 sat to 6 sat");
