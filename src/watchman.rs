@@ -226,6 +226,7 @@ impl Watchman {
             };
         }
         memory.since.connected(now, view.channels.is_empty() || view.peers_connected > 0);
+        memory.since.resumes(now, &view);
         let prices = self.prices(now);
         let unpayable = prices.smallest.and_then(|price| self.can_receive(price).err());
         let dearest = prices.highest.as_ref();

@@ -28,6 +28,8 @@ const ORDER_TOLD: Duration = Duration::from_secs(60 * 24 * 3_600);
 /// From `clock_skew` to where block times and timeouts are misjudged.
 const SKEW_TO_CRITICAL: u32 = 5;
 const STALE_TO_CRITICAL: u32 = 6;
+/// Two nodes that are connected go on with their channels within seconds.
+const RESUMING: Duration = Duration::from_secs(30);
 /// What is not on its way for so long may come too late: payments on-chain are claimed within hours.
 const UNSENT_TO_CRITICAL: Duration = Duration::from_secs(3_600);
 
@@ -78,12 +80,19 @@ pub fn unknown(vitals: &Vitals, limits: &AlarmLimits, known: &[AlarmRow]) -> Vec
     let alone = vitals.since.alone.map(|since| span(since, vitals.now));
     let codes = match &vitals.beat.stage {
         NodeStage::Running if vitals.unpayable.is_none() => return Vec::new(),
-        NodeStage::Running if alone.is_some_and(|alone| alone < limits.peers_offline) => &OF_THE_PEERS[..],
+        NodeStage::Running if resumes(vitals) || alone.is_some_and(|alone| alone < limits.peers_offline) => {
+            &OF_THE_PEERS[..]
+        }
         NodeStage::Running => return Vec::new(),
         _ => &OF_THE_NODE[..],
     };
     let stands = |row: &&AlarmRow| codes.contains(&row.alarm.code.as_str());
     known.iter().filter(stands).map(|row| row.alarm.clone()).collect()
+}
+
+/// Whether a peer has only just come, so that its channels may be usable in a moment.
+fn resumes(vitals: &Vitals) -> bool {
+    vitals.since.resuming.is_some_and(|since| span(since, vitals.now) < RESUMING)
 }
 
 struct Looked<'a> {
@@ -295,7 +304,7 @@ impl Looked<'_> {
                 GET_A_CHANNEL
             };
             // Without peers it is the peers' alarm, and with no chain source the chain's.
-            let others = self.vitals.since.alone.is_some() || self.vitals.chain.stale;
+            let others = self.vitals.since.alone.is_some() || resumes(self.vitals) || self.vitals.chain.stale;
             let alarm = (!others && self.age(None) >= self.limits.settling)
                 .then(|| Alarm::new("cannot_receive", Critical, text, fix));
             return check.with(alarm);

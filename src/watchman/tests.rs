@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::ports::{
-    Alarm, ChainView, ComingHome, NodePulse, NodeStage, NodeView, SourceTime, SourceView, UnsentView,
+    Alarm, ChainView, ChannelView, ComingHome, NodePulse, NodeStage, NodeView, SourceTime, SourceView,
+    UnsentView,
 };
 use crate::types::Severity::{Critical, Info, Warning};
 
@@ -185,6 +186,9 @@ fn what_cannot_be_known_is_not_over() {
     vitals.beat.stage = NodeStage::Running;
     (vitals.unpayable, vitals.since.alone) = (Some("no usable channel".to_owned()), Some(NOW));
     assert_eq!(stand(&vitals), ["cannot_receive"]);
+    (vitals.since.alone, vitals.since.resuming) = (None, Some(ago(2)));
+    assert_eq!(stand(&vitals), ["cannot_receive"], "a peer has just come");
+    vitals.since.resuming = None;
     vitals.since.alone = Some(ago(180));
     assert!(stand(&vitals).is_empty(), "that has its own alarm now");
     assert!(stand(&well()).is_empty());
@@ -223,6 +227,23 @@ fn nobody_to_receive_from() {
     assert_eq!(since.alone, None);
     let unpayable = || Some("no usable channel".to_owned());
     assert_eq!(found(|v| v.unpayable = unpayable()), one("cannot_receive", Critical));
+    // After a start a peer comes first, and its channel can be used some seconds later.
+    let resuming = |seconds| found(|v| (v.unpayable, v.since.resuming) = (unpayable(), Some(ago(seconds))));
+    assert_eq!((resuming(29), resuming(30)), (Vec::new(), one("cannot_receive", Critical)));
+    let channel = |usable| ChannelView { ready: true, usable, ..ChannelView::default() };
+    let view = |channels, peers_connected| NodeView { channels, peers_connected, ..NodeView::default() };
+    let mut since = Since::default();
+    for at in [ago(9), NOW] {
+        since.resumes(at, &view(vec![channel(false)], 1));
+    }
+    assert_eq!(since.resuming, Some(ago(9)));
+    for other in
+        [view(vec![channel(false), channel(true)], 2), view(vec![channel(false)], 0), view(vec![], 1)]
+    {
+        since.resumes(NOW, &other);
+        assert_eq!(since.resuming.take(), None);
+        since.resuming = Some(NOW);
+    }
     let alone = found(|v| (v.unpayable, v.since.alone) = (unpayable(), Some(ago(180))));
     assert_eq!(alone, one("peers_offline", Critical), "one cause, one alarm");
 }

@@ -43,6 +43,9 @@ pub struct Vitals {
 pub struct Since {
     /// Since when no peer is connected, while there are channels.
     pub alone: Option<Timestamp>,
+    /// Since when channels are ready, somebody is connected, and none of the channels can be used: for some seconds after a
+    /// connection the two nodes still tell each other where they stand.
+    pub resuming: Option<Timestamp>,
     /// What the chain source said of the time, and when by our clock.
     pub source_time: Option<(Timestamp, SourceTime)>,
     /// The largest monitor's size, bytes.
@@ -53,6 +56,13 @@ impl Since {
     /// Notes whether somebody is connected who should be.
     pub(super) fn connected(&mut self, now: Timestamp, connected: bool) {
         self.alone = if connected { None } else { Some(self.alone.unwrap_or(now)) };
+    }
+
+    /// Notes whether there are channels that wait for their peers to go on with them.
+    pub(super) fn resumes(&mut self, now: Timestamp, view: &NodeView) {
+        let ready = view.channels.iter().any(|channel| channel.ready);
+        let waits = ready && view.peers_connected > 0 && !view.channels.iter().any(|channel| channel.usable);
+        self.resuming = if waits { Some(self.resuming.unwrap_or(now)) } else { None };
     }
 }
 
