@@ -248,7 +248,8 @@ fn list_text(listed: &Value, ids: &[String]) -> String {
 /// What the columns mean.
 const COLUMNS: &str = "\n\nAll in sat. The last five add up to the capacity: RESERVED is what your side of the channel \
                        must keep, PEER RESERVES what the other side must keep, REST what pays for closing, leaves with a \
-                       splice or is in payments under way; `tollhouse channels show` tells it apart.";
+                       splice or is in payments under way; `tollhouse channels show` tells it apart. What the fee of \
+                       closing would take is in these figures; `tollhouse wallet` counts channels without it.";
 
 fn show_text(channel: &Value) -> String {
     let fees = &channel["fees"];
@@ -291,6 +292,12 @@ fn show_text(channel: &Value) -> String {
     lines.extend(part("under_way_sat").map(|sat| format!("under way   {sat} sat in payments")));
     lines.extend(part("unsure_sat").map(|sat| {
         format!("with it     {sat} sat held back while the splice is under way, for it or in payments")
+    }));
+    lines.extend(channel["closing_sat"].as_u64().filter(|sat| *sat > 0).map(|sat| {
+        format!(
+            "closing     {sat} sat of what is yours here would go to the fee and the anchors: `tollhouse wallet` counts \
+             the channel without them"
+        )
     }));
     lines.extend(splice_lines(channel));
     lines.join("\n")
@@ -448,7 +455,7 @@ mod tests {
         assert!(closed.contains("not seen yet"), "{closed}");
         assert!(closed.contains("agreed, you asked") && closed.contains("never opened"), "{closed}");
         assert!(!listed.contains("splicing") && show_text(&row).contains("anchors     660 sat"));
-        let mut spliced = row;
+        let mut spliced = row.clone();
         spliced["splice"] = json!({ "says": "A splice that takes 60000 sat out of the channel waits.",
             "before_sat": 99_000, "after_sat_about": 37_770 });
         spliced["held"]["splicing_sat"] = json!(61_230);
@@ -457,5 +464,8 @@ mod tests {
         for said in ["takes 60000 sat out", "leaves      61230 sat", "about 37770 sat once it is confirmed"] {
             assert!(shown.contains(said), "{said}: {shown}");
         }
+        let mut cheap = row;
+        cheap["closing_sat"] = json!(1_604);
+        assert!(show_text(&cheap).contains("closing     1604 sat of what is yours here would go to the fee"));
     }
 }

@@ -123,11 +123,18 @@ fn balance_text(coins: &Value) -> String {
         format!("reserved   {} sat, for closing channels by force", number(&coins["reserved_sat"])),
         format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
         format!(
-            "channels   {} sat in contracts, {} sat being swept",
+            "channels   {} sat, as closing them now would give it, {} sat being swept",
             sum("claims").saturating_sub(coins["leaving_sat"].as_u64().unwrap_or_default()),
             sum("sweeps")
         ),
     ];
+    let closing = coins["closing_sat"].as_u64().filter(|sat| *sat > 0);
+    lines.extend(closing.map(|sat| {
+        format!(
+            "closing    {sat} sat more are yours in open channels, and closing them now would take it: `tollhouse \
+             channels` counts it as spendable, reserved or for closing"
+        )
+    }));
     let reserve = |name: &str| coins[name].as_u64().unwrap_or_default();
     let missing = reserve_missing(reserve("reserved_sat"), reserve("reserve_wanted_sat"));
     lines.extend(missing.map(|missing| format!("missing    {missing}")));
@@ -320,6 +327,9 @@ mod tests {
         let coins = json!({ "spendable_sat": 7, "splicing_sat": 200_000, "unseen_sat": 500 });
         let text = balance_text(&coins);
         assert!(text.contains("splicing   200000 sat") && text.contains("just sent  500 sat"), "{text}");
+        let closing = balance_text(&json!({ "claims": [{ "amount_sat": 98_396 }], "closing_sat": 1_604 }));
+        let says = "channels   98396 sat, as closing them now would give it, 0 sat being swept\nclosing    1604 sat more are";
+        assert!(closing.contains(says), "{closing}");
         let short = json!({ "spendable_sat": 0, "reserved_sat": 12_000, "reserve_wanted_sat": 25_000 });
         assert!(balance_text(&short).contains("missing    13000 sat are missing of the 25000 sat"));
         let opened =

@@ -202,6 +202,7 @@ fn balances(node: &Node) -> CoinsView {
         lightning_sat: balances.total_lightning_balance_sats,
         splicing_sat: 0,
         leaving_sat: 0,
+        closing_sat: 0,
         unseen_sat: 0,
         claims: balances.lightning_balances.iter().map(claim).collect(),
         sweeps: balances.pending_balances_from_channel_closures.iter().map(sweep).collect(),

@@ -93,6 +93,10 @@ pub struct CoinsView {
     /// What splices take out of channels, in no block yet, with their fees as far as they are known: `claims` have it still,
     /// and `total_sat` may have it already, where it goes to the wallet.
     pub leaving_sat: u64,
+    /// What of ours in open channels closing them now would take: the fee and the anchors where we pay for them, and what is
+    /// too little for an output. `claims` are without it; what can be sent and what is reserved is with it. Of channels with
+    /// payments or a splice under way it is not known, and not in it.
+    pub closing_sat: u64,
     /// What was just sent, without its fee: the wallet does not see its transaction yet, which takes seconds. It is
     /// taken from the sums already.
     pub unseen_sat: u64,

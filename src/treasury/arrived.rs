@@ -68,6 +68,7 @@ impl Treasury {
             mark(&mut coins, &transactions, own_sat, agreed);
         }
         self.follow(&mut coins, &listed, &channels).await?;
+        self.weigh_closing(&mut coins, &channels).await?;
         self.without_voids(&mut coins, &channels).await?;
         Ok(BeforeFees { coins, closed, transactions, own_sat })
     }

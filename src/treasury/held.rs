@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::ports::ChannelView;
+use crate::ports::{ChannelView, CoinsView, Waits};
 
 /// Two outputs of a commitment, through which either side can pay more for it (BOLT 3). Who opened the channel pays
 /// for both, satoshi.
@@ -85,6 +85,15 @@ pub(super) fn side_msat(view: &ChannelView) -> Option<u64> {
         (Some(ours), Some(rest)) => (ours == rest).then_some(ours),
         (ours, rest) => ours.or(rest),
     }
+}
+
+/// What of ours in it closing it now would take, satoshi: what its contract does not give out of all that is ours. `None`
+/// where that is not known.
+pub(super) fn closing_sat(view: &ChannelView, coins: &CoinsView) -> Option<u64> {
+    let own = || coins.claims.iter().filter(|claim| claim.channel_id == view.channel_id);
+    let plain = own().all(|claim| claim.waits == Waits::Closing);
+    let given = own().map(|claim| claim.amount_sat).reduce(u64::saturating_add).filter(|_| plain)?;
+    (side_msat(view)? / 1_000).checked_sub(given)
 }
 
 /// What is ours in it, satoshi, where the contract counts nothing of it: it gives no output to so little.

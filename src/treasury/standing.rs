@@ -7,8 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Treasury;
-use super::arrived::BeforeFees;
-use super::held::Held;
+use super::held::{Held, closing_sat};
 use crate::ports::{ChannelView, CoinsView, Waits};
 use crate::store::{OperationRow, OperationState, PendingFunding, StoreError};
 
@@ -25,14 +24,20 @@ pub struct OpenChannel {
     pub held: Held,
     /// A splice of it that is under way.
     pub splice: Option<PendingSplice>,
+    /// What of ours in it closing it now would take, satoshi: the fee and the anchors where we pay for them, and what is too
+    /// little for an output. What the chain would give out is so much less than what can be sent and what is reserved.
+    /// `null` where payments or a splice are under way, or the node does not say.
+    pub closing_sat: Option<u64>,
 }
 
 impl OpenChannel {
-    fn of(view: &ChannelView, splice: Option<PendingSplice>) -> OpenChannel {
+    fn of(view: &ChannelView, splice: Option<PendingSplice>, coins: Option<&CoinsView>) -> OpenChannel {
         let leaves = splice.as_ref().map_or(0, PendingSplice::leaves);
         let held = Held::of(view, leaves);
         let agreed = splice.as_ref().is_some_and(|splice| splice.txid.is_some());
-        OpenChannel { held: if agreed { held.amid_splice() } else { held }, view: view.clone(), splice }
+        let closing_sat = coins.filter(|_| splice.is_none()).and_then(|coins| closing_sat(view, coins));
+        let held = if agreed { held.amid_splice() } else { held };
+        OpenChannel { held, view: view.clone(), splice, closing_sat }
     }
 }
 
@@ -168,14 +173,31 @@ impl Treasury {
         let mut splices = self.splices(channels).await?;
         let agreed = |splice: &Option<PendingSplice>| splice.as_ref().is_some_and(|one| one.txid.is_some());
         let alone = splices.iter().filter(|splice| agreed(splice)).count() == 1;
-        if splices.iter().any(Option::is_some)
-            && let Ok(BeforeFees { coins, .. }) = self.coins_before_fees().await
-        {
+        let coins = match splices.iter().any(Option::is_some) {
+            true => self.coins_before_fees().await.ok().map(|before| before.coins),
+            false if channels.is_empty() => None,
+            false => self.0.parts.coins.coins().await.ok(),
+        };
+        if let Some(coins) = &coins {
             for (channel, splice) in channels.iter().zip(&mut splices) {
-                *splice = splice.take().map(|splice| splice.weighed(channel, &coins, alone));
+                *splice = splice.take().map(|splice| splice.weighed(channel, coins, alone));
             }
         }
-        Ok(channels.iter().zip(splices).map(|(view, splice)| OpenChannel::of(view, splice)).collect())
+        let standing = channels.iter().zip(splices);
+        Ok(standing.map(|(view, splice)| OpenChannel::of(view, splice, coins.as_ref())).collect())
+    }
+
+    /// Adds what closing the open channels now would take.
+    pub(super) async fn weigh_closing(
+        &self,
+        coins: &mut CoinsView,
+        channels: &[ChannelView],
+    ) -> Result<(), StoreError> {
+        let splices = self.splices(channels).await?;
+        let unspliced = channels.iter().zip(splices).filter(|(_, splice)| splice.is_none());
+        let takes = unspliced.filter_map(|(view, _)| closing_sat(view, coins));
+        coins.closing_sat = takes.fold(0, u64::saturating_add);
+        Ok(())
     }
 
     /// The fee of a splice that waits and takes coins out of its channel, while that can be seen. From its first block on
@@ -287,6 +309,24 @@ mod tests {
         assert_eq!(side(true, 0, 0), None);
         let old = ChannelView { without_anchors: true, ..view(false, 0, 987_963_000) };
         assert_eq!(side_msat(&old), Some(37_000));
+    }
+
+    #[tokio::test]
+    async fn what_closing_takes_is_told_with_the_channel_and_with_the_coins() {
+        let world = world();
+        let open = ChannelView { channel_id: "c6".to_owned(), ..view(true, 78_000_000, 899_340_000) };
+        // Of 88,660 sat that are ours the contract gives less: the anchors, and its own fee.
+        world.node.claims.lock().unwrap().push(claim("c6", 87_416));
+        world.node.channels.lock().unwrap().push(open.clone());
+        let told = async |open: &ChannelView| {
+            let standing = world.treasury.standing(std::slice::from_ref(open)).await.unwrap();
+            (standing[0].closing_sat, world.treasury.coins().await.unwrap().closing_sat)
+        };
+        assert_eq!(told(&open).await, (Some(1_244), 1_244));
+        // With a payment under way nobody can say.
+        let busy = ChannelView { spendable_msat: 70_000_000, ..open };
+        *world.node.channels.lock().unwrap() = vec![busy.clone()];
+        assert_eq!(told(&busy).await, (None, 0));
     }
 
     /// An opened channel of 1,000,000 sat, from which 60,000 sat go to an address at a fee of 1,230 sat.

@@ -109,7 +109,7 @@ mod tests {
             usable: true,
             ..ChannelView::default()
         };
-        OpenChannel { view, held, splice }
+        OpenChannel { view, held, splice, closing_sat: None }
     }
 
     #[test]

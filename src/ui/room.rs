@@ -101,7 +101,7 @@ mod tests {
             let standing: Vec<OpenChannel> = view
                 .channels
                 .iter()
-                .map(|channel| OpenChannel { view: channel.clone(), held, splice: None })
+                .map(|channel| OpenChannel { view: channel.clone(), held, splice: None, closing_sat: None })
                 .collect();
             wait(&view, &standing)
         };
