@@ -123,6 +123,9 @@ pub enum TreasuryError {
     /// The node could not be asked what it has.
     #[error("the node cannot be asked now: {0}")]
     Node(#[from] NodeFault),
+    /// Nobody can say what a transaction must pay now.
+    #[error("no fee can be estimated now, so nothing was sent: {0}")]
+    NoFeeRates(NodeFault),
     /// The wallet does not know yet which coins an operation before it spends.
     #[error(
         "nothing was done: operation {} ({}) has chosen coins of the wallet, or is about to, and its transaction is \

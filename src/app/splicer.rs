@@ -71,6 +71,7 @@ const fn code(error: &TreasuryError) -> &'static str {
         TreasuryError::KeyTaken(_) => "key_taken",
         TreasuryError::Senseless { code, .. } => code,
         TreasuryError::Node(_) => "node_not_ready",
+        TreasuryError::NoFeeRates(_) => "no_fee_rates",
         TreasuryError::CoinsBusy(_) => "coins_busy",
         TreasuryError::Stopping => "stopping",
         _ => "not_spliced",

@@ -86,13 +86,19 @@ impl Treasury {
         checked.map_err(|fault| TreasuryError::Senseless { code: "bad_address", text: fault.0 })
     }
 
-    /// The fee rate that `deed` pays, where it has a choice.
+    /// The fee rate that `deed` pays, where it has a choice. Where the library chooses one, there must be some to choose
+    /// from; but no close waits for a chain source.
     pub(super) async fn rate(&self, deed: &Deed) -> Result<Option<FeeRate>, TreasuryError> {
-        let (Deed::Send { fee, .. } | Deed::SendAll { fee, .. }) = deed else { return Ok(None) };
-        if let FeeChoice::SatPerKvb(rate) = fee {
-            return Ok(Some(*rate));
+        let rates = async || self.0.parts.coins.fee_rates().await.map_err(TreasuryError::NoFeeRates);
+        match deed {
+            Deed::Send { fee: FeeChoice::SatPerKvb(rate), .. }
+            | Deed::SendAll { fee: FeeChoice::SatPerKvb(rate), .. } => Ok(Some(*rate)),
+            Deed::Send { fee, .. } | Deed::SendAll { fee, .. } => Ok(Some(fee.of(&rates().await?))),
+            Deed::OpenChannel { .. } | Deed::SpliceIn { .. } | Deed::SpliceOut { .. } => {
+                rates().await.map(|_| None)
+            }
+            Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => Ok(None),
         }
-        Ok(Some(fee.of(&self.0.parts.coins.fee_rates().await?)))
     }
 
     /// Why the node refused, where it is that there is not enough: it does not say how much would be.

@@ -66,7 +66,7 @@ pub(super) fn sent(coins: &CoinsView, rate: FeeRate) -> Most {
 }
 
 /// Out of the wallet into a new channel.
-pub(super) fn opened(coins: &CoinsView, rates: Option<&FeeRates>) -> Most {
+pub(super) fn opened(coins: &CoinsView, rates: &FeeRates) -> Most {
     let (have, fee) = (coins.spendable_sat, likely(rates).fee_sat(FUNDING_VBYTES));
     let why = format!(
         "of the {have} sat that may be sent on-chain about {fee} sat are needed for the transaction’s fee, and \
@@ -76,7 +76,7 @@ pub(super) fn opened(coins: &CoinsView, rates: Option<&FeeRates>) -> Most {
 }
 
 /// Out of the wallet into a channel that there is; `change_sat` of the wallet is spendable and not confirmed.
-pub(super) fn spliced_in(coins: &CoinsView, rates: Option<&FeeRates>, change_sat: u64) -> Most {
+pub(super) fn spliced_in(coins: &CoinsView, rates: &FeeRates, change_sat: u64) -> Most {
     let fee = likely(rates).fee_sat(SPLICE_VBYTES);
     let confirmed = coins.spendable_sat.saturating_add(coins.reserved_sat).saturating_sub(change_sat);
     let have = coins.spendable_sat.min(confirmed);
@@ -89,7 +89,7 @@ pub(super) fn spliced_in(coins: &CoinsView, rates: Option<&FeeRates>, change_sat
 }
 
 /// Out of our side of a channel.
-pub(super) fn spliced_out(channel: &ChannelView, rates: Option<&FeeRates>) -> Most {
+pub(super) fn spliced_out(channel: &ChannelView, rates: &FeeRates) -> Most {
     let have = channel.spendable_msat / 1_000;
     let closes = if channel.outbound { least(rates).fee_sat(COMMITMENT_VBYTES) } else { 0 };
     let fees = likely(rates).fee_sat(SPLICE_VBYTES).saturating_add(closes);
@@ -102,46 +102,47 @@ pub(super) fn spliced_out(channel: &ChannelView, rates: Option<&FeeRates>) -> Mo
 }
 
 /// The library chooses the rate, between slow and normal.
-fn likely(rates: Option<&FeeRates>) -> FeeRate {
-    rates.map_or(FeeRate::FLOOR, |rates| FeeChoice::Normal.of(rates))
+const fn likely(rates: &FeeRates) -> FeeRate {
+    FeeChoice::Normal.of(rates)
 }
 
-fn least(rates: Option<&FeeRates>) -> FeeRate {
-    rates.map_or(FeeRate::FLOOR, |rates| FeeChoice::Slow.of(rates))
+const fn least(rates: &FeeRates) -> FeeRate {
+    FeeChoice::Slow.of(rates)
 }
 
 impl Treasury {
     /// The most that can go into that channel, and the most that can leave it.
     ///
     /// # Errors
-    /// When the node cannot be asked, or the ledger fails.
+    /// When the node cannot be asked, nobody says what a transaction pays, or the ledger fails.
     pub async fn most_spliced(&self, channel: &ChannelView) -> Result<(Most, Most), TreasuryError> {
-        let (coins, rates) = (self.coins().await?, self.rates_soon().await);
+        let (coins, rates) = (self.coins().await?, self.rates_soon().await?);
         // Whoever looks at a page does not wait for a chain source that hangs.
         let change = tokio::time::timeout(PATIENCE, self.change()).await;
         let change = change.map_err(|_| NodeFault("the chain source is slow".to_owned()))??;
-        Ok((spliced_in(&coins, rates.as_ref(), change), spliced_out(channel, rates.as_ref())))
+        Ok((spliced_in(&coins, &rates, change), spliced_out(channel, &rates)))
     }
 
     /// The most that can go into a new channel.
     ///
     /// # Errors
-    /// When the node cannot be asked, or the ledger fails.
+    /// When the node cannot be asked, nobody says what a transaction pays, or the ledger fails.
     pub async fn most_opened(&self) -> Result<Most, TreasuryError> {
-        let (coins, rates) = (self.coins().await?, self.rates_soon().await);
-        Ok(opened(&coins, rates.as_ref()))
+        let (coins, rates) = (self.coins().await?, self.rates_soon().await?);
+        Ok(opened(&coins, &rates))
     }
 
-    async fn rates_soon(&self) -> Option<FeeRates> {
+    async fn rates_soon(&self) -> Result<FeeRates, TreasuryError> {
         let asked = tokio::time::timeout(PATIENCE, self.0.parts.coins.fee_rates()).await;
-        asked.ok().and_then(Result::ok)
+        let slow = |_| NodeFault("the chain source is slow".to_owned());
+        asked.map_err(slow).flatten().map_err(TreasuryError::NoFeeRates)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Deed;
-    use super::super::tests::{channel, world};
+    use super::super::tests::{channel, rates, world};
     use super::*;
     use crate::ports::SendFault;
     use crate::types::Msat;
@@ -152,8 +153,9 @@ mod tests {
 
     #[test]
     fn what_can_go_and_what_stays_add_up() {
+        let floor = rates(FeeRate::FLOOR);
         let view = ChannelView { spendable_msat: 90_000_500, reserved_sat: 1_000, ..ChannelView::default() };
-        let out = spliced_out(&view, None);
+        let out = spliced_out(&view, &floor);
         assert_eq!(out.sat, 90_000 - 300);
         assert_eq!(
             out.sentence(),
@@ -161,18 +163,18 @@ mod tests {
              needed for fees, and your side keeps 1000 sat more reserved."
         );
         // Who opened it pays for its closing, too.
-        assert_eq!(spliced_out(&ChannelView { outbound: true, ..view.clone() }, None).sat, 90_000 - 624);
-        let little = spliced_out(&ChannelView { spendable_msat: 800_000, ..view }, None);
+        assert_eq!(spliced_out(&ChannelView { outbound: true, ..view.clone() }, &floor).sat, 90_000 - 624);
+        let little = spliced_out(&ChannelView { spendable_msat: 800_000, ..view }, &floor);
         assert!(little.sat == 0 && little.why.starts_with("nothing can leave the channel now"), "{little:?}");
-        let into = spliced_in(&wallet(50_000, 25_000), None, 0);
+        let into = spliced_in(&wallet(50_000, 25_000), &floor, 0);
         assert!(
             into.sat == 49_700
                 && into.why.ends_with("25000 sat more stay back for closing channels by force")
         );
         // Change that waits for a block is spendable, and no channel takes it.
-        assert_eq!(spliced_in(&wallet(50_000, 0), None, 20_000).sat, 29_700);
-        assert_eq!(opened(&wallet(100_000, 0), None).sat, 100_000 - 25_000 - 221);
-        assert_eq!(opened(&wallet(45_000, 0), None).sat, 0, "less than a channel must have");
+        assert_eq!(spliced_in(&wallet(50_000, 0), &floor, 20_000).sat, 29_700);
+        assert_eq!(opened(&wallet(100_000, 0), &floor).sat, 100_000 - 25_000 - 221);
+        assert_eq!(opened(&wallet(45_000, 0), &floor).sat, 0, "less than a channel must have");
         assert_eq!(sent(&wallet(10_000, 0), FeeRate::FLOOR).sat, 10_000 - 209);
     }
 
@@ -186,7 +188,6 @@ mod tests {
             .unwrap()
             .push(ChannelView { spendable_msat: 60_000_000, ..channel("6", "f1") });
         *world.node.total.lock().unwrap() = 80_000;
-        *world.node.rate.lock().unwrap() = Some(FeeRate::FLOOR);
         let (channel_id, address) = ("c6".to_owned(), "bcrt1q".to_owned());
         let deeds = [
             (

@@ -47,6 +47,7 @@ mod tests {
         let pay =
             async |most| world.treasury.send_once("order".to_owned(), "bcrt1q".to_owned(), 5_000, most).await;
         let asked = || *world.node.asked.lock().unwrap();
+        *world.node.rate.lock().unwrap() = None;
         let nobody_says = pay(rate(4_000)).await.unwrap_err();
         assert!(matches!(nobody_says, CoinsNotSent::Yet(_)), "{nobody_says}");
         *world.node.rate.lock().unwrap() = rate(9_500);

@@ -15,7 +15,7 @@ use super::confirmed::waiting;
 use super::held::Held;
 use super::most::{self, FUNDING_VBYTES, Most, SEND_VBYTES, SPLICE_VBYTES};
 use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
-use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates};
+use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates, NodeFault};
 use crate::store::{OperationRow, OperationState, StoreError};
 
 /// Each side's reserve is a hundredth of the channel.
@@ -49,7 +49,8 @@ struct Sight {
     coins: CoinsView,
     /// What of them is spendable and not confirmed, where that matters.
     change_sat: u64,
-    rates: Option<FeeRates>,
+    /// What a transaction must pay, or why nobody says that now.
+    rates: Result<FeeRates, NodeFault>,
     /// Of the channel that it is about.
     splice: Option<PendingSplice>,
     /// What neither side of that channel can use.
@@ -60,7 +61,8 @@ impl Treasury {
     /// Says what `deed` would do; nothing is recorded and nothing done.
     ///
     /// # Errors
-    /// When it makes no sense, or the node cannot be asked.
+    /// When it makes no sense, the node cannot be asked, or nobody can say what its transaction would pay: of a close what
+    /// is known is told all the same.
     pub async fn preview(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
         // The vault's address comes when it is done; what else there is to refuse is refused now.
         match deed.address() {
@@ -80,7 +82,7 @@ impl Treasury {
     /// What `deed` would do, and whether there is enough for it.
     pub(super) async fn weigh(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
         let parts = &self.0.parts;
-        let (coins, rates) = (self.coins().await?, parts.coins.fee_rates().await.ok());
+        let (coins, rates) = (self.coins().await?, parts.coins.fee_rates().await);
         let channel = match deed.channel() {
             Some(channel_id) => Some(super::mark::find(parts.node.view().await.channels, channel_id)?),
             None => None,
@@ -89,14 +91,14 @@ impl Treasury {
         let (held, splice) = standing.map(|standing| (standing.held, standing.splice)).unwrap_or_default();
         let mut sight = Sight { coins, change_sat: 0, rates, splice, held };
         if let Deed::SpliceIn { amount_sat, .. } = deed {
-            let needed = amount_sat.saturating_add(sight.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES));
+            let needed = amount_sat.saturating_add(sight.rate(FeeChoice::Slow)?.fee_sat(SPLICE_VBYTES));
             sight.change_sat = self.change().await?;
-            let most = most::spliced_in(&sight.coins, sight.rates.as_ref(), sight.change_sat);
+            let most = most::spliced_in(&sight.coins, sight.rates()?, sight.change_sat);
             Treasury::check_confirmed(&sight.coins, sight.change_sat, needed, &most)?;
         }
-        let most = sight.most(deed, channel.as_ref());
+        let most = sight.most(deed, channel.as_ref())?;
         let told = sight.told(deed, channel.as_ref())?.within(most.as_ref(), deed).or_why_not(most);
-        Ok(if sight.rates.is_none() { told.unheard() } else { told })
+        Ok(if sight.rates.is_err() { told.unheard() } else { told })
     }
 }
 
@@ -189,19 +191,22 @@ fn waits(channel: &ChannelView) -> Option<String> {
 }
 
 impl Sight {
-    fn rate(&self, choice: FeeChoice) -> FeeRate {
-        match (choice, &self.rates) {
-            (FeeChoice::SatPerKvb(rate), _) => rate,
-            (choice, Some(rates)) => choice.of(rates),
-            (_, None) => FeeRate::FLOOR,
+    /// What transactions must pay; there is no other way to one than that somebody says it.
+    fn rates(&self) -> Result<&FeeRates, TreasuryError> {
+        self.rates.as_ref().map_err(|fault| TreasuryError::NoFeeRates(fault.clone()))
+    }
+
+    fn rate(&self, choice: FeeChoice) -> Result<FeeRate, TreasuryError> {
+        match choice {
+            FeeChoice::SatPerKvb(rate) => Ok(rate),
+            choice => Ok(choice.of(self.rates()?)),
         }
     }
 
-    fn pays(&self, choice: FeeChoice, fee: u64) -> String {
-        let rate = self.rate(choice);
+    fn pays(&self, choice: FeeChoice, rate: FeeRate, fee: u64) -> String {
         let guess = match (choice, &self.rates) {
             (FeeChoice::SatPerKvb(_), _) => "",
-            (_, Some(rates)) if rates.estimated => "",
+            (_, Ok(rates)) if rates.estimated => "",
             _ => " (a guess: the chain source has no estimate now)",
         };
         format!("The transaction pays {rate}{guess}: about {fee} sat, more if it takes many small coins.")
@@ -231,7 +236,7 @@ impl Sight {
 
     /// What `deed` would do, told as if there were enough for it.
     fn told(&self, deed: &Deed, channel: Option<&ChannelView>) -> Result<Preview, TreasuryError> {
-        Ok(match (deed, channel) {
+        match (deed, channel) {
             (Deed::Send { address, amount_sat, fee }, _) => self.send(deed, address, *amount_sat, *fee),
             (Deed::SendAll { address, fee, reserve_too }, _) => {
                 self.send_all(deed, address, *fee, *reserve_too)
@@ -239,42 +244,50 @@ impl Sight {
             (Deed::OpenChannel { amount_sat, push_msat, announce, peer, .. }, _) => {
                 self.open(deed, (peer, *amount_sat), push_msat.msat(), *announce)
             }
-            (Deed::CloseChannel { .. }, Some(channel)) => self.close(deed, channel),
-            (Deed::ForceCloseChannel { .. }, Some(channel)) => self.force(deed, channel),
+            (Deed::CloseChannel { .. }, Some(channel)) => Ok(self.close(deed, channel)),
+            (Deed::ForceCloseChannel { .. }, Some(channel)) => Ok(self.force(deed, channel)),
             (Deed::SpliceIn { amount_sat, .. }, Some(channel)) => self.splice_in(deed, channel, *amount_sat),
             (Deed::SpliceOut { amount_sat, address, .. }, Some(channel)) => {
                 self.splice_out(deed, channel, address, *amount_sat)
             }
-            (_, None) => return Err(super::mark::unknown("")),
-        })
-    }
-
-    /// The most that such a deed can move; `None` of one that is not limited so.
-    fn most(&self, deed: &Deed, channel: Option<&ChannelView>) -> Option<Most> {
-        let rates = self.rates.as_ref();
-        match deed {
-            Deed::Send { fee, .. } => Some(most::sent(&self.coins, self.rate(*fee))),
-            Deed::OpenChannel { .. } => Some(most::opened(&self.coins, rates)),
-            Deed::SpliceIn { .. } => Some(most::spliced_in(&self.coins, rates, self.change_sat)),
-            Deed::SpliceOut { .. } => Some(most::spliced_out(channel?, rates)),
-            Deed::SendAll { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => None,
+            (_, None) => Err(super::mark::unknown("")),
         }
     }
 
-    fn send(&self, deed: &Deed, address: &str, amount_sat: u64, choice: FeeChoice) -> Preview {
-        let rate = self.rate(choice);
+    /// The most that such a deed can move; `None` of one that is not limited so.
+    fn most(&self, deed: &Deed, channel: Option<&ChannelView>) -> Result<Option<Most>, TreasuryError> {
+        Ok(match deed {
+            Deed::Send { fee, .. } => Some(most::sent(&self.coins, self.rate(*fee)?)),
+            Deed::OpenChannel { .. } => Some(most::opened(&self.coins, self.rates()?)),
+            Deed::SpliceIn { .. } => Some(most::spliced_in(&self.coins, self.rates()?, self.change_sat)),
+            Deed::SpliceOut { .. } => match channel {
+                Some(channel) => Some(most::spliced_out(channel, self.rates()?)),
+                None => None,
+            },
+            Deed::SendAll { .. } | Deed::CloseChannel { .. } | Deed::ForceCloseChannel { .. } => None,
+        })
+    }
+
+    fn send(
+        &self,
+        deed: &Deed,
+        address: &str,
+        amount_sat: u64,
+        choice: FeeChoice,
+    ) -> Result<Preview, TreasuryError> {
+        let rate = self.rate(choice)?;
         let fee = rate.fee_sat(SEND_VBYTES);
         let needed = amount_sat.saturating_add(fee);
         let left = self.coins.spendable_sat.saturating_sub(needed);
         let mut lines = vec![
             format!("{amount_sat} sat go to {}.", destination(address)),
-            self.pays(choice, fee),
+            self.pays(choice, rate, fee),
             format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
             self.kept_back(),
         ];
         lines.extend(self.later(needed));
         lines.extend(dear(fee, amount_sat));
-        Preview {
+        Ok(Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
             undoable: false,
@@ -283,11 +296,17 @@ impl Sight {
                 "amount_sat": amount_sat, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
                 "left_sat_about": left, "reserved_sat": self.coins.reserved_sat,
             }),
-        }
+        })
     }
 
-    fn send_all(&self, deed: &Deed, address: &str, choice: FeeChoice, reserve_too: bool) -> Preview {
-        let rate = self.rate(choice);
+    fn send_all(
+        &self,
+        deed: &Deed,
+        address: &str,
+        choice: FeeChoice,
+        reserve_too: bool,
+    ) -> Result<Preview, TreasuryError> {
+        let rate = self.rate(choice)?;
         let fee = rate.fee_sat(SEND_VBYTES);
         let reserved = if reserve_too { 0 } else { self.coins.reserved_sat };
         let available =
@@ -309,14 +328,14 @@ impl Sight {
             )],
             _ => [
                 format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
-                self.pays(choice, fee),
+                self.pays(choice, rate, fee),
                 reserve,
             ]
             .into_iter()
             .chain(dear(fee, amount))
             .collect(),
         };
-        Preview {
+        Ok(Preview {
             kind: deed.kind(),
             enough: amount > 0,
             undoable: false,
@@ -325,11 +344,17 @@ impl Sight {
                 "amount_sat_about": amount, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
                 "reserved_sat": reserved,
             }),
-        }
+        })
     }
 
-    fn open(&self, deed: &Deed, (peer, amount_sat): (&str, u64), push_msat: u64, announce: bool) -> Preview {
-        let rate = self.rate(FeeChoice::Slow);
+    fn open(
+        &self,
+        deed: &Deed,
+        (peer, amount_sat): (&str, u64),
+        push_msat: u64,
+        announce: bool,
+    ) -> Result<Preview, TreasuryError> {
+        let rate = self.rate(FeeChoice::Slow)?;
         let fee = rate.fee_sat(FUNDING_VBYTES);
         let needed = amount_sat.saturating_add(fee).saturating_add(RESERVE_SAT);
         let push_sat = push_msat.div_ceil(1_000);
@@ -372,7 +397,7 @@ impl Sight {
                  other side."
             ),
         });
-        Preview {
+        Ok(Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
             undoable: push_sat == 0,
@@ -381,7 +406,7 @@ impl Sight {
                 "amount_sat": amount_sat, "fee_sat_about": fee, "reserve_sat": RESERVE_SAT,
                 "push_msat": push_msat, "receivable_first_sat_about": receivable, "left_sat_about": self.coins.spendable_sat.saturating_sub(needed),
             }),
-        }
+        })
     }
 
     /// What is ours in a channel, as the chain would give it out; `None` where the node does not say.
@@ -393,8 +418,13 @@ impl Sight {
         claims.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
     }
 
-    fn splice_in(&self, deed: &Deed, channel: &ChannelView, amount_sat: u64) -> Preview {
-        let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
+    fn splice_in(
+        &self,
+        deed: &Deed,
+        channel: &ChannelView,
+        amount_sat: u64,
+    ) -> Result<Preview, TreasuryError> {
+        let fee = self.rate(FeeChoice::Slow)?.fee_sat(SPLICE_VBYTES);
         let needed = amount_sat.saturating_add(fee);
         let capacity = channel.capacity_sat.saturating_add(amount_sat);
         let lacking = reserved_after(capacity).saturating_sub(self.held.ours_sat).min(amount_sat);
@@ -406,7 +436,7 @@ impl Sight {
                  with the channel, by about {less} sat."
             ),
         };
-        Preview {
+        Ok(Preview {
             kind: deed.kind(),
             enough: needed <= self.coins.spendable_sat,
             undoable: true,
@@ -434,7 +464,7 @@ impl Sight {
                 "amount_sat": amount_sat, "fee_sat_about": fee,
                 "capacity_after_sat": capacity, "receivable_after_sat_about": receivable,
             }),
-        }
+        })
     }
 
     /// What can be received over the channel when it has that size, and what each side has is as now.
@@ -443,12 +473,18 @@ impl Sight {
         theirs.saturating_sub(reserved_after(capacity_sat))
     }
 
-    fn splice_out(&self, deed: &Deed, channel: &ChannelView, address: &str, amount_sat: u64) -> Preview {
-        let fee = self.rate(FeeChoice::Slow).fee_sat(SPLICE_VBYTES);
+    fn splice_out(
+        &self,
+        deed: &Deed,
+        channel: &ChannelView,
+        address: &str,
+        amount_sat: u64,
+    ) -> Result<Preview, TreasuryError> {
+        let fee = self.rate(FeeChoice::Slow)?.fee_sat(SPLICE_VBYTES);
         let capacity = channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee));
         let receivable = self.receivable_after(channel, capacity);
         let needed = amount_sat.saturating_add(fee).saturating_mul(1_000);
-        Preview {
+        Ok(Preview {
             kind: deed.kind(),
             enough: needed <= channel.spendable_msat,
             undoable: false,
@@ -471,6 +507,6 @@ impl Sight {
                 "amount_sat": amount_sat, "fee_sat_about": fee,
                 "capacity_after_sat_about": capacity, "receivable_after_sat_about": receivable,
             }),
-        }
+        })
     }
 }

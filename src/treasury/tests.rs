@@ -125,12 +125,7 @@ impl Coins for MadeUp {
 
     fn fee_rates(&self) -> BoxFuture<'_, Result<FeeRates, NodeFault>> {
         let rate = *self.rate.lock().unwrap();
-        let rates = rate.map(|rate| FeeRates {
-            fast_sat_per_kvb: rate,
-            normal_sat_per_kvb: rate,
-            slow_sat_per_kvb: rate,
-            estimated: true,
-        });
+        let rates = rate.map(rates);
         Box::pin(async move { rates.ok_or_else(|| NodeFault("the source is away".to_owned())) })
     }
 
@@ -209,7 +204,7 @@ pub(super) fn world() -> World {
     let dir = TempDir::new().unwrap();
     let clock = FixedClock::at(Timestamp::from_secs(1_000));
     let (ledger, _) = Ledger::open(&dir.path().join("ledger.db"), clock.clone()).unwrap();
-    let node = Arc::new(MadeUp::default());
+    let node = Arc::new(MadeUp { rate: Mutex::new(Some(FeeRate::FLOOR)), ..MadeUp::default() });
     let treasury = treasury(&ledger, &node, &clock);
     World { node, ledger, treasury, clock, _dir: dir }
 }
@@ -261,6 +256,10 @@ impl World {
         let row = self.treasury.operation(id).await.unwrap();
         (row.state, row.outcome)
     }
+}
+
+pub(super) const fn rates(rate: FeeRate) -> FeeRates {
+    FeeRates { fast_sat_per_kvb: rate, normal_sat_per_kvb: rate, slow_sat_per_kvb: rate, estimated: true }
 }
 
 pub(super) fn send(amount_sat: u64) -> Deed {

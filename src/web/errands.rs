@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Operator, Problem};
 use crate::ports::{FeeRate, NoColdAddress, NodeFault};
 use crate::store::{OperationRow, StoreError};
-use crate::treasury::{Deed, FeeChoice, Preview, TreasuryError, WalletHistory};
+use crate::treasury::{Deed, Preview, TreasuryError, WalletHistory};
 
 /// Keys of answers that are remembered.
 const MOST_ANSWERED: usize = 256;
@@ -21,26 +21,7 @@ impl Operator {
         if deed.address() == Some(Deed::VAULT) && self.parts.vault.view().is_none() {
             return Err(no_cold_address(&NoColdAddress::NotSet));
         }
-        let preview = self.parts.treasury.preview(deed).await.map_err(treasury_problem)?;
-        self.known_rate(deed).await?;
-        Ok(preview)
-    }
-
-    /// Refuses a fee that is chosen by its name while nobody can say what that is now: the least would be told for it,
-    /// and a transaction that pays the least may never be in a block.
-    async fn known_rate(&self, deed: &Deed) -> Result<(), Problem> {
-        let (Deed::Send { fee, .. } | Deed::SendAll { fee, .. }) = deed else { return Ok(()) };
-        if matches!(fee, FeeChoice::SatPerKvb(_)) {
-            return Ok(());
-        }
-        let asked = self.parts.coins.fee_rates().await;
-        asked.map(|_| ()).map_err(|fault| {
-            let detail = format!(
-                "No fee can be estimated now, so nothing was sent: {fault}. Choose the rate yourself: My own rate on the \
-                 page, such as --fee 5 (sat/vB) in the terminal."
-            );
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_fee_rates", detail)
-        })
+        self.parts.treasury.preview(deed).await.map_err(|error| refusal(error, deed))
     }
 
     /// What came to the on-chain wallet and what left it, each with what it was for.
@@ -101,15 +82,24 @@ impl Operator {
             _ => deed,
         };
         let asked = deed.clone();
-        match self.parts.treasury.run_at_most(key, deed, most).await {
-            Err(error @ TreasuryError::Node(_)) => {
-                // Nothing was begun; where it is for want of a rate, that is said.
-                self.known_rate(&asked).await?;
-                Err(treasury_problem(error))
-            }
-            done => done.map_err(treasury_problem),
-        }
+        let done = self.parts.treasury.run_at_most(key, deed, most).await;
+        done.map_err(|error| refusal(error, &asked))
     }
+}
+
+/// Why the treasury did nothing of `deed`, and what can be done instead.
+fn refusal(error: TreasuryError, deed: &Deed) -> Problem {
+    let unrated = matches!(error, TreasuryError::NoFeeRates(_));
+    let mut problem = treasury_problem(error);
+    if unrated {
+        problem.detail.push_str(match deed {
+            Deed::Send { .. } | Deed::SendAll { .. } => {
+                " Choose the rate yourself: My own rate on the page, such as --fee 5 (sat/vB) in the terminal."
+            }
+            _ => " Ask for it again when the chain source answers.",
+        });
+    }
+    problem
 }
 
 fn no_cold_address(error: &NoColdAddress) -> Problem {
@@ -126,6 +116,9 @@ pub fn treasury_problem(error: TreasuryError) -> Problem {
         }
         TreasuryError::Senseless { code, .. } => Problem::bad_request(code, sentence),
         TreasuryError::Node(fault) => node_fault(fault),
+        TreasuryError::NoFeeRates(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_fee_rates", sentence)
+        }
         TreasuryError::CoinsBusy(_) => {
             Problem::new(StatusCode::CONFLICT, "coins_busy", sentence).retry_after(30)
         }

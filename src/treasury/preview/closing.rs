@@ -109,29 +109,31 @@ impl Sight {
         })
     }
 
-    /// What of the transaction's fee is ours to pay.
-    fn cost(&self, channel: &ChannelView) -> Cost {
+    /// What of the transaction's fee is ours to pay; `None` where it is, and nobody says how much that is now.
+    fn cost(&self, channel: &ChannelView) -> Option<Cost> {
         if !channel.outbound {
-            return Cost { about: 0, most: 0 };
+            return Some(Cost { about: 0, most: 0 });
         }
-        Cost {
-            about: self.rate(FeeChoice::Slow).fee_sat(CLOSE_VBYTES),
-            most: self.rate(FeeChoice::Normal).fee_sat(LONGEST_CLOSE_VBYTES).saturating_add(AGREED_MORE_SAT),
-        }
+        let rates = self.rates.as_ref().ok()?;
+        Some(Cost {
+            about: FeeChoice::Slow.of(rates).fee_sat(CLOSE_VBYTES),
+            most: FeeChoice::Normal.of(rates).fee_sat(LONGEST_CLOSE_VBYTES).saturating_add(AGREED_MORE_SAT),
+        })
     }
 
-    fn back(&self, channel: &ChannelView, cost: &Cost) -> Back {
-        match (self.side(channel), self.ours(channel)) {
-            (Some(side), _) => Back::of(side, cost),
-            (None, Some(ours)) => Back::About(ours),
-            (None, None) => Back::Unknown,
+    fn back(&self, channel: &ChannelView, cost: Option<&Cost>) -> Back {
+        match (self.side(channel), cost, self.ours(channel)) {
+            (Some(side), Some(cost), _) => Back::of(side, cost),
+            (Some(side), None, _) if side <= DUST_SAT => Back::Nothing,
+            (_, _, Some(ours)) => Back::About(ours),
+            (_, _, None) => Back::Unknown,
         }
     }
 
     /// What goes to the on-chain wallet.
     fn goes(&self, channel: &ChannelView, back: &Back) -> String {
         let side = self.side(channel).unwrap_or_default();
-        let guessed = channel.outbound && !self.rates.as_ref().is_some_and(|rates| rates.estimated);
+        let guessed = channel.outbound && !self.rates.as_ref().is_ok_and(|rates| rates.estimated);
         let after = "they are spendable once its transaction is in a block";
         match back {
             Back::AtLeast(sat) if guessed => {
@@ -155,12 +157,17 @@ impl Sight {
         }
     }
 
-    fn fee_of(&self, channel: &ChannelView, cost: &Cost) -> String {
+    fn fee_of(&self, channel: &ChannelView, cost: Option<&Cost>) -> String {
         if !channel.outbound {
             return "The other side opened the channel, so it pays the closing transaction.".to_owned();
         }
+        let Some(cost) = cost else {
+            return "You opened the channel, so you pay the closing transaction: how much is not known while no chain \
+                    source answers."
+                .to_owned();
+        };
         let guess = match &self.rates {
-            Some(rates) if rates.estimated => "",
+            Ok(rates) if rates.estimated => "",
             _ => " That is a guess: the chain source has no estimate now.",
         };
         format!(
@@ -172,7 +179,7 @@ impl Sight {
 
     pub(super) fn close(&self, deed: &Deed, channel: &ChannelView) -> Preview {
         let cost = self.cost(channel);
-        let back = self.back(channel, &cost);
+        let back = self.back(channel, cost.as_ref());
         let lost = matches!(back, Back::Nothing).then(|| self.side(channel)).flatten();
         Preview {
             kind: deed.kind(),
@@ -180,7 +187,7 @@ impl Sight {
             undoable: false,
             lines: [
                 self.goes(channel, &back),
-                self.fee_of(channel, &cost),
+                self.fee_of(channel, cost.as_ref()),
                 self.lost(channel),
                 "The other side must be connected and agree; payments under way end first.".to_owned(),
                 "A closed channel cannot be opened again: a new one costs another transaction.".to_owned(),
@@ -189,7 +196,8 @@ impl Sight {
             .chain(self.spliced())
             .collect(),
             figures: json!({
-                "returned_sat_about": back.sat(), "fee_sat_about": cost.about, "fee_sat_at_most": cost.most,
+                "returned_sat_about": back.sat(), "fee_sat_about": cost.as_ref().map(|cost| cost.about),
+                "fee_sat_at_most": cost.map(|cost| cost.most),
                 "lost_sat": lost.filter(|sat| *sat > 0),
                 "receivable_lost_msat": channel.receivable_msat, "usable": channel.usable,
             }),
@@ -197,7 +205,8 @@ impl Sight {
     }
 
     pub(super) fn force(&self, deed: &Deed, channel: &ChannelView) -> Preview {
-        let (ours, fee) = (self.ours(channel), self.rate(FeeChoice::Fast).fee_sat(FORCE_VBYTES));
+        let rate = self.rates.as_ref().ok().map(|rates| FeeChoice::Fast.of(rates));
+        let (ours, fee) = (self.ours(channel), rate.map(|rate| rate.fee_sat(FORCE_VBYTES)));
         // The contract counts nothing where it gives no output.
         let lost = self.side(channel).filter(|side| ours == Some(0) && *side > 0);
         let delay = channel.force_close_blocks.unwrap_or(144);
@@ -238,7 +247,12 @@ impl Sight {
                         Sight::unknown_return(channel)
                     ),
                 },
-                format!("The transactions cost about {fee} sat, paid from {paid_from}."),
+                match fee {
+                    Some(fee) => format!("The transactions cost about {fee} sat, paid from {paid_from}."),
+                    None => format!(
+                        "What the transactions cost is not known while no chain source answers; it is paid from {paid_from}."
+                    ),
+                },
                 self.lost(channel),
                 "Payments under way are settled on the chain, which may take longer.".to_owned(),
                 "It needs nobody's consent. Try an agreed close first: it is cheaper and quicker.".to_owned(),
@@ -280,7 +294,6 @@ mod tests {
     #[tokio::test]
     async fn what_comes_back_is_what_is_left_after_the_dearest_fee() {
         let world = world();
-        *world.node.rate.lock().unwrap() = Some(FeeRate::FLOOR);
         // The contract is less its own fee and the anchors, which an agreed close does not pay.
         world.node.claims.lock().unwrap().push(claim("c7", 698_873));
         let (back, fee, figures) = told(&world, opened(689_157)).await;
@@ -290,8 +303,13 @@ mod tests {
         let known = figures["returned_sat_about"].as_u64().unwrap();
         assert!((699_817 - 1_184..=699_817 - 1_170).contains(&known), "{figures}");
         *world.node.rate.lock().unwrap() = None;
-        let (back, fee, _) = told(&world, opened(689_157)).await;
-        assert!(back.starts_with("Probably at least") && fee.contains("a guess"), "{back} {fee}");
+        let (back, fee, figures) = told(&world, opened(689_157)).await;
+        assert!(
+            back.starts_with("About 698873 sat go") && fee.contains("is not known while no"),
+            "{back} {fee}"
+        );
+        assert!(figures["fee_sat_about"].is_null() && figures["fee_sat_at_most"].is_null(), "{figures}");
+        *world.node.rate.lock().unwrap() = Some(FeeRate::FLOOR);
 
         let theirs = ChannelView { outbound: false, ..opened(689_157) };
         let theirs = ChannelView { receivable_msat: 290_183_000, ..theirs };

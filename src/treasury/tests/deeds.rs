@@ -32,6 +32,7 @@ async fn what_makes_no_sense_or_cannot_be_known_leaves_no_record() {
     let legacy =
         Deed::SpliceOut { channel_id: "c7".to_owned(), address: "2Legacy".to_owned(), amount_sat: 9_000 };
     world.node.channels.lock().unwrap().push(channel("7", "f1"));
+    *world.node.rate.lock().unwrap() = None;
     for deed in [nowhere, dust, unpriced, missing, legacy] {
         assert!(world.treasury.run("k", deed).await.is_err());
     }
@@ -177,6 +178,7 @@ async fn a_dry_run_refuses_what_the_move_itself_would_be_refused() {
 #[tokio::test]
 async fn a_close_says_what_can_be_received_without_the_channel() {
     let world = world();
+    *world.node.rate.lock().unwrap() = None;
     let force = Deed::ForceCloseChannel { channel_id: "c7".to_owned() };
     world.node.channels.lock().unwrap().push(channel("7", "f1"));
     let empty = world.treasury.preview(&force).await.unwrap();
@@ -196,4 +198,44 @@ async fn a_close_says_what_can_be_received_without_the_channel() {
     };
     assert_eq!(said(9_000_000).await, "You can receive 9000 sat less.");
     assert_eq!(said(999).await, "Nothing can be received over it now, so no room to receive is lost.");
+}
+
+#[tokio::test]
+async fn where_nobody_says_what_a_transaction_pays_none_is_made_but_a_close() {
+    let world = world();
+    world
+        .node
+        .channels
+        .lock()
+        .unwrap()
+        .push(ChannelView { spendable_msat: 90_000_000, ..channel("7", "f1") });
+    *world.node.total.lock().unwrap() = 300_000;
+    *world.node.rate.lock().unwrap() = None;
+    let (in_it, to) = (|| "c7".to_owned(), || "bcrt1q".to_owned());
+    let refused = [
+        Deed::Send { address: to(), amount_sat: 5_000, fee: FeeChoice::Normal },
+        Deed::SendAll { address: to(), fee: FeeChoice::Fast, reserve_too: false },
+        Deed::SpliceIn { channel_id: in_it(), amount_sat: 5_000 },
+        Deed::SpliceOut { channel_id: in_it(), address: to(), amount_sat: 5_000 },
+        Deed::OpenChannel {
+            peer: "02".to_owned(),
+            address: "host:9735".to_owned(),
+            amount_sat: 50_000,
+            push_msat: Msat::ZERO,
+            announce: false,
+        },
+    ];
+    for deed in refused {
+        let said = world.treasury.preview(&deed).await.unwrap_err();
+        assert!(matches!(said, TreasuryError::NoFeeRates(_)), "{said}");
+        let done = world.treasury.run(deed.kind(), deed).await.unwrap_err();
+        assert!(matches!(done, TreasuryError::NoFeeRates(_)), "{done}");
+    }
+    assert_eq!(*world.node.asked.lock().unwrap(), 0);
+    assert!(world.ledger.operations(i64::MAX, 9).await.unwrap().is_empty());
+    assert!(world.treasury.preview(&send(5_000)).await.unwrap().enough, "at a rate of one's own");
+    for deed in [Deed::CloseChannel { channel_id: in_it() }, Deed::ForceCloseChannel { channel_id: in_it() }]
+    {
+        assert!(world.treasury.preview(&deed).await.unwrap().enough, "a close waits for nobody");
+    }
 }
