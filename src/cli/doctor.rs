@@ -17,7 +17,6 @@ use super::operator::{Admin, Failure, OperatorArgs, Shown, fail};
 use super::run::in_runtime;
 use super::{chain as chain_steps, copies, logging, next, status};
 use crate::backup;
-use crate::chain;
 use crate::config::{Environment, Flags, Settings, Source};
 use crate::secrets::SeedPlace;
 use crate::store::{DirLock, Locked};
@@ -140,6 +139,10 @@ async fn look(args: &OperatorArgs, env: &Environment) -> Result<Report, Failure>
             };
             let (text, fix) = locked(&door, &args.settings_flags());
             report.found("appliance", Critical, "locked", text, &fix);
+            // It asks none itself before it has its seed.
+            if let Some(Ok(settings)) = &settings {
+                sources::look(settings, &mut report).await;
+            }
         }
         (Err(failure), _) if failure.exit == 1 || failure.code == "unauthenticated" => {
             report.running = true;
@@ -360,25 +363,7 @@ async fn at_rest(settings: &Settings, flags: &Flags, failure: &Failure, report: 
             "Correct what it says. Without the file, the words on paper bring it back: `tollhouse seed restore`.",
         ),
     }
-    for source in &settings.node.chain.sources {
-        match chain::check(source, settings.node.network).await {
-            Ok(()) => report.fine("chain", format!("{source} answers")),
-            Err(fault @ chain::SourceFault::WrongNetwork { .. }) => {
-                report.found(
-                    "chain",
-                    Critical,
-                    "chain_wrong_network",
-                    format!("{fault}."),
-                    "Correct network or chain.",
-                );
-            }
-            Err(fault) => {
-                let severity = if settings.node.chain.sources.len() > 1 { Warning } else { Critical };
-                let fix = "Bring it back, or name a second one in chain.sources.";
-                report.found("chain", severity, "chain_unreachable", format!("{fault}."), fix);
-            }
-        }
-    }
+    sources::look(settings, report).await;
 }
 
 /// What others on this machine could read.

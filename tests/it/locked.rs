@@ -136,6 +136,8 @@ async fn a_locked_appliance_sells_nothing_and_opens_with_its_passphrase_alone() 
     let (code, told, said) = run(&shop, &["doctor"]).await;
     assert_eq!(code, 3, "{told}{said}");
     assert!(told.contains("is locked") && !told.contains("no_answer"), "{told}");
+    // The appliance asks no source before it has its seed, so doctor does.
+    assert!(told.contains("chain_unreachable"), "{told}");
     let blind = http.post(&unlock).header("content-type", "application/json").body("{\"passphrase\":1}");
     let blind = blind.send().await.expect("an answer");
     assert_eq!(problem(blind).await, (400, "bad_body".to_owned()), "a plain program is heard");

@@ -1,4 +1,5 @@
-//! The chain sources of a running appliance, asked now: what it heard some time ago says nothing of this moment.
+//! The chain sources, asked now: by a running appliance, for what it heard some time ago says nothing of this moment; and by
+//! doctor itself, where the appliance asks none.
 //!
 //! Until a limit of `[alarms]` is passed, its health calls the chain and the fees fine. Where no source answers, doctor
 //! does not.
@@ -6,7 +7,9 @@
 use serde_json::{Value, json};
 
 use super::Report;
+use crate::chain;
 use crate::cli::operator::{Admin, Failure};
+use crate::config::Settings;
 use crate::types::Severity::{Critical, Warning};
 
 const FIX: &str = "Start what does not answer, or correct `[chain]` in the settings and start Tollhouse again. \
@@ -26,6 +29,24 @@ pub(super) async fn ask(admin: &Admin, report: &mut Report) {
             let text =
                 format!("The chain sources could not be asked: {}.", failure.text.trim_end_matches('.'));
             report.found("chain", Warning, "chain_not_asked", text, "`tollhouse chain --test`, and the log.");
+        }
+    }
+}
+
+/// Asks each source of an appliance that asks none itself: it does not run, or waits for its seed.
+pub(super) async fn look(settings: &Settings, report: &mut Report) {
+    for source in &settings.node.chain.sources {
+        match chain::check(source, settings.node.network).await {
+            Ok(()) => report.fine("chain", format!("{source} answers")),
+            Err(fault @ chain::SourceFault::WrongNetwork { .. }) => {
+                let fix = "Correct network or chain.";
+                report.found("chain", Critical, "chain_wrong_network", format!("{fault}."), fix);
+            }
+            Err(fault) => {
+                let severity = if settings.node.chain.sources.len() > 1 { Warning } else { Critical };
+                let fix = "Bring it back, or name a second one in chain.sources.";
+                report.found("chain", severity, "chain_unreachable", format!("{fault}."), fix);
+            }
         }
     }
 }
