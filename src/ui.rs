@@ -30,6 +30,7 @@ mod listing;
 mod live;
 mod locked;
 
+pub use activity::{Said, said};
 pub use locked::locked_router;
 mod operation;
 mod operation_line;

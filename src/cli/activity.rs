@@ -1,16 +1,18 @@
-//! `tollhouse activity`: what happened, newest first; `tollhouse account`: what came and went over Lightning.
+//! `tollhouse activity`: what happened, newest first, in the words of the page; `tollhouse account`: what came and went over Lightning.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::operations;
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::times::moment;
 use super::unsent::Unsent;
 use crate::config::Environment;
+use crate::event::Event;
+use crate::store::ChannelRow;
 use crate::types::grouped;
+use crate::ui::{self, Said};
 
 /// Pages that are read at most to fill the lines that were asked for.
 const MOST_PAGES: usize = 50;
@@ -48,19 +50,60 @@ pub(super) fn run(args: &ActivityArgs, env: &Environment) -> ExitCode {
         }
         let listed = listed(admin, &about, args).await?;
         let rows = newest_steps(&listed);
-        // What was asked for stands in the operations alone.
-        let (operations, unsent) = match rows.iter().any(|row| is_move(row)) {
-            true => (admin.get("/api/v1/operations?limit=500").await?, Unsent::now(admin).await),
-            false => (Value::Null, Unsent::default()),
-        };
+        let beside = Beside::of(admin, &rows).await?;
         let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
         let rows = rows.into_iter().take(shown).map(|row| {
-            let [kind, details] = told(row, &operations, &unsent);
-            [moment(&row["at"]), kind, details]
+            let [what, amount, more] = beside.told(row);
+            [moment(&row["at"]), what, amount, more]
         });
-        let text = table(["AT", "WHAT", ""], rows);
+        let text = table(["AT", "WHAT", "SAT", ""], rows);
         Ok(Shown::new(listed, text))
     })
+}
+
+/// What stands beside the log: what was asked for is in the operations alone, and what a close cost in the channel's record.
+#[derive(Default)]
+struct Beside {
+    operations: Value,
+    unsent: Unsent,
+    closed: Vec<ChannelRow>,
+}
+
+impl Beside {
+    async fn of(admin: &Admin, rows: &[&Value]) -> Result<Beside, Failure> {
+        let mut beside = Beside::default();
+        if rows.iter().any(|row| is_move(row)) {
+            beside.operations = admin.get("/api/v1/operations?limit=500").await?;
+            beside.unsent = Unsent::now(admin).await;
+        }
+        let closes = ["channel_closed", "channel_coins_home"];
+        if rows.iter().any(|row| closes.iter().any(|kind| row["kind"] == *kind)) {
+            let mut closed = admin.get("/api/v1/channels/closed").await?;
+            // Of a later version nothing is told rather than something wrong.
+            beside.closed = serde_json::from_value(closed["channels"].take()).unwrap_or_default();
+        }
+        Ok(beside)
+    }
+
+    /// What happened, what came or went, and the rest of it, in the words of the page Activity.
+    fn told(&self, row: &Value) -> [String; 3] {
+        // Of a kind that this program does not know.
+        let Ok(event) = serde_json::from_value::<Event>(row.clone()) else {
+            let kind = row["kind"].as_str().unwrap_or_default().replace('_', " ");
+            return [kind, String::new(), details(row)];
+        };
+        let operations = self.operations["operations"].as_array().into_iter().flatten();
+        let mut operations = operations.filter(|known| known["operation"] == row["operation"]);
+        let operation = operations.next().filter(|_| is_move(row));
+        let record = self.closed.iter().find(|known| row["channel_id"] == *known.channel_id);
+        let ask = operation.map_or(&Value::Null, |operation| &operation["ask"]);
+        let Said { what, more, amount } = ui::said(&event, ask, record);
+        let untaken = operation.and_then(|operation| self.unsent.of_operation(operation));
+        let more = untaken.map(|_| "not taken by a chain source yet".to_owned()).or(more).unwrap_or_default();
+        let number = operation.map(|operation| format!("operation {}", operation["operation"]));
+        let more = [more].into_iter().chain(number).filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        [plain(&what), amount.unwrap_or_default(), plain(&more.join("; "))]
+    }
 }
 
 /// A page of what happened; for people as many more as it takes to fill their lines.
@@ -99,16 +142,6 @@ fn newest_steps(listed: &Value) -> Vec<&Value> {
 
 fn is_move(row: &Value) -> bool {
     matches!(row["kind"].as_str(), Some("operation_begun" | "operation_changed"))
-}
-
-/// What happened, and the rest of it; a move of coins as `tollhouse operations` has it.
-fn told(row: &Value, operations: &Value, unsent: &Unsent) -> [String; 2] {
-    let known = operations["operations"].as_array().into_iter().flatten();
-    let mut known = known.filter(|known| known["operation"] == row["operation"]);
-    match known.next().filter(|_| is_move(row)) {
-        Some(operation) => operations::line(operation, unsent),
-        None => [row["kind"].as_str().unwrap_or_default().replace('_', " "), details(row)],
-    }
 }
 
 /// What came and went.
@@ -181,9 +214,14 @@ fn details(row: &Value) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
+/// What would break the line or the terminal is left out.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Long identifiers by their beginning; what would break the line or the terminal is left out.
 fn short(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    let plain = plain(text);
     match plain.get(..12) {
         Some(head) if plain.len() >= 64 && plain.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             format!("{head}…")
@@ -216,12 +254,28 @@ mod tests {
     fn a_move_says_how_much_and_how_it_stands() {
         let operations = json!({ "operations": [{ "operation": 6, "kind": "splice_out", "state": "done", "begun_at": 0,
             "ask": { "amount_sat": 60_000, "channel_id": "c7" }, "outcome": { "txid": "ab" } }] });
+        let row = json!({ "kind": "operation_changed", "operation": 6, "what": "splice_out", "state": "done",
+                "outcome": { "fee_sat": 183 } });
+        let beside = Beside { operations, ..Beside::default() };
+        assert_eq!(
+            beside.told(&row),
+            ["Move 60,000 sat out of a channel", "−60,183", "done; its fee was 183 sat; operation 6"]
+        );
+        assert_eq!(Beside::default().told(&row)[0], "Move coins out of a channel");
+        // What the record has of a close is told with it, and no reason breaks the line.
+        let record = json!({ "channel_id": "c7", "local_id": "7", "peer": "02aa", "capacity_sat": 1, "outbound": true,
+            "announced": false, "seen_at": 0, "cause": "agreed_by_us", "came_sat": 48_000, "closing_cost_msat": 1_500_000,
+            "claim_sat": 0, "fundings": [], "sweeps": [] });
+        let closed = vec![serde_json::from_value(record).unwrap()];
+        let beside = Beside { closed, ..Beside::default() };
         let row =
-            json!({ "kind": "operation_changed", "operation": 6, "what": "splice_out", "state": "done" });
-        let says = ["splice out".to_owned(), "60,000 sat, done, ab".to_owned()];
-        assert_eq!(told(&row, &operations, &Unsent::default()), says);
-        let [kind, rest] = told(&row, &Value::Null, &Unsent::default());
-        assert!(kind == "operation changed" && rest.contains("splice_out"), "{rest}");
+            json!({ "kind": "channel_closed", "channel_id": "c7", "peer": "02aa", "reason": "a\u{1b}[2Jb" });
+        let [what, amount, more] = beside.told(&row);
+        assert_eq!((&*what, &*amount), ("Channel closed", "−1,500"));
+        assert!(more.ends_with("48,000 sat of it came back; closing it cost 1,500 sat"), "{more}");
+        assert!(!more.contains('\u{1b}'), "{more}");
+        let later = json!({ "kind": "never_seen", "amount_sat": 1_070 });
+        assert_eq!(beside.told(&later), ["never seen", "", "amount=1,070 sat"]);
     }
 
     #[test]

@@ -119,14 +119,6 @@ fn told(row: &Value, unsent: &Unsent) -> [String; 4] {
     [in_words(&word(&row["kind"])), state, sat(row), told.unwrap_or_default().to_owned()]
 }
 
-/// The same in two parts: what it does; and how much, how it stands, and what tells it from others.
-pub(super) fn line(row: &Value, unsent: &Unsent) -> [String; 2] {
-    let [what, state, sat, told] = told(row, unsent);
-    let sat = if sat.is_empty() { sat } else { format!("{sat} sat") };
-    let parts = [sat, state, told].into_iter().filter(|part| !part.is_empty());
-    [what, parts.collect::<Vec<_>>().join(", ")]
-}
-
 fn listed_text(rows: &Value, unsent: &Unsent) -> String {
     let lines = rows["operations"].as_array().into_iter().flatten().map(|row| {
         let [what, state, sat, told] = told(row, unsent);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::page::Page;
@@ -54,7 +54,7 @@ pub struct ClaimSeen {
 }
 
 /// A transaction that brings a closed channel's coins to the wallet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SweepRow {
     /// The channel's id, hexadecimal.
     #[serde(skip)]
@@ -94,7 +94,7 @@ pub struct ChannelsSeen {
 }
 
 /// A channel's record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelRow {
     /// Its id, hexadecimal.
     pub channel_id: String,

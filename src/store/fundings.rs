@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::channels::signed;
 use super::rows::Stored;
@@ -14,7 +14,7 @@ use super::{Ledger, StoreError};
 use crate::types::Timestamp;
 
 /// One funding output of a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FundingRow {
     /// `txid:vout`.
     pub funding: String,

@@ -13,6 +13,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::figures::{iso, utc};
 use super::listing::{Choice, Pages};
@@ -109,32 +110,63 @@ async fn lines(desk: &Desk, rows: &[LoggedEvent]) -> Result<Vec<Line>, StoreErro
                 if !newest || !moves.insert(*operation) {
                     continue;
                 }
-                Told::of_move(&row.event, &known.map(|known| known.ask).unwrap_or_default())
+                told_beside(&row.event, &known.map(|known| known.ask).unwrap_or_default(), None)
             }
             Event::ChannelClosed { local_id, .. } => {
                 let record = ledger.channel_record(local_id).await?;
-                let told = Told::of(&row.event).returning(record.as_ref().and_then(ChannelRow::back_sat));
-                record.iter().fold(told, Told::costing)
+                told_beside(&row.event, &Value::Null, record.as_ref())
             }
             Event::ChannelReady { channel_id, peer } if told.was_ready(row) => {
                 Told::resized(channel_id, peer)
             }
-            Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
-                // What the wallet got may be known since.
+            Event::ChannelCoinsHome { channel_id, .. } => {
                 let record = ledger.channel_called(channel_id).await?;
-                let came = record.and_then(|record| record.came_sat);
-                Told::of(&Event::ChannelCoinsHome {
-                    channel_id: channel_id.clone(),
-                    peer: peer.clone(),
-                    amount_sat: came.unwrap_or(*amount_sat),
-                    exactly: *exactly || came.is_some(),
-                })
+                told_beside(&row.event, &Value::Null, record.as_ref())
             }
             event => Told::of(event),
         };
         lines.push(Line { at: utc(row.at), at_iso: iso(row.at), told });
     }
     Ok(lines)
+}
+
+/// `event` with what stands beside it: `ask` is what its operation asked for, `record` that of its channel.
+fn told_beside(event: &Event, ask: &Value, record: Option<&ChannelRow>) -> Told {
+    match event {
+        Event::OperationBegun { .. } | Event::OperationChanged { .. } => Told::of_move(event, ask),
+        Event::ChannelClosed { .. } => {
+            let told = Told::of(event).returning(record.and_then(ChannelRow::back_sat));
+            record.into_iter().fold(told, Told::costing)
+        }
+        Event::ChannelCoinsHome { channel_id, peer, amount_sat, exactly } => {
+            // What the wallet got may be known since.
+            let came = record.and_then(|record| record.came_sat);
+            Told::of(&Event::ChannelCoinsHome {
+                channel_id: channel_id.clone(),
+                peer: peer.clone(),
+                amount_sat: came.unwrap_or(*amount_sat),
+                exactly: *exactly || came.is_some(),
+            })
+        }
+        event => Told::of(event),
+    }
+}
+
+/// An event in the words of this page.
+pub struct Said {
+    /// What happened.
+    pub what: String,
+    /// More of it.
+    pub more: Option<String>,
+    /// What came or went, with its sign, satoshi; without one what only changed its place.
+    pub amount: Option<String>,
+}
+
+/// `event` as this page tells it, for who reads the log elsewhere. `ask` is what its operation asked for, `record` that of
+/// its channel, as far as they are known.
+pub fn said(event: &Event, ask: &Value, record: Option<&ChannelRow>) -> Said {
+    let Told { what, more, amount, .. } = told_beside(event, ask, record);
+    Said { what, more, amount }
 }
 
 /// Whether the move still stands as `event` says, so that no newer line of it is on any page.
