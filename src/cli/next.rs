@@ -76,7 +76,7 @@ pub(super) fn after_recovery(dir: &Path, flags: &Flags) -> String {
         true => String::new(),
         false => {
             format!(
-                "\n  {}   the ledger, where there is a backup of it",
+                "\n  {}   the ledger, where there is a backup of it: before the first start, not after",
                 command("backup restore FILE", flags)
             )
         }
@@ -150,7 +150,8 @@ mod tests {
         let (folder, flags) = (tempfile::tempdir().unwrap(), Flags::default());
         let dir = folder.path();
         assert!(after_restore(dir, &flags).contains("tollhouse recover --snapshot FILE"));
-        assert!(after_recovery(dir, &flags).contains("tollhouse backup restore FILE"));
+        let ledger = "tollhouse backup restore FILE   the ledger, where there is a backup of it: before the first start";
+        assert!(after_recovery(dir, &flags).contains(ledger));
         std::fs::write(dir.join("channels.db"), "").unwrap();
         std::fs::write(dir.join("ledger.db"), "").unwrap();
         assert!(!after_restore(dir, &flags).contains("recover"));
