@@ -4,17 +4,19 @@
 //! Fees are about: which coins the wallet takes is known only when it makes the transaction.
 
 mod closing;
+mod splicing;
+mod wallet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use closing::{nothing_back, too_little};
 
 use super::confirmed::waiting;
 use super::held::Held;
-use super::most::{self, FUNDING_VBYTES, Most, SEND_VBYTES, SPLICE_VBYTES};
-use super::{Deed, FeeChoice, PendingSplice, RESERVE_SAT, Treasury, TreasuryError, reserve_missing};
+use super::most::{self, Most, SPLICE_VBYTES};
+use super::{Deed, FeeChoice, PendingSplice, Treasury, TreasuryError, reserve_missing};
 use crate::ports::{ChannelView, CoinsView, FeeRate, FeeRates, NodeFault};
 use crate::store::{OperationRow, OperationState, StoreError};
 
@@ -268,147 +270,6 @@ impl Sight {
         })
     }
 
-    fn send(
-        &self,
-        deed: &Deed,
-        address: &str,
-        amount_sat: u64,
-        choice: FeeChoice,
-    ) -> Result<Preview, TreasuryError> {
-        let rate = self.rate(choice)?;
-        let fee = rate.fee_sat(SEND_VBYTES);
-        let needed = amount_sat.saturating_add(fee);
-        let left = self.coins.spendable_sat.saturating_sub(needed);
-        let mut lines = vec![
-            format!("{amount_sat} sat go to {}.", destination(address)),
-            self.pays(choice, rate, fee),
-            format!("Of {} sat that may be sent, about {left} sat are left.", self.coins.spendable_sat),
-            self.kept_back(),
-        ];
-        lines.extend(self.later(needed));
-        lines.extend(dear(fee, amount_sat));
-        Ok(Preview {
-            kind: deed.kind(),
-            enough: needed <= self.coins.spendable_sat,
-            undoable: false,
-            lines,
-            figures: json!({
-                "amount_sat": amount_sat, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
-                "left_sat_about": left, "reserved_sat": self.coins.reserved_sat,
-            }),
-        })
-    }
-
-    fn send_all(
-        &self,
-        deed: &Deed,
-        address: &str,
-        choice: FeeChoice,
-        reserve_too: bool,
-    ) -> Result<Preview, TreasuryError> {
-        let rate = self.rate(choice)?;
-        let fee = rate.fee_sat(SEND_VBYTES);
-        let reserved = if reserve_too { 0 } else { self.coins.reserved_sat };
-        let available =
-            self.coins.spendable_sat.saturating_add(self.coins.reserved_sat).saturating_sub(reserved);
-        let amount = available.saturating_sub(fee);
-        let reserve = if reserve_too && self.coins.reserved_sat > 0 {
-            format!(
-                "Also the {} sat go that are kept back for closing channels by force: until coins arrive, a \
-                 forced close may lack the fee that gets it into a block in time.",
-                self.coins.reserved_sat
-            )
-        } else {
-            self.kept_back_while_open()
-        };
-        let lines = match amount {
-            0 => vec![format!(
-                "Nothing can be sent now: of the {available} sat that may be sent about {fee} sat are needed for the \
-                 transaction’s fee."
-            )],
-            _ => [
-                format!("All that may be sent, about {amount} sat, goes to {}.", destination(address)),
-                self.pays(choice, rate, fee),
-                reserve,
-            ]
-            .into_iter()
-            .chain(dear(fee, amount))
-            .collect(),
-        };
-        Ok(Preview {
-            kind: deed.kind(),
-            enough: amount > 0,
-            undoable: false,
-            lines,
-            figures: json!({
-                "amount_sat_about": amount, "fee_sat_about": fee, "fee_rate_sat_per_kvb": rate,
-                "reserved_sat": reserved,
-            }),
-        })
-    }
-
-    fn open(
-        &self,
-        deed: &Deed,
-        (peer, amount_sat): (&str, u64),
-        push_msat: u64,
-        announce: bool,
-    ) -> Result<Preview, TreasuryError> {
-        let rate = self.rate(FeeChoice::Slow)?;
-        let fee = rate.fee_sat(FUNDING_VBYTES);
-        let needed = amount_sat.saturating_add(fee).saturating_add(RESERVE_SAT);
-        let push_sat = push_msat.div_ceil(1_000);
-        let own = amount_sat.saturating_sub(push_sat);
-        let mut lines = vec![
-            format!("{amount_sat} sat of the on-chain wallet go into a channel with {peer}."),
-            format!("About {fee} sat pay for its transaction. {}", super::of_each_channel()),
-            format!(
-                "Of {} sat that may be sent on-chain, about {} sat are left.",
-                self.coins.spendable_sat,
-                self.coins.spendable_sat.saturating_sub(needed)
-            ),
-        ];
-        lines.extend(self.later(needed));
-        if push_sat > 0 {
-            lines.push(format!("{push_sat} sat of it are given to the other side: a gift."));
-        }
-        let theirs = (amount_sat / RESERVED_PART).max(LEAST_RESERVED_SAT);
-        let receivable = push_sat.saturating_sub(theirs);
-        let first = match (push_sat, receivable) {
-            (0, _) => "0 sat".to_owned(),
-            (gift, 0) => format!(
-                "0 sat, for the other side must reserve {theirs} sat, more than the {gift} sat that it gets"
-            ),
-            (_, sat) => {
-                format!("about {sat} sat, for the other side must reserve {theirs} sat of what it gets")
-            }
-        };
-        lines.push(format!(
-            "{own} sat are then yours to send, less about 1 % that a channel reserves. What you send becomes \
-             what you can receive, beyond as much that the other side reserves; at first that is {first}."
-        ));
-        if announce {
-            lines.push("The public network learns of the channel, and of this node.".to_owned());
-        }
-        lines.push(match push_sat {
-            0 => "Closing it gives the coins back, at the cost of another transaction.".to_owned(),
-            gift => format!(
-                "Closing it gives your side back, at the cost of another transaction; the {gift} sat stay with the \
-                 other side."
-            ),
-        });
-        Ok(Preview {
-            kind: deed.kind(),
-            enough: needed <= self.coins.spendable_sat,
-            undoable: push_sat == 0,
-            lines,
-            figures: json!({
-                "amount_sat": amount_sat, "fee_sat_about": fee, "reserve_sat": RESERVE_SAT,
-                "push_msat": push_msat, "receivable_first_sat_about": receivable, "left_sat_about": self.coins.spendable_sat.saturating_sub(needed),
-            }),
-        })
-    }
-
     /// What is ours in a channel, as the chain would give it out; `None` where the node does not say.
     fn ours(&self, channel: &ChannelView) -> Option<u64> {
         if let Some(after) = self.splice.as_ref().and_then(|splice| splice.after_sat_about) {
@@ -416,97 +277,5 @@ impl Sight {
         }
         let claims = self.coins.claims.iter().filter(|claim| claim.channel_id == channel.channel_id);
         claims.map(|claim| claim.amount_sat).reduce(u64::saturating_add)
-    }
-
-    fn splice_in(
-        &self,
-        deed: &Deed,
-        channel: &ChannelView,
-        amount_sat: u64,
-    ) -> Result<Preview, TreasuryError> {
-        let fee = self.rate(FeeChoice::Slow)?.fee_sat(SPLICE_VBYTES);
-        let needed = amount_sat.saturating_add(fee);
-        let capacity = channel.capacity_sat.saturating_add(amount_sat);
-        let lacking = reserved_after(capacity).saturating_sub(self.held.ours_sat).min(amount_sat);
-        let receivable = self.receivable_after(channel, capacity);
-        let stays = match (channel.receivable_msat / 1_000).saturating_sub(receivable) {
-            0 => format!("What you can receive over this channel stays about {receivable} sat."),
-            less => format!(
-                "What you can receive over this channel becomes about {receivable} sat: the other side's reserve grows \
-                 with the channel, by about {less} sat."
-            ),
-        };
-        Ok(Preview {
-            kind: deed.kind(),
-            enough: needed <= self.coins.spendable_sat,
-            undoable: true,
-            lines: [
-                format!(
-                    "{amount_sat} sat of the on-chain wallet go into the channel, which stays open meanwhile."
-                ),
-                format!(
-                    "Its transaction costs about {fee} sat, paid from the wallet. Only confirmed coins are taken."
-                ),
-                if lacking == 0 {
-                    format!("You can send {amount_sat} sat more once it is confirmed. {stays}")
-                } else {
-                    format!(
-                        "You can send about {} sat more once it is confirmed: about {lacking} sat fill your side's \
-                         reserve first, which stays yours and cannot be sent. {stays}",
-                        amount_sat.saturating_sub(lacking)
-                    )
-                },
-            ]
-            .into_iter()
-            .chain(waits(channel))
-            .collect(),
-            figures: json!({
-                "amount_sat": amount_sat, "fee_sat_about": fee,
-                "capacity_after_sat": capacity, "receivable_after_sat_about": receivable,
-            }),
-        })
-    }
-
-    /// What can be received over the channel when it has that size, and what each side has is as now.
-    fn receivable_after(&self, channel: &ChannelView, capacity_sat: u64) -> u64 {
-        let theirs = (channel.receivable_msat / 1_000).saturating_add(self.held.theirs_sat);
-        theirs.saturating_sub(reserved_after(capacity_sat))
-    }
-
-    fn splice_out(
-        &self,
-        deed: &Deed,
-        channel: &ChannelView,
-        address: &str,
-        amount_sat: u64,
-    ) -> Result<Preview, TreasuryError> {
-        let fee = self.rate(FeeChoice::Slow)?.fee_sat(SPLICE_VBYTES);
-        let capacity = channel.capacity_sat.saturating_sub(amount_sat.saturating_add(fee));
-        let receivable = self.receivable_after(channel, capacity);
-        let needed = amount_sat.saturating_add(fee).saturating_mul(1_000);
-        Ok(Preview {
-            kind: deed.kind(),
-            enough: needed <= channel.spendable_msat,
-            undoable: false,
-            lines: [
-                format!(
-                    "{amount_sat} sat of the channel go to {}; it stays open meanwhile.",
-                    destination(address)
-                ),
-                format!("Its transaction costs about {fee} sat, paid from your side of the channel."),
-                format!(
-                    "You can send about that much less. What you can receive over this channel is then about {receivable} \
-                     sat: only paying over Lightning makes room for more."
-                ),
-                ]
-            .into_iter()
-            .chain(waits(channel))
-            .chain(dear(fee, amount_sat))
-            .collect(),
-            figures: json!({
-                "amount_sat": amount_sat, "fee_sat_about": fee,
-                "capacity_after_sat_about": capacity, "receivable_after_sat_about": receivable,
-            }),
-        })
     }
 }
