@@ -3,6 +3,10 @@
   'use strict';
   const ACCEPT = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
   const SHOWN = 1 << 20, PENDING = 'l402.pending', BOUGHT = 'l402.bought';
+  /* After these words of the seller's a token opens nothing any more, here or elsewhere. */
+  const DEAD = ['spent', 'expired', 'revoked', 'restores_exhausted', 'exhausted', 'unknown_epoch'];
+  /* What was refused on this page, and is good for something else or later. */
+  const useless = new Set();
   const $ = (id) => document.getElementById(id);
   const at = location.href.split('#')[0];
   let offer, clock, fetching = false;
@@ -196,7 +200,7 @@
     ({ kind, service, words, until, hash, at, auth: 'L402 ' + macaroon + ':' + proof });
 
   const fits = (one) => one.until * 1000 > Date.now() && one.service === offer.service
-    && (one.kind !== 'request' || one.at === at);
+    && (one.kind !== 'request' || one.at === at) && !useless.has(one.hash);
 
   function mine() {
     const good = [...read(session, BOUGHT), ...read(local, BOUGHT)].filter(fits).slice(-3);
@@ -237,6 +241,8 @@
 
   async function deliver(bought) {
     if (offer.again !== 'true') {
+      paying(false);
+      clearInterval(clock);
       $('line').textContent = 'Authorization: ' + bought.auth;
       $('programs').open = true;
       return say('Your token is complete. This page cannot send your request again: send it with the header that is shown under “For programs”.');
@@ -260,6 +266,11 @@
         if (unit !== 'restored' && unit !== 'exhausted' && (unit !== null || answer.ok)) return show(answer, bought);
         const problem = await answer.json().catch(() => ({}));
         text = problem.detail || 'The seller’s server failed (' + answer.status + ').';
+        if (unit === 'exhausted') {
+          over(bought);
+          clearInterval(clock);
+          return say(problem.detail || text + ' It failed so often that what you paid for is not accepted any more. Ask the seller.');
+        }
         break;
       }
       await wait(1000 * Math.max(1, Math.min(5, Number(answer?.headers.get('Retry-After')) || tries)));
@@ -274,7 +285,12 @@
   /* Who has paid meets no invoice beside what became of it: nobody shall pay twice. */
   const paying = (on) => document.querySelector('main').classList.toggle('bought', !on);
 
-  function over({ kind, words }) {
+  function over(one) {
+    forget(one);
+    settled(one);
+  }
+
+  function usedUp({ kind, words }) {
     switch (kind) {
       case 'request': return 'Your one request was made already. Buy another below.';
       case 'pack': return 'Your ' + words + ' are used up. Buy more below.';
@@ -290,13 +306,19 @@
       say('This is not the preimage of this invoice. Nothing was charged.');
       return $('preimage').focus();
     }
-    forget(bought);
-    settled(bought);
+    const dead = DEAD.includes(code);
+    if (dead) {
+      over(bought);
+    } else {
+      useless.add(bought.hash);
+      settled(bought);
+    }
     if (!fresh) return location.reload();
     swap(fresh);
     say('');
     const notice = document.querySelector('.refusal');
-    if (notice && code === 'spent') notice.textContent = over(bought) ?? notice.textContent;
+    if (notice && code === 'spent') notice.textContent = usedUp(bought) ?? notice.textContent;
+    if (notice && !dead) notice.append(' What you bought stays in this browser.');
     notice?.scrollIntoView({ block: 'center' });
   }
 

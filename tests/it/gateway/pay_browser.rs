@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollhouse::catalog::{About, BrowserUnlock, Offer, Offering, Service, Terms};
+use tollhouse::ledger::MAX_RESTORES;
 use tollhouse::types::{Msat, PaymentHash};
 
 use super::upstream::{Origin, Step};
@@ -315,6 +316,69 @@ async fn a_token_that_was_used_elsewhere_is_answered_with_a_reason_and_an_invoic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_here_and_good_elsewhere_stays_in_the_browser() {
+    let world = World::start().await;
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/note.txt")).await;
+    tab.click("[value=pack-100]").await;
+    tab.until("/1,000/.test(document.querySelector('.figure').textContent)").await;
+    let preimage = world.pay(&tab).await;
+    world.paste(&tab, &preimage).await;
+    tab.until("got.textContent === 'Here it is'").await;
+    // A request costs more now than when the pack was sold, and so does a pack.
+    let well = shop(&world.origin);
+    let offers = vec![
+        Offer { name: "request".parse().expect("a name"), what: Offering::Request },
+        Offer {
+            name: "pack-100".parse().expect("a name"),
+            what: Offering::Pack { requests: 100, price: None },
+        },
+    ];
+    let dear = Service { terms: Arc::new(Terms { offers, ..sat(20) }), ..shop(&world.origin) };
+    world.gate.sell(vec![dear]);
+    tab.open(&world.url("/report.json")).await;
+    tab.until("/100 requests/.test(mine.textContent)").await;
+    tab.click("#mine button").await;
+    tab.until("document.querySelector('.refusal')").await;
+    tab.picture("kept-and-refused").await;
+    let said = tab.text(".refusal").await;
+    assert!(said.contains("10 sat") && said.ends_with("What you bought stays in this browser."), "{said}");
+    assert_eq!(tab.value("mine.hidden").await, true, "it is not offered twice for what it does not open");
+    // The price is as it was.
+    world.gate.sell(vec![well]);
+    tab.open(&world.url("/report.json")).await;
+    tab.until("/100 requests/.test(mine.textContent)").await;
+    tab.click("#mine button").await;
+    tab.until("got.textContent === 'Here it is'").await;
+    assert!(tab.text("#kept").await.starts_with("98 more requests"), "{}", tab.text("#kept").await);
+    assert_eq!(world.origin.hits(), 2);
+    world.clean(&tab);
+    world.gate.audited().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_whose_requests_failed_too_often_is_not_called_good() {
+    let world = World::start().await;
+    world.origin.script("/moody", vec![Step::say("HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops")]);
+    let tab = world.browser.tab().await;
+    tab.open(&world.url("/moody")).await;
+    let preimage = world.pay(&tab).await;
+    let token = tab.value("document.querySelector('main').dataset.macaroon").await;
+    let line = format!("Authorization: L402 {}:{preimage}\r\n", token.as_str().expect("a token"));
+    for _ in 1..MAX_RESTORES {
+        assert_eq!(world.gate.get("/moody", &line).await.header("x-tollhouse-unit"), Some("restored"));
+    }
+    world.paste(&tab, &preimage).await;
+    tab.until("/not accepted any more/.test(said.textContent)").await;
+    tab.picture("failed-too-often").await;
+    let said = tab.text("#said").await;
+    assert!(!said.contains("not lost") && !said.contains("Try again"), "{said}");
+    tab.open(&world.url("/moody")).await;
+    assert_eq!(tab.value("mine.hidden").await, true);
+    world.clean(&tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_is_not_sent_again_by_the_page() {
     let world = World::start().await;
     let tab = world.browser.tab().await;
@@ -333,6 +397,10 @@ async fn a_form_is_not_sent_again_by_the_page() {
     let preimage = world.pay(&tab).await;
     world.paste(&tab, &preimage).await;
     tab.until("/cannot send your request again/.test(said.textContent)").await;
+    let shown =
+        "[...document.querySelectorAll('.qr, #wallet, #copy, #time')].some(one => one.checkVisibility())";
+    assert_eq!(tab.value(shown).await, false, "nobody is asked to pay a second time");
+    assert_eq!(tab.value("document.getElementById('line').checkVisibility()").await, true);
     tab.picture("posted").await;
     assert!(tab.text("#line").await.ends_with(&format!(":{preimage}")), "the token is complete");
     assert_eq!(world.origin.hits(), 1, "the form's own page");
