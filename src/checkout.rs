@@ -313,13 +313,13 @@ impl Checkout {
                 {
                     return Outcome::Replayed(kept);
                 }
-                let revoked = self.taken_back(&why).await;
-                let turn = if revoked.is_some() || matches!(why, Why::Refused(_) | Why::ChargeRefused(_)) {
+                let over = self.over(&why).await;
+                let turn = if over.is_some() || matches!(why, Why::Refused(_) | Why::ChargeRefused(_)) {
                     failed()
                 } else {
                     challenge()
                 };
-                let reason = revoked.unwrap_or_else(|| counter.reason(&why));
+                let reason = over.unwrap_or_else(|| counter.reason(&why));
                 match turn {
                     Ok(()) => counter.offer_or_open(openings, reason).await,
                     Err(refused) => Outcome::Refused(refused.into()),
@@ -391,12 +391,11 @@ impl Checkout {
         }
     }
 
-    /// What is told instead of `why`, when that is about a token that was taken back: it opens nothing at any price.
-    /// Where nobody knows, `why` is true too.
-    async fn taken_back(&self, why: &Why) -> Option<(&'static str, String)> {
-        let revoked = self.parts.ledger.is_revoked(why.copy()?.payment_hash).await;
-        let refused = ReserveRefused::Revoked;
-        matches!(revoked, Ok(true)).then(|| (refused.code(), refused.to_string()))
+    /// What is told instead of `why`, when that is about a token that opens nothing at any price. Where nobody knows,
+    /// `why` is true too.
+    async fn over(&self, why: &Why) -> Option<(&'static str, String)> {
+        let over = self.parts.ledger.over(why.copy()?.payment_hash, self.now()).await;
+        over.ok().flatten().map(|refused| (refused.code(), refused.to_string()))
     }
 
     /// What was kept for this request of a token that was not taken back.

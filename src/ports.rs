@@ -258,6 +258,17 @@ pub trait Payer: Send + Sync {
     fn outgoing(&self, payment_hash: PaymentHash) -> BoxFuture<'_, Outgoing>;
 }
 
+/// So many blocks beyond those that its funding needs, a channel is ready if the other node is there at all.
+const READY_WITHIN: u32 = 3;
+
+impl ChannelView {
+    /// Whether it waits for its funding to be deep enough. One that is closing is not ready, either.
+    pub fn is_opening(&self) -> bool {
+        let needed = self.confirmations_required.unwrap_or(0).saturating_add(READY_WITHIN);
+        !self.ready && self.confirmations.unwrap_or(0) <= needed
+    }
+}
+
 /// One channel as the operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelView {

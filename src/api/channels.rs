@@ -172,6 +172,7 @@ pub(super) async fn splice_in(
 #[serde(deny_unknown_fields)]
 pub(super) struct Out {
     amount_sat: u64,
+    /// An address; or `vault` or `wallet`, for a fresh one of the vault or of this node's own wallet.
     address: String,
 }
 

@@ -186,8 +186,8 @@ impl Checkout {
             Decision::Malformed(malformed) => return Err(malformed.into()),
             Decision::Unpriced { why, .. } => return Err(why.into()),
             Decision::Challenge(why) => {
-                let revoked = self.taken_back(&why).await;
-                let (code, detail) = revoked.unwrap_or_else(|| (why.code(), why.to_string()));
+                let over = self.over(&why).await;
+                let (code, detail) = over.unwrap_or_else(|| (why.code(), why.to_string()));
                 return Err(NotHeld::Unpaid { code, detail });
             }
         };

@@ -13,7 +13,6 @@ use super::moving::{Consent, Move, carry_out, in_words};
 use super::operator::{Admin, Failure, OperatorArgs, Shown, ask, table};
 use super::peers::place;
 use super::unsent::{self, Unsent};
-use super::warn;
 use crate::config::Environment;
 use crate::types::{Msat, grouped};
 
@@ -154,10 +153,6 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
         }
         Some(Channels::SpliceOut { channel, to, amount_sat, consent }) => {
             let path = path(admin, channel, "/splice-out").await?;
-            let to = match to.as_str() {
-                WALLET => own_address(admin, consent).await?,
-                said => said.to_owned(),
-            };
             let body = json!({ "amount_sat": amount_sat, "address": to });
             carry_out(admin, consent, Move { method: Method::POST, path, query: "", body }).await
         }
@@ -167,21 +162,6 @@ pub(super) fn run(args: &ChannelsArgs, env: &Environment) -> ExitCode {
             Ok(Shown::new(listed, text))
         }
     })
-}
-
-/// A fresh address of this node's own wallet, which the plan is told for.
-async fn own_address(admin: &Admin, consent: &Consent) -> Result<String, Failure> {
-    if consent.is_keyed() {
-        let text = "under a --key the address must be the same each time: say one, such as `tollhouse wallet receive` gives";
-        return Err(Failure::arguments(text));
-    }
-    let made = admin.post("/api/v1/onchain/address", &json!({})).await?;
-    let address = word(&made["address"]);
-    if address.is_empty() {
-        return Err(Failure::refused("no_address", "the wallet gives no address now"));
-    }
-    warn(format!("{address} is a fresh address of this node's own wallet."));
-    Ok(address)
 }
 
 async fn path(admin: &Admin, channel: &str, of: &str) -> Result<String, Failure> {

@@ -177,7 +177,7 @@ pub struct ChainTx {
     pub confirmed_height: Option<u32>,
     /// Deep enough below the tip that it will stay.
     pub settled: bool,
-    /// Unix seconds of the block, or of the last change that was seen.
+    /// Unix seconds of the block, or of the last change that was seen; 0 where nobody knows.
     pub at_secs: u64,
 }
 

@@ -4,9 +4,9 @@ use rusqlite::Connection;
 
 use super::plan::asked;
 use super::rows::Stored;
-use super::{CounterRow, Ledger, StoreError, counters, generations, grants};
-use crate::ledger::{Grant, Sale};
-use crate::types::{Kind, PaymentHash};
+use super::{CounterRow, GrantRow, Ledger, StoreError, counters, generations, grants};
+use crate::ledger::{Draw, Grant, ReserveRefused, Sale};
+use crate::types::{Kind, PaymentHash, Timestamp};
 
 /// How a token stands. Nothing is written by asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +32,35 @@ impl Ledger {
         self.0.readers.read(move |connection| standing(connection, &sale)).await
     }
 
-    /// Whether the token of this payment was taken back.
+    /// Why the token of this payment opens nothing any more, at any price: it was taken back, or is used up or over.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn is_revoked(&self, payment_hash: PaymentHash) -> Result<bool, StoreError> {
-        self.0.readers.read(move |connection| is_revoked(connection, payment_hash)).await
+    pub async fn over(
+        &self,
+        payment_hash: PaymentHash,
+        now: Timestamp,
+    ) -> Result<Option<ReserveRefused>, StoreError> {
+        self.0.readers.read(move |connection| over(connection, payment_hash, now)).await
     }
+}
+
+fn over(
+    connection: &Connection,
+    hash: PaymentHash,
+    now: Timestamp,
+) -> Result<Option<ReserveRefused>, StoreError> {
+    if is_revoked(connection, hash)? {
+        return Ok(Some(ReserveRefused::Revoked));
+    }
+    let Some(GrantRow { mut grant, route, .. }) = grants::find(connection, hash)? else { return Ok(None) };
+    // The least that can be asked for; what is on its way may come back.
+    let least =
+        Draw { most: 1, ..if grant.kind == Kind::Pass { Draw::pass(route) } else { Draw::one(route) } };
+    let over = |refused: &ReserveRefused| {
+        matches!(refused, ReserveRefused::Spent | ReserveRefused::Expired | ReserveRefused::RestoresExhausted)
+    };
+    Ok(grant.hold(&least, now).err().filter(over))
 }
 
 fn standing(connection: &Connection, sale: &Sale) -> Result<Standing, StoreError> {

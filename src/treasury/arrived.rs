@@ -93,8 +93,10 @@ impl Treasury {
         }));
         let mut spent = 0_u64;
         for row in sent {
-            let txid = self.told(&row).await;
-            let known = transactions.iter().find(|tx| Some(&tx.txid) == txid.as_ref());
+            // That of an opening stands in its funding, also once the channel is gone.
+            let funding = || row.outcome["funding"].as_str()?.split(':').next().map(str::to_owned);
+            let Some(txid) = self.told(&row).await.or_else(funding) else { continue };
+            let known = transactions.iter().find(|tx| tx.txid == txid);
             if known.is_some_and(|tx| tx.confirmed_height.is_some()) {
                 continue;
             }

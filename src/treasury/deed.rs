@@ -109,6 +109,18 @@ impl Deed {
     /// real one in its place.
     pub const VAULT: &str = "vault";
 
+    /// The address that stands for a fresh one of this node's own wallet, for what leaves a channel; likewise.
+    pub const WALLET: &str = "wallet";
+
+    /// Whether its address stands for one that is handed out when it is done.
+    pub(super) fn awaits_address(&self) -> bool {
+        match self.address() {
+            Some(Deed::VAULT) => true,
+            Some(Deed::WALLET) => matches!(self, Deed::SpliceOut { .. }),
+            _ => false,
+        }
+    }
+
     /// The address that coins go to.
     pub fn address(&self) -> Option<&str> {
         match self {

@@ -66,10 +66,11 @@ impl Treasury {
     /// When it makes no sense, the node cannot be asked, or nobody can say what its transaction would pay: of a close what
     /// is known is told all the same.
     pub async fn preview(&self, deed: &Deed) -> Result<Preview, TreasuryError> {
-        // The vault's address comes when it is done; what else there is to refuse is refused now.
-        match deed.address() {
-            Some(Deed::VAULT) => Treasury::check_rest(deed)?,
-            _ => self.check(deed)?,
+        // Such an address comes when it is done; what else there is to refuse is refused now.
+        if deed.awaits_address() {
+            Treasury::check_rest(deed)?;
+        } else {
+            self.check(deed)?;
         }
         if self.0.parts.ledger.generation().await?.payouts_parked {
             return Err(StoreError::Parked.into());
@@ -171,6 +172,7 @@ impl Treasury {
 fn destination(address: &str) -> String {
     match address {
         Deed::VAULT => "a fresh address of the vault, which is handed out when this is confirmed".to_owned(),
+        Deed::WALLET => "a fresh address of this node's own wallet".to_owned(),
         _ => address.to_owned(),
     }
 }

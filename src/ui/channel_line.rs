@@ -65,6 +65,9 @@ impl ChannelLine {
         let (state, state_class) = match (view.usable, view.ready, view.confirmations_required) {
             (true, ..) => ("Ready".to_owned(), "good"),
             (false, true, _) => ("Ready, but the other node is away".to_owned(), "waits"),
+            (false, false, _) if !view.is_opening() => {
+                ("Closing, or the other node does not say that it is ready".to_owned(), "waits")
+            }
             (false, false, Some(wanted)) => {
                 let seen = view.confirmations.unwrap_or(0).min(wanted);
                 (format!("Opening, {seen} of {}", counted(wanted.into(), "confirmation")), "waits")

@@ -160,7 +160,11 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         away,
         receivable: sats_whole(node.receivable_msat),
         nothing,
-        title: if nothing { room::title(&node, None) } else { "You can receive".to_owned() },
+        title: if nothing {
+            room::title(&node, room::opening(&desk.op).as_ref().map(|(least, _)| least.as_str()))
+        } else {
+            "You can receive".to_owned()
+        },
         more: room::away(&node).filter(|_| !nothing),
         largest: sats_whole(node.largest_receivable_msat),
         spendable: sats_whole(node.spendable_msat),

@@ -118,7 +118,7 @@ impl Live {
         let node = op.parts.treasury.node().await;
         let standing = op.parts.treasury.standing(&node.channels).await?;
         let list = op.checklist().await?;
-        let opening = node.channels.iter().filter(|channel| !channel.ready);
+        let opening = node.channels.iter().filter(|channel| channel.is_opening());
         let opening: u64 = opening.map(|channel| channel.spendable_msat / 1_000).sum();
         let coins = op.parts.treasury.coins().await.ok().filter(|_| node.running);
         let alarms = ledger.alarms().await?;

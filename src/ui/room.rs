@@ -1,7 +1,7 @@
 //! Room to receive: how much there is, why there is none, and what makes some at once. Told alike on Home, on Lightning
 //! and in the first steps.
 
-use crate::ports::NodeView;
+use crate::ports::{ChannelView, NodeView};
 use crate::treasury::OpenChannel;
 use crate::ui::figures::{counted, grouped, sats_exact, sats_whole};
 use crate::web::Operator;
@@ -25,7 +25,7 @@ pub(super) fn title(node: &NodeView, opens: Option<&str>) -> String {
 
 /// What has to end by itself before there is room.
 pub(super) fn wait(node: &NodeView, standing: &[OpenChannel]) -> Option<String> {
-    if node.channels.iter().any(|channel| !channel.ready) {
+    if node.channels.iter().any(ChannelView::is_opening) {
         return Some(
             "A channel is opening; it is listed below with the confirmations that it still needs.".to_owned(),
         );
@@ -45,7 +45,7 @@ pub(super) fn wait(node: &NodeView, standing: &[OpenChannel]) -> Option<String> 
 /// What can be received and spent beside what the figures say: over channels whose other node is away.
 pub(super) fn away(node: &NodeView) -> Option<String> {
     let away = || node.channels.iter().filter(|channel| channel.ready && !channel.usable);
-    let sum = |of: fn(&crate::ports::ChannelView) -> u64| away().map(of).sum::<u64>();
+    let sum = |of: fn(&ChannelView) -> u64| away().map(of).sum::<u64>();
     let channels = counted(u64::try_from(away().count()).unwrap_or(u64::MAX), "channel");
     let (receivable, spendable) =
         (sum(|channel| channel.receivable_msat), sum(|channel| channel.spendable_msat));

@@ -69,6 +69,7 @@ const OF_THE_NODE: [&str; 10] = [
 ];
 
 /// What to do where no payment can be received.
+const A_LARGER_ONE: &str = "Get a larger channel that can receive (`tollhouse inbound`), sell for less at once, or pay out (`tollhouse pay-out`).";
 const GET_A_CHANNEL: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
 
 /// What can be received is not known before a peer is connected.
@@ -297,7 +298,8 @@ impl Looked<'_> {
         let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
         if let Some(why) = &self.vitals.unpayable {
             let text = format!("Nothing can be sold: {why}.");
-            let opening = view.channels.iter().any(|channel| !channel.ready);
+            // Over one that we fund ourselves nothing can be received at first.
+            let opening = view.channels.iter().any(|channel| channel.is_opening() && !channel.outbound);
             let fix = if opening {
                 "Wait: a channel is opening, and can be used when its funding has its confirmations (`tollhouse channels`)."
             } else {
@@ -315,8 +317,18 @@ impl Looked<'_> {
                 "{place} costs {highest} and cannot be sold now: one payment brings {} at most, over one channel.",
                 sats(view.largest_receivable_msat)
             );
-            let fix = "Get a larger channel that can receive (`tollhouse inbound`), sell for less at once, or pay out (`tollhouse pay-out`).";
-            return check.with([Alarm::new("receivable_low", Warning, text, fix)]);
+            // After a start the peers come back one by one.
+            let back = self.limits.peers_offline.max(self.limits.settling);
+            let told = self.standing.contains("receivable_low") || self.age(None) >= back;
+            return check.with(told.then(|| Alarm::new("receivable_low", Warning, text, A_LARGER_ONE)));
+        }
+        let largest = view.largest_receivable_msat;
+        if largest >= highest.msat() && self.low("receivable_low", largest, highest.msat()) {
+            let text = format!(
+                "{place} costs {highest}, about all that one payment can bring: {} at most, over one channel.",
+                sats(largest)
+            );
+            return check.with([Alarm::new("receivable_low", Warning, text, A_LARGER_ONE)]);
         }
         let wanted = highest.msat().saturating_mul(self.limits.receivable_sales);
         if !self.low("receivable_low", view.receivable_msat, wanted) {

@@ -279,6 +279,21 @@ fn what_costs_more_than_one_payment_can_bring_is_not_counted_as_a_sale() {
     assert_eq!(alarms.iter().map(|alarm| alarm.code.as_str()).collect::<Vec<_>>(), ["receivable_low"]);
     let text = "api/default costs 1000 sat and cannot be sold now: one payment brings 900 sat at most, over one channel.";
     assert_eq!(alarms[0].text, text);
+    // It ends once one payment brings clearly more, and begins only when the channels had time to come back.
+    (vitals.dearest_unpayable, vitals.view.largest_receivable_msat) = (false, 1_050_000);
+    let still = alarms_of(&vitals, &["receivable_low"]);
+    assert!(
+        still[0].text.contains("about all that one payment can bring: 1050 sat at most"),
+        "{}",
+        still[0].text
+    );
+    assert!(alarms_of(&vitals, &[]).is_empty());
+    vitals.view.largest_receivable_msat = 1_100_000;
+    assert!(alarms_of(&vitals, &["receivable_low"]).is_empty());
+    (vitals.dearest_unpayable, vitals.view.largest_receivable_msat) = (true, 900_000);
+    vitals.begun = vitals.now;
+    assert!(alarms_of(&vitals, &[]).is_empty());
+    assert_eq!(alarms_of(&vitals, &["receivable_low"]).len(), 1);
 }
 
 #[test]

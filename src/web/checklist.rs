@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Operator;
-use crate::catalog::Service;
+use crate::catalog::{Mode, Service};
 use crate::store::StoreError;
 use crate::types::Timestamp;
 
@@ -111,8 +111,12 @@ impl Operator {
             routes.chain([&service.terms]).any(|terms| !terms.rule.is_free())
         };
         let table = parts.storefront.catalog().current();
-        let sold: Vec<&Service> =
-            table.services().iter().map(AsRef::as_ref).filter(|one| priced(one)).collect();
+        let sold: Vec<&Service> = table
+            .services()
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|one| one.mode == Mode::On && priced(one))
+            .collect();
         let point = |step, done, needed| Point { step, done, needed };
         let mut points = vec![
             point(Step::Password, super::claim::stored_password(self).await?.is_some(), true),

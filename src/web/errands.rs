@@ -65,7 +65,7 @@ impl Operator {
     /// gives the operation, which may have failed or still run.
     ///
     /// # Errors
-    /// When it makes no sense, the key was another deed's, or the vault has no address; nothing was done then.
+    /// When it makes no sense, the key was another deed's, or there is no address; nothing was done then.
     pub async fn carry_out(
         &self,
         key: &str,
@@ -78,6 +78,9 @@ impl Operator {
                 let given = self.parts.vault.next_address(key).await;
                 let to = given.map_err(|error| no_cold_address(&error))?.address;
                 deed.to(to)
+            }
+            Some(Deed::WALLET) if matches!(deed, Deed::SpliceOut { .. }) => {
+                self.to_own_wallet(key, deed).await?
             }
             _ => deed,
         };
@@ -100,6 +103,19 @@ fn refusal(error: TreasuryError, deed: &Deed) -> Problem {
         });
     }
     problem
+}
+
+impl Operator {
+    /// The same to a fresh address of the node's own wallet; to the one that it had, where it was begun under `key`.
+    async fn to_own_wallet(&self, key: &str, deed: Deed) -> Result<Deed, Problem> {
+        let begun = self.parts.ledger.operation_of_key(key).await.map_err(ledger_fault)?;
+        let had = begun.and_then(|row| row.ask["address"].as_str().map(str::to_owned));
+        let address = match had {
+            Some(address) => address,
+            None => self.parts.control.new_address().await.map_err(node_fault)?,
+        };
+        Ok(deed.to(address))
+    }
 }
 
 fn no_cold_address(error: &NoColdAddress) -> Problem {

@@ -28,14 +28,13 @@ impl Operator {
             .filter(|own| own.spec.mode.as_deref() != Some("off"))
             .filter_map(|own| Some((&own.name, address(own.spec.upstream.as_deref()?)?)))
             .collect();
-        let addresses: BTreeSet<&Url> = asked.iter().map(|(_, url)| url).collect();
+        let addresses: BTreeSet<Url> = asked.iter().map(|(_, url)| url.clone()).take(MOST).collect();
         let knock = async |url: &Url| self.nobody_at(url).await.then(|| url.clone());
-        let dead: Vec<Url> =
-            join_all(addresses.into_iter().take(MOST).map(knock)).await.into_iter().flatten().collect();
+        let dead: Vec<Url> = join_all(addresses.iter().map(knock)).await.into_iter().flatten().collect();
         let upstreams = self.parts.checkout.upstreams();
         let (at, answer) = (self.parts.checkout.now(), Err("upstream_unreachable"));
         let mut silent = Vec::new();
-        for (name, url) in asked {
+        for (name, url) in asked.into_iter().filter(|(_, url)| addresses.contains(url)) {
             if dead.contains(&url) {
                 upstreams.note(name, UpstreamLook { at, answer });
                 silent.push(name.clone());

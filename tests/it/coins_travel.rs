@@ -233,7 +233,7 @@ async fn coins_travel_and_come_back() {
     assert_eq!(refused, (400, "bad_address".to_owned()));
     // Without an address it goes to the wallet.
     let ours = does(&shop, "channels", &["splice-out", short, "--amount-sat", "60000", "--dry-run"]).await;
-    assert!(ours["lines"].to_string().contains("bcrt1"), "{ours}");
+    assert!(ours["lines"].to_string().contains("a fresh address of this node's own wallet"), "{ours}");
     let to = away(&bitcoind, "bech32").await;
     let spliced =
         does(&shop, "channels", &["splice-out", short, &to, "--amount-sat", "60000", "--yes"]).await;
@@ -465,9 +465,13 @@ async fn the_most_that_is_told_can_leave_a_channel() {
     );
 
     let amount = most.to_string();
-    let spliced = does(&shop, "channels", &["splice-out", &id, &to, "--amount-sat", &amount, "--yes"]).await;
+    // Without an address it goes to the own wallet; under the same key it is the same splice.
+    let args = ["splice-out", &id, "--amount-sat", &amount, "--yes", "--key", "most"];
+    let spliced = does(&shop, "channels", &args).await;
+    assert_eq!(does(&shop, "channels", &args).await["operation"], spliced["operation"]);
     confirm(&bitcoind, 6).await;
     let spliced = done(&shop, &spliced).await;
+    assert_eq!(spliced["outcome"]["to_own_sat"], most, "{spliced}");
     let capacity = spliced["outcome"]["capacity_sat"].as_u64().expect("a capacity");
     assert!(capacity < 300_000 - most, "{spliced}");
 }

@@ -15,6 +15,7 @@ pub(super) const MOVES: &[Refusal] = &[
     (400, "bad_address"),
     (400, "bad_amount"),
     (400, "bad_fee"),
+    (503, "no_fee_rates"),
     (400, "splice_under_way"),
     (409, "coins_busy"),
     (400, "unknown_channel"),

@@ -10,8 +10,8 @@ const SHOWN: usize = 25;
 
 /// One transaction of the wallet.
 pub(super) struct Moved {
-    pub(super) at: String,
-    pub(super) at_iso: String,
+    /// When, for programs and in words; where anybody knows.
+    pub(super) at: Option<(String, String)>,
     pub(super) outgoing: bool,
     pub(super) amount: String,
     pub(super) fee: Option<String>,
@@ -51,8 +51,10 @@ impl Moved {
         let taken = !unsent.iter().any(|one| one.txid == tx.txid);
         let channel = || channel_id.as_ref().map(|id| format!("/lightning/channels/{id}"));
         Moved {
-            at: utc(Timestamp::from_secs(tx.at_secs)),
-            at_iso: iso(Timestamp::from_secs(tx.at_secs)),
+            at: (tx.at_secs > 0).then(|| {
+                let at = Timestamp::from_secs(tx.at_secs);
+                (iso(at), utc(at))
+            }),
             outgoing: tx.outgoing,
             amount: grouped(tx.amount_sat),
             fee: tx.fee_sat.filter(|fee| tx.outgoing && *fee > 0).map(grouped),

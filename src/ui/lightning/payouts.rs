@@ -38,6 +38,8 @@ struct Line {
     at_iso: String,
     to: String,
     to_short: String,
+    /// How much was asked for and what routing might cost, in satoshi as they are typed; empty where none was said.
+    asked: (String, String),
     amount: String,
     fee: Option<String>,
     /// What is said in its place.
@@ -90,6 +92,8 @@ pub(super) async fn page(desk: Desk, Query(To { to, again }): Query<To>) -> Resp
         }
     } else if let Some(line) = page.payouts.iter().find(|line| Some(line.id) == again) {
         page.to.clone_from(&line.to);
+        page.amount_sat.clone_from(&line.asked.0);
+        page.max_fee_sat.clone_from(&line.asked.1);
     }
     html(StatusCode::OK, &page)
 }
@@ -214,6 +218,11 @@ async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Result<P
     })
 }
 
+/// An amount in millisatoshi as satoshi that a form takes.
+fn typed(msat: &serde_json::Value) -> String {
+    msat.as_u64().map_or_else(String::new, |msat| msat.div_ceil(1_000).to_string())
+}
+
 fn line(row: &OperationRow) -> Line {
     let OperationLine { id, state, dot, .. } = OperationLine::of(row);
     let msat = |text: &serde_json::Value| text.as_u64().map(sats_exact);
@@ -224,6 +233,7 @@ fn line(row: &OperationRow) -> Line {
         at_iso: iso(row.begun_at),
         to_short: words::payee(to),
         to: to.to_owned(),
+        asked: (typed(&row.ask["amount_msat"]), typed(&row.ask["max_fee_msat"])),
         amount: msat(&row.outcome["amount_msat"]).or(msat(&row.ask["amount_msat"])).unwrap_or_default(),
         fee: msat(&row.outcome["fee_msat"]),
         no_fee: if row.state == OperationState::Failed { "–" } else { "not known yet" },

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Onward;
+use crate::ports::ChannelView;
 use crate::ui::figures::{grouped, grouped_in, sats_exact};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html, room};
@@ -65,7 +66,7 @@ pub(in crate::ui) async fn page(desk: Desk) -> Response {
         onward,
         title: room::title(&node, room::opening(&desk.op).as_ref().map(|(least, _)| least.as_str())),
         pay_out: room::pay_out(&node),
-        opening: node.channels.iter().any(|channel| !channel.ready),
+        opening: node.channels.iter().any(ChannelView::is_opening),
         just_in_time,
         sells: parts.inbound.orders.is_some(),
         keeps: grouped_in(&crate::treasury::of_each_channel()),

@@ -393,6 +393,9 @@ async fn a_pack_stays_good_while_it_is_on_sale_for_what_was_paid() {
     }
     assert_eq!(gate.get("/ok", &pack.line()).await.code(), "spent");
     assert_eq!(gate.settled(&pack).await, (0, 0, 5));
+    // What is used up is used up at any price: nobody has anything of it to lose.
+    gate.sell(vec![with(20, None)]);
+    assert_eq!(gate.get("/ok", &pack.line()).await.code(), "spent");
     assert_eq!(origin.hits(), 5);
     gate.audited().await;
 }
