@@ -25,6 +25,7 @@ mod first_seed;
 mod form;
 mod home;
 mod integrations;
+mod lapse;
 mod lightning;
 mod listing;
 mod live;

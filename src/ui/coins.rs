@@ -16,6 +16,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::figures::{grouped, grouped_in, shortened};
+use super::lapse::wait;
 use super::shell::{Desk, Section, Shell};
 use super::{entry, fault, html};
 use crate::ports::{Claim, CoinsView, Sweep, UnsentView, Waits};
@@ -29,8 +30,6 @@ use receive::Deposit;
 const ABOVE: (&str, &str) = ("/coins", "On-chain & vault");
 /// Closed channels that are looked through for a close that no chain source took.
 const MOST_CLOSED: u32 = 500;
-/// Minutes between two blocks, on the average.
-const MINUTES_A_BLOCK: u32 = 10;
 
 /// What the page is asked for.
 #[derive(Debug, Deserialize)]
@@ -227,16 +226,13 @@ fn waits(claim: &Claim, height: u32) -> String {
     }
 }
 
-/// `At block 300, in about 2 h.`
+/// `At block 300, in about 2 hours.`
 fn at_block(until: u32, height: u32) -> String {
-    let minutes = until.saturating_sub(height).saturating_mul(MINUTES_A_BLOCK);
-    let time = match minutes {
-        0 => return format!("At block {}, which is there.", grouped(until.into())),
-        1..=119 => format!("{minutes} min"),
-        120..=2_879 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1_440),
-    };
-    format!("At block {}, in about {time}.", grouped(until.into()))
+    let block = grouped(until.into());
+    match until.saturating_sub(height) {
+        0 => format!("At block {block}, which is there."),
+        blocks => format!("At block {block}, in about {}.", wait(blocks)),
+    }
 }
 
 #[cfg(test)]
@@ -273,7 +269,7 @@ mod tests {
         };
         assert_eq!(
             waits(&claim(Waits::Confirmations, Some(1_144)), 1_000),
-            "The channel is closed; its delay runs. At block 1,144, in about 24 h."
+            "The channel is closed; its delay runs. At block 1,144, in about 24 hours."
         );
         assert!(waits(&claim(Waits::Closing, None), 7).ends_with("is in no block yet."));
         let said = [at_block(5, 9), at_block(10, 9), at_block(1_009, 9)];
@@ -281,8 +277,8 @@ mod tests {
             said,
             [
                 "At block 5, which is there.",
-                "At block 10, in about 10 min.",
-                "At block 1,009, in about 6 days."
+                "At block 10, in about 10 minutes.",
+                "At block 1,009, in about 7 days."
             ]
         );
     }

@@ -149,16 +149,6 @@ pub(super) fn hour(at: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-/// `now` in words, seen from a moment `secs` earlier.
-pub(super) fn ago(secs: u64) -> String {
-    match secs {
-        0..=119 => format!("{secs} s ago"),
-        120..=7_199 => format!("{} min ago", secs / 60),
-        7_200..=172_799 => format!("{} h ago", secs / 3_600),
-        _ => format!("{} days ago", secs / 86_400),
-    }
-}
-
 fn moment(at: Timestamp) -> OffsetDateTime {
     i64::try_from(at.secs())
         .ok()
@@ -220,7 +210,5 @@ mod tests {
         assert_eq!([permille(1, 2), permille(5, 0), permille(u64::MAX, 1)], [500, 1_000, 1_000]);
         assert_eq!(iso(Timestamp::from_secs(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(utc(Timestamp::from_secs(1_700_000_000)), "14 Nov 2023 22:13:20 UTC");
-        let told = ["5 s ago", "5 min ago", "2 h ago", "3 days ago"];
-        assert_eq!([5, 300, 9_000, 3 * 86_400].map(ago), told);
     }
 }

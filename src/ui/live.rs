@@ -5,7 +5,8 @@ use askama::Template;
 use super::alarm::AlarmLine;
 use super::channel_line::ChannelLine;
 use super::coins::on_the_way;
-use super::figures::{ago, change, conversion, counted, grouped, grouped_in, sats_exact, sats_whole, utc};
+use super::figures::{beside, conversion, counted, grouped, grouped_in, sats_exact, sats_whole, utc};
+use super::lapse::ago;
 use super::payment_line::PaymentLine;
 use super::sale::Sale;
 use super::steps::StepLine;
@@ -229,12 +230,12 @@ fn alarms(mut rows: Vec<AlarmRow>, list: &Checklist) -> Vec<AlarmLine> {
 }
 
 fn silence(node: &NodeView, now: Timestamp) -> Option<String> {
-    let silent = now.secs().saturating_sub(node.synced_at?);
-    (silent > STALE_SECS).then(|| {
+    let heard = Timestamp::from_secs(node.synced_at?);
+    (now.secs().saturating_sub(heard.secs()) > STALE_SECS).then(|| {
         format!(
             "The node last heard from its chain source {}. Channels are not watched until it answers again, and \
              before long nothing is sold.",
-            ago(silent)
+            ago(heard, now)
         )
     })
 }
@@ -271,7 +272,7 @@ fn sync(node: &NodeView, chain: &ChainView, now: Timestamp) -> String {
         Some(at) => format!(
             "Block {height}; the node last heard from its chain source on {}, {}.",
             utc(Timestamp::from_secs(at)),
-            ago(now.secs().saturating_sub(at))
+            ago(Timestamp::from_secs(at), now)
         ),
         None => "Not yet in step with the chain.".to_owned(),
     };
@@ -295,9 +296,9 @@ mod tests {
         };
         let fine = said(Some(true));
         assert!(
-            fine.ends_with("heard from its chain source on 15 Jan 2027 07:59:57 UTC, 3 s ago."),
+            fine.ends_with("heard from its chain source on 15 Jan 2027 07:59:57 UTC, just now."),
             "{fine}"
         );
-        assert!(said(Some(false)).ends_with("3 s ago. It did not answer when it was asked last."));
+        assert!(said(Some(false)).ends_with("just now. It did not answer when it was asked last."));
     }
 }

@@ -16,11 +16,11 @@ use serde::Deserialize;
 use tracing::Level;
 
 use super::alarm::AlarmLine;
-use super::figures::{Span, ago, grouped, grouped_in, spans, typeset};
+use super::figures::{Span, grouped, grouped_in, spans, typeset};
+use super::lapse::{age, ago};
 use super::shell::{Desk, Section, Shell};
 use super::steps::StepLine;
 use super::{entry, fault, html};
-use crate::clock::in_words;
 use crate::store::StoreError;
 use crate::types::{Severity, Timestamp};
 use crate::web::{CheckView, Checklist, LogLine, LogTail, Operator, SettingLine, SystemView};
@@ -238,9 +238,8 @@ fn source(source: &crate::ports::SourceView) -> (String, &'static str, &'static 
 }
 
 fn facts(view: &SystemView) -> Vec<Fact> {
-    let since = |then: Option<Timestamp>| {
-        then.map_or_else(|| "not yet".to_owned(), |then| ago(view.time.secs().saturating_sub(then.secs())))
-    };
+    let since =
+        |then: Option<Timestamp>| then.map_or_else(|| "not yet".to_owned(), |then| ago(then, view.time));
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), |bytes| ByteSize(bytes).to_string());
     let node = match &view.node_detail {
         Some(why) => format!("{}: {why}", view.node),
@@ -287,13 +286,6 @@ fn check(check: &CheckView) -> CheckLine {
         "warning" => ("bad", "Act soon"),
         _ => ("bad", "Act now"),
     };
-    // Nobody reads the seconds of a day.
-    let rounded = |secs: u64| match secs {
-        0..=119 => secs,
-        120..=7_199 => secs / 60 * 60,
-        7_200..=172_799 => secs / 3_600 * 3_600,
-        _ => secs / 86_400 * 86_400,
-    };
     CheckLine {
         name: part(check.name),
         class,
@@ -303,7 +295,7 @@ fn check(check: &CheckView) -> CheckLine {
             ("fees", _) if check.alarmed => "fee rates were learned long ago".to_owned(),
             _ => typeset(&grouped_in(&check.detail)),
         },
-        age: check.age_secs.map(|secs| in_words(std::time::Duration::from_secs(rounded(secs)))),
+        age: check.age_secs.map(age),
     }
 }
 
@@ -370,7 +362,7 @@ mod tests {
                 .age
         };
         assert_eq!(line(None), None);
-        assert_eq!(line(Some(45)).as_deref(), Some("45 seconds"));
+        assert_eq!(line(Some(45)).as_deref(), Some("under a minute"));
         assert_eq!(line(Some(7_265)).as_deref(), Some("2 hours"));
     }
 }

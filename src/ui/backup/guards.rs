@@ -9,7 +9,8 @@ use crate::backup::{Destination, Standing};
 use crate::rescue::Standing as Way;
 use crate::secrets::SeedStatus;
 use crate::types::Timestamp;
-use crate::ui::figures::{ago, utc};
+use crate::ui::figures::utc;
+use crate::ui::lapse::ago;
 
 /// A snapshot that is behind the channels for less is about to be written.
 const BEHIND: Duration = Duration::from_secs(120);
@@ -53,14 +54,10 @@ pub(super) async fn is_elsewhere(way: Way) -> bool {
     tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
-fn since(then: Timestamp, now: Timestamp) -> String {
-    ago(now.secs().saturating_sub(then.secs()))
-}
-
 /// How the words of the seed stand.
 pub(super) fn words(seed: &SeedStatus, now: Timestamp) -> Guard {
     let (fine, state) = match seed.verified_at {
-        Some(at) => (true, format!("Last checked {}.", since(at, now))),
+        Some(at) => (true, format!("Last checked {}.", ago(at, now))),
         None if seed.shown_at.is_some() => {
             (false, "They were shown, and nobody proved to have them yet.".to_owned())
         }
@@ -96,7 +93,7 @@ pub(super) fn snapshot(way: &Way, elsewhere: bool, now: Timestamp) -> Guard {
         (Some(why), ..) => (false, format!("The node stays away from its peers: {why}.")),
         (None, Some(then), ..) => (false, format!("It is behind the channels since {}.", utc(then))),
         (None, None, Some(why), _) => (false, format!("It could not be written: {why}.")),
-        (None, None, None, Some(at)) => (true, format!("Written {}, {}.", since(at, now), way.kept())),
+        (None, None, None, Some(at)) => (true, format!("Written {}, {}.", ago(at, now), way.kept())),
         (None, None, None, None) => (true, "There is no channel to keep yet.".to_owned()),
     };
     let more =
@@ -135,7 +132,7 @@ pub(super) fn ledger(standing: &Standing, now: Timestamp) -> Guard {
         (Some(_), None, Some(newest)) => {
             let made = newest.created_at;
             // One that is late by less is about to be made.
-            (now.minus(every * 2) <= made, format!("Made {}.", since(made, now)))
+            (now.minus(every * 2) <= made, format!("Made {}.", ago(made, now)))
         }
     };
     Guard {

@@ -12,6 +12,7 @@ use crate::treasury::Deed;
 use crate::ui::figures::{grouped, grouped_in, sats_whole, shortened, typeset};
 use crate::ui::form::Fields;
 use crate::ui::html;
+use crate::ui::lapse::wait;
 use crate::ui::question::{Errand, notice};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::web::Problem;
@@ -186,7 +187,7 @@ struct BeforeForce {
     usable: bool,
     receivable: String,
     delay: String,
-    hours: String,
+    wait: String,
     /// What it gives back and costs, as far as that can be told.
     lines: Vec<String>,
     refusal: Option<&'static str>,
@@ -204,7 +205,7 @@ pub(super) async fn before_force(desk: Desk, Path(id): Path<String>) -> Response
 }
 
 async fn first_question(subject: &Subject, status: StatusCode, refusal: Option<&'static str>) -> Response {
-    let blocks = u64::from(subject.view.force_close_blocks.unwrap_or(USUAL_DELAY));
+    let blocks = u32::from(subject.view.force_close_blocks.unwrap_or(USUAL_DELAY));
     let deed = Deed::ForceCloseChannel { channel_id: subject.view.channel_id.clone() };
     // The same sums as on the page after it; without them it says what is sure.
     let preview = subject.desk.op.parts.treasury.preview(&deed).await.ok();
@@ -215,8 +216,8 @@ async fn first_question(subject: &Subject, status: StatusCode, refusal: Option<&
         name: subject.name(),
         usable: subject.view.usable,
         receivable: sats_whole(subject.view.receivable_msat),
-        delay: grouped(blocks),
-        hours: grouped(blocks.div_ceil(6)),
+        delay: grouped(blocks.into()),
+        wait: wait(blocks),
         lines: lines.unwrap_or_default(),
         refusal,
     };

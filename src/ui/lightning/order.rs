@@ -11,8 +11,9 @@ use crate::ports::OrderPayment;
 use crate::store::{OrderRow, OrderState, OrderWay, StoreError};
 use crate::treasury::{Deed, FeeChoice};
 use crate::types::Timestamp;
-use crate::ui::figures::{counted, grouped, grouped_in, iso, sats_whole, shortened, typeset, utc};
+use crate::ui::figures::{grouped, grouped_in, iso, sats_whole, shortened, typeset, utc};
 use crate::ui::form::Fields;
+use crate::ui::lapse::lasting;
 use crate::ui::question::{AGREED_RATE, Question, agreed_rate, notice};
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
@@ -121,7 +122,7 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         closes: row.refund_is_said(),
         size: grouped(row.ask.receivable_sat),
         blocks: grouped(row.ask.blocks.into()),
-        lasts: lasts(row.ask.blocks),
+        lasts: format!("about {}", lasting(row.ask.blocks)),
         announce: row.ask.announce,
         provider: shortened(&row.lsp),
         at: utc(row.placed_at),
@@ -140,15 +141,6 @@ async fn shown(desk: &Desk, row: &OrderRow, status: StatusCode, refusal: Option<
         ways,
     };
     html(status, &page)
-}
-
-/// Blocks as days or months, six in an hour.
-fn lasts(blocks: u32) -> String {
-    match blocks / 144 {
-        0 => "less than a day".to_owned(),
-        days @ 1..=59 => format!("about {}", counted(days.into(), "day")),
-        days => format!("about {}", counted((days / 30).into(), "month")),
-    }
 }
 
 const fn named(way: OrderWay) -> &'static str {

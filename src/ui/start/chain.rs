@@ -6,7 +6,9 @@ use http::StatusCode;
 
 use super::Onward;
 use crate::ports::SourceAnswer;
-use crate::ui::figures::{ago, grouped};
+use crate::types::Timestamp;
+use crate::ui::figures::grouped;
+use crate::ui::lapse::ago;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
 use crate::web::Step;
@@ -72,7 +74,7 @@ async fn shown(desk: Desk, sources: Vec<Source>, tested: bool) -> Response {
         _ if !node.running => {
             "The Lightning node is not up yet: it waits for a source that answers.".to_owned()
         }
-        Some(at) => format!("The node heard of it {}.", ago(now.secs().saturating_sub(at))),
+        Some(at) => format!("The node heard of it {}.", ago(Timestamp::from_secs(at), now)),
         None => "The node has not read it yet.".to_owned(),
     };
     let shell = desk.shell(Section::Home).await;
