@@ -117,10 +117,16 @@ pub(super) fn conversion(sales: u64, demands: u64) -> Option<String> {
     })
 }
 
-/// What changed from `earlier` to `now`: by how many percent, and in which direction; `None` from nothing.
-pub(super) fn change(now: u64, earlier: u64) -> Option<(u128, &'static str)> {
+/// How `now` stands beside what was `earlier`, in the time called `name`; `None` where that had nothing.
+pub(super) fn beside(now: u64, earlier: u64, name: &str) -> Option<String> {
     let (word, by) = if now >= earlier { ("more", now - earlier) } else { ("less", earlier - now) };
-    (u128::from(by) * 100).checked_div(u128::from(earlier)).map(|percent| (percent, word))
+    let percent = (u128::from(by) * 100).checked_div(u128::from(earlier))?;
+    Some(match percent {
+        0 => format!("as much as in {name}"),
+        1..1_000 => format!("{percent} % {word} than in {name}"),
+        // Nobody reads such a percentage.
+        _ => format!("{} times as much as in {name}", grouped(now / earlier)),
+    })
 }
 
 /// An instant for a machine: RFC 3339.
@@ -181,11 +187,12 @@ mod tests {
         assert_eq!([told(7, 7), told(9, 7), told(9_999, 10_000)], ["100 %", "100 %", "99 %"]);
         assert_eq!([told(58, 202), told(10, 35), told(1, 15)], ["29 %", "29 %", "6.7 %"]);
         assert_eq!(
-            [change(5, 0), change(3, 2), change(1, 2)],
-            [None, Some((50, "more")), Some((50, "less"))]
+            [told(5, 0), told(3, 2), told(1, 2)],
+            ["", "50 % more than in May", "50 % less than in May"]
         );
     }
 
+        let told = |now, earlier| beside(now, earlier, "May").unwrap_or_default();
     #[test]
     fn numbers_read_well() {
         assert_eq!(

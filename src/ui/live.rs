@@ -211,11 +211,10 @@ impl Live {
 
 /// How a time stands beside the one before it, behind its calls.
 fn against(now: Msat, earlier: Msat, name: &str) -> String {
-    match change(now.msat(), earlier.msat()) {
+    match beside(now.msat(), earlier.msat(), name) {
         None if now == earlier => String::new(),
         None => format!("; nothing in {name}"),
-        Some((0, _)) => format!("; as much as in {name}"),
-        Some((percent, word)) => format!("; {percent} % {word} than in {name}"),
+        Some(beside) => format!("; {beside}"),
     }
 }
 

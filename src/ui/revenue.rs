@@ -10,7 +10,8 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::chart::{Chart, Step as Bar};
-use super::figures::{change, conversion, counted, day, fiat, grouped, hour, permille, sats_exact};
+use super::figures::{beside, conversion, counted, day, fiat, grouped, hour, permille, sats_exact};
+use super::operation::sentence;
 use super::payment_line::PaymentLine;
 use super::sale::Sale;
 use super::shell::{Desk, Section, Shell};
@@ -280,13 +281,11 @@ fn each(sums: &HourSums) -> String {
 
 fn compared(now: Msat, earlier: Msat, name: &str) -> String {
     let (now, earlier) = (now.msat(), earlier.msat());
-    match change(now, earlier) {
+    match beside(now, earlier, name) {
         None if now == 0 => format!("As in {name}: nothing."),
         None => format!("Nothing in {name}."),
-        Some((0, _)) => format!("As much as in {name}."),
-        Some((percent, word)) => {
-            format!("{percent} % {word} than in {name}, which had {} sat.", sats_exact(earlier))
-        }
+        Some(beside) if beside.starts_with("as ") => sentence(&beside),
+        Some(beside) => sentence(&format!("{beside}, which had {} sat", sats_exact(earlier))),
     }
 }
 
@@ -408,7 +407,7 @@ mod tests {
         assert_eq!(say(150, 100), "50 % more than in the week before, which had 100 sat.");
         assert_eq!(say(25, 100), "75 % less than in the week before, which had 100 sat.");
         assert_eq!(say(1_000, 999), "As much as in the week before.");
-        assert!(compared(Msat::MAX, sat(1), "then").contains("% more"));
+        assert!(compared(Msat::MAX, sat(1), "then").contains(" times as much as in then, which had 1 sat"));
     }
 
     #[test]
