@@ -7,14 +7,26 @@ use crate::types::Severity;
 /// So many hexadecimal digits in a row are a hash or a key.
 const LONG: usize = 64;
 
+/// What is the matter in a sentence, with ids cut short: in full they are a wall on a small screen.
+pub(super) struct Told {
+    pub(super) text: String,
+    /// The ids that it names, in full.
+    pub(super) ids: Vec<String>,
+}
+
+impl Told {
+    /// A sentence of the program's.
+    pub(super) fn of(sentence: &str) -> Told {
+        let (text, ids) = with_short_ids(&typeset(&grouped_in(sentence)));
+        Told { text, ids }
+    }
+}
+
 /// One alarm.
 pub(super) struct AlarmLine {
     pub(super) class: &'static str,
     pub(super) severity: &'static str,
-    /// With ids cut short: in full they are a wall on a small screen.
-    pub(super) text: String,
-    /// The ids that it names, in full.
-    pub(super) ids: Vec<String>,
+    pub(super) told: Told,
     pub(super) fix: Vec<Span>,
     /// Where it is mended: address and name.
     pub(super) way: (&'static str, &'static str),
@@ -35,13 +47,11 @@ impl AlarmLine {
             Severity::Warning => ("warning", "Act soon"),
             Severity::Info => ("info", "Good to know"),
         };
-        let (text, ids) = with_short_ids(&typeset(&grouped_in(&row.alarm.text)));
         AlarmLine {
             class,
             severity,
             way: way(&row.alarm.code),
-            text,
-            ids,
+            told: Told::of(&row.alarm.text),
             fix: spans(&row.alarm.fix),
             since: utc(row.raised_at),
             since_iso: iso(row.raised_at),

@@ -1,6 +1,7 @@
 //! A channel as one line of a list: who, how it stands, what is on which side.
 
 use super::figures::{counted, grouped, grouped_in, permille, sats_whole, shortened};
+use crate::store::{OperationRow, OperationState};
 use crate::treasury::{Held, OpenChannel};
 
 /// One channel.
@@ -25,6 +26,31 @@ pub(super) struct ChannelLine {
     pub(super) held: Option<String>,
     /// That a splice of it is under way.
     pub(super) splice: Option<String>,
+}
+
+/// That an open channel is on its way to its end: the number of the move that asked for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With the other side's word, which may take its time.
+    Agreed(i64),
+    /// Without it.
+    Forced(i64),
+}
+
+impl Ending {
+    /// Of the channel with this id, by the moves that have no end yet. One that may have failed ends nothing.
+    pub(super) fn of(channel_id: &str, moves: &[OperationRow]) -> Option<Ending> {
+        let under_way = |row: &&OperationRow| {
+            row.ask["channel_id"] == channel_id
+                && matches!(row.state, OperationState::Intended | OperationState::Sent)
+        };
+        let ending = |row: &OperationRow| match row.kind.as_str() {
+            "close_channel" => Some(Ending::Agreed(row.id)),
+            "force_close_channel" => Some(Ending::Forced(row.id)),
+            _ => None,
+        };
+        moves.iter().filter(under_way).filter_map(ending).next_back()
+    }
 }
 
 /// Our part of what is held back, and of how much where it is not filled yet.
@@ -55,8 +81,25 @@ fn held(channel: &OpenChannel) -> Option<String> {
 }
 
 impl ChannelLine {
-    /// The line of `channel`.
-    pub(super) fn of(channel: &OpenChannel) -> ChannelLine {
+    /// The lines of `channels`, by the moves that have no end yet.
+    pub(super) fn all(channels: &[OpenChannel], moves: &[OperationRow]) -> Vec<ChannelLine> {
+        let line =
+            |channel: &OpenChannel| ChannelLine::ending(channel, Ending::of(&channel.view.channel_id, moves));
+        channels.iter().map(line).collect()
+    }
+
+    /// The line of `channel`, which may be on its way to its end.
+    pub(super) fn ending(channel: &OpenChannel, ending: Option<Ending>) -> ChannelLine {
+        let line = ChannelLine::of(channel);
+        match ending {
+            None => line,
+            Some(_) => {
+                ChannelLine { state: "Being closed".to_owned(), state_class: "waits", usable: false, ..line }
+            }
+        }
+    }
+
+    fn of(channel: &OpenChannel) -> ChannelLine {
         let view = &channel.view;
         let capacity_msat = view.capacity_sat.saturating_mul(1_000);
         let spendable_permille = permille(view.spendable_msat, capacity_msat);

@@ -30,6 +30,12 @@ pub(super) fn spans(sentence: &str) -> Vec<Span> {
     parts.filter(|span| !span.text.is_empty()).collect()
 }
 
+/// A sentence in which what is typed stands between the quotation marks of print, in the place of backticks.
+pub(super) fn quoted(sentence: &str) -> String {
+    let mut marks = ['“', '”'].into_iter().cycle();
+    sentence.chars().map(|char| if char == '`' { marks.next().unwrap_or(char) } else { char }).collect()
+}
+
 /// A sentence with the apostrophes of print, where it has no others.
 pub(super) fn typeset(sentence: &str) -> String {
     let mut before = ' ';
@@ -186,13 +192,15 @@ mod tests {
         assert_eq!([told(1, 9_999), told(1, 30), told(30, 250)], ["under 0.1 %", "3.3 %", "12 %"]);
         assert_eq!([told(7, 7), told(9, 7), told(9_999, 10_000)], ["100 %", "100 %", "99 %"]);
         assert_eq!([told(58, 202), told(10, 35), told(1, 15)], ["29 %", "29 %", "6.7 %"]);
+        let told = |now, earlier| beside(now, earlier, "May").unwrap_or_default();
         assert_eq!(
             [told(5, 0), told(3, 2), told(1, 2)],
             ["", "50 % more than in May", "50 % less than in May"]
         );
+        assert_eq!([told(200, 199), told(109, 10)], ["as much as in May", "990 % more than in May"]);
+        assert_eq!(told(23_000, 2), "11,500 times as much as in May");
     }
 
-        let told = |now, earlier| beside(now, earlier, "May").unwrap_or_default();
     #[test]
     fn numbers_read_well() {
         assert_eq!(
@@ -206,6 +214,7 @@ mod tests {
         assert_eq!(sats_whole(1_999), "1");
         assert_eq!(typeset("the node's key, the peers' word"), "the node’s key, the peers’ word");
         assert_eq!(typeset("say 'a' to the node's"), "say 'a' to the node's");
+        assert_eq!(quoted("`a` is not `b`"), "“a” is not “b”");
         let typed: Vec<_> =
             spans("See `it's`: now.").into_iter().map(|span| (span.text, span.code)).collect();
         let wanted = [("See ", false), ("it's", true), (": now.", false)];

@@ -173,7 +173,7 @@ async fn read(desk: &Desk) -> Result<Page, StoreError> {
         unsold: if node.running { unsold(&forecast) } else { Vec::new() },
         forecast: outlook::sentence(&forecast),
         ways: if nothing && node.running { Some(Ways::of(desk, &node, &standing).await) } else { None },
-        channels: standing.iter().map(ChannelLine::of).collect(),
+        channels: ChannelLine::all(&standing, &parts.ledger.open_operations().await?),
         rules: rules.iter().filter_map(|view| rule(view, &node)).collect(),
         closed: closed.iter().map(closed_line).collect(),
         shell: desk.shell(Section::Lightning).await,

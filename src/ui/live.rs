@@ -197,7 +197,7 @@ impl Live {
             on_the_way: coins.and_then(|coins| on_the_way(&coins, opening)),
             keeps: grouped_in(&of_each_channel()),
             channels_title: counted(u64::try_from(node.channels.len()).unwrap_or(u64::MAX), "channel"),
-            channels: standing.iter().map(ChannelLine::of).collect(),
+            channels: ChannelLine::all(&standing, &ledger.open_operations().await?),
             node_address: match node.listening.first() {
                 Some(address) => format!("{}@{address}", node.node_id),
                 None => node.node_id.clone(),

@@ -10,7 +10,8 @@ use super::{Said, words};
 use crate::ports::{ChannelView, UnsentView};
 use crate::store::ChannelRow;
 use crate::treasury::{KnownChannel, Most, OpenChannel, PendingSplice, SpliceWay, Treasury, TreasuryError};
-use crate::ui::channel_line::{ChannelLine, ours_text};
+use crate::ui::alarm::Told;
+use crate::ui::channel_line::{ChannelLine, Ending, ours_text};
 use crate::ui::figures::{grouped, grouped_in, iso, sats_exact, sats_whole, shortened, typeset, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation_line::OperationLine;
@@ -48,9 +49,20 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
 }
 
+/// Where an open channel is in its life: what can be done with it hangs on that.
+enum Stage {
+    /// It waits for its confirmations.
+    Opening,
+    /// It can be used, as soon as the other node is there.
+    Ready,
+    /// Its end was asked for.
+    Ending(Ending),
+}
+
 /// What only an open channel has.
 struct Open {
     line: ChannelLine,
+    stage: Stage,
     /// Ours that is held back, and of what.
     reserved: (String, String),
     largest: String,
@@ -109,16 +121,37 @@ struct Page {
     open: Option<Open>,
     closed: Option<Closed>,
     /// Why it is neither of them.
-    unseen: Option<String>,
+    unseen: Option<Told>,
     /// Why it can never come to be.
-    void: Option<String>,
+    void: Option<Told>,
     /// Why a transaction of it is not on its way.
-    unsent: Option<String>,
+    unsent: Option<Told>,
     steps: Vec<Step>,
     moves: Vec<OperationLine>,
 }
 
+impl Open {
+    /// The most that can be put in now, as far as it can be told.
+    fn most_in(&self) -> &str {
+        self.most.as_ref().map_or("", |(into, _)| into)
+    }
+
+    /// The most that can be taken out now, as far as it can be told.
+    fn most_out(&self) -> &str {
+        self.most.as_ref().map_or("", |(_, out)| out)
+    }
+}
+
 impl Refusal {
+    /// Where it is said again, beside the form.
+    fn id(&self) -> &'static str {
+        match self.form {
+            "splice-in" => "in_sat-refused",
+            "splice-out" => "out_sat-refused",
+            _ => "base_sat-refused",
+        }
+    }
+
     /// The form's first field, where one goes on.
     fn field(&self) -> &'static str {
         match self.form {
@@ -135,6 +168,11 @@ impl Page {
         let waits =
             "A change of its size is under way. It can be changed again when that has its confirmations.";
         (self.refusal.is_none() && open.line.splice.is_some()).then_some(waits)
+    }
+
+    /// What says so beside the form of that name, where it was refused.
+    fn names(&self, form: &str) -> &'static str {
+        self.refusal.as_ref().filter(|refusal| refusal.form == form).map_or("", Refusal::id)
     }
 
     /// Why the form of that name was refused.
@@ -187,7 +225,7 @@ async fn read(
     let steps = steps(view.as_ref(), row.as_ref(), &operations);
     let funding = view.as_ref().and_then(|view| view.funding.as_deref());
     let unsent = unsent(desk, funding.or(row.as_ref().and_then(|row| row.funding.as_deref())));
-    let void = Treasury::why_void(&operations).map(words::sentence);
+    let void = Treasury::why_void(&operations).map(|why| Told::of(&words::sentence(why)));
     let both = |of_view: fn(&ChannelView) -> bool, of_row: fn(&ChannelRow) -> bool| {
         view.as_ref().map(of_view).or(row.as_ref().map(of_row)) == Some(true)
     };
@@ -196,11 +234,12 @@ async fn read(
     let size = view.as_ref().map(|view| view.capacity_sat).or(row.as_ref().map(|row| row.capacity_sat));
     let (outbound, announced) =
         (both(|view| view.outbound, |row| row.outbound), both(|view| view.announced, |row| row.announced));
+    let ending = Ending::of(&channel_id, &operations);
     let open = match &view {
         Some(view) => {
             let standing = desk.op.parts.treasury.standing(std::slice::from_ref(view)).await?;
             match standing.into_iter().next() {
-                Some(standing) => Some(open(desk, &standing, fields).await),
+                Some(standing) => Some(open(desk, &standing, ending, fields).await),
                 None => None,
             }
         }
@@ -235,7 +274,7 @@ async fn read(
     })
 }
 
-async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
+async fn open(desk: &Desk, channel: &OpenChannel, ending: Option<Ending>, fields: &Fields) -> Open {
     let (parts, view) = (&desk.op.parts, &channel.view);
     let claims = parts.treasury.coins().await.ok().map(|coins| coins.claims);
     let ours = claims.and_then(|claims| {
@@ -260,7 +299,12 @@ async fn open(desk: &Desk, channel: &OpenChannel, fields: &Fields) -> Open {
         leaving: some(channel.held.splicing_sat),
         returns: returns(channel, ours),
         splicing: agreed.map(|splice| after(splice, view.capacity_sat)),
-        line: ChannelLine::of(channel),
+        line: ChannelLine::ending(channel, ending),
+        stage: match ending {
+            Some(ending) => Stage::Ending(ending),
+            None if view.ready => Stage::Ready,
+            None => Stage::Opening,
+        },
         base: typed("base_sat", sats_exact(view.fees.base_msat.into()).replace(',', "")),
         ppm: typed("ppm", view.fees.ppm.to_string()),
         amount_in: fields.text("in_sat").to_owned(),
@@ -318,23 +362,23 @@ fn after(splice: &PendingSplice, capacity_sat: u64) -> String {
 }
 
 /// Why a transaction that funds, changes or closes the channel with this funding output is not on its way.
-fn unsent(desk: &Desk, funding: Option<&str>) -> Option<String> {
+fn unsent(desk: &Desk, funding: Option<&str>) -> Option<Told> {
     let (txid, _) = funding?.split_once(':')?;
     let of_it =
         |one: &UnsentView| one.txid == txid || one.spends.iter().any(|spent| Some(spent.as_str()) == funding);
     let waits = desk.op.parts.chain.chain().unsent.into_iter().find(of_it)?;
     let UnsentView { txid, why, .. } = waits;
-    Some(format!(
+    Some(Told::of(&format!(
         "Its transaction {txid} is signed, and no chain source took it yet: {why}. It is handed over again and again."
-    ))
+    )))
 }
 
 /// Why a channel that was not told to be closed is not among the open ones.
-async fn unseen(desk: &Desk) -> String {
+async fn unseen(desk: &Desk) -> Told {
     if desk.op.parts.node.view().await.running {
-        return "It is not among the open channels any more. Why, the node will say in a moment.".to_owned();
+        return Told::of("It is not among the open channels any more. Why, the node will say in a moment.");
     }
-    live::away(&desk.op).await
+    Told::of(&live::away(&desk.op).await)
 }
 
 fn closed(row: &ChannelRow, unsent: bool) -> Closed {

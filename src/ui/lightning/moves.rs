@@ -9,7 +9,7 @@ use super::channel::{Refusal, find, shown};
 use super::decimal::scaled;
 use crate::ports::{ChannelView, ForwardingFees};
 use crate::treasury::Deed;
-use crate::ui::figures::{grouped, grouped_in, sats_whole, shortened, typeset};
+use crate::ui::figures::{grouped, grouped_in, quoted, sats_whole, shortened, typeset};
 use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::lapse::wait;
@@ -38,7 +38,7 @@ impl Subject {
     }
 
     fn name(&self) -> String {
-        format!("Channel {} with {}", shortened(&self.view.channel_id), shortened(&self.view.peer))
+        format!("Channel with {}", shortened(&self.view.peer))
     }
 
     fn errand(&self, step: &str, title: String, yes: &'static str, deed: Deed) -> Errand {
@@ -55,7 +55,7 @@ impl Subject {
 
     /// Its page again, with why the form was refused.
     async fn again(self, form: &'static str, fields: &Fields, problem: Problem) -> Response {
-        let refusal = Refusal { form, text: problem.detail, status: problem.status };
+        let refusal = Refusal { form, text: quoted(&problem.detail), status: problem.status };
         match find(&self.desk, &self.view.local_id).await {
             Ok(known) => shown(&self.desk, known, fields, Some(refusal), None).await,
             Err(response) => response,
@@ -91,7 +91,9 @@ pub(super) async fn fees(desk: Desk, Path(id): Path<String>, fields: Fields) -> 
 fn read_fees(fields: &Fields) -> Result<ForwardingFees, String> {
     let base = fields.text("base_sat");
     let base_msat = scaled(base, 3).and_then(|msat| u32::try_from(msat).ok()).ok_or_else(|| {
-        format!("The fee for each payment must be sat with three decimals at most, not “{base}”.")
+        format!(
+            "The fee for each payment must be a number of sat, with at most three decimals, not “{base}”."
+        )
     })?;
     let ppm = fields.number("ppm", "The part of what is forwarded")?;
     let ppm = u32::try_from(ppm).map_err(|_| "The part of what is forwarded is too large.".to_owned())?;
