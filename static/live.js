@@ -6,7 +6,7 @@
   const live = document.getElementById("live");
   const feed = document.getElementById("feed");
   const QUIET_MS = 400, REFRESH_MS = 30000;
-  let waiting = 0, busy = false, again = false;
+  let waiting = 0, busy = false, again = false, held = false;
 
   const hashes = () => new Set([...live.querySelectorAll("[data-hash]")].map((row) => row.dataset.hash));
 
@@ -18,13 +18,14 @@
       if (answer.redirected) { location.assign("/login"); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const before = hashes();
-      live.innerHTML = await answer.text();
+      const swap = new CustomEvent("swap", { detail: await answer.text(), bubbles: true, cancelable: true });
+      held = !live.dispatchEvent(swap);
+      if (held) return;
       for (const row of live.querySelectorAll("[data-hash]")) {
         row.classList.toggle("fresh", !before.has(row.dataset.hash));
       }
       const today = live.querySelector(".figure");
       if (today) document.title = `${today.textContent} today · Tollhouse`;
-      live.dispatchEvent(new Event("replaced", { bubbles: true }));
     } catch {
       feed.textContent = "Not reachable. Trying again.";
     } finally {
@@ -41,6 +42,8 @@
   stream.onerror = () => {
     feed.textContent = stream.readyState === EventSource.CLOSED ? "No longer live. Reload the page." : "Not reachable. Trying again.";
   };
+  // What waited for a selection to end.
+  document.addEventListener("selectionchange", () => { if (held && getSelection()?.isCollapsed) soon(); });
   setInterval(() => { if (!document.hidden) soon(); }, REFRESH_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 })();

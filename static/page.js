@@ -73,19 +73,48 @@
   };
 
   const stand = (within) => { localTimes(within); copyButtons(within); };
+
+  // What tells a thing from the others of a part, before the part is said anew and after it.
+  const named = (it) => {
+    const words = it.matches("details") ? it.querySelector("summary") : it;
+    return [it.tagName, it.closest("[data-key]")?.dataset.key, it.id || it.getAttribute("href") || it.getAttribute("aria-label") || words?.textContent].join(" ");
+  };
+  const alike = (part, it, name) => [...part.querySelectorAll(it.tagName)].filter((other) => named(other) === name);
+  const isSelected = (part) => {
+    const selection = getSelection();
+    return Boolean(selection) && !selection.isCollapsed && selection.containsNode(part, true);
+  };
+
+  // Says a part anew, and leaves to whoever reads it what they have in hand: what is open stays open, what has the
+  // focus keeps it, and nothing is said anew while a piece of it is selected: `false` then.
+  const said = new WeakMap();
+  const swap = (part, text) => {
+    if (text === said.get(part)) return true;
+    if (isSelected(part)) return false;
+    const open = [...part.querySelectorAll("details[open]")].map((it) => [it, named(it)]);
+    const held = part.contains(document.activeElement) ? document.activeElement : null;
+    const name = held && named(held);
+    const place = held && alike(part, held, name).indexOf(held);
+    said.set(part, text);
+    part.innerHTML = text;
+    stand(part);
+    for (const [it, key] of open) for (const other of alike(part, it, key)) other.open = true;
+    if (held) {
+      const same = alike(part, held, name);
+      const next = same[place] ?? same[0] ?? document.getElementById("main");
+      next?.focus({ preventScroll: true });
+      if (next && same.length) next.scrollTop = held.scrollTop;
+    }
+    return true;
+  };
   const again = (part) => {
     const asks = async () => {
       if (!part.isConnected || !part.dataset.part) return;
-      if (!document.hidden && !part.contains(document.activeElement)) {
+      if (!document.hidden) {
         try {
           const answer = await fetch(part.dataset.part, { headers: { Accept: "text/html" } });
           if (answer.redirected) { location.reload(); return; }
-          const text = answer.ok ? await answer.text() : part.dataset.last;
-          if (text !== undefined && text !== part.dataset.last) {
-            part.dataset.last = text;
-            part.innerHTML = text;
-            stand(part);
-          }
+          if (answer.ok) swap(part, await answer.text());
         } catch { /* asked again in a moment */ }
       }
       setTimeout(asks, Number(part.dataset.every) || EVERY_MS);
@@ -96,6 +125,7 @@
   const zone = document.getElementById("zone");
   if (zone) zone.textContent = `Times in ${Intl.DateTimeFormat().resolvedOptions().timeZone || "this browser’s zone"}`;
   stand(document);
-  document.addEventListener("replaced", (event) => stand(event.target));
+  // What another script brings; it is told when that has to wait.
+  document.addEventListener("swap", (event) => { if (!swap(event.target, event.detail)) event.preventDefault(); });
   for (const part of document.querySelectorAll("[data-part]:not(#live)")) again(part);
 })();

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tollhouse::ports::Alarm;
+use tollhouse::store::Findings;
+use tollhouse::types::{Kind, Severity};
 
-use super::clean;
 use super::sell::sell;
+use super::{business, clean, logged_in};
 use crate::admin_app::{AdminApp, PASSWORD};
 use crate::chromium::{Chromium, Tab};
 
@@ -17,6 +20,10 @@ const FOCUS: &str = r"(() => {
   const named = it.outerHTML.slice(0, 90), style = getComputedStyle(it);
   if (before && !(before.compareDocumentPosition(it) & Node.DOCUMENT_POSITION_FOLLOWING)) wrong.push('out of order: ' + named);
   if (!it.matches(':focus-visible') || style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2) wrong.push('unmarked: ' + named);
+  const light = (color) => { const [r, g, b] = color.match(/[\d.]+/g).map(Number).map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const [more, less] = [style.outlineColor, getComputedStyle(document.body).backgroundColor].map(light).sort((a, b) => b - a);
+  if ((more + 0.05) / (less + 0.05) < 3) wrong.push('faint: ' + named + ' ' + style.outlineColor);
   const box = it.getClientRects()[0];
   const middle = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
   const top = document.elementFromPoint(middle(box.left, box.right, innerWidth), middle(box.top, box.bottom, innerHeight));
@@ -49,10 +56,13 @@ async fn to(tab: &Tab<'_>, selector: &str) {
     panic!("{selector} is never reached");
 }
 
-/// A window of that width, in which nothing glides.
-async fn window(tab: &Tab<'_>, width: u32) {
-    tab.looks(width, 740, "light").await;
-    let features = json!([{ "name": "prefers-reduced-motion", "value": "reduce" }]);
+/// A window of that width and light, in which nothing glides.
+async fn window(tab: &Tab<'_>, width: u32, scheme: &str) {
+    tab.looks(width, 740, scheme).await;
+    let features = json!([
+        { "name": "prefers-reduced-motion", "value": "reduce" },
+        { "name": "prefers-color-scheme", "value": scheme },
+    ]);
     tab.call("Emulation.setEmulatedMedia", json!({ "features": features })).await;
 }
 
@@ -66,7 +76,7 @@ async fn every_errand_can_be_run_by_keys_alone() {
     }
     let browser = Chromium::start();
     let tab = browser.tab().await;
-    window(&tab, 360).await;
+    window(&tab, 360, "light").await;
     tab.open(&format!("{}/login", app.origin)).await;
     assert_eq!(tab.value(FOCUS).await, json!([]), "the one field has the focus");
     tab.types(PASSWORD).await;
@@ -121,12 +131,109 @@ async fn every_errand_can_be_run_by_keys_alone() {
     tab.until("document.querySelector('#authorization')").await;
 
     // The longest form, on a phone and on a desk: from its first field to its button.
-    for width in [360, 1440] {
-        window(&tab, width).await;
+    for (width, scheme) in [(360, "light"), (1440, "dark")] {
+        window(&tab, width, scheme).await;
         tab.open(&format!("{}/services/rates/edit", app.origin)).await;
         to(&tab, "main form.form button.button").await;
         tab.press("Enter").await;
         tab.until("document.querySelector('.said')").await;
     }
+    clean(&app, &tab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_that_moves_or_sets_something_is_reached_by_keys() {
+    let app = business().await;
+    let session = app.claimed().await;
+    let channel = format!("/lightning/channels/{}", "ab".repeat(32));
+    let browser = Chromium::start();
+    let forms = [
+        ("/coins/send", "form[action='/coins/send'] .button"),
+        ("/coins/vault/set", "form[action='/coins/vault/set'] .button"),
+        ("/lightning/open", "form[action='/lightning/open'] .button"),
+        (&channel, "form[action$='/close'] .plain"),
+        ("/lightning/payouts", "form[action='/lightning/payouts'] .button"),
+        ("/lightning/peers", "form[action='/lightning/peers'] .button"),
+        ("/lightning/inbound", "form[action='/lightning/inbound'] .button"),
+        ("/integrations/keys/new", "form[action='/integrations/keys'] .button"),
+        ("/integrations/webhooks/new", "form[action='/integrations/webhooks'] .button"),
+        ("/backup", "form[action='/backup/now'] .button"),
+        ("/system/password", "form[action='/system/password'] .button"),
+    ];
+    for (width, scheme) in [(360, "dark"), (1440, "light")] {
+        let tab = logged_in(&app, &browser, &session).await;
+        window(&tab, width, scheme).await;
+        for (path, button) in forms {
+            tab.open(&format!("{}{path}", app.origin)).await;
+            to(&tab, button).await;
+        }
+        // A rule's form is folded away, and opens by a key.
+        tab.open(&format!("{}/lightning/rules", app.origin)).await;
+        to(&tab, "section[aria-labelledby=pay_out] summary").await;
+        tab.press("Enter").await;
+        tab.until("document.querySelector('section[aria-labelledby=pay_out] details').open").await;
+        to(&tab, "form[action$=pay_out] .button").await;
+        clean(&app, &tab);
+    }
+}
+
+/// The live part of Home is said anew at each payment. What somebody has in hand there stays in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_live_takes_nothing_out_of_the_hands_of_who_reads() {
+    let app = business().await;
+    let session = app.claimed().await;
+    let id = |byte: &str| byte.repeat(32);
+    let text = |byte| format!("A transaction of this node waits: {}.", id(byte));
+    let standing = ["4f", "c3"].map(|byte| {
+        Alarm::new("transactions_unsent", Severity::Warning, text(byte), "Look at the chain source.")
+            .about(byte)
+    });
+    let found = Findings { standing: standing.to_vec(), notices: Vec::new(), watched: 0 };
+    app.ledger.note_alarms(found).await.expect("noted");
+    let browser = Chromium::start();
+    let tab = logged_in(&app, &browser, &session).await;
+    window(&tab, 1440, "light").await;
+    tab.open(&format!("{}/", app.origin)).await;
+    tab.until("document.querySelector('#feed').textContent === 'Live'").await;
+    // Each time the old part is marked, so that one knows the new one.
+    let sale = async |n: u8| {
+        tab.value("document.querySelector('#revenue').dataset.old = 'yes'").await;
+        super::sell(&app, n, "chat", Kind::Request, 1, 40, 1).await;
+    };
+    let said_anew = "document.querySelector('#revenue') && !document.querySelector('#revenue').dataset.old";
+
+    // An alarm that is opened stays open, and the key that opened it closes it.
+    let second = format!("details[data-key='{}']", id("c3"));
+    to(&tab, &format!("{second} summary")).await;
+    tab.press("Enter").await;
+    tab.until(&format!("document.querySelector(\"{second}\").open")).await;
+    sale(201).await;
+    tab.until(said_anew).await;
+    let opened = "[...document.querySelectorAll('#live details[open]')].map((it) => it.dataset.key)";
+    assert_eq!(tab.value(opened).await, json!([id("c3")]));
+    assert!(at(&tab, &format!("{second} summary")).await, "the focus is where it was");
+    assert_eq!(tab.value("window.focused = null, 1").await, 1);
+    assert_eq!(tab.value(FOCUS).await, json!([]), "and shows");
+    tab.press("Enter").await;
+    tab.until(&format!("!document.querySelector(\"{second}\").open")).await;
+
+    // A link keeps the focus, too, and leads on.
+    to(&tab, "a[href='/lightning'], #channels a, .channels a").await;
+    let link = tab.value("document.activeElement.getAttribute('href')").await;
+    sale(202).await;
+    tab.until(said_anew).await;
+    assert_eq!(tab.value("document.activeElement.getAttribute('href')").await, link);
+
+    // What is selected stays selected until whoever selected it is done; then the page catches up.
+    let select = "getSelection().selectAllChildren(document.querySelector('.alarms .what')), getSelection().toString()";
+    let selected = tab.value(select).await;
+    assert!(selected.as_str().is_some_and(|text| text.contains("waits")), "{selected}");
+    sale(203).await;
+    app.ledger.barrier().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(tab.value("getSelection().toString()").await, selected);
+    assert_eq!(tab.value(said_anew).await, false);
+    tab.value("getSelection().removeAllRanges()").await;
+    tab.until(said_anew).await;
     clean(&app, &tab);
 }
