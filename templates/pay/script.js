@@ -96,7 +96,7 @@
     }
     clearInterval(clock);
     document.querySelector('.qr')?.remove();
-    for (const id of ['wallet', 'copy', 'here']) $(id)?.remove();
+    for (const id of ['wallet', 'copy', 'here', 'text']) $(id)?.remove();
     $('time').textContent = 'This invoice is over. If you paid it, its preimage is still good. ';
     if (offer.again === 'true') $('time').append(button('New invoice', () => choose(chosen())));
   }

@@ -86,6 +86,17 @@ impl World {
     }
 }
 
+/// How a state of the page looks on a phone and on a desk: nothing sticks out, and everything can be read.
+async fn drawn(tab: &Tab<'_>, name: &str) {
+    for (width, height, scheme) in [(360, 740, "light"), (1440, 900, "dark")] {
+        tab.looks(width, height, scheme).await;
+        tab.picture(&format!("{name}-{width}-{scheme}")).await;
+        let fits = tab.value("document.documentElement.scrollWidth <= innerWidth").await;
+        assert_eq!(fits, true, "{name}: wider than a window of {width}");
+        assert_eq!(tab.value(LEGIBLE).await, json!([]), "{name} {width} {scheme}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_pays_and_reads() {
     let world = World::start().await;
@@ -104,6 +115,7 @@ async fn a_person_pays_and_reads() {
     tab.value("preimage.value = ''").await;
     world.paste(&tab, &"ab".repeat(32)).await;
     tab.until("/not the preimage/.test(said.textContent)").await;
+    drawn(&tab, "no-preimage").await;
     assert_eq!((tab.asked().len(), world.origin.hits()), (before, 0));
 
     tab.value("preimage.value = ''").await;
@@ -141,7 +153,7 @@ async fn things_are_shown_or_saved_by_what_they_are() {
         // A page that was bought cannot run in ours; that it tried is what the browser says.
         let complaints = tab.complaints();
         assert!(complaints.iter().all(|one| one.contains("sandboxed")), "{path}: {complaints:?}");
-        tab.picture(&format!("shown-{}", path.trim_start_matches('/').replace('.', "-"))).await;
+        drawn(&tab, &format!("shown-{}", path.trim_start_matches('/').replace('.', "-"))).await;
     }
     assert_eq!(world.origin.hits(), 4);
 }
@@ -172,7 +184,7 @@ async fn a_wallet_in_the_browser_pays_a_pack_that_is_kept() {
     tab.value(&format!("window.paid('{preimage}')")).await;
     tab.until("got.textContent === 'Here it is'").await;
     assert!(tab.text("#kept").await.starts_with("99 more requests"), "{}", tab.text("#kept").await);
-    tab.picture("kept-pack").await;
+    drawn(&tab, "kept-pack").await;
     tab.until("[...after.querySelectorAll('button')].some((one) => one.textContent === 'Ask again')").await;
     // On another page of the same service it is offered before anything is paid.
     tab.open(&world.url("/report.json")).await;
@@ -228,7 +240,7 @@ async fn an_upstream_that_fails_leaves_the_payment_good() {
     let preimage = world.pay(&tab).await;
     world.paste(&tab, &preimage).await;
     tab.until("/not lost/.test(said.textContent)").await;
-    tab.picture("upstream-failed").await;
+    drawn(&tab, "upstream-failed").await;
     let shown = "[...document.querySelectorAll('.qr, #wallet, #copy, #time, .offers')].some(one => one.checkVisibility())";
     assert_eq!(tab.value(shown).await, false, "nobody is asked to pay a second time");
     let well = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nwell";
@@ -248,7 +260,7 @@ async fn a_page_opens_by_itself_where_the_service_says_so() {
     tab.looks(360, 740, "light").await;
     tab.open(&world.url("/note.txt")).await;
     tab.until("!document.getElementById('wait').hidden").await;
-    tab.picture("waiting").await;
+    drawn(&tab, "waiting").await;
     assert_eq!(tab.value("document.cookie").await, "", "no script reads the cookie");
     let hash = tab.value("document.querySelector('main').dataset.hash").await;
     let hash: PaymentHash = hash.as_str().expect("a hash").parse().expect("a hash");
@@ -281,11 +293,11 @@ async fn an_invoice_that_is_over_makes_room_for_another() {
     let preimage = world.pay(&tab).await;
     tab.until("/is over/.test(time.textContent)").await;
     assert_eq!(
-        tab.value("document.querySelector('.qr, #wallet, #copy')").await,
+        tab.value("document.querySelector('.qr, #wallet, #copy, #text')").await,
         Value::Null,
         "nobody pays it now"
     );
-    tab.picture("over").await;
+    drawn(&tab, "over").await;
     tab.click("#time button").await;
     tab.until("document.querySelector('.qr') && / [0-9:]+ left/.test(time.textContent)").await;
     // Who paid the one before, at the last moment, still gets what it was for.
@@ -307,7 +319,7 @@ async fn a_token_that_was_used_elsewhere_is_answered_with_a_reason_and_an_invoic
     let first = tab.value("document.querySelector('main').dataset.hash").await;
     world.paste(&tab, &preimage).await;
     tab.until("document.querySelector('.refusal')").await;
-    tab.picture("used-up").await;
+    drawn(&tab, "used-up").await;
     assert_eq!(tab.text(".refusal").await, "Your one request was made already. Buy another below.");
     assert_ne!(tab.value("document.querySelector('main').dataset.hash").await, first);
     assert_eq!((tab.value("mine.hidden").await, world.origin.hits()), (json!(true), 1));
@@ -401,7 +413,7 @@ async fn a_form_is_not_sent_again_by_the_page() {
         "[...document.querySelectorAll('.qr, #wallet, #copy, #time')].some(one => one.checkVisibility())";
     assert_eq!(tab.value(shown).await, false, "nobody is asked to pay a second time");
     assert_eq!(tab.value("document.getElementById('line').checkVisibility()").await, true);
-    tab.picture("posted").await;
+    drawn(&tab, "posted").await;
     assert!(tab.text("#line").await.ends_with(&format!(":{preimage}")), "the token is complete");
     assert_eq!(world.origin.hits(), 1, "the form's own page");
     world.clean(&tab);
@@ -445,7 +457,7 @@ async fn it_works_by_keyboard_and_says_what_it_can_without_script() {
     plain.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
     plain.looks(360, 740, "light").await;
     plain.open(&world.url("/note.txt")).await;
-    plain.picture("no-script").await;
+    drawn(&plain, "no-script").await;
     let text = plain.text("body").await;
     assert!(text.contains("10 sat") && text.contains("only with JavaScript"), "{text}");
     assert!(text.contains("Authorization: L402 "), "what the text points to stands open: {text}");
