@@ -8,7 +8,7 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 
-use super::figures::{grouped_in, typeset};
+use super::figures::{grouped_in, quoted, typeset};
 use super::form::Fields;
 use super::shell::{Desk, Section, Shell};
 use super::{fault, html};
@@ -236,5 +236,5 @@ pub(super) async fn notice(
     (title, text): (&str, &str),
 ) -> Response {
     let shell = desk.shell(section).await;
-    html(status, &Notice { shell, above, title: title.to_owned(), text: text.to_owned() })
+    html(status, &Notice { shell, above, title: title.to_owned(), text: quoted(text) })
 }

@@ -34,6 +34,7 @@ mod sell_saved;
 mod tokens;
 mod words;
 
+mod states;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A first visit to any page, with its style, its typeface and its scripts, stays below this many bytes.

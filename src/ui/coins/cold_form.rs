@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::ABOVE;
 use super::cold::{form, refused};
-use crate::ui::figures::grouped;
+use crate::ui::figures::{grouped, quoted};
 use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::question::Question;
@@ -101,6 +101,7 @@ async fn shown(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<St
     let shell = desk.shell(Section::Coins).await;
     let forms = forms(&shell.network);
     let from_block = FromBlock::of(&desk.op.parts.vault);
+    let refusal = refusal.map(|text| quoted(&text));
     html(status, &Page { shell, above, refusal, typed, forms, replaces, from_block })
 }
 

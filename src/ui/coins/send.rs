@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::ports::{FeeRate, FeeRates};
 use crate::treasury::{Deed, FeeChoice};
-use crate::ui::figures::grouped;
+use crate::ui::figures::{grouped, quoted};
 use crate::ui::form::{Fields, Refused};
 use crate::ui::question::Errand;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -157,7 +157,7 @@ async fn form(desk: &Desk, status: StatusCode, typed: Typed, refusal: Option<Str
     let fee = if unknown { "own".to_owned() } else { typed.fee };
     let page = Page {
         shell: desk.shell(Section::Coins).await,
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         typed: Typed { fee, ..typed },
         unknown,
         vault: parts.vault.view().is_some(),

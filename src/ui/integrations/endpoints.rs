@@ -14,7 +14,7 @@ use super::refused::{failed, unknown};
 use super::{above, gets, standing};
 use crate::egress::Reach;
 use crate::store::{DeliveryFilter, DeliveryState, WebhookRow};
-use crate::ui::figures::{iso, utc};
+use crate::ui::figures::{iso, quoted, utc};
 use crate::ui::form::{Fields, Refused};
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
@@ -132,7 +132,8 @@ pub(in crate::ui) async fn form(desk: Desk) -> Response {
 async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Problem>) -> Response {
     let status = refusal.as_ref().map_or(StatusCode::OK, |problem| problem.status);
     let page = New {
-        refusal: refusal.map(|problem| problem.detail.replace(" (allow_private)", ": tick it below")),
+        refusal: refusal
+            .map(|problem| quoted(&problem.detail.replace(" (allow_private)", ": tick it below"))),
         label: fields.text("label").to_owned(),
         url: fields.text("url").to_owned(),
         allow_private: fields.ticked("allow_private"),

@@ -11,7 +11,7 @@ use super::above;
 use crate::clock::in_words;
 use crate::store::ApiKeyRow;
 use crate::types::Msat;
-use crate::ui::figures::{sats_exact, utc};
+use crate::ui::figures::{quoted, sats_exact, utc};
 use crate::ui::form::{Fields, Refused};
 use crate::ui::question::{Question, notice};
 use crate::ui::shell::{Desk, Section, Shell};
@@ -114,7 +114,7 @@ async fn shown(desk: &Desk, fields: &Fields, refusal: Option<Refused>) -> Respon
     let choice =
         |(value, name, _): (&'static str, &'static str, _)| Choice { value, name, chosen: lasts == value };
     let page = New {
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         label: fields.text("label").to_owned(),
         scopes: LISTED.into_iter().map(tick).collect(),
         lasts: LASTS.into_iter().map(choice).collect(),

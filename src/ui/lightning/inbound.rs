@@ -10,7 +10,7 @@ use super::{Tab, ways};
 use crate::inbound::{OpeningsView, OrderError, Orders};
 use crate::ports::{OrderAsk, OrderLimits};
 use crate::store::{OperationRow, OperationState, OrderRow, OrderState, StoreError};
-use crate::ui::figures::{grouped, iso, sats_exact, shortened, utc};
+use crate::ui::figures::{grouped, iso, quoted, sats_exact, shortened, utc};
 use crate::ui::form::Fields;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::ui::{fault, html};
@@ -149,7 +149,7 @@ async fn shown(desk: &Desk, status: StatusCode, refusal: Option<String>, fields:
     let page = Page {
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::Inbound,
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         node: ways::address(&parts.node.view().await),
         just_in_time: parts.inbound.openings.as_ref().map(|openings| just_in_time(&openings.view())),
         seller,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::place::Place;
 use crate::treasury::{Deed, of_each_channel};
 use crate::types::Msat;
-use crate::ui::figures::{grouped, grouped_in, typeset};
+use crate::ui::figures::{grouped, grouped_in, quoted, typeset};
 use crate::ui::form::Fields;
 use crate::ui::question::Errand;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -103,7 +103,7 @@ async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Page {
     };
     Page {
         shell: desk.shell(Section::Lightning).await,
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         away,
         most: most.map(|most| typeset(&grouped_in(&most.sentence()))),
         spendable: grouped(spendable),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Tab, words};
 use crate::store::{OperationRow, OperationState, StoreError};
 use crate::types::Msat;
-use crate::ui::figures::{iso, sats_exact, sats_whole, utc};
+use crate::ui::figures::{iso, quoted, sats_exact, sats_whole, utc};
 use crate::ui::form::Fields;
 use crate::ui::operation::sentence;
 use crate::ui::operation_line::OperationLine;
@@ -88,7 +88,7 @@ pub(super) async fn page(desk: Desk, Query(To { to, again }): Query<To>) -> Resp
     if to == "payer" {
         match invoice_of_payer(&desk).await {
             Ok(invoice) => page.to = invoice,
-            Err(problem) => page.refusal = Some(problem.detail),
+            Err(problem) => page.refusal = Some(quoted(&problem.detail)),
         }
     } else if let Some(line) = page.payouts.iter().find(|line| Some(line.id) == again) {
         page.to.clone_from(&line.to);
@@ -206,7 +206,7 @@ async fn draw(desk: &Desk, refusal: Option<String>, fields: &Fields) -> Result<P
     Ok(Page {
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::PayOut,
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         parked,
         away,
         spendable: view.running.then(|| sats_whole(view.spendable_msat)),

@@ -8,6 +8,7 @@ use http::StatusCode;
 use super::place::Place;
 use super::{Said, Tab, ways};
 use crate::qr::{self, Drawn};
+use crate::ui::figures::quoted;
 use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::shell::{Desk, Section, Shell};
@@ -123,7 +124,7 @@ async fn shown(
         shell: desk.shell(Section::Lightning).await,
         tab: Tab::Peers,
         said,
-        refusal,
+        refusal: refusal.map(|text| quoted(&text)),
         node: node.to_owned(),
         away,
         addresses: view.listening.iter().map(address).collect(),

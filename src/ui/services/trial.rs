@@ -16,6 +16,7 @@ use crate::storefront::Stocked;
 use crate::types::{PaymentHash, Preimage};
 use crate::ui::form::Fields;
 use crate::ui::html;
+use crate::ui::operation::sentence;
 use crate::ui::shell::{Desk, Section, Shell};
 use crate::web::{Answered, PriceAsk, PriceTold, Problem, TrialAsk};
 
@@ -180,7 +181,7 @@ fn told(told: &PriceTold) -> Told {
     Told {
         price: tag.map_or_else(|| "Nothing is sold there: 404".to_owned(), headline),
         request: format!("{} {}{}", request.method(), request.host(), request.path()),
-        why: tag.map(PriceTag::why).unwrap_or_default(),
+        why: tag.map(PriceTag::why).unwrap_or_default().iter().map(|why| sentence(why)).collect(),
         offers: tag.map(offers_told).unwrap_or_default(),
         places: told.candidates.iter().map(place).collect(),
     }

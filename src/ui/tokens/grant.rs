@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::above;
 use crate::types::Name;
-use crate::ui::figures::{iso, utc};
+use crate::ui::figures::{iso, quoted, utc};
 use crate::ui::form::Fields;
 use crate::ui::html;
 use crate::ui::question::{Question, notice};
@@ -179,8 +179,8 @@ async fn again(desk: &Desk, fields: &Fields, problem: Problem) -> Response {
         None => format!("Nothing was given. {}", problem.detail),
     };
     let form = Form {
-        refusal: Some(refusal),
-        wrong: named.map(|(field, _, rest)| (field, rest)),
+        refusal: Some(quoted(&refusal)),
+        wrong: named.map(|(field, _, rest)| (field, quoted(&rest))),
         label: text("label"),
         budget: text("budget"),
         per: text("per"),

@@ -257,6 +257,15 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
     let address = tab.text(".copyable code").await;
     let to: Address<_> = address.parse().expect("an address");
     bitcoind.send(&to.assume_checked(), Amount::from_sat(70_000)).await;
+    // On its way it is told apart from what is there.
+    let under_way = async {
+        while app.op.parts.vault.view().expect("a vault").balance.pending_sat < 70_000 {
+            app.op.parts.vault.look_now();
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::admin_app::PATIENCE, under_way).await.expect("the deposit is on its way");
+    look_at(&app, &session, &[("vault-waiting", "/coins/vault"), ("coins-vault-waiting", "/coins")]).await;
     bitcoind.mine(1).await;
     let seen = async {
         while app.op.parts.vault.view().expect("a vault").balance.confirmed_sat < 70_000 {
