@@ -15,6 +15,7 @@ use crate::admin_app::{AdminApp, START, ok};
 use crate::chromium::{Chromium, LEGIBLE, Tab};
 
 mod activity;
+mod backups;
 mod coins;
 mod dearer;
 mod doors;
@@ -26,15 +27,17 @@ mod house;
 mod keyboard;
 pub(crate) mod lightning;
 mod lightning_demo;
+mod lightning_scene;
+mod lightning_splices;
 mod lightning_world;
 mod outsiders;
 mod relay;
 mod sell;
 mod sell_saved;
+mod states;
 mod tokens;
 mod words;
 
-mod states;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A first visit to any page, with its style, its typeface and its scripts, stays below this many bytes.
