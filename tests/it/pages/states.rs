@@ -18,6 +18,9 @@ const LONG_NAME: &str = "a-service-whose-name-is-as-long-as-any-name-here-can-ev
 /// A path that no line holds.
 const LONG_PATH: &str = "/a/v1/organisations/{organisation}/projects/{project}/environments/{environment}/deployments/{deployment}/logs";
 
+/// A form: what its pictures are called, its page, what is typed into which field, and its button.
+type Form<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// An empty shop that somebody claimed.
 async fn fresh() -> (AdminApp, String) {
     let app = AdminApp::start().await;
@@ -85,7 +88,7 @@ async fn every_large_form_that_is_refused_is_legible() {
     let channel = format!("/lightning/channels/{}", "ab".repeat(32));
     let node = format!("02{}@198.51.100.9:9735", "aa".repeat(32));
     let large = "900,000,000";
-    let forms: [(&str, &str, &[(&str, &str)], &str); 12] = [
+    let forms: [Form<'_>; 12] = [
         ("send", "/coins/send", &[("to", "nonsense"), ("amount", "20,000")], "main form .button"),
         (
             "send-too-much",
