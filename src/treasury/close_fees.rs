@@ -28,12 +28,15 @@ impl Treasury {
         let mut closed = parts.ledger.closed_channels(LOOKED_UP).await?;
         closed.retain(|row| !row.cause.as_deref().is_some_and(|cause| cause.starts_with("agreed")));
         if closed.iter().any(|row| row.closing_txid.is_some()) {
-            for tx in parts.coins.transactions().await?.iter().filter(|tx| may_be_one(tx)) {
+            let told = parts.ledger.close_fees().await?;
+            let new = |tx: &&ChainTx| may_be_one(tx) && told.iter().all(|one| one.txid != tx.txid);
+            for tx in parts.coins.transactions().await?.iter().filter(new) {
                 let spends = match self.spends(tx).await {
                     Ok(spends) => spends,
                     Err(fault) => {
+                        // A source that does not answer keeps everything else waiting: the next block or event is soon enough.
                         tracing::debug!(%fault, txid = tx.txid, "what a transaction spends is not known yet");
-                        continue;
+                        break;
                     }
                 };
                 if let Some(paid) = closed.iter().find_map(|row| paid(row, tx, &spends)) {
