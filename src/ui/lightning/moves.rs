@@ -150,7 +150,7 @@ fn read_out(fields: &Fields) -> Result<(String, u64), String> {
         (true, None) => Ok((Deed::VAULT.to_owned(), amount_sat)),
         (true, Some(_)) => Err("Say an address, or tick the vault; not both.".to_owned()),
         (false, Some(address)) => Ok((address.to_owned(), amount_sat)),
-        (false, None) => Err("The address is missing.".to_owned()),
+        (false, None) => Ok((Deed::WALLET.to_owned(), amount_sat)),
     }
 }
 

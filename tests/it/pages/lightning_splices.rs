@@ -164,6 +164,13 @@ impl World<'_> {
         }
         assert!(!tab.text("main").await.contains("of the channel go to"), "what will not happen");
         self.told_in_sight("#out_sat", &size.to_string()).await;
+        // Without an address they would go to the own wallet.
+        tab.open(channel).await;
+        fill(tab, "#out_sat", "40,000").await;
+        tab.click("form[action$='/splice-out'] button").await;
+        tab.until(ASKED).await;
+        let asked = tab.text("main").await;
+        assert!(asked.contains("go to a fresh address of this node"), "{asked}");
         tab.open(channel).await;
         fill(tab, "#out_sat", "40,000").await;
         fill(tab, "#address", to).await;
