@@ -1,6 +1,6 @@
 //! The vault: what cold storage holds, where the next deposit goes, and what came.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::Query;
@@ -91,7 +91,8 @@ struct Given {
     href: Option<String>,
     at: String,
     at_iso: String,
-    paid: bool,
+    /// Whether it was paid, and how that looks.
+    state: (&'static str, &'static str),
 }
 
 /// A transaction of the vault.
@@ -142,7 +143,11 @@ pub(in crate::ui) async fn page(desk: Desk, query: Result<Query<Asked>, QueryRej
         (Err(error), _) | (_, Err(error)) => return refused(&desk, vault_problem(error)).await,
     };
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
-    let paid: BTreeSet<u32> = history.iter().flat_map(|entry| entry.pays.iter().copied()).collect();
+    // Whether what pays an address is in a block yet, by its number.
+    let mut paid: BTreeMap<u32, bool> = BTreeMap::new();
+    for entry in &history {
+        entry.pays.iter().for_each(|number| *paid.entry(*number).or_default() |= entry.height.is_some());
+    }
     let mut lines = Vec::new();
     for row in given.iter().take(shown) {
         match handed_out(&desk, row, &paid).await {
@@ -170,7 +175,7 @@ fn said(word: &str) -> Option<&'static str> {
     }
 }
 
-async fn handed_out(desk: &Desk, row: &VaultAddressRow, paid: &BTreeSet<u32>) -> Result<Given, StoreError> {
+async fn handed_out(desk: &Desk, row: &VaultAddressRow, paid: &BTreeMap<u32, bool>) -> Result<Given, StoreError> {
     // The name of a deposit is our own, the key of a move of coins, or what a program calls it.
     let (deposit, href) = match row.deposit.starts_with(BY_HAND) {
         true => ("shown on this page".to_owned(), None),
@@ -187,7 +192,11 @@ async fn handed_out(desk: &Desk, row: &VaultAddressRow, paid: &BTreeSet<u32>) ->
         href,
         at: utc(row.given_at),
         at_iso: iso(row.given_at),
-        paid: paid.contains(&row.index),
+        state: match paid.get(&row.index) {
+            Some(true) => ("Paid", "good"),
+            Some(false) => ("On its way, in no block yet", "waits"),
+            None => ("Not yet", ""),
+        },
     })
 }
 

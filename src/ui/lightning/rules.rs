@@ -150,10 +150,10 @@ fn read(name: &'static str, fields: &Fields) -> Result<Rule, String> {
     let to = fields.optional("to").ok_or("Say where it goes to.")?;
     let per_day = fields.number("per_day_sat", "The most on one day")?;
     let terms = if name == PAY_OUT_RULE {
-        let below = fields.number("below_sat", "The mark")?;
-        let until = fields.number("until_sat", "What is to be receivable then")?;
+        let below = fields.number("below_sat", "“When less than this can be received”")?;
+        let until = fields.number("until_sat", "“Pay until this can be”")?;
         if until <= below {
-            return Err("What is to be receivable then must be more than the mark.".to_owned());
+            return Err("“Pay until this can be” must be more than “When less than this can be received”.".to_owned());
         }
         let fee = fields.optional("max_fee").unwrap_or("1");
         let ppm = scaled(fee, 4).ok_or_else(|| {
@@ -161,10 +161,10 @@ fn read(name: &'static str, fields: &Fields) -> Result<Rule, String> {
         })?;
         json!({ "to": to, "below_sat": below, "until_sat": until, "per_day_sat": per_day, "max_fee_ppm": ppm })
     } else {
-        let above = fields.number("above_sat", "The mark")?;
-        let keep = fields.number("keep_sat", "What stays")?;
+        let above = fields.number("above_sat", "“When more than this is spendable”")?;
+        let keep = fields.number("keep_sat", "“Leave this”")?;
         if keep > above {
-            return Err("What stays must not be more than the mark.".to_owned());
+            return Err("“Leave this” must not be more than “When more than this is spendable”.".to_owned());
         }
         json!({ "to": to, "above_sat": above, "keep_sat": keep, "per_day_sat": per_day })
     };

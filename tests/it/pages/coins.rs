@@ -266,6 +266,9 @@ async fn a_vault_is_set_and_its_deposit_is_seen() {
     };
     tokio::time::timeout(crate::admin_app::PATIENCE, under_way).await.expect("the deposit is on its way");
     look_at(&app, &session, &[("vault-waiting", "/coins/vault"), ("coins-vault-waiting", "/coins")]).await;
+    tab.open(&format!("{}/coins/vault", app.origin)).await;
+    let page = tab.text("main").await;
+    assert!(page.contains("On its way, in no block yet") && !page.contains("Paid"), "{page}");
     bitcoind.mine(1).await;
     let seen = async {
         while app.op.parts.vault.view().expect("a vault").balance.confirmed_sat < 70_000 {
