@@ -3,11 +3,15 @@
 //! What was low must rise a tenth above its limit before its alarm is over, so that a figure that wavers at the
 //! limit is told once.
 
+mod moves;
+mod receiving;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use self::receiving::resumes;
 use super::{AlarmLimits, Vitals};
 use crate::clock::in_words;
 use crate::ports::{Alarm, Check, NodeStage};
@@ -19,17 +23,9 @@ use crate::types::{Msat, Timestamp};
 const START: Duration = Duration::from_secs(120);
 /// Blocks come seldom, but not this seldom; not asked of a regtest chain.
 const NO_BLOCK: Duration = Duration::from_secs(4 * 3_600);
-/// Operations that are on their way end within hours, as a rule.
-const ON_ITS_WAY: Duration = Duration::from_secs(3 * 24 * 3_600);
-/// A channel that is ordered and paid comes within hours.
-const ORDER: Duration = Duration::from_secs(24 * 3_600);
-/// A provider that has not delivered for so long will not: nobody is told of it any more.
-const ORDER_TOLD: Duration = Duration::from_secs(60 * 24 * 3_600);
 /// From `clock_skew` to where block times and timeouts are misjudged.
 const SKEW_TO_CRITICAL: u32 = 5;
 const STALE_TO_CRITICAL: u32 = 6;
-/// Two nodes that are connected go on with their channels within seconds.
-const RESUMING: Duration = Duration::from_secs(30);
 /// What is not on its way for so long may come too late: payments on-chain are claimed within hours.
 const UNSENT_TO_CRITICAL: Duration = Duration::from_secs(3_600);
 
@@ -68,10 +64,6 @@ const OF_THE_NODE: [&str; 10] = [
     "monitor_large",
 ];
 
-/// What to do where no payment can be received.
-const A_LARGER_ONE: &str = "Get a larger channel that can receive (`tollhouse inbound`), sell for less at once, or pay out (`tollhouse pay-out`).";
-const GET_A_CHANNEL: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
-
 /// What can be received is not known before a peer is connected.
 const OF_THE_PEERS: [&str; 2] = ["cannot_receive", "receivable_low"];
 
@@ -89,11 +81,6 @@ pub fn unknown(vitals: &Vitals, limits: &AlarmLimits, known: &[AlarmRow]) -> Vec
     };
     let stands = |row: &&AlarmRow| codes.contains(&row.alarm.code.as_str());
     known.iter().filter(stands).map(|row| row.alarm.clone()).collect()
-}
-
-/// Whether a peer has only just come, so that its channels may be usable in a moment.
-fn resumes(vitals: &Vitals) -> bool {
-    vitals.since.resuming.is_some_and(|since| span(since, vitals.now) < RESUMING)
 }
 
 struct Looked<'a> {
@@ -281,69 +268,6 @@ impl Looked<'_> {
         Check::fine("clock", detail).with(by_blocks.or(by_date)).with(silent)
     }
 
-    fn peers(&self) -> Check {
-        let (connected, known) = (self.vitals.view.peers_connected, self.vitals.beat.peers_known);
-        let alone = self.vitals.since.alone.map(|since| span(since, self.vitals.now));
-        let alarm = alone.filter(|alone| *alone >= self.limits.peers_offline).map(|alone| {
-            let text = format!("No peer is connected for {}: nobody can pay.", roughly(alone));
-            let fix =
-                "See that this machine reaches the network, and that the peers are up: `tollhouse peers`.";
-            Alarm::new("peers_offline", Critical, text, fix)
-        });
-        Check::fine("peers", format!("{connected} of {known} connected")).aged(alone).with(alarm)
-    }
-
-    fn receivable(&self) -> Check {
-        let view = &self.vitals.view;
-        let check = Check::fine("receivable", format!("{} can be received", sats(view.receivable_msat)));
-        if let Some(why) = &self.vitals.unpayable {
-            let text = format!("Nothing can be sold: {why}.");
-            // Over one that we fund ourselves nothing can be received at first.
-            let opening = view.channels.iter().any(|channel| channel.is_opening() && !channel.outbound);
-            let fix = if opening {
-                "Wait: a channel is opening, and can be used when its funding has its confirmations (`tollhouse channels`)."
-            } else {
-                GET_A_CHANNEL
-            };
-            // Without peers it is the peers' alarm, and with no chain source the chain's.
-            let others = self.vitals.since.alone.is_some() || resumes(self.vitals) || self.vitals.chain.stale;
-            let alarm = (!others && self.age(None) >= self.limits.settling)
-                .then(|| Alarm::new("cannot_receive", Critical, text, fix));
-            return check.with(alarm);
-        }
-        let Some((highest, place)) = &self.vitals.prices.highest else { return check };
-        if self.vitals.dearest_unpayable {
-            let text = format!(
-                "{place} costs {highest} and cannot be sold now: one payment brings {} at most, over one channel.",
-                sats(view.largest_receivable_msat)
-            );
-            // After a start the peers come back one by one.
-            let back = self.limits.peers_offline.max(self.limits.settling);
-            let told = self.standing.contains("receivable_low") || self.age(None) >= back;
-            return check.with(told.then(|| Alarm::new("receivable_low", Warning, text, A_LARGER_ONE)));
-        }
-        let largest = view.largest_receivable_msat;
-        if largest >= highest.msat() && self.low("receivable_low", largest, highest.msat()) {
-            let text = format!(
-                "{place} costs {highest}, about all that one payment can bring: {} at most, over one channel.",
-                sats(largest)
-            );
-            return check.with([Alarm::new("receivable_low", Warning, text, A_LARGER_ONE)]);
-        }
-        let wanted = highest.msat().saturating_mul(self.limits.receivable_sales);
-        if !self.low("receivable_low", view.receivable_msat, wanted) {
-            return check;
-        }
-        let sales = view.receivable_msat / highest.msat().max(1);
-        let text = format!(
-            "{} can be received: {sales} more sale{} at the highest price, {highest} ({place}).",
-            sats(view.receivable_msat),
-            if sales == 1 { "" } else { "s" }
-        );
-        let fix = "Pay out over Lightning (`tollhouse pay-out`), buy inbound (`tollhouse inbound`), or set a rule (`tollhouse rules`).";
-        check.with([Alarm::new("receivable_low", Warning, text, fix)])
-    }
-
     fn reserve(&self) -> Check {
         let (there, wanted) = (self.vitals.beat.onchain_total_sat, self.vitals.beat.reserve_wanted_sat);
         let alarm = self.low("reserve_low", there, wanted).then(|| {
@@ -406,62 +330,6 @@ impl Looked<'_> {
             Alarm::new("disk_low", severity, text, fix)
         });
         Check::fine("disk", format!("{} free", ByteSize(space.free))).with(alarm)
-    }
-
-    fn operations(&self) -> Check {
-        let unclear = self.vitals.unclear_operations;
-        let alarm = (unclear > 0).then(|| {
-            let (s, is) = if unclear == 1 { ("", "is") } else { ("s", "are") };
-            let text = format!(
-                "Nobody can tell how {unclear} operation{s} ended: {is} not repeated by {}.",
-                if unclear == 1 { "itself" } else { "themselves" }
-            );
-            let fix =
-                "`tollhouse operations` shows them; look the transaction up, then `tollhouse operations settle`.";
-            Alarm::new("operation_unclear", Warning, text, fix)
-        });
-        let overdue = |begun: &&Timestamp| self.age(Some(**begun)) >= ON_ITS_WAY;
-        let late = self.vitals.sent_operations.iter().filter(overdue).count();
-        let overdue = (late > 0).then(|| {
-            let (s, is) = if late == 1 { ("", "is") } else { ("s", "are") };
-            let text = format!(
-                "{late} operation{s} {is} on the way for {} or longer: a transaction may pay too little for a \
-                 block, another node may never answer.",
-                in_words(ON_ITS_WAY)
-            );
-            let fix = "`tollhouse operations` shows them; ask the other side. As long as a block explorer shows a \
-                       transaction, it is on its way. What will never end is ended with `tollhouse operations settle`, a \
-                       send after fifteen days.";
-            Alarm::new("operation_overdue", Warning, text, fix)
-        });
-        Check::fine("operations", format!("{unclear} unclear")).with(alarm).with(overdue)
-    }
-
-    /// Channels that were paid for, or are being paid for, and are not there.
-    fn orders(&self) -> Check {
-        let orders = &self.vitals.open_orders;
-        let mut check = Check::fine("orders", format!("{} on the way", orders.len()));
-        for order in &self.vitals.said_refunded {
-            let text = format!(
-                "The provider says that it gave the money of order {order} back. Nothing here shows that it came."
-            );
-            let fix = "Look for it among what came in. If it is there, end the order on its page or with `tollhouse \
-                       inbound close`. If not, ask the provider with the order's name: it owes the channel or the money.";
-            check.alarms.push(Alarm::new("order_refund_unseen", Warning, text, fix).about(order.to_string()));
-        }
-        for (order, since) in orders.iter().filter(|(order, _)| !self.vitals.said_refunded.contains(order)) {
-            let age = self.age(Some(*since));
-            if (ORDER..ORDER_TOLD).contains(&age) {
-                let text = format!(
-                    "The channel of order {order} is not there, {} after it was paid or began to be.",
-                    roughly(age)
-                );
-                let fix = "`tollhouse inbound orders` shows what the provider says. Ask it with the order's name: it owes \
-                           the channel or the money.";
-                check.alarms.push(Alarm::new("order_overdue", Warning, text, fix).about(order.to_string()));
-            }
-        }
-        check
     }
 }
 

@@ -175,7 +175,11 @@ fn said(word: &str) -> Option<&'static str> {
     }
 }
 
-async fn handed_out(desk: &Desk, row: &VaultAddressRow, paid: &BTreeMap<u32, bool>) -> Result<Given, StoreError> {
+async fn handed_out(
+    desk: &Desk,
+    row: &VaultAddressRow,
+    paid: &BTreeMap<u32, bool>,
+) -> Result<Given, StoreError> {
     // The name of a deposit is our own, the key of a move of coins, or what a program calls it.
     let (deposit, href) = match row.deposit.starts_with(BY_HAND) {
         true => ("shown on this page".to_owned(), None),

@@ -153,7 +153,9 @@ fn read(name: &'static str, fields: &Fields) -> Result<Rule, String> {
         let below = fields.number("below_sat", "“When less than this can be received”")?;
         let until = fields.number("until_sat", "“Pay until this can be”")?;
         if until <= below {
-            return Err("“Pay until this can be” must be more than “When less than this can be received”.".to_owned());
+            return Err(
+                "“Pay until this can be” must be more than “When less than this can be received”.".to_owned()
+            );
         }
         let fee = fields.optional("max_fee").unwrap_or("1");
         let ppm = scaled(fee, 4).ok_or_else(|| {
