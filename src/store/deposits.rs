@@ -11,8 +11,12 @@ use super::page::Page;
 use super::{Ledger, StoreError};
 use crate::event::Event;
 
-/// From which block on deposits are told: a wallet that was brought back has older ones.
+/// From which block on deposits are told: a wallet that was brought back has older ones. What came just before the first
+/// look is told, too.
 const TOLD_FROM: &str = "coins.told_from";
+
+/// So many blocks before it.
+const YOUNG: u32 = 6;
 
 /// A transaction that brought coins, in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,8 +103,9 @@ fn told_from(page: &Page<'_>, tip: u32) -> Result<u32, StoreError> {
         return Ok(height);
     }
     let sql = "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
-    page.connection.prepare_cached(sql)?.execute(params![TOLD_FROM, tip.to_string()])?;
-    Ok(tip)
+    let from = tip.saturating_sub(YOUNG);
+    page.connection.prepare_cached(sql)?.execute(params![TOLD_FROM, from.to_string()])?;
+    Ok(from)
 }
 
 fn a_closing_is_unknown(connection: &Connection, tip: u32) -> Result<bool, StoreError> {

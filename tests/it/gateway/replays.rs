@@ -299,7 +299,7 @@ async fn a_dearer_price_does_not_hide_the_answer() {
     dearer.terms = sat(11).into();
     gate.catalog.swap(RouteTable::new(vec![dearer]).expect("a table"));
     assert!(is_replay(&gate.get("/ok", &lines).await));
-    assert_eq!(gate.get("/ok", &credential.line()).await.code(), "price_changed");
+    assert_eq!(gate.get("/ok", &credential.line()).await.code(), "spent", "and at any price");
 }
 
 /// A token for several requests: who comes again for one answer uses one unit, also while it is on its

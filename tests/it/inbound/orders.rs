@@ -72,7 +72,7 @@ async fn first_sale_seen(town: &Town, shop: &Appliance, tab: &Tab<'_>) {
         assert!(text.contains(words), "{words}: {text}");
     }
     let lightning = format!("{}/lightning", shop.admin);
-    let text = says(tab, &lightning, "You cannot receive yet").await;
+    let text = says(tab, &lightning, "The first payment of 10,000 sat or more opens a channel").await;
     assert!(text.contains("A price of 10,000 sat or more opens a channel when it is paid"), "{text}");
     buy(town, &format!("{}/v1/x", shop.gateway)).await;
     says(tab, &page, "1 of at most").await;
