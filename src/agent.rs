@@ -200,7 +200,7 @@ impl Agent {
             match self.redeem(ask, shop, desk, &mut record).await? {
                 Redeemed::Complete => return Ok(Some(record)),
                 Redeemed::Refused { code } => {
-                    tracing::warn!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
+                    tracing::debug!(payment_hash = %record.payment_hash, code, "a kept token was not taken");
                     if code == RESTORED || (code == PRICE_CHANGED && for_this) {
                         disputed.get_or_insert_with(|| refused(code, &record));
                     }

@@ -21,6 +21,6 @@ pub use fee_rates::fee_rates;
 pub use publish::{Published, publish};
 pub use rpc::{Bitcoind, RpcFault};
 pub use source::{ChainConfig, ChainSource, RpcAuth, Sources};
-pub use spender::{MOST_BLOCKS, Spent, contents, spender, spent, waits};
+pub use spender::{MOST_BLOCKS, Spent, contents, spender, spent, spent_before, waits};
 pub use time::source_time;
 pub use usage::ScriptServer;

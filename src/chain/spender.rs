@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A bitcoind has no index of spends: so many blocks are read at most, and so many waiting transactions.
 pub const MOST_BLOCKS: u32 = 300;
 const MOST_WAITING: usize = 2_000;
+/// Blocks of about a month.
+const A_MONTH: u32 = 4_200;
 
 /// What is known of a transaction that spends an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,22 @@ pub async fn spent(source: &ChainSource, outpoint: OutPoint, height: u32) -> Res
             let url = url.clone();
             let asked = tokio::task::spawn_blocking(move || in_history(&url, outpoint));
             asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// The same for an output that is spent in a block before the one at `height`: a bitcoind is asked for what came in the
+/// month before it, the latest first.
+///
+/// # Errors
+/// As [`spender`].
+pub async fn spent_before(source: &ChainSource, outpoint: OutPoint, height: u32) -> Result<Spent, String> {
+    let mut from = height;
+    loop {
+        from = from.saturating_sub(MOST_BLOCKS);
+        let told = spent(source, outpoint, from).await?;
+        if told != Spent::Somewhere || from == 0 || from.saturating_add(A_MONTH) <= height {
+            return Ok(told);
         }
     }
 }

@@ -178,6 +178,7 @@ fn sat(msat: &Value) -> String {
 
 fn state(channel: &Value) -> String {
     let state = match (&channel["ready"], &channel["usable"]) {
+        _ if channel["being_closed"] == true => "being closed",
         (Value::Bool(true), Value::Bool(true)) => "usable",
         (Value::Bool(true), _) => "peer away",
         _ => "opening",

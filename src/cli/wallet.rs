@@ -118,16 +118,26 @@ fn balance_text(coins: &Value) -> String {
         let rows = coins[name].as_array().into_iter().flatten();
         rows.filter(|row| row["in_wallet"] != true).filter_map(|row| row["amount_sat"].as_u64()).sum()
     };
+    let closed: u64 = {
+        let rows = coins["claims"].as_array().into_iter().flatten();
+        let closed = rows.filter(|row| row["open"] == false && row["in_wallet"] != true);
+        closed.filter_map(|row| row["amount_sat"].as_u64()).sum()
+    };
+    let part = |name: &str| coins[name].as_u64().unwrap_or_default();
+    let waits = part("total_sat").saturating_sub(part("spendable_sat")).saturating_sub(part("reserved_sat"));
     let mut lines = vec![
         format!("spendable  {} sat", number(&coins["spendable_sat"])),
         format!("reserved   {} sat, for closing channels by force", number(&coins["reserved_sat"])),
         format!("total      {} sat, unconfirmed coins too", number(&coins["total_sat"])),
         format!(
             "channels   {} sat, as closing them now would give it, {} sat being swept",
-            sum("claims").saturating_sub(coins["leaving_sat"].as_u64().unwrap_or_default()),
+            sum("claims").saturating_sub(closed).saturating_sub(part("leaving_sat")),
             sum("sweeps")
         ),
     ];
+    lines
+        .extend((closed > 0).then(|| format!("closed     {closed} sat of closed channels are to come home")));
+    lines.extend((waits > 0).then(|| format!("waiting    {waits} sat of the total, in no block yet")));
     let closing = coins["closing_sat"].as_u64().filter(|sat| *sat > 0);
     lines.extend(closing.map(|sat| {
         format!(
@@ -147,7 +157,7 @@ fn balance_text(coins: &Value) -> String {
     lines.extend(more("leaving_sat").map(|sat| {
         format!(
             "leaving    {sat} sat of channels, not counted in them any more: a splice takes them out, whose \
-             transaction waits for its first block"
+             transaction waits for its first block; what of it goes to this wallet may be in the total already"
         )
     }));
     lines.extend(more("unseen_sat").map(|sat| {

@@ -117,6 +117,10 @@ fn cause(reason: &ClosureReason) -> CloseCause {
         | ClosureReason::LocallyCoopClosedUnfundedChannel
         | ClosureReason::FundingBatchClosure => CloseCause::NeverOpened,
         ClosureReason::HTLCsTimedOut { .. } => CloseCause::PaymentTimedOut,
+        // So a node of this library asks for it that does not know the channel any more, as after its own forced close.
+        ClosureReason::ProcessingError { err } if err.contains("channel_reestablish to force close") => {
+            CloseCause::ForcedByPeer
+        }
         ClosureReason::ProcessingError { .. } | ClosureReason::PeerFeerateTooLow { .. } => CloseCause::Fault,
     }
 }

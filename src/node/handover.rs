@@ -7,7 +7,7 @@ use bitcoin::Txid;
 
 use super::LightningNode;
 use super::unsent::{Stands, Unsent, Waiting};
-use crate::chain::{MOST_BLOCKS, Published, Spent, publish, spent};
+use crate::chain::{MOST_BLOCKS, Published, Spent, publish, spent, spent_before};
 use crate::types::Timestamp;
 
 /// So often it is tried while no source was reached.
@@ -129,7 +129,13 @@ impl LightningNode {
         let from = if one.looked == 0 { height.saturating_sub(UNNOTED) } else { one.looked };
         let (mut waits, mut all_asked, mut reached) = (false, true, height);
         for spends in one.spends() {
-            let spend = match spent(self.sources.current(), spends, from).await {
+            let source = self.sources.current();
+            let told = match spent(source, spends, from).await {
+                // It was spent while this node was off, as by the other node's close.
+                Ok(Spent::Somewhere) if one.looked == 0 => spent_before(source, spends, from).await,
+                told => told,
+            };
+            let spend = match told {
                 Ok(Spent::By(spend)) => spend,
                 Ok(_) => {
                     reached = from.saturating_add(MOST_BLOCKS).min(height);
@@ -152,8 +158,11 @@ impl LightningNode {
         }
         // The last blocks are looked at again: they may be taken back, and the node may be behind its source. So is what
         // a source did not say.
-        let looked = if all_asked { reached.saturating_sub(DEEP) } else { from };
-        (if waits { Rival::Waits } else { Rival::Unseen }, Some(looked))
+        let looked = match all_asked {
+            true => Some(reached.saturating_sub(DEEP)),
+            false => Some(one.looked).filter(|looked| *looked > 0),
+        };
+        (if waits { Rival::Waits } else { Rival::Unseen }, looked)
     }
 
     /// Notes how one stands.

@@ -28,6 +28,8 @@ pub struct OpenChannel {
     /// little for an output. What the chain would give out is so much less than what can be sent and what is reserved.
     /// `null` where payments or a splice are under way, or the node does not say.
     pub closing_sat: Option<u64>,
+    /// Its end was asked for, and the channel is there until the other node says its word or the close is carried out.
+    pub being_closed: bool,
 }
 
 impl OpenChannel {
@@ -37,7 +39,7 @@ impl OpenChannel {
         let agreed = splice.as_ref().is_some_and(|splice| splice.txid.is_some());
         let closing_sat = coins.filter(|_| splice.is_none()).and_then(|coins| closing_sat(view, coins));
         let held = if agreed { held.amid_splice() } else { held };
-        OpenChannel { held, view: view.clone(), splice, closing_sat }
+        OpenChannel { held, view: view.clone(), splice, closing_sat, being_closed: false }
     }
 }
 
@@ -183,8 +185,19 @@ impl Treasury {
                 *splice = splice.take().map(|splice| splice.weighed(channel, coins, alone));
             }
         }
-        let standing = channels.iter().zip(splices);
-        Ok(standing.map(|(view, splice)| OpenChannel::of(view, splice, coins.as_ref())).collect())
+        let mut moves = match channels.is_empty() {
+            true => Vec::new(),
+            false => self.0.parts.ledger.open_operations().await?,
+        };
+        moves.retain(|row| {
+            matches!(row.kind.as_str(), "close_channel" | "force_close_channel")
+                && matches!(row.state, OperationState::Intended | OperationState::Sent)
+        });
+        let standing = channels.iter().zip(splices).map(|(view, splice)| {
+            let being_closed = moves.iter().any(|row| row.ask["channel_id"] == view.channel_id.as_str());
+            OpenChannel { being_closed, ..OpenChannel::of(view, splice, coins.as_ref()) }
+        });
+        Ok(standing.collect())
     }
 
     /// Adds what closing the open channels now would take.

@@ -155,7 +155,7 @@ mod tests {
             usable: true,
             ..ChannelView::default()
         };
-        OpenChannel { view, held, splice, closing_sat: None }
+        OpenChannel { view, held, splice, closing_sat: None, being_closed: false }
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Live {
         let node = op.parts.treasury.node().await;
         let standing = op.parts.treasury.standing(&node.channels).await?;
         let list = op.checklist().await?;
-        let opening = node.channels.iter().filter(|channel| channel.is_opening());
-        let opening: u64 = opening.map(|channel| channel.spendable_msat / 1_000).sum();
+        let opening = standing.iter().filter(|channel| channel.view.is_opening() && !channel.being_closed);
+        let opening: u64 = opening.map(|channel| channel.view.spendable_msat / 1_000).sum();
         let coins = op.parts.treasury.coins().await.ok().filter(|_| node.running);
         let alarms = ledger.alarms().await?;
         // Why the node is away is told once, above what nobody can mend before it is back.

@@ -101,7 +101,13 @@ mod tests {
             let standing: Vec<OpenChannel> = view
                 .channels
                 .iter()
-                .map(|channel| OpenChannel { view: channel.clone(), held, splice: None, closing_sat: None })
+                .map(|channel| OpenChannel {
+                    view: channel.clone(),
+                    held,
+                    splice: None,
+                    closing_sat: None,
+                    being_closed: false,
+                })
                 .collect();
             wait(&view, &standing)
         };

@@ -394,7 +394,7 @@
       if (!broken) forget(bought);
       else $('after').append(button('Fetch it again', () => { back(); redeem(bought); }));
     } else {
-      remember(bought);
+      remember({ ...bought, left: remains(bought, left) });
       $('after').append(button('Ask again', () => { back(); redeem(bought); }), credential);
     }
     $('got').focus();
@@ -403,6 +403,14 @@
   function back() {
     $('result').hidden = true;
     document.querySelector('main').hidden = false;
+  }
+
+  function remains({ kind }, left) {
+    if (left === null) return undefined;
+    switch (kind) {
+      case 'pack': return Number(left).toLocaleString('en');
+      case 'balance': return (Number(left) / 1000).toLocaleString('en') + ' sat';
+    }
   }
 
   function kept(bought, left) {

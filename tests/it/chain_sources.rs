@@ -5,7 +5,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, OutPoint, Txid};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tollhouse::chain::{Spent, contents, spent};
+use tollhouse::chain::{Spent, contents, spent, spent_before};
 use tollhouse::sandbox::buyer::Wanted;
 
 use crate::appliance::{Appliance, TURN, asked_for, bitcoind_section, until};
@@ -158,5 +158,12 @@ async fn an_output_that_never_was_is_told_from_one_that_was_spent() {
             panic!("it is in that block")
         };
         assert_eq!((spend.txid, spend.height), (waiting, Some(102)));
+        // Longer ago than is read at once.
+        bitcoind.mine(700).await;
+        let Ok(Spent::By(spend)) = spent_before(&source, OutPoint::new(coin, 0), 790).await else {
+            panic!("it is in a block before that")
+        };
+        assert_eq!((spend.txid, spend.height), (waiting, Some(102)));
+        assert_eq!(spent_before(&source, nowhere, 790).await, Ok(never));
     }
 }

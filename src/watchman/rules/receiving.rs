@@ -11,7 +11,9 @@ use crate::watchman::Vitals;
 const RESUMING: Duration = Duration::from_secs(30);
 
 /// What to do where no payment can be received.
-const GET_A_CHANNEL: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
+const GET_A_CHANNEL: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`).";
+/// The same where something can be paid out.
+const MAKE_ROOM: &str = "Get a channel that can receive: have somebody open one to this node (its address is on the page Lightning), or buy one (`tollhouse inbound`). What was earned and is paid out (`tollhouse pay-out`) makes room, too.";
 /// What to do where a dear one cannot.
 const A_LARGER_ONE: &str = "Get a larger channel that can receive (`tollhouse inbound`), sell for less at once, or pay out (`tollhouse pay-out`).";
 
@@ -42,8 +44,10 @@ impl Looked<'_> {
             let opening = view.channels.iter().any(|channel| channel.is_opening() && !channel.outbound);
             let fix = if opening {
                 "Wait: a channel is opening, and can be used when its funding has its confirmations (`tollhouse channels`)."
-            } else {
+            } else if view.spendable_msat < 1_000 {
                 GET_A_CHANNEL
+            } else {
+                MAKE_ROOM
             };
             // Without peers it is the peers' alarm, and with no chain source the chain's.
             let others = self.vitals.since.alone.is_some() || resumes(self.vitals) || self.vitals.chain.stale;

@@ -188,7 +188,10 @@ async fn a_wallet_in_the_browser_pays_a_pack_that_is_kept() {
     tab.until("[...after.querySelectorAll('button')].some((one) => one.textContent === 'Ask again')").await;
     // On another page of the same service it is offered before anything is paid.
     tab.open(&world.url("/report.json")).await;
-    tab.until("/100 requests/.test(mine.textContent)").await;
+    tab.looks(360, 740, "light").await;
+    tab.until("/100 requests, 99 left/.test(mine.textContent)").await;
+    assert_eq!(tab.value("document.documentElement.scrollWidth").await, 360, "nothing is cut");
+    tab.picture("kept-offered").await;
     tab.click("#mine button").await;
     tab.until("got.textContent === 'Here it is'").await;
     assert!(tab.text("#kept").await.starts_with("98 more requests"));
