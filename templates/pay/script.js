@@ -205,9 +205,11 @@
   function mine() {
     const good = [...read(session, BOUGHT), ...read(local, BOUGHT)].filter(fits).slice(-3);
     const row = $('mine');
-    row.replaceChildren(...good.map((one) => button('Use what you bought: ' + one.words, () => redeem(one))));
+    row.replaceChildren(...good.map((one) => button('Use what you bought: ' + rest(one), () => redeem(one))));
     row.hidden = good.length === 0;
   }
+
+  const rest = ({ words, left }) => left ? words + ', ' + left + ' left' : words;
 
   function remember(one) {
     const [store, most] = one.kind === 'request' ? [session, 8] : [local, 32];
